@@ -1,0 +1,215 @@
+//! The typed configuration: what every other part reads. No strings with meaning, no numbers without units.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{AppName, HostName, ProcessName};
+use crate::template::Template;
+use crate::units::duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Config {
+    pub name: AppName,
+    pub app: App,
+    /// From the Procfile and `[process.NAME]` together; at least one.
+    pub processes: BTreeMap<ProcessName, ProcessTable>,
+    /// `None`: no process listens (workers only).
+    pub edge: Option<EdgeTable>,
+    pub database: Option<Database>,
+    pub hosts: BTreeMap<HostName, Host>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct App {
+    /// The app's folder, as written, relative to banyan.toml; default `.`.
+    pub dir: PathBuf,
+    /// argv of the release command.
+    pub release: Option<Vec<Template>>,
+    /// Unix user that app processes run as when Banyan runs as root.
+    pub user: Option<String>,
+    pub env: BTreeMap<String, Template>,
+    /// The secrets file as written, relative to banyan.toml. Its values are not part of the Config.
+    pub secrets: Option<PathBuf>,
+    /// Names defined in the secrets file.
+    pub secret_names: Vec<String>,
+    pub files: Vec<FileTemplate>,
+}
+
+/// A file written from a template before launch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTemplate {
+    /// Where it is written, relative to the app's folder.
+    pub to: PathBuf,
+    pub text: Template,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessTable {
+    pub argv: Vec<Template>,
+    /// On top of `[app.env]`.
+    pub env: BTreeMap<String, Template>,
+    pub count: u32,
+    /// Never more than this many at once, not even in a deploy.
+    pub max: Option<u32>,
+    pub hosts: Vec<HostName>,
+    pub settings: ProcessSettings,
+}
+
+/// How the instances of a process are judged and ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSettings {
+    /// `None`: ready when it accepts TCP connections on its port (edge process), or runs for one second (others).
+    pub ready: Option<ReadyProbe>,
+    /// `None`: only its exit restarts it.
+    pub live: Option<LiveProbe>,
+    /// Earlier failures do not count; not ready by then: the start has failed. Default 60 s.
+    #[serde(with = "duration")]
+    pub start_grace: Duration,
+    /// From SIGTERM to SIGKILL, and the limit of a drain. Default 30 s.
+    #[serde(with = "duration")]
+    pub stop_grace: Duration,
+}
+
+/// Readiness steers traffic: an instance that is not ready gets none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadyProbe {
+    pub path: String,
+    /// `Host` header; default: the address.
+    pub host: Option<String>,
+    /// Expected status; default 200.
+    pub status: u16,
+    /// Default 2 s.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// Default 1 s.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Successes in a row that make it ready again. Default 1.
+    pub rise: u32,
+    /// Failures in a row that make it unready. Default 2.
+    pub fall: u32,
+}
+
+/// Liveness restarts: an instance that fails it is stopped and started anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveProbe {
+    pub path: String,
+    pub host: Option<String>,
+    /// Failures in a row. Default 10.
+    pub failures: u32,
+    /// Default 5 s.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// Default 2 s.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EdgeTable {
+    /// 127.0.0.1:8080 by default; `public = true` listens on 0.0.0.0.
+    pub listen: SocketAddr,
+    /// Default `web`.
+    pub process: ProcessName,
+    pub hosts: Vec<HostName>,
+    pub settings: EdgeSettings,
+}
+
+/// What a running edge can change without a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeSettings {
+    /// How an endpoint is picked.
+    pub balance: Balance,
+    /// Peers whose forwarded headers are believed; those of all others are stripped.
+    pub trusted_proxies: Vec<IpAddr>,
+    pub timeouts: EdgeTimeouts,
+    pub limits: EdgeLimits,
+    /// One line of JSON per request in the edge's log. Default true.
+    pub access_log: bool,
+    /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
+    pub workers: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    RoundRobin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeTimeouts {
+    /// For the whole request header. Default 10 s → 408.
+    #[serde(with = "duration")]
+    pub header: Duration,
+    /// Idle keep-alive connection of a client. Default 60 s.
+    #[serde(with = "duration")]
+    pub idle: Duration,
+    /// TCP connect to an endpoint. Default 1 s → another endpoint, or 502.
+    #[serde(with = "duration")]
+    pub connect: Duration,
+    /// From the request sent to the response header. Default 60 s → 504.
+    #[serde(with = "duration")]
+    pub response: Duration,
+    /// How long a request may wait for a ready endpoint when there is none. Default 5 s → 503.
+    #[serde(with = "duration")]
+    pub no_endpoint: Duration,
+    /// How long a drain of the edge itself may last. Default 30 s.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeLimits {
+    /// Default 32 KiB → 431.
+    pub header_bytes: u32,
+    /// Default 100 → 431.
+    pub headers: u32,
+    /// Default 8 KiB → 414.
+    pub request_line: u32,
+    /// Default 10 MiB → 413.
+    pub body: u64,
+    /// Bytes per second that a request body must keep up with after 10 s. Default 500 → 408.
+    pub body_rate: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Database {
+    /// `url = "postgres://…"`: the user's own; Banyan starts and stops nothing.
+    External(ExternalDatabase),
+    Managed(ManagedDatabase),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExternalDatabase {
+    /// Template, so that the password can be `{{secret.NAME}}`.
+    pub url: Template,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ManagedDatabase {
+    /// Major version; `None`: that of the data directory, else the newest installed.
+    pub postgres: Option<u32>,
+    /// `None`: a free one, kept from then on.
+    pub port: Option<u16>,
+    /// Memory to tune for, in bytes; `None`: a quarter of the machine's.
+    pub memory_bytes: Option<u64>,
+    /// Default 100.
+    pub max_connections: u32,
+    /// Database and role of the app; default: the app's name with `_` for `-`.
+    pub name: Option<String>,
+    /// The user's own settings for postgresql.conf; they win over tuned ones.
+    pub settings: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// This machine.
+    Machine,
+}

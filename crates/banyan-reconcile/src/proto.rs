@@ -1,0 +1,138 @@
+//! What the verbs of the binary say to the controller over `.banyan/control.sock`: one request line, then reply lines
+//! until [`Reply::Done`].
+
+use std::path::PathBuf;
+
+use banyan_topology::report::EdgeReport;
+use banyan_topology::{Edge, Epoch, InstanceId, Plan, ReleaseId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    Status,
+    /// What `apply` would do with the configuration at these paths. Nothing is changed.
+    Plan { config: ConfigPaths, change: Change },
+    /// Plans and performs. `config_hash`, when given, must match the plan that was shown.
+    Apply { config: ConfigPaths, change: Change, config_hash: Option<String> },
+    /// Continues the unfinished plan.
+    Resume,
+    /// Undoes the done steps of the unfinished (or, with none, of the last) plan.
+    Revert,
+    /// Stops everything in order and ends the controller.
+    Down,
+    /// Starts one more instance outside the rotation, judges it (PORT, readiness, SIGTERM) and stops it.
+    Trial { config: ConfigPaths },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigPaths {
+    pub file: PathBuf,
+    /// `--env production` lays banyan.production.toml on top.
+    pub overlay: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// To what the configuration says; the release changes only if its content did.
+    Configuration,
+    /// The same, and always a new release.
+    Deploy,
+    /// The release before the current one, or this one.
+    Rollback { to: Option<ReleaseId> },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reply")]
+pub enum Reply {
+    Status(Box<Status>),
+    Plan { plan: Plan, config_hash: String, notes: Vec<String>, text: Vec<String> },
+    /// A step of the running plan began or ended.
+    Progress(Progress),
+    Trial(Trial),
+    /// The last line. `error`: what failed and what to do next.
+    Done { outcome: Outcome, error: Option<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 1-based.
+    pub step: usize,
+    pub of: usize,
+    /// "start web.2@r3"
+    pub what: String,
+    pub state: ProgressState,
+    pub took_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressState {
+    Begun,
+    Done,
+    /// It held already.
+    Skipped,
+    Failed,
+    /// Undoing an earlier step of this plan.
+    Reverting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Nothing,
+    Changed,
+    /// The change failed and was undone: the system is as before.
+    RolledBack,
+    /// The change failed and stands half-way: resume or revert.
+    Stopped,
+    Refused,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub app: String,
+    pub controller_pid: u32,
+    pub release: Option<ReleaseId>,
+    pub url: Option<String>,
+    pub edge: Option<Edge>,
+    pub epoch: Epoch,
+    pub children: Vec<Row>,
+    pub edge_report: Option<EdgeReport>,
+    /// Requests per second over the last seconds.
+    pub rps: Option<f64>,
+    pub error_share: Option<f64>,
+    /// An unfinished plan: (done, of, error).
+    pub unfinished: Option<(usize, usize, String)>,
+    pub rotation: Vec<InstanceId>,
+    pub state_dir: PathBuf,
+    pub log_dir: PathBuf,
+}
+
+/// A line of `banyan status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    #[serde(flatten)]
+    pub child: banyan_supervisor::ChildStatus,
+    /// "edge", "postgres 15", "web"
+    pub kind: String,
+    pub in_rotation: Option<bool>,
+    pub healthy: Option<bool>,
+    pub rps: Option<f64>,
+    pub in_flight: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trial {
+    pub process: String,
+    /// Each judged property: name, held, what was seen and what to do.
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    pub name: String,
+    pub holds: bool,
+    pub detail: String,
+}

@@ -1,0 +1,1 @@
+//! The launch shim, to be filled.

@@ -1,0 +1,12 @@
+//! Child processes of this machine: start, watch, restart, stop, adopt; and the engines among them.
+//!
+//! [`build`] gives a [`Service`] to run and a [`Handle`] to talk to it. Only this crate (and testkit) starts processes.
+
+pub mod child;
+pub mod engine;
+pub mod launch;
+
+pub use child::{
+    Adopted, ChildId, ChildSpec, ChildState, ChildStatus, Handle, NotReady, Probe, RunAs, RunOutcome, Service,
+    StartError, StopReport, StopSignal, build,
+};

@@ -1,0 +1,114 @@
+//! The desired (or reached) state of one installation, complete: nothing in it is left to choose.
+//!
+//! The same type says what is wanted and what was reached, so that `apply(plan(a, b), a) == b` can be tested.
+//! It holds no secret: environments are templates, rendered only when a process is launched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use banyan_config as config;
+
+use crate::id::{AppName, InstanceId, ProcessName, ReleaseId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    pub app: AppName,
+    /// The managed PostgreSQL; `None` when there is none or it is the user's own (`database.url`).
+    pub database: Option<Database>,
+    /// The HTTP front; `None` only while everything is down.
+    pub edge: Option<Edge>,
+    /// How each process of the app is watched and stopped.
+    pub processes: BTreeMap<ProcessName, Process>,
+    /// The release new instances are made of; `None` before the first.
+    pub release: Option<ReleaseId>,
+    /// Releases whose release command has run to success in this installation.
+    pub released: BTreeSet<ReleaseId>,
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// The instances that get traffic from the edge: a subset of `instances`.
+    pub rotation: BTreeSet<InstanceId>,
+}
+
+impl Topology {
+    /// Nothing runs: the state every start begins from.
+    pub fn nothing(app: AppName) -> Self {
+        Self {
+            app,
+            database: None,
+            edge: None,
+            processes: BTreeMap::new(),
+            release: None,
+            released: BTreeSet::new(),
+            instances: BTreeMap::new(),
+            rotation: BTreeSet::new(),
+        }
+    }
+}
+
+/// The managed PostgreSQL server of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Major version, for example 15. Fixed by the data directory once that exists.
+    pub version: u32,
+    pub port: u16,
+    /// Memory that its settings are tuned for, in bytes.
+    pub memory_bytes: u64,
+    pub max_connections: u32,
+    /// Database and role of the app.
+    pub name: String,
+    pub user: String,
+    /// The user's own `postgresql.conf` settings; they win over tuned ones.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The edge as the user configured it; what it forwards to is the rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    pub listen: SocketAddr,
+    /// The process whose instances get the requests.
+    pub process: ProcessName,
+    pub settings: config::EdgeSettings,
+}
+
+/// How instances of a process are judged and ended. Changing it restarts nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub name: ProcessName,
+    /// Never more than this many at once, not even in a deploy (`max = 1`: a singleton).
+    pub max: Option<u32>,
+    pub settings: config::ProcessSettings,
+}
+
+/// One copy of a process: enough, with its release, to start it again exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: InstanceId,
+    /// Given to every instance as `PORT`; only the edge's process is expected to listen on it.
+    pub port: u16,
+}
+
+/// What a deploy changes: commands, environment and program files of the app. Immutable once made, kept for rollback.
+///
+/// Kept beside the topology (`.banyan/releases/N/`), not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub id: ReleaseId,
+    /// Per process: argv as templates, environment as templates.
+    pub commands: BTreeMap<ProcessName, Launch>,
+    /// Runs once before the first instance of the release starts; its failure stops the deploy.
+    pub release_command: Option<Launch>,
+    /// Files written from templates before launch: (template text, path relative to the app's folder).
+    pub files: Vec<config::FileTemplate>,
+    /// Program files that were copied into the release: path in the app's folder → SHA-256 in hex.
+    pub programs: BTreeMap<String, String>,
+    /// SHA-256 over the secret values in use when it was made: tells a change, reveals nothing.
+    pub secrets_digest: String,
+}
+
+/// A command and its environment, both still templates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    pub argv: Vec<config::Template>,
+    pub env: BTreeMap<String, config::Template>,
+}

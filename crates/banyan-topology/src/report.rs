@@ -1,0 +1,56 @@
+//! What a role tells the controller, each second and at once after a change of epoch, health or an emptied drain.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Epoch, InstanceId};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    pub pid: u32,
+    /// The epoch that every core of the role serves.
+    pub epoch: Epoch,
+    /// Addresses it accepts connections on right now.
+    pub listening: Vec<SocketAddr>,
+    /// Why the newest snapshot could not be taken (for example: address in use); the last good one is served.
+    pub refused: Option<String>,
+    pub endpoints: Vec<EndpointReport>,
+    pub totals: EdgeTotals,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointReport {
+    pub id: InstanceId,
+    pub healthy: bool,
+    /// Why it is not healthy, in words.
+    pub reason: Option<String>,
+    /// Requests sent and not yet finished, over all cores; upgraded connections count.
+    pub in_flight: u64,
+    pub requests: u64,
+    pub failures: u64,
+}
+
+/// Counters since the role started, and latency over the last ten seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeTotals {
+    pub requests: u64,
+    pub responses_2xx: u64,
+    pub responses_3xx: u64,
+    pub responses_4xx: u64,
+    pub responses_5xx: u64,
+    /// Answers that the edge made itself (502, 503, 504 …).
+    pub made_here: u64,
+    pub retries: u64,
+    pub connections: u64,
+    pub in_flight: u64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+}
+
+/// One line on the report socket (`.banyan/report.sock`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "role", content = "report")]
+pub enum RoleReport {
+    Edge(EdgeReport),
+}
