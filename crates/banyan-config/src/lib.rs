@@ -8,8 +8,8 @@ pub mod template;
 pub mod units;
 
 pub use model::{
-    App, Balance, Config, Database, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, Host,
-    LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
+    App, Balance, Config, Database, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase,
+    FileTemplate, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use template::Template;

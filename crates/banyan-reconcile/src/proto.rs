@@ -12,9 +12,16 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     Status,
     /// What `apply` would do with the configuration at these paths. Nothing is changed.
-    Plan { config: ConfigPaths, change: Change },
+    Plan {
+        config: ConfigPaths,
+        change: Change,
+    },
     /// Plans and performs. `config_hash`, when given, must match the plan that was shown.
-    Apply { config: ConfigPaths, change: Change, config_hash: Option<String> },
+    Apply {
+        config: ConfigPaths,
+        change: Change,
+        config_hash: Option<String>,
+    },
     /// Continues the unfinished plan.
     Resume,
     /// Undoes the done steps of the unfinished (or, with none, of the last) plan.
@@ -22,7 +29,9 @@ pub enum Request {
     /// Stops everything in order and ends the controller.
     Down,
     /// Starts one more instance outside the rotation, judges it (PORT, readiness, SIGTERM) and stops it.
-    Trial { config: ConfigPaths },
+    Trial {
+        config: ConfigPaths,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,12 +56,20 @@ pub enum Change {
 #[serde(rename_all = "snake_case", tag = "reply")]
 pub enum Reply {
     Status(Box<Status>),
-    Plan { plan: Plan, config_hash: String, notes: Vec<String>, text: Vec<String> },
+    Plan {
+        plan: Plan,
+        config_hash: String,
+        notes: Vec<String>,
+        text: Vec<String>,
+    },
     /// A step of the running plan began or ended.
     Progress(Progress),
     Trial(Trial),
     /// The last line. `error`: what failed and what to do next.
-    Done { outcome: Outcome, error: Option<String> },
+    Done {
+        outcome: Outcome,
+        error: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,20 +7,29 @@ pub struct Clock;
 
 impl Clock {
     /// For intervals and deadlines: never goes back.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the monotonic clock"
+    )]
     pub fn now(self) -> Instant {
         Instant::now()
     }
 
     /// For people and files: may jump.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     pub fn wall(self) -> SystemTime {
         SystemTime::now()
     }
 
     /// Milliseconds since 1970-01-01 UTC; 0 when the clock stands before it.
     pub fn unix_ms(self) -> u64 {
-        let since = self.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let since = self
+            .wall()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -26,7 +26,9 @@ pub enum ControlError {
     },
     #[error("the control connection broke")]
     Broken(#[source] io::Error),
-    #[error("the other side of the control connection sent something unexpected (another version of banyan?)")]
+    #[error(
+        "the other side of the control connection sent something unexpected (another version of banyan?)"
+    )]
     Content(#[source] serde_json::Error),
     #[error("user {uid} may not use this control socket")]
     Peer { uid: u32 },
@@ -50,20 +52,34 @@ pub struct Writer(OwnedWriteHalf);
 impl Listener {
     /// Binds; a socket file left by a dead controller is replaced (the caller holds the installation's lock).
     pub fn bind(path: &Path) -> Result<Self, ControlError> {
-        let fail = |operation| move |source| ControlError::Socket { operation, path: path.to_owned(), source };
+        let fail = |operation| {
+            move |source| ControlError::Socket {
+                operation,
+                path: path.to_owned(),
+                source,
+            }
+        };
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("replace")(error)),
             _ => {}
         }
         let inner = UnixListener::bind(path).map_err(fail("bind"))?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fail("protect"))?;
-        Ok(Self { inner, path: path.to_owned() })
+        Ok(Self {
+            inner,
+            path: path.to_owned(),
+        })
     }
 
     /// The next peer that may talk to us.
     pub async fn accept(&self) -> Result<Connection, ControlError> {
-        let fail =
-            |operation| move |source| ControlError::Socket { operation, path: self.path.clone(), source };
+        let fail = |operation| {
+            move |source| ControlError::Socket {
+                operation,
+                path: self.path.clone(),
+                source,
+            }
+        };
         let (stream, _) = self.inner.accept().await.map_err(fail("accept on"))?;
         let uid = stream.peer_cred().map_err(fail("identify a peer of"))?.uid();
         let ours = rustix::process::geteuid().as_raw();
@@ -77,15 +93,21 @@ impl Listener {
 impl Connection {
     fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: Reader(BufReader::new(reader)), writer: Writer(writer) }
+        Self {
+            reader: Reader(BufReader::new(reader)),
+            writer: Writer(writer),
+        }
     }
 
     pub async fn connect(path: &Path) -> Result<Self, ControlError> {
-        UnixStream::connect(path).await.map(Self::new).map_err(|source| ControlError::Socket {
-            operation: "connect to",
-            path: path.to_owned(),
-            source,
-        })
+        UnixStream::connect(path)
+            .await
+            .map(Self::new)
+            .map_err(|source| ControlError::Socket {
+                operation: "connect to",
+                path: path.to_owned(),
+                source,
+            })
     }
 
     pub fn split(self) -> (Reader, Writer) {
@@ -117,6 +139,8 @@ impl Reader {
         if read.map_err(ControlError::Broken)? == 0 {
             return Ok(None);
         }
-        serde_json::from_slice(&line).map(Some).map_err(ControlError::Content)
+        serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(ControlError::Content)
     }
 }

@@ -20,9 +20,13 @@ where
     W: FnOnce() -> F + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
-    std::thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, work());
-        Ok(())
-    })
+    std::thread::Builder::new()
+        .name(format!("{name}-{index}"))
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            LocalSet::new().block_on(&runtime, work());
+            Ok(())
+        })
 }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod control;
 pub mod cores;
+pub mod fd;
 pub mod listener;
 pub mod shutdown;
 pub mod task;

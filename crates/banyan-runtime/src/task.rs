@@ -29,7 +29,10 @@ pub struct Tasks {
 
 impl Tasks {
     pub fn new(shutdown: ShutdownTrigger) -> Self {
-        Self { tracker: TaskTracker::new(), shutdown }
+        Self {
+            tracker: TaskTracker::new(),
+            shutdown,
+        }
     }
 
     /// Runs `future` on the current multi-threaded runtime.
@@ -49,7 +52,12 @@ impl Tasks {
 
     /// Runs `future` on the current core's `LocalSet` (see [`crate::cores`]).
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-    pub fn spawn_local<F>(&self, kind: TaskKind, name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+    pub fn spawn_local<F>(
+        &self,
+        kind: TaskKind,
+        name: &'static str,
+        future: F,
+    ) -> JoinHandle<Option<F::Output>>
     where
         F: Future + 'static,
         F::Output: 'static,

@@ -34,13 +34,19 @@ pub enum WatchedError {
 }
 
 fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> WatchedError + 'a {
-    move |source| WatchedError::Io { operation, path: path.to_owned(), source }
+    move |source| WatchedError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Replaces the file at `path` by `value` as JSON; a reader sees the old or the new, never a part. Durable on return.
 pub fn publish<T: Serialize>(path: &Path, value: &T) -> Result<(), WatchedError> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(|source| WatchedError::Content { path: path.to_owned(), source })?;
+    let text = serde_json::to_vec_pretty(value).map_err(|source| WatchedError::Content {
+        path: path.to_owned(),
+        source,
+    })?;
     replace(path, &text)
 }
 
@@ -52,7 +58,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WatchedError> {
     file.write_all(bytes).map_err(io_error("write", &temporary))?;
     file.sync_all().map_err(io_error("sync", &temporary))?;
     fs::rename(&temporary, path).map_err(io_error("rename into place", path))?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(io_error("sync", directory))
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .map_err(io_error("sync", directory))
 }
 
 /// The value at `path`; `None` when there is no file.
@@ -60,7 +68,10 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, WatchedError>
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|source| WatchedError::Content { path: path.to_owned(), source }),
+            .map_err(|source| WatchedError::Content {
+                path: path.to_owned(),
+                source,
+            }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("read", path)(error)),
     }
@@ -78,10 +89,17 @@ impl Watch {
         let directory = path.parent().unwrap_or(Path::new("."));
         let watch = || -> io::Result<AsyncFd<OwnedFd>> {
             let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-            inotify::add_watch(&fd, directory, inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE)?;
-            AsyncFd::register(fd)
+            inotify::add_watch(
+                &fd,
+                directory,
+                inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE,
+            )?;
+            crate::fd::watch(fd)
         };
-        Ok(Self { path: path.to_owned(), inotify: watch().map_err(io_error("watch", directory))? })
+        Ok(Self {
+            path: path.to_owned(),
+            inotify: watch().map_err(io_error("watch", directory))?,
+        })
     }
 
     pub fn path(&self) -> &Path {

@@ -57,9 +57,22 @@ pub enum RunAs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// GET; `timeout` for the whole exchange.
-    Http { address: SocketAddr, path: String, host: Option<String>, status: u16, interval: Duration, timeout: Duration, rise: u32, fall: u32 },
+    Http {
+        address: SocketAddr,
+        path: String,
+        host: Option<String>,
+        status: u16,
+        interval: Duration,
+        timeout: Duration,
+        rise: u32,
+        fall: u32,
+    },
     /// A TCP connect succeeds.
-    Tcp { address: SocketAddr, interval: Duration, timeout: Duration },
+    Tcp {
+        address: SocketAddr,
+        interval: Duration,
+        timeout: Duration,
+    },
     /// Still running this long after its start.
     Running { for_at_least: Duration },
 }
@@ -77,11 +90,20 @@ pub enum ChildState {
     Starting,
     Ready,
     /// Was ready, its readiness probe fails now.
-    NotReady { reason: String },
+    NotReady {
+        reason: String,
+    },
     /// Exited; starts again after the wait.
-    BackingOff { exit: String, wait_ms: u64 },
+    BackingOff {
+        exit: String,
+        wait_ms: u64,
+    },
     /// Exited again and again (5 times within a minute of starting): still retried, at the slowest pace.
-    CrashLoop { exits: u32, exit: String, wait_ms: u64 },
+    CrashLoop {
+        exits: u32,
+        exit: String,
+        wait_ms: u64,
+    },
     Stopping,
 }
 
@@ -132,9 +154,19 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     #[error("{id} exited ({exit}) {times} time(s) before it was ready\n{log_tail}")]
-    Exited { id: ChildId, exit: String, times: u32, log_tail: String },
+    Exited {
+        id: ChildId,
+        exit: String,
+        times: u32,
+        log_tail: String,
+    },
     #[error("{id} was not ready after {after:?}: {reason}\n{log_tail}")]
-    Timeout { id: ChildId, after: Duration, reason: String, log_tail: String },
+    Timeout {
+        id: ChildId,
+        after: Duration,
+        reason: String,
+        log_tail: String,
+    },
     #[error("no child is named {0}")]
     Unknown(ChildId),
     #[error("the supervisor has ended")]
@@ -183,20 +215,38 @@ impl Service {
 
 impl Handle {
     /// Starts it and returns once the process exists.
-    pub async fn start(&self, _spec: ChildSpec) -> Result<(), StartError> { unimplemented!() }
+    pub async fn start(&self, _spec: ChildSpec) -> Result<(), StartError> {
+        unimplemented!()
+    }
     /// Waits until it is ready for the first time, or it is clear that it will not be (start_grace passed, or it exited 3 times).
-    pub async fn ready(&self, _id: &ChildId) -> Result<(), NotReady> { unimplemented!() }
+    pub async fn ready(&self, _id: &ChildId) -> Result<(), NotReady> {
+        unimplemented!()
+    }
     /// Signal, grace, SIGKILL of everything it left; returns when all its processes are gone. Unknown id: `None`.
-    pub async fn stop(&self, _id: &ChildId) -> Option<StopReport> { unimplemented!() }
+    pub async fn stop(&self, _id: &ChildId) -> Option<StopReport> {
+        unimplemented!()
+    }
     /// SIGKILL of everything at once (second Ctrl-C).
-    pub async fn kill_all(&self) { unimplemented!() }
+    pub async fn kill_all(&self) {
+        unimplemented!()
+    }
     /// New probes and graces for a running child; restarts nothing.
-    pub async fn configure(&self, _spec: ChildSpec) { unimplemented!() }
+    pub async fn configure(&self, _spec: ChildSpec) {
+        unimplemented!()
+    }
     /// Children recorded on disk by an earlier controller that still run (pid, start time and boot agree).
-    pub async fn survivors(&self) -> Vec<Adopted> { unimplemented!() }
+    pub async fn survivors(&self) -> Vec<Adopted> {
+        unimplemented!()
+    }
     /// Takes over a survivor under `spec` (spec is used for its next restart). False: it is gone.
-    pub async fn adopt(&self, _spec: ChildSpec, _survivor: &Adopted) -> bool { unimplemented!() }
-    pub async fn status(&self) -> Vec<ChildStatus> { unimplemented!() }
+    pub async fn adopt(&self, _spec: ChildSpec, _survivor: &Adopted) -> bool {
+        unimplemented!()
+    }
+    pub async fn status(&self) -> Vec<ChildStatus> {
+        unimplemented!()
+    }
     /// Runs a command to its end (release command, initdb), output appended to its log. `limit`: killed after it.
-    pub async fn run(&self, _spec: ChildSpec, _limit: Duration) -> Result<RunOutcome, StartError> { unimplemented!() }
+    pub async fn run(&self, _spec: ChildSpec, _limit: Duration) -> Result<RunOutcome, StartError> {
+        unimplemented!()
+    }
 }

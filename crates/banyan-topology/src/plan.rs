@@ -19,9 +19,15 @@ pub enum Step {
     /// Run the release command once to success. Irreversible: migrations are not undone.
     RunRelease(ReleaseId),
     /// Make this the release that new instances are made of.
-    SetRelease { from: Option<ReleaseId>, to: Option<ReleaseId> },
+    SetRelease {
+        from: Option<ReleaseId>,
+        to: Option<ReleaseId>,
+    },
     /// Add, change or remove how a process is watched; restarts nothing.
-    ConfigureProcess { from: Option<Process>, to: Option<Process> },
+    ConfigureProcess {
+        from: Option<Process>,
+        to: Option<Process>,
+    },
     /// Start an instance outside the rotation; done when it is ready.
     StartInstance(Instance),
     /// Stop an instance that is out of rotation: SIGTERM, grace, SIGKILL.
