@@ -116,9 +116,9 @@ pub struct ChildStatus {
     /// Unix time in ms of the current process's start.
     pub since_ms: Option<u64>,
     pub restarts: u32,
-    /// Resident memory of the whole process group, and CPU seconds used, from /proc.
+    /// Resident memory of the whole process group, and CPU time used, from /proc.
     pub memory_bytes: Option<u64>,
-    pub cpu_seconds: Option<f64>,
+    pub cpu_ms: Option<u64>,
     pub port: Option<u16>,
     pub user: Option<String>,
 }
