@@ -1,1 +1,11 @@
-//! placeholder
+//! The outside world of the tests: ports, PostgreSQL, processes, an HTTP client, load, and the ledger that judges writes.
+//!
+//! Everything here cleans up when it is dropped, kills only what it started (by process id), and is safe for many test
+//! processes at once (cargo-nextest runs each test in its own). Nothing reaches the internet.
+
+pub mod ports;
+pub mod postgres;
+pub mod wait;
+
+pub use ports::Port;
+pub use postgres::Postgres;
