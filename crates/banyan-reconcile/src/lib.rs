@@ -1,2 +1,19 @@
 //! The control loop of one installation: intent → plan → execution → snapshots.
+//!
+//! [`controller::build`] gives a Service to run and a Handle to talk to it; it owns every child, the journal and the two
+//! sockets. [`execute`] performs one plan over a [`driver::Driver`]; [`driver::Local`] is this machine.
+//!
+//! Tasks: the controller loop (role), one task per running plan, one per control or report connection.
+
+pub mod controller;
+pub mod driver;
+pub mod execute;
+pub mod intent;
+pub mod journal;
+pub mod lock;
+pub mod paths;
 pub mod proto;
+
+pub use controller::{BuildError, ControllerConfig, Done, Ending, Handle, Loaded, Loader, Service, build};
+pub use lock::{Lock, LockError};
+pub use paths::StateDir;

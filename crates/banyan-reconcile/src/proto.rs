@@ -69,6 +69,9 @@ pub enum Reply {
     Done {
         outcome: Outcome,
         error: Option<String>,
+        /// What people should know although nothing failed.
+        #[serde(default)]
+        notes: Vec<String>,
     },
 }
 

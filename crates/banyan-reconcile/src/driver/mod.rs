@@ -1,0 +1,42 @@
+//! How steps become true. The executor knows only this trait; [`Local`] is this machine.
+
+mod local;
+
+use std::future::Future;
+
+use banyan_topology::{Step, Topology};
+
+pub use local::Local;
+
+/// Why a step could not be performed: what failed, its causes, the next action. The system is as before the step.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StepError(pub String);
+
+/// A step with the topologies around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    pub step: &'a Step,
+    pub before: &'a Topology,
+    /// `before` with the step applied: what snapshots show once the step is performed.
+    pub after: &'a Topology,
+}
+
+pub trait Driver: Send + Sync + 'static {
+    /// Takes over what an earlier controller left running, as far as `expected` describes it; stops the rest.
+    /// Returns what people should know.
+    fn adopt(&self, expected: &Topology) -> impl Future<Output = Vec<String>> + Send;
+
+    /// `expected` without what does not exist any more.
+    fn observe(&self, expected: &Topology) -> impl Future<Output = Topology> + Send;
+
+    /// Makes the step true and returns once its postcondition holds. Idempotent: a step that a killed controller had
+    /// begun is performed again. `Ok`: a note for people, if any.
+    fn perform(&self, step: Move<'_>) -> impl Future<Output = Result<Option<String>, StepError>> + Send;
+
+    /// Stops children that `topology` does not hold and publishes its snapshots: after a change was cut short.
+    fn settle(&self, topology: &Topology) -> impl Future<Output = Vec<String>> + Send;
+
+    /// Kills everything at once.
+    fn kill_all(&self) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,1 @@
+//! One plan, step by step.
