@@ -3,8 +3,12 @@
 //! Everything here cleans up when it is dropped, kills only what it started (by process id), and is safe for many test
 //! processes at once (cargo-nextest runs each test in its own). Nothing reaches the internet.
 
+pub mod http;
+pub mod ledger;
+pub mod load;
 pub mod ports;
 pub mod postgres;
+pub mod process;
 pub mod wait;
 
 pub use ports::Port;
