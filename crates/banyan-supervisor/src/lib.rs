@@ -7,6 +7,6 @@ pub mod engine;
 pub mod launch;
 
 pub use child::{
-    Adopted, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe, RunAs, RunOutcome,
-    Service, StartError, StopReport, StopSignal, build,
+    Adopted, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe, RunAs,
+    RunOutcome, Service, StartError, StopReport, StopSignal, build,
 };

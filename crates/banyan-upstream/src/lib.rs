@@ -1,1 +1,12 @@
-//! placeholder
+//! Who may receive work: endpoints, health, balance, retry. Synchronous and pure; the time is handed in.
+//!
+//! [`EndpointSet`] is one core's view of a group: [`EndpointSet::update`] takes a snapshot's list, [`EndpointSet::pick`]
+//! chooses who gets the next request. [`health::Active`] judges one endpoint by the results of checks that somebody else
+//! makes. [`retry`] says whether a failed request may be tried elsewhere. Tasks, sockets, clock: none.
+
+pub mod balance;
+mod endpoint;
+pub mod health;
+pub mod retry;
+
+pub use endpoint::{Change, EndpointSet, Entry, Pick};

@@ -1,0 +1,5 @@
+//! Whether an endpoint may get requests.
+
+mod active;
+
+pub use active::{Active, CheckResult, Verdict};
