@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{AppName, HostName, ProcessName};
@@ -43,6 +42,8 @@ pub struct App {
 /// A file written from a template before launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileTemplate {
+    /// The template as written, relative to the app's folder.
+    pub from: PathBuf,
     /// Where it is written, relative to the app's folder.
     pub to: PathBuf,
     pub text: Template,
@@ -135,7 +136,7 @@ pub struct EdgeSettings {
     pub workers: Option<u16>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     RoundRobin,
@@ -207,7 +208,7 @@ pub struct ManagedDatabase {
     pub settings: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Host {
     /// This machine.
