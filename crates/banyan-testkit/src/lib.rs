@@ -4,6 +4,7 @@
 //! processes at once (cargo-nextest runs each test in its own). Nothing reaches the internet.
 
 pub mod http;
+pub mod hurl;
 pub mod ledger;
 pub mod load;
 pub mod ports;
