@@ -1,0 +1,84 @@
+# One command each for what a person does with this repository. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Rust's installer puts cargo here; a shell opened before it ran does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+STAGE ?= stages/single-server.toml
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.20
+
+# `make test T='-E "test(deploy)"'` runs a part of the tests.
+T ?=
+
+.PHONY: help
+help: ## List these targets
+	@echo "Banyan: takes a web application from one server to many."
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: deps-run build ## Install what is missing, build, and bring up the sample app (Ctrl-C stops it)
+	@exec $(TARGET)/release/banyan --config $(STAGE) up
+
+.PHONY: build
+build: toolchain ## Build the binary and the sample app (release)
+	@cargo build --release --locked -p banyan -p photos
+
+# The summary of the tests comes last: everything that can fail before it does.
+.PHONY: test
+test: deps-test nextest ## Run every check and every test
+	@echo "==> format";   cargo fmt --all --check
+	@echo "==> clippy";   cargo clippy --workspace --all-targets --locked -- -D warnings
+	@echo "==> docs";     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	@echo "==> rules";    cargo run --quiet --locked -p xtask -- rules
+	@if cargo deny --version >/dev/null 2>&1; then echo "==> cargo-deny"; $(MAKE) --no-print-directory deny; \
+	  else echo "==> cargo-deny: skipped, not installed ('make deny' installs and runs it)"; fi
+	@echo "==> build";    cargo build --workspace --all-targets --locked
+	@echo "==> doctests"; cargo test --workspace --doc --locked --quiet
+	@echo "==> tests";    BANYAN_BINARIES=built cargo nextest run --workspace --locked --profile ci $(T)
+
+.PHONY: drill
+drill: deps-test nextest ## The load and kill tests for longer: SECONDS=300 by default
+	@BANYAN_DRILL_SECONDS="$${SECONDS_OF_DRILL:-300}" \
+	  cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --no-capture
+
+.PHONY: conformance
+conformance: deps-test nextest ## The RealWorld API suite against the sample app, through the edge
+	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --no-capture
+
+.PHONY: bench
+bench: deps-run build ## Compare the edge with nginx and HAProxy (bench/README.md says how)
+	@exec bench/run.sh
+
+.PHONY: doc
+doc: toolchain ## Build the API documentation
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	@echo "open $(TARGET)/doc/banyan/index.html"
+
+.PHONY: deny
+deny: toolchain ## Licences, sources and version floors of the dependencies (cargo-deny; its build takes minutes)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version '^$(DENY_VERSION)'
+	@cargo deny --log-level error check licenses bans sources
+
+.PHONY: clean
+clean: ## Remove what was built (the state of running systems, .banyan/, stays)
+	@cargo clean
+
+.PHONY: toolchain deps-run deps-test nextest
+toolchain:
+	@scripts/check-rust.sh
+
+deps-run: toolchain
+	@scripts/install-deps.sh
+
+deps-test: toolchain
+	@scripts/install-deps.sh
+
+nextest: toolchain
+	@cargo nextest --version >/dev/null 2>&1 || { \
+	  echo "cargo-nextest (the test runner) is missing: installing $(NEXTEST_VERSION) from crates.io, a few minutes"; \
+	  CARGO_TARGET_DIR= cargo install --locked cargo-nextest --version $(NEXTEST_VERSION); }

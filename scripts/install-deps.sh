@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing, and nothing when none is. Safe to run again and again.
+#
+# - PostgreSQL 15: Banyan runs its own server from these programs, with its own data directory and port. Debian's package
+#   would also create and start a cluster on port 5432 at its first install; nobody here wants that one, so it is told not to
+#   (and only for the time of the install: later packages of yours behave as Debian says).
+# - A C compiler and linker: what Rust links with.
+set -euo pipefail
+
+missing=()
+[ -x /usr/lib/postgresql/15/bin/postgres ] || missing+=(postgresql-15)
+command -v cc >/dev/null || missing+=(build-essential)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    printf 'error: these packages are missing, and there is no sudo to install them:\n  %s\nAs root, run:\n  apt-get install %s\n' \
+      "${missing[*]}" "${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+if ! command -v apt-get >/dev/null; then
+  printf 'error: please install %s: this machine has no apt-get (Banyan is made for Debian 12)\n' "${missing[*]}" >&2
+  exit 1
+fi
+
+printf 'Installing from Debian: %s\n' "${missing[*]}"
+drop_in=/etc/postgresql-common/createcluster.d/banyan-install.conf
+remove_drop_in() { "${as_root[@]}" rm -f "$drop_in"; }
+if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
+  trap remove_drop_in EXIT
+  "${as_root[@]}" mkdir -p "$(dirname "$drop_in")"
+  printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$drop_in" >/dev/null
+fi
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
+"${apt[@]}" install --no-install-recommends "${missing[@]}" || {
+  # A fresh machine often has no package lists, or old ones.
+  "${apt[@]}" update
+  "${apt[@]}" install --no-install-recommends "${missing[@]}"
+}
