@@ -7,6 +7,7 @@ SHELL := /bin/bash
 # Rust's installer puts cargo here; a shell opened before it ran does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+DURATION ?= 300
 STAGE ?= stages/single-server.toml
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20
@@ -21,7 +22,7 @@ help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 .PHONY: run
-run: deps-run build ## Install what is missing, build, and bring up the sample app (Ctrl-C stops it)
+run: deps build ## Install what is missing, build, and bring up the sample app (Ctrl-C stops it)
 	@exec $(TARGET)/release/banyan --config $(STAGE) up
 
 .PHONY: build
@@ -30,7 +31,7 @@ build: toolchain ## Build the binary and the sample app (release)
 
 # The summary of the tests comes last: everything that can fail before it does.
 .PHONY: test
-test: deps-test nextest ## Run every check and every test
+test: deps nextest ## Run every check and every test
 	@echo "==> format";   cargo fmt --all --check
 	@echo "==> clippy";   cargo clippy --workspace --all-targets --locked -- -D warnings
 	@echo "==> docs";     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
@@ -42,16 +43,15 @@ test: deps-test nextest ## Run every check and every test
 	@echo "==> tests";    BANYAN_BINARIES=built cargo nextest run --workspace --locked --profile ci $(T)
 
 .PHONY: drill
-drill: deps-test nextest ## The load and kill tests for longer: SECONDS=300 by default
-	@BANYAN_DRILL_SECONDS="$${SECONDS_OF_DRILL:-300}" \
-	  cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --no-capture
+drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds)
+	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --no-capture
 
 .PHONY: conformance
-conformance: deps-test nextest ## The RealWorld API suite against the sample app, through the edge
+conformance: deps nextest ## The RealWorld API suite against the sample app, through the edge
 	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --no-capture
 
 .PHONY: bench
-bench: deps-run build ## Compare the edge with nginx and HAProxy (bench/README.md says how)
+bench: deps build ## Compare the edge with nginx and HAProxy (bench/README.md says how)
 	@exec bench/run.sh
 
 .PHONY: doc
@@ -68,14 +68,11 @@ deny: toolchain ## Licences, sources and version floors of the dependencies (car
 clean: ## Remove what was built (the state of running systems, .banyan/, stays)
 	@cargo clean
 
-.PHONY: toolchain deps-run deps-test nextest
+.PHONY: toolchain deps nextest
 toolchain:
 	@scripts/check-rust.sh
 
-deps-run: toolchain
-	@scripts/install-deps.sh
-
-deps-test: toolchain
+deps: toolchain
 	@scripts/install-deps.sh
 
 nextest: toolchain
