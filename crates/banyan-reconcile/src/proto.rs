@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+pub use banyan_topology::Change;
 use banyan_topology::report::EdgeReport;
 use banyan_topology::{Edge, Epoch, InstanceId, Plan, ReleaseId};
 use serde::{Deserialize, Serialize};
@@ -39,17 +40,6 @@ pub struct ConfigPaths {
     pub file: PathBuf,
     /// `--env production` lays banyan.production.toml on top.
     pub overlay: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// To what the configuration says; the release changes only if its content did.
-    Configuration,
-    /// The same, and always a new release.
-    Deploy,
-    /// The release before the current one, or this one.
-    Rollback { to: Option<ReleaseId> },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,12 +6,18 @@
 //!
 //! Tasks: none. Files, sockets, clock, randomness: none; whatever of them matters is an argument.
 
+pub mod check;
+pub mod facts;
 pub mod id;
 pub mod model;
 pub mod plan;
 pub mod report;
+pub mod resolve;
+pub mod rung;
 pub mod snapshot;
 
+pub use facts::{Facts, Remembered};
 pub use id::{AppName, Epoch, InstanceId, ProcessName, ReleaseId};
 pub use model::{Database, Edge, Instance, Process, Release, Topology};
-pub use plan::{Plan, PlannedStep, Step};
+pub use plan::{Plan, PlannedStep, Step, StepError};
+pub use resolve::{Change, ResolveError, ResolveErrors, Resolved, resolve};

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,24 @@ impl Topology {
             instances: BTreeMap::new(),
             rotation: BTreeSet::new(),
         }
+    }
+
+    /// What `down` wants: nothing runs, and what cannot be undone (release commands that ran) stays known.
+    pub fn stopped(&self) -> Self {
+        Self {
+            released: self.released.clone(),
+            ..Self::nothing(self.app.clone())
+        }
+    }
+
+    /// Whether nothing runs.
+    pub fn is_stopped(&self) -> bool {
+        self.database.is_none() && self.edge.is_none() && self.instances.is_empty()
+    }
+
+    /// How many instances of a process run.
+    pub fn running(&self, process: &ProcessName) -> usize {
+        self.instances.keys().filter(|id| id.process == *process).count()
     }
 }
 
@@ -94,6 +113,10 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     pub id: ReleaseId,
+    /// The app's folder as written in banyan.toml: where commands run.
+    pub dir: PathBuf,
+    /// Unix user of the app's processes, when one was configured.
+    pub user: Option<String>,
     /// Per process: argv as templates, environment as templates.
     pub commands: BTreeMap<ProcessName, Launch>,
     /// Runs once before the first instance of the release starts; its failure stops the deploy.
@@ -106,9 +129,20 @@ pub struct Release {
     pub secrets_digest: String,
 }
 
+impl Release {
+    /// Whether both would run the same: everything but the number.
+    pub fn same_content(&self, other: &Self) -> bool {
+        Self {
+            id: other.id,
+            ..self.clone()
+        } == *other
+    }
+}
+
 /// A command and its environment, both still templates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     pub argv: Vec<config::Template>,
+    /// Holds `DATABASE_URL` too when there is a database, so that another database is another release.
     pub env: BTreeMap<String, config::Template>,
 }

@@ -1,0 +1,60 @@
+//! What of the outside world the decisions need, collected by the caller as plain values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{InstanceId, ReleaseId};
+use crate::model::Release;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Major versions of PostgreSQL whose programs are installed.
+    pub postgres_installed: BTreeSet<u32>,
+    /// Major version of the data directory; `None` while there is no data.
+    pub data_version: Option<u32>,
+    /// Memory of this machine in bytes.
+    pub memory_bytes: u64,
+    /// Ports that nothing listens on, best first. Ports of what runs now are not in it; remembered ones are, if free.
+    pub free_ports: Vec<u16>,
+    /// Those of the configured ports (edge, database) that something listens on, ours or not.
+    pub taken_ports: BTreeSet<u16>,
+    /// ELF programs in the app's folder that commands start: path in that folder → SHA-256 in hex.
+    pub programs: BTreeMap<String, String>,
+    /// SHA-256 over the secret values.
+    pub secrets_digest: String,
+    /// The number that a new release gets.
+    pub next_release: ReleaseId,
+    /// Every release whose content is still kept.
+    pub releases: BTreeMap<ReleaseId, Release>,
+    /// Those that a plan has reached: a deploy that failed leaves a release that is kept but never served.
+    pub served: BTreeSet<ReleaseId>,
+    /// The release that a rollback went to, until the next deploy.
+    pub pinned: Option<ReleaseId>,
+    pub remembered: Remembered,
+}
+
+/// Ports from before a `down`, so that what comes back has the port it had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    pub database_port: Option<u16>,
+    pub instance_ports: BTreeMap<InstanceId, u16>,
+}
+
+impl Facts {
+    /// A machine with nothing on it: no PostgreSQL, no data, no release.
+    pub fn nothing() -> Self {
+        Self {
+            postgres_installed: BTreeSet::new(),
+            data_version: None,
+            memory_bytes: 0,
+            free_ports: Vec::new(),
+            taken_ports: BTreeSet::new(),
+            programs: BTreeMap::new(),
+            secrets_digest: String::new(),
+            next_release: ReleaseId(1),
+            releases: BTreeMap::new(),
+            served: BTreeSet::new(),
+            pinned: None,
+            remembered: Remembered::default(),
+        }
+    }
+}

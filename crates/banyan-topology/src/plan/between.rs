@@ -1,0 +1,278 @@
+//! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
+//!
+//! Order: database; release command; current release; how processes are watched; edge settings; instances, the
+//! edge's process first; then what goes away: processes, current release, database last.
+//!
+//! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
+//!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
+//!   every instance still runs to finish what is in flight.
+//! - Instances roll slot by slot: start, admit, drain, stop. Where `max` leaves no room, an old one stops first.
+//! - When the edge is given another process, that one's instances start first, then the edge changes, they are
+//!   admitted, and the old ones drained.
+//! - Another database under running instances has no gentle way: the plan goes through nothing, and `check` refuses
+//!   it while instances are in rotation on both sides.
+
+use std::collections::BTreeSet;
+
+use crate::id::{InstanceId, ProcessName};
+use crate::model::{Instance, Topology};
+use crate::plan::{Plan, Step};
+
+/// The steps from one topology to another. Never fails: whether it may be performed is for `check` to say.
+///
+/// Release commands that ran stay known: the result's `released` is that of both sides.
+pub fn between(current: &Topology, desired: &Topology) -> Plan {
+    let mut planner = Planner {
+        at: current.clone(),
+        desired,
+        steps: Vec::new(),
+    };
+    match (&current.database, &desired.database) {
+        (Some(old), Some(new)) if old != new => {
+            let nothing = current.stopped();
+            let mut down = Planner {
+                at: current.clone(),
+                desired: &nothing,
+                steps: Vec::new(),
+            };
+            down.all();
+            planner.at = down.at;
+            planner.steps = down.steps;
+        }
+        _ => {}
+    }
+    planner.all();
+    planner.steps.into_iter().collect()
+}
+
+struct Planner<'a> {
+    /// Where the steps so far lead.
+    at: Topology,
+    desired: &'a Topology,
+    steps: Vec<Step>,
+}
+
+impl Planner<'_> {
+    fn all(&mut self) {
+        self.begin();
+        let (first, rest) = self.processes();
+        match (&self.at.edge, &self.desired.edge) {
+            (Some(from), Some(to)) if from.process != to.process => {
+                self.hand_over(&from.process.clone(), &to.process.clone());
+            }
+            _ => {
+                self.configure_edge();
+                first.iter().for_each(|process| self.roll(process));
+            }
+        }
+        rest.iter().for_each(|process| self.roll(process));
+        self.start_edge();
+        self.end();
+    }
+
+    /// What must stand before an instance may start.
+    fn begin(&mut self) {
+        if let (Some(edge), None) = (&self.at.edge, &self.desired.edge) {
+            self.push(Step::StopEdge(edge.clone()));
+        }
+        if let (None, Some(database)) = (&self.at.database, &self.desired.database) {
+            self.push(Step::StartDatabase(database.clone()));
+        }
+        for release in self.desired.released.difference(&self.at.released.clone()) {
+            self.push(Step::RunRelease(*release));
+        }
+        if self.desired.release.is_some() {
+            self.set_release();
+        }
+        for (name, process) in &self.desired.processes {
+            let from = self.at.processes.get(name);
+            if from != Some(process) {
+                self.push(Step::ConfigureProcess {
+                    from: from.cloned(),
+                    to: Some(process.clone()),
+                });
+            }
+        }
+    }
+
+    /// What no instance needs any more.
+    fn end(&mut self) {
+        for (name, process) in self.at.processes.clone() {
+            if !self.desired.processes.contains_key(&name) {
+                self.push(Step::ConfigureProcess {
+                    from: Some(process),
+                    to: None,
+                });
+            }
+        }
+        self.set_release();
+        if let (Some(database), None) = (&self.at.database, &self.desired.database) {
+            self.push(Step::StopDatabase(database.clone()));
+        }
+    }
+
+    fn set_release(&mut self) {
+        let (from, to) = (self.at.release, self.desired.release);
+        if from != to {
+            self.push(Step::SetRelease { from, to });
+        }
+    }
+
+    /// Processes with instances on either side: those of the edge, then the others by name.
+    fn processes(&self) -> (Vec<ProcessName>, Vec<ProcessName>) {
+        let ids = self.at.instances.keys().chain(self.desired.instances.keys());
+        let names: BTreeSet<ProcessName> = ids.map(|id| id.process.clone()).collect();
+        let edges = [&self.at.edge, &self.desired.edge];
+        let served = |name: &ProcessName| {
+            edges.into_iter().flatten().any(|edge| edge.process == *name)
+                || self
+                    .at
+                    .rotation
+                    .iter()
+                    .chain(&self.desired.rotation)
+                    .any(|id| id.process == *name)
+        };
+        names.into_iter().partition(served)
+    }
+
+    fn configure_edge(&mut self) {
+        if let (Some(from), Some(to)) = (&self.at.edge, &self.desired.edge)
+            && from != to
+        {
+            self.push(Step::ConfigureEdge {
+                from: from.clone(),
+                to: to.clone(),
+            });
+        }
+    }
+
+    fn start_edge(&mut self) {
+        if let (None, Some(edge)) = (&self.at.edge, &self.desired.edge) {
+            self.push(Step::StartEdge(edge.clone()));
+        }
+    }
+
+    fn hand_over(&mut self, from: &ProcessName, to: &ProcessName) {
+        let (_, new) = self.changing(to);
+        let settled = self.at.rotation.iter().any(|id| id.process == *to);
+        if settled {
+            // Both are served already (an earlier hand-over stopped half-way): nothing to wait for.
+            self.configure_edge();
+            self.roll(to);
+        } else {
+            new.iter().for_each(|instance| self.make_room_and_start(instance));
+            self.configure_edge();
+            self.roll(to);
+        }
+        self.roll(from);
+    }
+
+    /// The instances of a process that must go and come. One that changes its port does both.
+    fn changing(&self, process: &ProcessName) -> (Vec<Instance>, Vec<Instance>) {
+        let only_in = |a: &Topology, b: &Topology| -> Vec<Instance> {
+            let of = a
+                .instances
+                .values()
+                .filter(|instance| instance.id.process == *process);
+            of.filter(|instance| b.instances.get(&instance.id) != Some(instance))
+                .cloned()
+                .collect()
+        };
+        (only_in(&self.at, self.desired), only_in(self.desired, &self.at))
+    }
+
+    /// Brings one process to its desired instances and rotation: first what adds capacity, last what takes it away.
+    fn roll(&mut self, process: &ProcessName) {
+        self.admit_kept(process);
+        let (old, mut new) = self.changing(process);
+        let slot_freed = |slot: u32| old.iter().any(|instance| instance.id.slot == slot);
+        // A new slot adds capacity before a replaced one may lack it.
+        new.sort_by_key(|instance| {
+            let adds = !slot_freed(instance.id.slot);
+            (
+                !adds,
+                !self.desired.rotation.contains(&instance.id),
+                instance.id.clone(),
+            )
+        });
+        for instance in &new {
+            self.make_room_and_start(instance);
+            self.admit(&instance.id);
+            let (old, _) = self.changing(process);
+            let same_slot = old.iter().find(|other| other.id.slot == instance.id.slot);
+            let lasting = self.desired.rotation.contains(&instance.id);
+            if let Some(replaced) = same_slot
+                && (lasting || !self.at.rotation.contains(&replaced.id))
+            {
+                self.retire(replaced);
+            }
+        }
+        let (old, _) = self.changing(process);
+        old.iter().rev().for_each(|instance| self.retire(instance));
+        self.drain_kept(process);
+    }
+
+    /// Starts an instance; where `max`, or its own older self, is in the way, that goes first.
+    fn make_room_and_start(&mut self, instance: &Instance) {
+        let process = &instance.id.process;
+        if let Some(itself) = self.at.instances.get(&instance.id).cloned() {
+            self.retire(&itself);
+        }
+        let max = self
+            .desired
+            .processes
+            .get(process)
+            .and_then(|process| process.max);
+        while max.is_some_and(|max| self.at.running(process) >= max as usize) {
+            let (old, _) = self.changing(process);
+            let idle = old
+                .iter()
+                .rev()
+                .find(|other| !self.at.rotation.contains(&other.id));
+            let same_slot = old.iter().find(|other| other.id.slot == instance.id.slot);
+            let Some(victim) = idle.or(same_slot).or(old.last()) else {
+                break;
+            };
+            self.retire(&victim.clone());
+        }
+        self.push(Step::StartInstance(instance.clone()));
+    }
+
+    fn retire(&mut self, instance: &Instance) {
+        if self.at.rotation.contains(&instance.id) {
+            self.push(Step::Drain(instance.id.clone()));
+        }
+        self.push(Step::StopInstance(instance.clone()));
+    }
+
+    fn admit(&mut self, id: &InstanceId) {
+        if self.desired.rotation.contains(id) && !self.at.rotation.contains(id) {
+            self.start_edge();
+            self.push(Step::Admit(id.clone()));
+        }
+    }
+
+    fn admit_kept(&mut self, process: &ProcessName) {
+        let of = self.desired.rotation.iter().filter(|id| id.process == *process);
+        let kept = of.filter(|id| self.at.instances.get(*id) == self.desired.instances.get(*id));
+        let kept: Vec<InstanceId> = kept.cloned().collect();
+        kept.iter().for_each(|id| self.admit(id));
+    }
+
+    fn drain_kept(&mut self, process: &ProcessName) {
+        let of = self.at.rotation.iter().filter(|id| id.process == *process);
+        let unwanted: Vec<InstanceId> = of
+            .filter(|id| !self.desired.rotation.contains(*id))
+            .cloned()
+            .collect();
+        unwanted.into_iter().for_each(|id| self.push(Step::Drain(id)));
+    }
+
+    fn push(&mut self, step: Step) {
+        // A step that does not apply stays in the plan, where `check` names it.
+        if let Ok(next) = step.apply(&self.at) {
+            self.at = next;
+        }
+        self.steps.push(step);
+    }
+}

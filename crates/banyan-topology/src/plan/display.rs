@@ -1,0 +1,115 @@
+//! Steps and plans in the user's words.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::id::ReleaseId;
+use crate::model::Process;
+use crate::plan::{Plan, Step};
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartDatabase(database) => {
+                write!(f, "start postgres {} on port {}", database.version, database.port)
+            }
+            Self::StopDatabase(database) => write!(f, "stop postgres {} (its data stays)", database.version),
+            Self::RunRelease(release) => {
+                write!(f, "run the release command of {release} (not undone by rollback)")
+            }
+            Self::SetRelease { from, to } => set_release(f, *from, *to),
+            Self::ConfigureProcess { from, to } => configure_process(f, from.as_ref(), to.as_ref()),
+            Self::StartInstance(instance) => write!(f, "start {} on port {}", instance.id, instance.port),
+            Self::StopInstance(instance) => write!(f, "stop {}", instance.id),
+            Self::Admit(id) => write!(f, "admit {id}"),
+            Self::Drain(id) => write!(f, "drain {id}"),
+            Self::StartEdge(edge) => write!(f, "start edge on {}", edge.listen),
+            Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", edge.listen),
+            Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", changes(from, to)),
+        }
+    }
+}
+
+fn set_release(f: &mut fmt::Formatter<'_>, from: Option<ReleaseId>, to: Option<ReleaseId>) -> fmt::Result {
+    match (from, to) {
+        (None, Some(to)) => write!(f, "make {to} the current release"),
+        (Some(from), Some(to)) => write!(f, "make {to} the current release (was {from})"),
+        (_, None) => f.write_str("have no current release"),
+    }
+}
+
+fn configure_process(
+    f: &mut fmt::Formatter<'_>,
+    from: Option<&Process>,
+    to: Option<&Process>,
+) -> fmt::Result {
+    match (from, to) {
+        (None, Some(to)) => write!(f, "add process {}", to.name),
+        (Some(from), Some(to)) => write!(f, "change process {}: {}", to.name, changes(from, to)),
+        (Some(from), None) => write!(f, "remove process {}", from.name),
+        (None, None) => f.write_str("change no process"),
+    }
+}
+
+/// `idle 60s → 30s, body 10 → 20`: every leaf that differs, under the name it has in banyan.toml.
+pub(crate) fn changes<T: Serialize>(from: &T, to: &T) -> String {
+    let value = |side: &T| serde_json::to_value(side).unwrap_or(Value::Null);
+    let mut found = Vec::new();
+    compare("", &value(from), &value(to), &mut found);
+    found.join(", ")
+}
+
+fn compare(path: &str, from: &Value, to: &Value, found: &mut Vec<String>) {
+    match (from, to) {
+        (Value::Object(a), Value::Object(b)) => {
+            let added = b.keys().filter(|key| !a.contains_key(*key));
+            for key in a.keys().chain(added) {
+                // `settings` is our grouping, not a key of banyan.toml.
+                let below = match (path, key.as_str()) {
+                    (_, "settings") => path.to_owned(),
+                    ("", _) => key.clone(),
+                    _ => format!("{path}.{key}"),
+                };
+                compare(
+                    &below,
+                    a.get(key).unwrap_or(&Value::Null),
+                    b.get(key).unwrap_or(&Value::Null),
+                    found,
+                );
+            }
+        }
+        _ if from == to => {}
+        _ => found.push(format!("{path} {} → {}", plain(from), plain(to))),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "unset".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Plan {
+    /// One line per step, numbered and aligned, irreversible ones marked; one line when there is nothing to do.
+    pub fn lines(&self) -> Vec<String> {
+        if self.is_empty() {
+            return vec!["nothing to do".to_owned()];
+        }
+        let width = self.steps.len().to_string().len();
+        let line = |(n, planned): (usize, &crate::plan::PlannedStep)| {
+            let mark = if planned.inverse.is_none() { '!' } else { ' ' };
+            format!("{:>width$} {mark} {}", n + 1, planned.step)
+        };
+        self.steps.iter().enumerate().map(line).collect()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
+    }
+}

@@ -1,0 +1,142 @@
+//! What a step means for a topology: when it may be done, what it changes, whether it is done, what undoes it.
+
+use crate::model::{Instance, Topology};
+use crate::plan::Step;
+
+/// A step was asked of a topology that it does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {step}: {reason}")]
+pub struct StepError {
+    pub step: String,
+    pub reason: String,
+}
+
+impl Step {
+    /// The topology after this step, if the step fits this one.
+    pub fn apply(&self, to: &Topology) -> Result<Topology, StepError> {
+        let mut next = to.clone();
+        self.perform(&mut next).map_err(|reason| StepError {
+            step: self.to_string(),
+            reason,
+        })?;
+        Ok(next)
+    }
+
+    /// Whether its effect is there already, so that a resumed plan can skip it.
+    pub fn holds(&self, at: &Topology) -> bool {
+        match self {
+            Self::StartDatabase(database) => at.database.as_ref() == Some(database),
+            Self::StopDatabase(database) => at.database.as_ref() != Some(database),
+            Self::RunRelease(release) => at.released.contains(release),
+            Self::SetRelease { from: _, to } => at.release == *to,
+            Self::ConfigureProcess { from, to } => {
+                let named = from.as_ref().or(to.as_ref());
+                named.is_none_or(|process| at.processes.get(&process.name) == to.as_ref())
+            }
+            Self::StartInstance(instance) => at.instances.get(&instance.id) == Some(instance),
+            Self::StopInstance(instance) => at.instances.get(&instance.id) != Some(instance),
+            Self::Admit(id) => at.rotation.contains(id),
+            Self::Drain(id) => !at.rotation.contains(id),
+            Self::StartEdge(edge) => at.edge.as_ref() == Some(edge),
+            Self::StopEdge(_) => at.edge.is_none(),
+            Self::ConfigureEdge { from: _, to } => at.edge.as_ref() == Some(to),
+        }
+    }
+
+    /// The step that undoes this one; `None`: nothing does.
+    pub fn inverse(&self) -> Option<Self> {
+        Some(match self.clone() {
+            Self::StartDatabase(database) => Self::StopDatabase(database),
+            Self::StopDatabase(database) => Self::StartDatabase(database),
+            Self::RunRelease(_) => return None,
+            Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
+            Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
+            Self::StartInstance(instance) => Self::StopInstance(instance),
+            Self::StopInstance(instance) => Self::StartInstance(instance),
+            Self::Admit(id) => Self::Drain(id),
+            Self::Drain(id) => Self::Admit(id),
+            Self::StartEdge(edge) => Self::StopEdge(edge),
+            Self::StopEdge(edge) => Self::StartEdge(edge),
+            Self::ConfigureEdge { from, to } => Self::ConfigureEdge { from: to, to: from },
+        })
+    }
+
+    fn perform(&self, at: &mut Topology) -> Result<(), String> {
+        match self {
+            Self::StartDatabase(database) => exchange(&mut at.database, None, Some(database), "the database"),
+            Self::StopDatabase(database) => exchange(&mut at.database, Some(database), None, "the database"),
+            Self::RunRelease(release) => must(at.released.insert(*release), || {
+                format!("the release command of {release} has run already")
+            }),
+            Self::SetRelease { from, to } => {
+                exchange(&mut at.release, from.as_ref(), to.as_ref(), "the current release")
+            }
+            Self::ConfigureProcess { from, to } => configure_process(at, from.as_ref(), to.as_ref()),
+            Self::StartInstance(instance) => start(at, instance),
+            Self::StopInstance(instance) => stop(at, instance),
+            Self::Admit(id) => {
+                must(at.instances.contains_key(id), || format!("{id} does not run"))?;
+                must(at.rotation.insert(id.clone()), || {
+                    format!("{id} is in rotation already")
+                })
+            }
+            Self::Drain(id) => must(at.rotation.remove(id), || format!("{id} is not in rotation")),
+            Self::StartEdge(edge) => exchange(&mut at.edge, None, Some(edge), "the edge"),
+            Self::StopEdge(edge) => exchange(&mut at.edge, Some(edge), None, "the edge"),
+            Self::ConfigureEdge { from, to } => exchange(&mut at.edge, Some(from), Some(to), "the edge"),
+        }
+    }
+}
+
+fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Puts `to` where exactly `from` must be; a step that would change nothing is an error too.
+fn exchange<T: Clone + PartialEq>(
+    place: &mut Option<T>,
+    from: Option<&T>,
+    to: Option<&T>,
+    what: &str,
+) -> Result<(), String> {
+    must(from != to, || format!("{what} is as wanted already"))?;
+    must(place.as_ref() == from, || {
+        format!("{what} is not as the plan expects")
+    })?;
+    *place = to.cloned();
+    Ok(())
+}
+
+fn configure_process(
+    at: &mut Topology,
+    from: Option<&crate::model::Process>,
+    to: Option<&crate::model::Process>,
+) -> Result<(), String> {
+    let Some(name) = from.or(to).map(|process| process.name.clone()) else {
+        return Err("it names no process".into());
+    };
+    must(to.is_none_or(|process| process.name == name), || {
+        format!("it renames {name}")
+    })?;
+    let mut place = at.processes.remove(&name);
+    exchange(&mut place, from, to, &format!("process {name}"))?;
+    at.processes.extend(place.map(|process| (name, process)));
+    Ok(())
+}
+
+fn start(at: &mut Topology, instance: &Instance) -> Result<(), String> {
+    let id = &instance.id;
+    must(!at.instances.contains_key(id), || format!("{id} runs already"))?;
+    at.instances.insert(id.clone(), instance.clone());
+    Ok(())
+}
+
+fn stop(at: &mut Topology, instance: &Instance) -> Result<(), String> {
+    let id = &instance.id;
+    must(!at.rotation.contains(id), || format!("{id} is still in rotation"))?;
+    must(at.instances.get(id) == Some(instance), || {
+        format!("{id} does not run on port {}", instance.port)
+    })?;
+    at.instances.remove(id);
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Why a configuration cannot become a topology, and what to do about each.
+
+use std::fmt;
+
+use crate::id::{AppName, InstanceId, ProcessName, ReleaseId};
+
+/// All of them at once: the user mends once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveErrors(pub Vec<ResolveError>);
+
+impl fmt::Display for ResolveErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ResolveErrors {}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    #[error(
+        "this state directory belongs to `{running}`, but the configuration says name = \"{wanted}\"; \
+         put the name back, or run `banyan down` before changing it"
+    )]
+    OtherApp { running: AppName, wanted: AppName },
+
+    #[error(
+        "PostgreSQL {version} is not installed{}; run `sudo apt-get install -y postgresql-{version}`{}",
+        have(.installed),
+        instead(.may_choose, .installed)
+    )]
+    PostgresMissing {
+        version: u32,
+        installed: Vec<u32>,
+        /// Whether another version could be configured: not once there is data.
+        may_choose: bool,
+    },
+
+    #[error(
+        "database.postgres = {wanted}, but the data directory is of PostgreSQL {data}; set database.postgres = {data} \
+         (or leave it out): Banyan does not convert data between major versions yet"
+    )]
+    OtherDataVersion { wanted: u32, data: u32 },
+
+    #[error(
+        "{key} cannot change while PostgreSQL runs ({from} → {to}); run `banyan down`, then `banyan up` with the new \
+         configuration{}",
+        if *.key == "database.name" { " (the new database begins empty; the data of the old one stays in it)" } else { "" }
+    )]
+    DatabaseChange {
+        key: &'static str,
+        from: String,
+        to: String,
+    },
+
+    #[error(
+        "port {port} ({key}) is in use by another program; `ss -ltnp 'sport = :{port}'` names it: stop it, or choose another port"
+    )]
+    PortTaken { key: &'static str, port: u16 },
+
+    #[error("port {port} ({key}) is the port of {holder}; choose another one")]
+    PortOfInstance {
+        key: &'static str,
+        port: u16,
+        holder: InstanceId,
+    },
+
+    #[error("edge.listen and database.port are both port {0}; choose another one for the edge")]
+    PortTwice(u16),
+
+    #[error(
+        "no free port is left for {needed} of {wanted} new instances; lower `count`, or free ports in 20000-29999"
+    )]
+    NoPorts { needed: usize, wanted: usize },
+
+    #[error("process.{process}.count = {count} is more than its max = {max}; lower count or raise max")]
+    CountOverMax {
+        process: ProcessName,
+        count: u32,
+        max: u32,
+    },
+
+    #[error("the edge forwards to process `{process}`, which {release} does not have (it has {}); {next}", list(.known))]
+    NoEdgeProcess {
+        process: ProcessName,
+        release: String,
+        known: Vec<ProcessName>,
+        next: &'static str,
+    },
+
+    #[error("there is no release before {0} to go back to; `banyan deploy` makes a new one")]
+    NothingBefore(ReleaseId),
+
+    #[error("nothing was deployed yet, so there is no release to go back to; run `banyan up` first")]
+    NoRelease,
+
+    #[error("{0} is the current release already; nothing to roll back")]
+    AlreadyCurrent(ReleaseId),
+
+    #[error("{wanted} is not a kept release (kept: {}); choose one of those", list(.known))]
+    UnknownRelease {
+        wanted: ReleaseId,
+        known: Vec<ReleaseId>,
+    },
+
+    #[error(
+        "{0} is pinned by a rollback, but its content is no longer kept; run `banyan deploy` to make a new release"
+    )]
+    PinnedLost(ReleaseId),
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn have(versions: &[u32]) -> String {
+    if versions.is_empty() {
+        String::new()
+    } else {
+        format!(" (installed: {})", list(versions))
+    }
+}
+
+fn instead(may_choose: &bool, versions: &[u32]) -> String {
+    match versions.last() {
+        Some(newest) if *may_choose => format!(", or set database.postgres = {newest}"),
+        _ => String::new(),
+    }
+}

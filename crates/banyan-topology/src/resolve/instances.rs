@@ -1,0 +1,132 @@
+//! Slots and ports: 1..=count of each process; what exists keeps its port, the rest gets the next free one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use banyan_config::ProcessTable;
+
+use crate::facts::Facts;
+use crate::id::{InstanceId, ProcessName};
+use crate::model::{Instance, Topology};
+use crate::resolve::ResolveError;
+
+pub(super) fn fill(
+    topology: &mut Topology,
+    tables: &BTreeMap<ProcessName, ProcessTable>,
+    facts: &Facts,
+    current: &Topology,
+    errors: &mut Vec<ResolveError>,
+) {
+    let Some(release) = topology.release else { return };
+    let slots = topology.processes.keys().flat_map(|process| {
+        let count = tables.get(process).map_or(0, |table| table.count);
+        (1..=count).map(|slot| InstanceId {
+            process: process.clone(),
+            slot,
+            release,
+        })
+    });
+    let wanted: Vec<InstanceId> = slots.collect();
+    let is_new = |id: &&InstanceId| !current.instances.contains_key(id);
+    let wanted_new = wanted.iter().filter(is_new).count();
+    let ports = assign(&wanted, topology, facts, current);
+    let needed = wanted.len() - ports.len();
+    if needed > 0 {
+        errors.push(ResolveError::NoPorts {
+            needed,
+            wanted: wanted_new,
+        });
+    }
+    let served = topology.edge.as_ref().map(|edge| edge.process.clone());
+    topology.rotation = wanted
+        .into_iter()
+        .filter(|id| Some(&id.process) == served.as_ref())
+        .collect();
+    topology.instances = ports
+        .into_iter()
+        .map(|(id, port)| (id.clone(), Instance { id, port }))
+        .collect();
+}
+
+/// Ports by instance: that of the running one, else the remembered one, else the next free one, while there are any.
+fn assign(
+    wanted: &[InstanceId],
+    topology: &Topology,
+    facts: &Facts,
+    current: &Topology,
+) -> BTreeMap<InstanceId, u16> {
+    let running = |id: &InstanceId| current.instances.get(id).map(|instance| instance.port);
+    // In a deploy old and new run side by side, so nothing of `current` is free yet.
+    let usable = |port: &u16| !uses(current, *port) && !uses(topology, *port);
+    let mut free: BTreeSet<u16> = facts.free_ports.iter().copied().filter(usable).collect();
+    let mut ports = BTreeMap::new();
+    for id in wanted {
+        let remembered = facts.remembered.instance_ports.get(id).copied();
+        if let Some(port) = running(id).or_else(|| remembered.filter(|port| free.remove(port))) {
+            ports.insert(id.clone(), port);
+        }
+    }
+    let mut in_order = facts.free_ports.iter().filter(|port| free.contains(port));
+    for id in wanted {
+        if ports.contains_key(id) {
+            continue;
+        }
+        let Some(port) = in_order.next() else { break };
+        ports.insert(id.clone(), *port);
+    }
+    ports
+}
+
+/// Whether anything of this topology has this port.
+pub(super) fn uses(topology: &Topology, port: u16) -> bool {
+    topology
+        .edge
+        .as_ref()
+        .is_some_and(|edge| edge.listen.port() == port)
+        || topology
+            .database
+            .as_ref()
+            .is_some_and(|database| database.port == port)
+        || topology.instances.values().any(|instance| instance.port == port)
+}
+
+/// Configured ports must be free, or be what they are already.
+pub(super) fn check_ports(
+    topology: &Topology,
+    facts: &Facts,
+    current: &Topology,
+    errors: &mut Vec<ResolveError>,
+) {
+    let edge = topology.edge.as_ref().map(|edge| edge.listen.port());
+    let database = topology.database.as_ref().map(|database| database.port);
+    if let (Some(edge), Some(database)) = (edge, database)
+        && edge == database
+    {
+        errors.push(ResolveError::PortTwice(edge));
+    }
+    for (key, port) in [("edge.listen", edge), ("database.port", database)] {
+        let Some(port) = port else { continue };
+        let holder = current.instances.values().find(|instance| instance.port == port);
+        if let Some(holder) = holder {
+            errors.push(ResolveError::PortOfInstance {
+                key,
+                port,
+                holder: holder.id.clone(),
+            });
+        } else if facts.taken_ports.contains(&port) && !uses(current, port) {
+            errors.push(ResolveError::PortTaken { key, port });
+        }
+    }
+}
+
+/// Where `max` leaves no room for old and new side by side, the user should know the cost beforehand.
+pub(super) fn note_max(topology: &Topology, current: &Topology, notes: &mut Vec<String>) {
+    for (name, process) in &topology.processes {
+        let Some(max) = process.max else { continue };
+        let comes = |id: &&InstanceId| id.process == *name && !current.instances.contains_key(*id);
+        let replaces = topology.instances.keys().filter(comes).count() > 0;
+        if replaces && current.running(name) >= max as usize {
+            let how = "so an old instance stops before a new one starts";
+            notes.push(format!("{name} has max = {max}, {how}: one fewer runs meanwhile"));
+        }
+    }
+}

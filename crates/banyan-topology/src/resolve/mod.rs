@@ -1,0 +1,195 @@
+//! A configuration and facts to a complete topology: every default chosen, every name and port given.
+//!
+//! What exists keeps its name and port, so resolving the same configuration again changes nothing.
+
+mod database;
+mod error;
+mod instances;
+mod release;
+
+use banyan_config::{Config, EdgeTable, ProcessTable};
+use serde::{Deserialize, Serialize};
+
+pub use error::{ResolveError, ResolveErrors};
+
+use crate::facts::Facts;
+use crate::id::{ProcessName, ReleaseId};
+use crate::model::{Edge, Process, Release, Topology};
+
+/// What the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// To what the configuration says; the release changes only if its content did.
+    Configuration,
+    /// The same, and always a new release.
+    Deploy,
+    /// The release before the current one, or this one.
+    Rollback { to: Option<ReleaseId> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    pub topology: Topology,
+    /// What new instances are made of.
+    pub release: Release,
+    /// Whether that release is new: to be kept before the plan runs.
+    pub is_new: bool,
+    /// What the intent must remember as pinned when the plan is done.
+    pub pinned: Option<ReleaseId>,
+    /// What the user should know beside the plan, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// `current` is the last reached topology ([`Topology::nothing`] at first).
+pub fn resolve(
+    config: &Config,
+    facts: &Facts,
+    current: &Topology,
+    change: &Change,
+) -> Result<Resolved, ResolveErrors> {
+    // Without `..`: an option that nothing reads is a warning here. The hosts of an installation are one machine so
+    // far; the app's part goes into the release.
+    let Config {
+        name,
+        app: _,
+        processes,
+        edge,
+        database,
+        hosts: _,
+    } = config;
+    let mut errors = Vec::new();
+    let mut notes = Vec::new();
+    if *name != current.app && !current.is_stopped() {
+        errors.push(ResolveError::OtherApp {
+            running: current.app.clone(),
+            wanted: name.clone(),
+        });
+    }
+    let picked = release::pick(config, facts, current, change, &mut notes);
+    let database = database::resolve(name, database.as_ref(), facts, current, &mut errors, &mut notes);
+    let edge = edge
+        .as_ref()
+        .map(|table| resolve_edge(table, current, &mut notes));
+    let picked = match picked {
+        Ok(picked) => picked,
+        Err(error) => {
+            errors.push(error);
+            return Err(ResolveErrors(errors));
+        }
+    };
+    let mut topology = Topology {
+        database,
+        edge,
+        release: Some(picked.release.id),
+        released: current.released.clone(),
+        ..Topology::nothing(name.clone())
+    };
+    if picked.release.release_command.is_some() {
+        topology.released.insert(picked.release.id);
+    }
+    add_processes(&mut topology, processes, &picked.release, &mut errors, &mut notes);
+    check_edge(&topology, &picked.release, picked.pinned.is_some(), &mut errors);
+    instances::fill(&mut topology, processes, facts, current, &mut errors);
+    instances::check_ports(&topology, facts, current, &mut errors);
+    instances::note_max(&topology, current, &mut notes);
+    if errors.is_empty() {
+        let release::Picked {
+            release,
+            is_new,
+            pinned,
+        } = picked;
+        Ok(Resolved {
+            topology,
+            release,
+            is_new,
+            pinned,
+            notes,
+        })
+    } else {
+        Err(ResolveErrors(errors))
+    }
+}
+
+fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) -> Edge {
+    let EdgeTable {
+        listen,
+        process,
+        hosts: _,
+        settings,
+    } = table;
+    if let Some(running) = &current.edge
+        && running.settings.workers != settings.workers
+    {
+        let next = "it counts from the edge's next start (`banyan down`, then `banyan up`)";
+        notes.push(format!(
+            "edge.workers changes, but the edge keeps its threads while it runs: {next}"
+        ));
+    }
+    Edge {
+        listen: *listen,
+        process: process.clone(),
+        settings: settings.clone(),
+    }
+}
+
+/// The processes that both the configuration and the release have.
+fn add_processes(
+    topology: &mut Topology,
+    tables: &std::collections::BTreeMap<ProcessName, ProcessTable>,
+    release: &Release,
+    errors: &mut Vec<ResolveError>,
+    notes: &mut Vec<String>,
+) {
+    for (name, table) in tables {
+        // argv and env are in the release; hosts are one machine so far; count is for the instances.
+        let ProcessTable {
+            argv: _,
+            env: _,
+            count,
+            max,
+            hosts: _,
+            settings,
+        } = table;
+        if !release.commands.contains_key(name) {
+            notes.push(format!(
+                "process {name} is not in {}; `banyan deploy` starts it",
+                release.id
+            ));
+            continue;
+        }
+        if let Some(max) = *max
+            && *count > max
+        {
+            errors.push(ResolveError::CountOverMax {
+                process: name.clone(),
+                count: *count,
+                max,
+            });
+        }
+        let process = Process {
+            name: name.clone(),
+            max: *max,
+            settings: settings.clone(),
+        };
+        topology.processes.insert(name.clone(), process);
+    }
+}
+
+fn check_edge(topology: &Topology, release: &Release, is_pinned: bool, errors: &mut Vec<ResolveError>) {
+    let Some(edge) = &topology.edge else { return };
+    if topology.processes.contains_key(&edge.process) {
+        return;
+    }
+    let next = if is_pinned {
+        "choose another release, or `banyan deploy`"
+    } else {
+        "set edge.process to one of them, or add the process"
+    };
+    errors.push(ResolveError::NoEdgeProcess {
+        process: edge.process.clone(),
+        release: release.id.to_string(),
+        known: topology.processes.keys().cloned().collect(),
+        next,
+    });
+}

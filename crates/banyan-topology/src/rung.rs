@@ -1,0 +1,61 @@
+//! Where on the ladder a topology stands, as a small map for people.
+
+use crate::id::ProcessName;
+use crate::model::Topology;
+
+/// For example `edge 127.0.0.1:8080 → web ×3 → postgres 15`; processes beside the path of a request get a line each.
+pub fn map(topology: &Topology) -> String {
+    if topology.is_stopped() {
+        return "nothing runs".to_owned();
+    }
+    let edge = topology
+        .edge
+        .as_ref()
+        .map(|edge| format!("edge {} → ", edge.listen))
+        .unwrap_or_default();
+    let database = topology
+        .database
+        .as_ref()
+        .map(|database| format!("postgres {}", database.version));
+    let boxes = boxes(topology);
+    if boxes.is_empty() {
+        return [
+            edge.trim_end_matches(" → ").to_owned(),
+            database.unwrap_or_default(),
+        ]
+        .join("  ")
+        .trim()
+        .to_owned();
+    }
+    let indent = " ".repeat(edge.chars().count());
+    let width = boxes.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    let line = |(n, text): (usize, &String)| {
+        let left = if n == 0 { &edge } else { &indent };
+        let right = match &database {
+            Some(name) => format!(" {}", branch(n, boxes.len(), name)),
+            None => String::new(),
+        };
+        format!("{left}{text:width$}{right}").trim_end().to_owned()
+    };
+    boxes.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn branch(line: usize, of: usize, name: &str) -> String {
+    match line {
+        0 if of == 1 => format!("→ {name}"),
+        0 => format!("┬→ {name}"),
+        _ if line + 1 == of => "┘".to_owned(),
+        _ => "┤".to_owned(),
+    }
+}
+
+/// `web ×3`, the edge's process first.
+fn boxes(topology: &Topology) -> Vec<String> {
+    let served = topology.edge.as_ref().map(|edge| &edge.process);
+    let mut names: Vec<&ProcessName> = topology.processes.keys().collect();
+    names.sort_by_key(|name| (Some(*name) != served, *name));
+    names
+        .iter()
+        .map(|name| format!("{name} ×{}", topology.running(name)))
+        .collect()
+}
