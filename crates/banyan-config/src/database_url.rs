@@ -138,7 +138,7 @@ fn split_port(address: &str) -> Result<(&str, u16), DatabaseUrlError> {
     Ok((host, port))
 }
 
-pub(crate) fn encode(text: &str) -> String {
+fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

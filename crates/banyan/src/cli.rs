@@ -1,0 +1,323 @@
+//! What can be typed: verbs, options and their help. No behaviour here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+
+use crate::render::paint::When;
+
+/// Takes a web application from one server to many: edge, app instances and PostgreSQL under one command.
+///
+/// Exit codes: 0 done, 1 error, 2 changes (plan) or findings (check, doctor), 64 wrong usage.
+#[derive(Debug, Parser)]
+#[command(
+    name = "banyan",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Example, in the folder of your app:\n  banyan init && banyan up\n\n\
+                        Every verb has an example: banyan VERB --help"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The configuration; its folder also holds the state [default: banyan.toml]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "banyan.toml",
+        hide_default_value = true
+    )]
+    pub(crate) config: PathBuf,
+    /// Lay banyan.NAME.toml on top of the configuration
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// State, logs and data [default: .banyan beside the configuration]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colour: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) color: When,
+    /// Say more on stderr; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Look at this folder and write a commented banyan.toml
+    #[command(after_help = "Example:\n  cd my-app && banyan init && banyan up")]
+    Init(Init),
+    /// Say which steps this app is ready for, and what stands in the way
+    ///
+    /// Starts one more instance outside the traffic and judges it: PORT, readiness, SIGTERM. With nothing running, the
+    /// database is brought up for the trial and taken down again. Exit code 2: there are findings.
+    #[command(after_help = "Example:\n  banyan check --static     # without starting anything")]
+    Check(Check),
+    /// Bring up what banyan.toml declares: edge, app, PostgreSQL
+    ///
+    /// Stays in the foreground; Ctrl-C stops everything in order, a second Ctrl-C at once. Children that outlived a
+    /// killed controller are taken over as they run.
+    #[command(after_help = "Example:\n  banyan up --detach && banyan status")]
+    Up(Up),
+    /// Stop everything in order; data stays
+    #[command(after_help = "Example:\n  banyan down")]
+    Down,
+    /// What runs where, since when, how it is
+    #[command(after_help = "Example:\n  banyan status --watch\n  banyan status --json | jq .children")]
+    Status(Status),
+    /// Logs of all children, merged by time of arrival
+    #[command(after_help = "Example:\n  banyan logs -f -p web\n  banyan logs -p edge -n 100 --json")]
+    Logs(Logs),
+    /// What is missing on this machine, and the command that installs it
+    ///
+    /// Exit code 2: there are findings.
+    #[command(after_help = "Example:\n  banyan doctor")]
+    Doctor,
+    /// The resolved configuration, secrets masked
+    #[command(
+        after_help = "Example:\n  banyan --env production config\n  banyan config --manual    # every key, with comments"
+    )]
+    Config(Config),
+    /// The steps from what runs to what banyan.toml says; changes nothing
+    ///
+    /// Exit code 0: nothing to do, 1: error, 2: changes.
+    #[command(after_help = "Example:\n  banyan plan --out grow.plan && banyan apply grow.plan")]
+    Plan(Plan),
+    /// Perform the plan on the running system
+    #[command(
+        after_help = "Example:\n  banyan plan; banyan apply\n  banyan apply --resume     # go on with what was interrupted"
+    )]
+    Apply(Apply),
+    /// Roll out the app anew: rolling, gated by readiness, undone by itself on failure
+    #[command(after_help = "Example:\n  cargo build --release && banyan deploy")]
+    Deploy,
+    /// Go back to the release before, or to the one named
+    #[command(after_help = "Example:\n  banyan rollback           # the one before\n  banyan rollback r3")]
+    Rollback(Rollback),
+    /// Delete state and data of this installation, after asking; refused while it runs
+    #[command(after_help = "Example:\n  banyan down && banyan destroy")]
+    Destroy(Destroy),
+    /// Print the completion script of a shell
+    #[command(
+        after_help = "Example:\n  banyan completions bash > ~/.local/share/bash-completion/completions/banyan"
+    )]
+    Completions(Completions),
+    /// The version of this program
+    #[command(after_help = "Example:\n  banyan version --json")]
+    Version,
+    /// A process of the data plane, started by the controller
+    #[command(hide = true)]
+    Role(Role),
+    /// The shim that becomes a child process, started by the controller
+    #[command(hide = true, disable_help_flag = true)]
+    Launch(Launch),
+    /// The controller in the background, started by `up --detach`
+    #[command(hide = true)]
+    Controller(Controller),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The app's folder [default: the folder of --config]
+    pub(crate) dir: Option<PathBuf>,
+    /// Overwrite an existing banyan.toml
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Read the configuration only; start nothing
+    #[arg(long = "static")]
+    pub(crate) only_static: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Return once it serves; the controller goes on in the background
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Show it anew each second until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this process (web), instance (web.1) or child (edge, postgres, controller); may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) process: Vec<String>,
+    /// How many of the last lines to begin with, per child [default: 20]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        hide_default_value = true
+    )]
+    pub(crate) lines: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Print the commented default file instead: the manual of every key
+    #[arg(long)]
+    pub(crate) manual: bool,
+    /// Print the JSON schema of banyan.toml instead
+    #[arg(long, conflicts_with = "manual")]
+    pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Plan a deploy: a new release even if nothing changed
+    #[arg(long)]
+    pub(crate) deploy: bool,
+    /// Save the plan; `banyan apply FILE` performs this one or refuses when it is stale
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A plan saved by `banyan plan --out`
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Go on with the plan that was interrupted
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) resume: bool,
+    /// Undo the steps of the plan that was interrupted, or else of the last one
+    #[arg(long, conflicts_with_all = ["plan", "resume"])]
+    pub(crate) revert: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// For example r3 [default: the one before the current]
+    #[arg(value_name = "RELEASE", value_parser = release)]
+    pub(crate) to: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Destroy {
+    /// Do not ask; NAME must be the name in banyan.toml
+    #[arg(long, value_name = "NAME")]
+    pub(crate) yes_delete_data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Role {
+    pub(crate) role: RoleName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    Edge,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Launch {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) rest: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Controller {}
+
+/// `r3` or `3`.
+fn release(text: &str) -> Result<u32, String> {
+    text.strip_prefix('r')
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| format!("`{text}` is not a release; they look like r3"))
+}
+
+impl From<When> for ColorChoice {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Always => Self::Always,
+            When::Never => Self::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use expect_test::expect_file;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_is_as_reviewed() {
+        let mut command = Cli::command().color(ColorChoice::Never).term_width(100);
+        command.build();
+        expect_file!["../tests/help/banyan.txt"].assert_eq(&command.render_long_help().to_string());
+        for verb in command.get_subcommands_mut().filter(|c| !c.is_hide_set()) {
+            let path = format!(
+                "{}/tests/help/{}.txt",
+                env!("CARGO_MANIFEST_DIR"),
+                verb.get_name()
+            );
+            if verb.get_name() != "help" {
+                expect_file![path].assert_eq(&verb.render_long_help().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example"), "{} has no example", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn a_release_may_be_written_with_or_without_its_r() {
+        assert_eq!(release("r3"), Ok(3));
+        assert_eq!(release("12"), Ok(12));
+        assert!(release("three").unwrap_err().contains("r3"));
+    }
+}

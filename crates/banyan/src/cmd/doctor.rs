@@ -1,0 +1,174 @@
+//! `banyan doctor`: facts about this machine, judged; each finding with the command that settles it.
+
+mod judge;
+
+use std::path::PathBuf;
+
+use banyan_config::{Config, Database};
+use banyan_runtime::Clock;
+
+use crate::exit::Exit;
+use crate::machine::{self, Cgroup, Holder, System};
+use crate::output::{Context, environment};
+use crate::render::findings;
+use crate::{loading, place::Place};
+
+/// Everything that is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) system: System,
+    pub(crate) config: ConfigFact,
+    pub(crate) installed_postgres: Vec<u32>,
+    /// `None`: no managed database.
+    pub(crate) wanted_postgres: Option<WantedPostgres>,
+    pub(crate) ports: Vec<PortFact>,
+    pub(crate) programs: Vec<ProgramFact>,
+    pub(crate) open_files: (Option<u64>, Option<u64>),
+    pub(crate) cgroup: Cgroup,
+    pub(crate) disk: Option<(PathBuf, u64)>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) now_ms: u64,
+    /// The latest change of a file that Banyan or the person wrote.
+    pub(crate) newest_file_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ConfigFact {
+    Missing(String),
+    Wrong(String),
+    Good(String),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WantedPostgres {
+    pub(crate) configured: Option<u32>,
+    /// Major version of the data directory that exists.
+    pub(crate) of_data: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PortFact {
+    pub(crate) port: u16,
+    /// "edge", "database"
+    pub(crate) purpose: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) holder: Option<Holder>,
+    /// The holder belongs to this installation.
+    pub(crate) ours: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ProgramFact {
+    pub(crate) process: String,
+    pub(crate) program: String,
+    pub(crate) found: Option<PathBuf>,
+}
+
+pub(crate) fn run(context: &Context) -> anyhow::Result<Exit> {
+    let findings = judge::judge(&gather(&context.place));
+    if context.json {
+        context.print_json(&findings)?;
+    } else {
+        context.print(&findings::render(&findings, context.paint))?;
+        context.say(&findings::summary(&findings));
+    }
+    let any = findings.iter().any(|finding| finding.level.is_finding());
+    Ok(if any { Exit::Findings } else { Exit::Done })
+}
+
+fn gather(place: &Place) -> Facts {
+    let file = place.config().display().to_string();
+    let (fact, config) = match (place.config().exists(), loading::load(place)) {
+        (false, _) => (ConfigFact::Missing(file), None),
+        (true, Ok(loaded)) => (ConfigFact::Good(file), Some(loaded.config)),
+        (true, Err(error)) => (ConfigFact::Wrong(format!("{error:#}")), None),
+    };
+    let state = place.state().ok().map(|state| state.path().to_owned());
+    let data = state
+        .as_ref()
+        .map(|state| state.join("data").join("postgres").join("PG_VERSION"));
+    let of_data = data.and_then(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok());
+    let managed = |config: &Config| match &config.database {
+        Some(Database::Managed(managed)) => Some(WantedPostgres {
+            configured: managed.postgres,
+            of_data,
+        }),
+        _ => None,
+    };
+    let state_text = state
+        .as_ref()
+        .map(|state| state.display().to_string())
+        .unwrap_or_default();
+    Facts {
+        system: machine::system(),
+        installed_postgres: machine::installed_postgres(),
+        wanted_postgres: config.as_ref().map_or(Some(WantedPostgres::default()), managed),
+        ports: config
+            .as_ref()
+            .map(|config| ports(config, &state_text))
+            .unwrap_or_default(),
+        programs: config
+            .as_ref()
+            .map(|config| programs(config, place))
+            .unwrap_or_default(),
+        open_files: machine::open_files(),
+        cgroup: machine::cgroup(),
+        disk: state.and_then(|state| Some((state.clone(), machine::free_disk(&state)?))),
+        memory: machine::memory(),
+        now_ms: Clock.unix_ms(),
+        newest_file_ms: machine::modified_ms(place.config()),
+        config: fact,
+    }
+}
+
+fn ports(config: &Config, state: &str) -> Vec<PortFact> {
+    let edge = config
+        .edge
+        .as_ref()
+        .map(|edge| (edge.listen.port(), "edge", "edge.listen"));
+    let database = match &config.database {
+        Some(Database::Managed(managed)) => managed.port.map(|port| (port, "database", "database.port")),
+        _ => None,
+    };
+    let fact = |(port, purpose, key)| {
+        let holder = machine::port_holder(port);
+        let ours = holder
+            .as_ref()
+            .is_some_and(|holder| holder.argv.iter().any(|arg| arg.contains(state)));
+        PortFact {
+            port,
+            purpose,
+            key,
+            holder,
+            ours,
+        }
+    };
+    edge.into_iter().chain(database).map(fact).collect()
+}
+
+fn programs(config: &Config, place: &Place) -> Vec<ProgramFact> {
+    let folder = place.folder().join(&config.app.dir);
+    let path = environment("PATH").unwrap_or_default();
+    let release = config
+        .app
+        .release
+        .as_ref()
+        .map(|argv| ("release".to_owned(), argv));
+    let processes = config
+        .processes
+        .iter()
+        .map(|(name, table)| (name.to_string(), &table.argv));
+    processes
+        .chain(release)
+        .filter_map(|(process, argv)| {
+            let program = argv.first()?.as_str().to_owned();
+            let found = machine::find_program(&program, &folder, &path);
+            Some(ProgramFact {
+                process,
+                program,
+                found,
+            })
+        })
+        .filter(|fact| !fact.program.contains("{{"))
+        .collect()
+}

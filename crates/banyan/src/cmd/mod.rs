@@ -1,0 +1,50 @@
+//! One verb per file; this is their list.
+
+mod apply;
+mod check;
+mod completions;
+mod config;
+mod destroy;
+mod doctor;
+mod down;
+mod init;
+mod logs;
+mod plan;
+mod status;
+mod up;
+mod version;
+
+use crate::cli::Verb;
+use crate::exit::Exit;
+use crate::output::Context;
+use crate::{launch, roles};
+
+pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
+    match verb {
+        Verb::Init(args) => init::run(&args, context),
+        Verb::Check(args) => check::run(&args, context),
+        Verb::Up(args) => up::run(&args, context),
+        Verb::Down => down::run(context),
+        Verb::Status(args) => status::run(&args, context),
+        Verb::Logs(args) => logs::run(args, context),
+        Verb::Doctor => doctor::run(context),
+        Verb::Config(args) => config::run(&args, context),
+        Verb::Plan(args) => plan::run(&args, context),
+        Verb::Apply(args) => apply::run(&args, context),
+        Verb::Deploy => apply::deploy(context),
+        Verb::Rollback(args) => apply::rollback(&args, context),
+        Verb::Destroy(args) => destroy::run(&args, context),
+        Verb::Completions(args) => completions::run(&args, context),
+        Verb::Version => version::run(context),
+        Verb::Role(args) => roles::run(&args, context),
+        Verb::Launch(args) => launch::run(&args),
+        Verb::Controller(_) => up::controller(context),
+    }
+}
+
+/// The runtime of a verb that only talks to the controller.
+fn simple_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}

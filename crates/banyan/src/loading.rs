@@ -1,0 +1,138 @@
+//! Files and environment to a configuration: what `banyan-config` must not do itself.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use banyan_config::{Config, FileError, FileText, Problem, Source, Sources};
+use banyan_reconcile::Loaded as ForController;
+use banyan_reconcile::proto::ConfigPaths;
+use sha2::{Digest, Sha256};
+
+use crate::place::Place;
+use crate::render::error::Whole;
+
+/// A configuration and what belongs to it.
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) secrets: banyan_config::Secrets,
+    pub(crate) warnings: Vec<Problem>,
+    /// SHA-256 in hex over all bytes that were read.
+    pub(crate) hash: String,
+}
+
+pub(crate) enum Failure {
+    /// A file that must exist could not be read.
+    Unreadable(anyhow::Error),
+    /// Every error of the configuration.
+    Wrong(banyan_config::Errors),
+}
+
+/// For verbs: paths in messages are as typed; the error is the whole text.
+pub(crate) fn load(place: &Place) -> anyhow::Result<Loaded> {
+    place.config_paths()?;
+    load_files(place.config(), place.overlay().as_deref()).map_err(|failure| match failure {
+        Failure::Unreadable(error) => error,
+        Failure::Wrong(errors) => anyhow::Error::new(Whole(errors.to_string())),
+    })
+}
+
+/// For the controller, which may stand in another folder: paths are absolute.
+pub(crate) fn load_for_controller(paths: &ConfigPaths) -> Result<ForController, Vec<String>> {
+    let loaded = load_files(&paths.file, paths.overlay.as_deref()).map_err(|failure| match failure {
+        Failure::Unreadable(error) => vec![format!("{error:#}")],
+        Failure::Wrong(errors) => vec![errors.to_string()],
+    })?;
+    let secrets: BTreeMap<String, String> = loaded
+        .secrets
+        .names()
+        .filter_map(|name| Some((name.to_owned(), loaded.secrets.get(name)?.expose().to_owned())))
+        .collect();
+    Ok(ForController {
+        root: folder(&paths.file),
+        secrets,
+        hash: loaded.hash,
+        notes: loaded
+            .warnings
+            .iter()
+            .map(|warning| warning.message.clone())
+            .collect(),
+        config: loaded.config,
+    })
+}
+
+pub(crate) fn load_files(file: &Path, overlay: Option<&Path>) -> Result<Loaded, Failure> {
+    let hash = RefCell::new(Sha256::new());
+    let folder = folder(file);
+    let main = read_source(file, &hash)?;
+    let overlay = overlay.map(|path| read_source(path, &hash)).transpose()?;
+    let files = |path: &Path| -> Result<FileText, FileError> {
+        let full = folder.join(path);
+        let text = FileText::new(
+            fs::read(&full)?,
+            fs::metadata(&full)?.permissions().mode() & 0o7777,
+        );
+        feed(&hash, path, &text.bytes);
+        Ok(text)
+    };
+    let loaded = banyan_config::load(&Sources {
+        main,
+        overlay,
+        files: &files,
+    })
+    .map_err(Failure::Wrong)?;
+    let digest = hash.into_inner().finalize();
+    Ok(Loaded {
+        config: loaded.config,
+        secrets: loaded.secrets,
+        warnings: loaded.warnings,
+        hash: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn read_source(path: &Path, hash: &RefCell<Sha256>) -> Result<Source, Failure> {
+    let bytes = fs::read(path)
+        .with_context(|| format!("failed to read {}", path.display()))
+        .map_err(Failure::Unreadable)?;
+    feed(hash, Path::new(path.file_name().unwrap_or_default()), &bytes);
+    Ok(Source::new(path, bytes))
+}
+
+/// Lengths separate the parts, so that no two sets of files have the same bytes.
+fn feed(hash: &RefCell<Sha256>, name: &Path, bytes: &[u8]) {
+    let mut hash = hash.borrow_mut();
+    for part in [name.as_os_str().as_encoded_bytes(), bytes] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+}
+
+/// The folder that relative paths of a configuration are relative to.
+pub(crate) fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_changes_with_any_file_and_only_then() {
+        let digest = |parts: &[(&str, &str)]| {
+            let hash = RefCell::new(Sha256::new());
+            for (name, text) in parts {
+                feed(&hash, Path::new(name), text.as_bytes());
+            }
+            hash.into_inner().finalize().to_vec()
+        };
+        assert_eq!(digest(&[("a", "1")]), digest(&[("a", "1")]));
+        assert_ne!(digest(&[("a", "1")]), digest(&[("a", "2")]));
+        assert_ne!(digest(&[("a", "12")]), digest(&[("a1", "2")]));
+    }
+}

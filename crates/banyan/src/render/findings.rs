@@ -1,0 +1,121 @@
+//! Findings of `doctor` and `check`: a mark, a name, what was seen, what to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::paint::{Paint, Style};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    /// As it should be.
+    Good,
+    /// Works; worth knowing. No finding.
+    Note,
+    /// Works now, and will cost something.
+    Warning,
+    /// Stands in the way.
+    Problem,
+}
+
+impl Level {
+    /// Counts for the exit code.
+    pub(crate) fn is_finding(self) -> bool {
+        matches!(self, Self::Warning | Self::Problem)
+    }
+
+    fn mark(self) -> (&'static str, Style) {
+        match self {
+            Self::Good => ("✓", Style::Green),
+            Self::Note => ("·", Style::Dim),
+            Self::Warning => ("!", Style::Yellow),
+            Self::Problem => ("✗", Style::Red),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) level: Level,
+    pub(crate) name: String,
+    pub(crate) seen: String,
+    /// The command or change that settles it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fix: Option<String>,
+    /// More to know, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) notes: Vec<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(level: Level, name: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self {
+            level,
+            name: name.into(),
+            seen: seen.into(),
+            fix: None,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+}
+
+pub(crate) fn render(findings: &[Finding], paint: Paint) -> String {
+    let width = findings.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
+    let indent = " ".repeat(width + 4);
+    let mut out = String::new();
+    for finding in findings {
+        let (mark, style) = finding.level.mark();
+        let mut seen = finding.seen.trim_end().lines();
+        let first = seen.next().unwrap_or_default();
+        out.push_str(&format!(
+            "{} {:<width$}  {first}\n",
+            paint.with(style, mark),
+            finding.name
+        ));
+        for line in seen {
+            out.push_str(format!("{indent}{line}").trim_end());
+            out.push('\n');
+        }
+        if let Some(fix) = &finding.fix {
+            for (index, line) in fix.lines().enumerate() {
+                let head = if index == 0 { "→ " } else { "  " };
+                out.push_str(&format!("{indent}{}{}\n", paint.cyan(head), paint.bold(line)));
+            }
+        }
+        for note in &finding.notes {
+            out.push_str(&format!("{indent}{}\n", paint.dim(note)));
+        }
+    }
+    out
+}
+
+/// `2 problems, 1 warning`, or `nothing to do`.
+pub(crate) fn summary(findings: &[Finding]) -> String {
+    let count = |level| findings.iter().filter(|f| f.level == level).count();
+    let named = |n: usize, one: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{n} {one}s")),
+    };
+    let parts: Vec<String> = [
+        named(count(Level::Problem), "problem"),
+        named(count(Level::Warning), "warning"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}

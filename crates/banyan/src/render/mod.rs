@@ -1,0 +1,10 @@
+//! How things look: text from values, no I/O but the progress line's.
+
+pub(crate) mod amount;
+pub(crate) mod error;
+pub(crate) mod findings;
+pub(crate) mod paint;
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod status;
+pub(crate) mod table;

@@ -1,0 +1,209 @@
+//! `banyan status`: a header, the table, and what is unfinished.
+
+use std::time::Duration;
+
+use banyan_reconcile::proto::{Row, Status};
+use banyan_supervisor::ChildState;
+
+use super::amount;
+use super::paint::{Paint, Style};
+use super::table::{self, Align, Cell};
+
+const HEADER: [(&str, Align); 9] = [
+    ("NAME", Align::Left),
+    ("KIND", Align::Left),
+    ("STATE", Align::Left),
+    ("PID", Align::Right),
+    ("PORT", Align::Right),
+    ("SINCE", Align::Right),
+    ("RESTARTS", Align::Right),
+    ("RPS", Align::Right),
+    ("MEM", Align::Right),
+];
+
+/// `now_ms`: Unix time, for the SINCE column.
+pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
+    let mut out = header(status, paint);
+    out.push('\n');
+    let rows: Vec<Vec<Cell>> = status.children.iter().map(|row| cells(row, now_ms)).collect();
+    out.push_str(&table::render(&HEADER, &rows, paint));
+    for reason in status.children.iter().filter_map(trouble) {
+        out.push_str(&format!("{} {reason}\n", paint.yellow("!")));
+    }
+    if let Some((done, of, error)) = &status.unfinished {
+        out.push_str(&format!(
+            "\n{} {done} of {of} steps are done\n",
+            paint.red("unfinished plan:")
+        ));
+        for line in error.lines() {
+            out.push_str(&format!("  {line}\n"));
+        }
+        out.push_str("next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it\n");
+    }
+    out
+}
+
+fn header(status: &Status, paint: Paint) -> String {
+    let release = status
+        .release
+        .map_or("no release".to_owned(), |r| format!("release {r}"));
+    let mut first = vec![
+        paint.bold(&status.app),
+        release,
+        format!("epoch {}", status.epoch),
+    ];
+    if let Some(url) = &status.url {
+        first.insert(1, paint.cyan(url));
+    }
+    let mut out = first.join("  ") + "\n";
+    let mut rates = Vec::new();
+    if let Some(rps) = status.rps {
+        rates.push(format!("{} requests/s", amount::rate(rps)));
+    }
+    if let Some(share) = status.error_share {
+        let text = format!("{:.2} % errors", share * 100.0);
+        rates.push(if share > 0.0 { paint.red(&text) } else { text });
+    }
+    if let Some(report) = &status.edge_report {
+        let totals = &report.totals;
+        rates.push(format!("{} in flight", totals.in_flight));
+        if let (Some(p50), Some(p99)) = (totals.p50_us, totals.p99_us) {
+            rates.push(format!(
+                "p50 {}, p99 {}",
+                amount::latency_us(p50),
+                amount::latency_us(p99)
+            ));
+        }
+        if let Some(refused) = &report.refused {
+            rates.push(paint.red(&format!("the edge refuses the newest snapshot: {refused}")));
+        }
+    }
+    if !rates.is_empty() {
+        out.push_str(&(rates.join(", ") + "\n"));
+    }
+    out
+}
+
+fn cells(row: &Row, now_ms: u64) -> Vec<Cell> {
+    let child = &row.child;
+    let (state, style) = state(row);
+    let number = |value: Option<String>| Cell::new(value.unwrap_or_default());
+    let since = child
+        .since_ms
+        .map(|ms| amount::age(Duration::from_millis(now_ms.saturating_sub(ms))));
+    let restarts = if child.restarts > 0 {
+        Style::Yellow
+    } else {
+        Style::Plain
+    };
+    vec![
+        Cell::new(child.id.to_string()),
+        Cell::styled(row.kind.clone(), Style::Dim),
+        Cell::styled(state, style),
+        number(child.pid.map(|pid| pid.to_string())),
+        number(child.port.map(|port| port.to_string())),
+        number(since),
+        Cell::styled(child.restarts.to_string(), restarts),
+        number(row.rps.map(amount::rate)),
+        number(child.memory_bytes.map(amount::bytes)),
+    ]
+}
+
+/// One or two words; an instance that is ready but out of rotation says so.
+fn state(row: &Row) -> (String, Style) {
+    let (word, style) = match &row.child.state {
+        ChildState::Starting => ("starting", Style::Yellow),
+        ChildState::Ready if row.healthy == Some(false) => ("unhealthy", Style::Red),
+        ChildState::Ready => ("ready", Style::Green),
+        ChildState::NotReady { .. } => ("not ready", Style::Red),
+        ChildState::BackingOff { .. } => ("restarting", Style::Red),
+        ChildState::CrashLoop { .. } => ("crash loop", Style::Red),
+        ChildState::Stopping => ("stopping", Style::Yellow),
+    };
+    match (row.in_rotation, &row.child.state) {
+        (Some(false), ChildState::Ready) => ("ready, no traffic".to_owned(), Style::Yellow),
+        _ => (word.to_owned(), style),
+    }
+}
+
+fn trouble(row: &Row) -> Option<String> {
+    let id = &row.child.id;
+    let wait = |ms: &u64| amount::took(Duration::from_millis(*ms));
+    match &row.child.state {
+        ChildState::NotReady { reason } => Some(format!("{id} is not ready: {reason}")),
+        ChildState::BackingOff { exit, wait_ms } => Some(format!(
+            "{id} exited ({exit}); it starts again in {}",
+            wait(wait_ms)
+        )),
+        ChildState::CrashLoop { exits, exit, wait_ms } => Some(format!(
+            "{id} exited {exits} times, last with {exit}; it is tried again in {}; see `banyan logs -p {id}`",
+            wait(wait_ms)
+        )),
+        ChildState::Starting | ChildState::Ready | ChildState::Stopping => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use banyan_reconcile::proto::Status;
+    use expect_test::expect;
+
+    use super::*;
+
+    fn sample() -> Status {
+        serde_json::from_value(serde_json::json!({
+            "app": "photos", "controller_pid": 4000, "release": 3, "url": "http://127.0.0.1:8080",
+            "edge": null, "epoch": 17, "rps": 212.4, "error_share": 0.0012,
+            "children": [
+                {"id": "edge", "state": "ready", "pid": 4001, "since_ms": 1000, "restarts": 0, "memory_bytes": 9_437_184,
+                 "cpu_ms": 10, "port": 8080, "user": null, "kind": "edge", "in_rotation": null, "healthy": null,
+                 "rps": 212.4, "in_flight": 3},
+                {"id": "postgres", "state": "ready", "pid": 4002, "since_ms": 1000, "restarts": 0,
+                 "memory_bytes": 69_206_016, "cpu_ms": 10, "port": 21000, "user": "postgres", "kind": "postgres 15",
+                 "in_rotation": null, "healthy": null, "rps": null, "in_flight": null},
+                {"id": "web.1@r3", "state": "ready", "pid": 4003, "since_ms": 200_000, "restarts": 0,
+                 "memory_bytes": 12_582_912, "cpu_ms": 10, "port": 20001, "user": "nobody", "kind": "web",
+                 "in_rotation": true, "healthy": true, "rps": 106.0, "in_flight": 1},
+                {"id": "web.2@r3", "state": "crash_loop", "exits": 6, "exit": "exit code 1", "wait_ms": 30_000,
+                 "pid": null, "since_ms": null, "restarts": 6, "memory_bytes": null, "cpu_ms": null, "port": 20002,
+                 "user": "nobody", "kind": "web", "in_rotation": true, "healthy": false, "rps": 0.0, "in_flight": 0},
+            ],
+            "edge_report": null, "unfinished": [4, 9, "start web.3@r3: exited"], "rotation": [],
+            "state_dir": ".banyan", "log_dir": ".banyan/logs",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_table_shows_what_runs_where_and_what_is_wrong() {
+        expect![[r#"
+            photos  http://127.0.0.1:8080  release r3  epoch 17
+            212 requests/s, 0.12 % errors
+
+            NAME      KIND         STATE        PID   PORT    SINCE  RESTARTS  RPS     MEM
+            edge      edge         ready       4001   8080       1h         0  212   9 MiB
+            postgres  postgres 15  ready       4002  21000       1h         0       66 MiB
+            web.1@r3  web          ready       4003  20001  56m 41s         0  106  12 MiB
+            web.2@r3  web          crash loop        20002                  6  0.0
+            ! web.2@r3 exited 6 times, last with exit code 1; it is tried again in 30 s; see `banyan logs -p web.2@r3`
+
+            unfinished plan: 4 of 9 steps are done
+              start web.3@r3: exited
+            next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it
+        "#]].assert_eq(&render(&sample(), 3_601_000, Paint::OFF));
+    }
+
+    #[test]
+    fn colour_moves_no_column() {
+        let plain = render(&sample(), 3_601_000, Paint::OFF);
+        let colour = render(&sample(), 3_601_000, Paint::ON);
+        let mut stripped = String::new();
+        let mut rest = colour.as_str();
+        while let Some((before, after)) = rest.split_once('\x1b') {
+            stripped.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        stripped.push_str(rest);
+        assert_eq!(plain, stripped);
+    }
+}

@@ -1,0 +1,67 @@
+//! Does it answer? A GET through the edge, as a browser would send it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const ONE_TRY: Duration = Duration::from_secs(5);
+
+/// The status of `GET path`; `None` when there was no HTTP answer in time.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<u16> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(reachable(address)).await.ok()?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nuser-agent: banyan\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut head = [0_u8; 16];
+        let mut read = 0;
+        while read < 12 {
+            match stream.read(&mut head[read..]).await.ok()? {
+                0 => return None,
+                n => read += n,
+            }
+        }
+        status(&head)
+    };
+    tokio::time::timeout(ONE_TRY, exchange).await.ok().flatten()
+}
+
+/// `HTTP/1.1 200` → 200.
+fn status(head: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(head.get(..12)?).ok()?;
+    text.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
+}
+
+/// The address to connect to for one that is listened on.
+pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_read_from_the_first_bytes() {
+        assert_eq!(status(b"HTTP/1.1 200 OK\r"), Some(200));
+        assert_eq!(status(b"HTTP/1.0 503 \r\n"), Some(503));
+        assert_eq!(status(b"SSH-2.0-OpenS"), None);
+    }
+
+    #[test]
+    fn a_wildcard_is_reached_over_loopback() {
+        assert_eq!(
+            reachable("0.0.0.0:80".parse().unwrap()),
+            "127.0.0.1:80".parse().unwrap()
+        );
+        assert_eq!(reachable("[::]:80".parse().unwrap()), "[::1]:80".parse().unwrap());
+    }
+}
