@@ -44,7 +44,7 @@ test: deps nextest ## Run every check and every test
 
 .PHONY: drill
 drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds)
-	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --no-capture
+	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance
 conformance: deps nextest ## The RealWorld API suite against the sample app, through the edge

@@ -138,7 +138,7 @@ fn split_port(address: &str) -> Result<(&str, u16), DatabaseUrlError> {
     Ok((host, port))
 }
 
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

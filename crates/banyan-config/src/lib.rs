@@ -2,18 +2,33 @@
 //!
 //! Only this crate gives text a meaning. Pure: the binary hands in [`Sources`], reading files through a closure.
 
+mod app;
+mod check;
+mod command;
+mod database;
 mod database_url;
+mod edge;
 mod error;
 pub mod expand;
+mod files;
+mod keys;
 mod load;
 mod model;
 mod name;
+mod nearest;
+mod process;
+mod procfile;
+mod read;
 mod report;
+mod resolved;
+mod scope;
 mod secrets;
 mod source;
 pub mod template;
+mod tree;
 pub mod units;
 
+pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use load::{Loaded, load};
@@ -22,6 +37,7 @@ pub use model::{
     FileTemplate, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
+pub use resolved::{render_resolved, resolved_json};
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, Source, Sources};
 pub use template::{Placeholder, RenderError, Template, TemplateError, TemplateErrorKind};

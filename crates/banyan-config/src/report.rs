@@ -33,6 +33,13 @@ impl Place {
         let inner = shown
             .get(quotes..shown.len().saturating_sub(quotes))
             .unwrap_or_default();
+        if shown == text {
+            let start = self.range.start;
+            return Self {
+                file: self.file,
+                range: start + part.start..start + part.end,
+            };
+        }
         if inner != text {
             return self.clone();
         }
@@ -56,6 +63,8 @@ struct Finding {
     range: Option<Range<usize>>,
     message: String,
     help: Vec<String>,
+    /// The line may hold a password.
+    hidden: bool,
 }
 
 /// One per load. Checks go on after a problem, so that all of them are told at once.
@@ -96,6 +105,18 @@ impl Report {
             .push(Finding::new(place.file, Some(place.range.clone()), message, help));
     }
 
+    /// Like [`Report::error`], without showing the line.
+    pub(crate) fn hidden_error(&self, place: &Place, message: impl Into<String>, help: &[&str]) {
+        let finding = Finding::new(place.file, Some(place.range.clone()), message, help);
+        self.errors.borrow_mut().push(finding.hide());
+    }
+
+    /// Like [`Report::warning`], without showing the line.
+    pub(crate) fn hidden_warning(&self, place: &Place, message: impl Into<String>, help: &[&str]) {
+        let finding = Finding::new(place.file, Some(place.range.clone()), message, help);
+        self.warnings.borrow_mut().push(finding.hide());
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.borrow().is_empty()
     }
@@ -120,7 +141,13 @@ impl Finding {
             range,
             message: message.into(),
             help,
+            hidden: false,
         }
+    }
+
+    fn hide(mut self) -> Self {
+        self.hidden = true;
+        self
     }
 }
 
@@ -128,7 +155,7 @@ fn resolve(files: &[File], mut findings: Vec<Finding>) -> Vec<Problem> {
     findings.sort_by_key(|finding| (finding.file, finding.range.as_ref().map(|range| range.start)));
     let problems = findings.into_iter().map(|finding| {
         let file = &files[finding.file.0];
-        let at = finding.range.map(|range| locate(file, range));
+        let at = finding.range.map(|range| locate(file, range, finding.hidden));
         Problem {
             file: file.path.clone(),
             at,
@@ -141,7 +168,7 @@ fn resolve(files: &[File], mut findings: Vec<Finding>) -> Vec<Problem> {
     problems
 }
 
-fn locate(file: &File, range: Range<usize>) -> At {
+fn locate(file: &File, range: Range<usize>, hidden: bool) -> At {
     let text = &file.text;
     let start = boundary(text, range.start);
     let end = boundary(text, range.end.max(start));
@@ -154,7 +181,7 @@ fn locate(file: &File, range: Range<usize>) -> At {
         line: text[..line_start].matches('\n').count() + 1,
         column: text[line_start..start].chars().count() + 1,
         length: text[start..end.min(line_end).max(start)].chars().count().max(1),
-        text: (!file.secret).then(|| line.to_owned()),
+        text: (!file.secret && !hidden).then(|| line.to_owned()),
     }
 }
 

@@ -38,7 +38,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 pub fn format_duration(value: Duration) -> String {
     let ms = value.as_millis();
     for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
-        if ms >= unit && ms % unit == 0 {
+        if ms >= unit && ms.is_multiple_of(unit) {
             return format!("{}{name}", ms / unit);
         }
     }

@@ -4,6 +4,7 @@
 //! been written. No secret gets here: topologies and steps hold none.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,8 +41,7 @@ pub enum JournalError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub number: u32,
-    /// "start", "apply", "deploy r4", "rollback to r2", "down"
-    pub reason: String,
+    pub reason: Reason,
     pub config_hash: String,
     pub from: Topology,
     pub plan: Plan,
@@ -49,6 +49,28 @@ pub struct Header {
     pub intent_before: Intent,
     /// Becomes the intent when the plan is finished.
     pub intent_after: Intent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    Start,
+    Configuration,
+    Deploy,
+    Rollback,
+    Down,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Configuration => "apply",
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Down => "down",
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

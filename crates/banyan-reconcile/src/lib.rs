@@ -7,12 +7,17 @@
 
 pub mod controller;
 pub mod driver;
+pub mod durable;
 pub mod execute;
+pub mod facts;
 pub mod intent;
 pub mod journal;
 pub mod lock;
 pub mod paths;
+pub mod programs;
 pub mod proto;
+pub mod releases;
+pub mod takeover;
 
 pub use controller::{BuildError, ControllerConfig, Done, Ending, Handle, Loaded, Loader, Service, build};
 pub use lock::{Lock, LockError};

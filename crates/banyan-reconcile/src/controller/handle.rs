@@ -13,13 +13,15 @@ pub struct Handle {
 /// What the controller's loop is asked; the answers end with [`Reply::Done`] (but for `Status`: one line).
 pub(super) struct Message {
     pub(super) asked: Asked,
-    pub(super) replies: mpsc::Sender<Reply>,
+    pub(super) replies: mpsc::UnboundedSender<Reply>,
 }
 
 pub(super) enum Asked {
     /// Adopt, resume, plan, perform.
     BringUp,
     Request(Request),
+    /// SIGKILL to everything, then the end.
+    Kill,
 }
 
 /// How a request ended.
@@ -33,8 +35,7 @@ pub struct Done {
 }
 
 impl Handle {
-    pub(super) fn new() -> Self {
-        let (messages, _) = mpsc::channel(16);
+    pub(super) fn new(messages: mpsc::Sender<Message>) -> Self {
         Self { messages }
     }
 
@@ -51,7 +52,7 @@ impl Handle {
     }
 
     /// The replies as they come; the channel closes after the last.
-    pub async fn ask(&self, request: Request) -> mpsc::Receiver<Reply> {
+    pub async fn ask(&self, request: Request) -> mpsc::UnboundedReceiver<Reply> {
         self.send(Asked::Request(request)).await
     }
 
@@ -62,6 +63,13 @@ impl Handle {
             Some(Reply::Status(status)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// SIGKILL to everything at once (a second Ctrl-C); the service then ends.
+    pub async fn kill_now(&self) {
+        let mut replies = self.send(Asked::Kill).await;
+        // Nothing is answered: the channel closes when it is done.
+        while replies.recv().await.is_some() {}
     }
 
     async fn perform(&self, asked: Asked, mut on_progress: impl FnMut(Progress) + Send) -> Done {
@@ -90,8 +98,9 @@ impl Handle {
         }
     }
 
-    async fn send(&self, asked: Asked) -> mpsc::Receiver<Reply> {
-        let (replies, receiver) = mpsc::channel(64);
+    async fn send(&self, asked: Asked) -> mpsc::UnboundedReceiver<Reply> {
+        // A change never waits for a slow listener; what it says is a few lines per step.
+        let (replies, receiver) = mpsc::unbounded_channel();
         // A controller that has ended drops the message and with it `replies`: the receiver then reports the end.
         drop(self.messages.send(Message { asked, replies }).await);
         receiver

@@ -3,17 +3,28 @@
 //!
 //! It ends without touching children unless it was told to bring them down: a new controller adopts them.
 
+mod change;
 mod handle;
+mod rates;
+mod service;
+mod sockets;
+mod status;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use banyan_config::Config;
-use banyan_runtime::{Shutdown, Tasks};
+use banyan_config::{Config, Secrets};
+use banyan_runtime::control::Listener;
+use banyan_runtime::{Clock, Tasks};
+use banyan_topology::report::EdgeReport;
+use tokio::sync::{mpsc, watch};
 
 pub use handle::{Done, Handle};
+pub use service::Service;
 
+use crate::controller::change::Changer;
+use crate::driver::{Driver, Local};
 use crate::lock::{Lock, LockError};
 use crate::paths::StateDir;
 use crate::proto::ConfigPaths;
@@ -24,8 +35,7 @@ pub struct Loaded {
     pub config: Config,
     /// The folder of banyan.toml, absolute.
     pub root: PathBuf,
-    /// Values of the secrets file.
-    pub secrets: BTreeMap<String, String>,
+    pub secrets: Secrets,
     /// SHA-256 in hex over all that was read.
     pub hash: String,
     /// Warnings for people.
@@ -69,27 +79,67 @@ pub enum BuildError {
 pub enum Ending {
     /// Everything was stopped in order.
     Down,
+    /// The start was refused or undone; what an earlier controller left running still runs.
+    NotStarted,
     /// Everything was killed.
     Killed,
     /// Stopping in order failed: children may run.
     Incomplete,
 }
 
-pub struct Service {
-    _lock: Lock,
+/// Messages wait here for the controller's loop.
+const MESSAGES: usize = 16;
+
+/// Takes the lock and binds the sockets; starts no child. Needs a tokio runtime.
+pub fn build(config: ControllerConfig, tasks: &Tasks) -> Result<(Service<Local>, Handle), BuildError> {
+    let lock = prepare(&config.state)?;
+    let (newest_report, reports) = watch::channel(None);
+    let local = Local::build(&config, reports, tasks).map_err(BuildError::Supervisor)?;
+    assemble(config, lock, local, newest_report, tasks)
 }
 
-/// Takes the lock and binds the sockets; starts nothing. Needs a tokio runtime.
-pub fn build(config: ControllerConfig, _tasks: &Tasks) -> Result<(Service, Handle), BuildError> {
-    let lock = Lock::take(&config.state.lock())?;
-    let handle = Handle::new();
-    Ok((Service { _lock: lock }, handle))
+/// The controller over another driver: for tests.
+pub fn build_with<D: Driver>(
+    config: ControllerConfig,
+    driver: D,
+    tasks: &Tasks,
+) -> Result<(Service<D>, Handle), BuildError> {
+    let lock = prepare(&config.state)?;
+    assemble(config, lock, driver, watch::channel(None).0, tasks)
 }
 
-impl Service {
-    /// Serves until everything was brought down: by a `Down` request, or in order when `shutdown` begins to drain
-    /// (Ctrl-C); `shutdown` at `Now` kills everything at once.
-    pub async fn run(self, _shutdown: Shutdown) -> Ending {
-        Ending::Down
-    }
+fn prepare(state: &StateDir) -> Result<Lock, BuildError> {
+    state.prepare().map_err(|source| BuildError::State {
+        path: state.path().to_owned(),
+        source,
+    })?;
+    Ok(Lock::take(&state.lock())?)
+}
+
+fn assemble<D: Driver>(
+    config: ControllerConfig,
+    lock: Lock,
+    driver: D,
+    newest_report: watch::Sender<Option<EdgeReport>>,
+    tasks: &Tasks,
+) -> Result<(Service<D>, Handle), BuildError> {
+    let (sender, messages) = mpsc::channel(MESSAGES);
+    let handle = Handle::new(sender);
+    let service = Service {
+        lock,
+        control: Listener::bind(&config.state.control_socket())?,
+        report: Listener::bind(&config.state.report_socket())?,
+        config: config.config,
+        changer: Changer {
+            driver: Arc::new(driver),
+            state: config.state,
+            load: config.load,
+            clock: Clock,
+        },
+        handle: handle.clone(),
+        messages,
+        newest_report,
+        tasks: tasks.clone(),
+    };
+    Ok((service, handle))
 }

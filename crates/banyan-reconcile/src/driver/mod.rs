@@ -1,12 +1,18 @@
 //! How steps become true. The executor knows only this trait; [`Local`] is this machine.
 
+mod judge;
 mod local;
+mod publisher;
 
 use std::future::Future;
 
-use banyan_topology::{Step, Topology};
+use banyan_supervisor::ChildStatus;
+use banyan_topology::{Process, Release, Step, Topology};
 
 pub use local::Local;
+
+use crate::controller::Loaded;
+use crate::proto::Trial;
 
 /// Why a step could not be performed: what failed, its causes, the next action. The system is as before the step.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +28,20 @@ pub struct Move<'a> {
     pub after: &'a Topology,
 }
 
+/// An instance to be tried outside the rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// What runs now: the database to use.
+    pub topology: &'a Topology,
+    pub release: &'a Release,
+    pub process: &'a Process,
+    pub port: u16,
+}
+
 pub trait Driver: Send + Sync + 'static {
+    /// What launches need beyond the topology (secrets, folders): before anything else, and whenever it changes.
+    fn equip(&self, loaded: &Loaded);
+
     /// Takes over what an earlier controller left running, as far as `expected` describes it; stops the rest.
     /// Returns what people should know.
     fn adopt(&self, expected: &Topology) -> impl Future<Output = Vec<String>> + Send;
@@ -36,6 +55,12 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Stops children that `topology` does not hold and publishes its snapshots: after a change was cut short.
     fn settle(&self, topology: &Topology) -> impl Future<Output = Vec<String>> + Send;
+
+    /// Every child, as the supervisor sees it.
+    fn children(&self) -> impl Future<Output = Vec<ChildStatus>> + Send;
+
+    /// Starts one more instance outside the rotation, judges it and stops it.
+    fn trial(&self, attempt: Attempt<'_>) -> impl Future<Output = Trial> + Send;
 
     /// Kills everything at once.
     fn kill_all(&self) -> impl Future<Output = ()> + Send;

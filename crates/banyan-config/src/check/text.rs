@@ -1,0 +1,159 @@
+//! What texts and chosen keys must look like.
+
+use std::net::IpAddr;
+
+use super::Wrong;
+use crate::keys::{Kind, RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
+use crate::name::ProcessName;
+use crate::secrets::is_variable_name;
+
+/// The rule of a text kind; no rule but being text for the others.
+pub(super) fn rule(kind: &Kind) -> Rule {
+    match kind {
+        Kind::Text(rule) => *rule,
+        _ => Rule::Template,
+    }
+}
+
+pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
+    if text.contains('\0') {
+        return Some(Wrong::new("contains a zero byte", "remove it"));
+    }
+    match rule {
+        Rule::Template => None,
+        Rule::NotEmpty | Rule::Path | Rule::Command if text.trim().is_empty() => Some(Wrong::new(
+            "is empty",
+            "write a value, or put `#` in front of the line",
+        )),
+        Rule::NotEmpty | Rule::Path | Rule::Command => None,
+        Rule::Name => name(text),
+        Rule::Variable => variable(text),
+        Rule::Identifier => identifier(text),
+        Rule::Setting => setting(text),
+        Rule::UrlPath => url_path(text),
+        Rule::Address => address(text),
+    }
+}
+
+fn name(text: &str) -> Option<Wrong> {
+    let error = text.parse::<ProcessName>().err()?;
+    drop(error);
+    let mut help = vec!["1 to 32 lower case letters, digits or hyphens, beginning with a letter".to_owned()];
+    if let Some(suggestion) = suggest_name(text) {
+        help.insert(0, format!("write `{suggestion}`"));
+    }
+    Some(Wrong {
+        message: if help.len() > 1 {
+            format!("cannot be `{text}`")
+        } else {
+            "is not a name".to_owned()
+        },
+        help,
+    })
+}
+
+/// `My_Shop 2` → `my-shop-2`.
+pub(crate) fn suggest_name(text: &str) -> Option<String> {
+    let lower = text.trim().to_lowercase();
+    let mut name = String::new();
+    for c in lower.chars() {
+        match c {
+            'a'..='z' | '0'..='9' => name.push(c),
+            _ if !name.is_empty() && !name.ends_with('-') => name.push('-'),
+            _ => {}
+        }
+    }
+    let name: String = name
+        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+        .chars()
+        .take(32)
+        .collect();
+    let name = name.trim_end_matches('-').to_owned();
+    name.parse::<ProcessName>().is_ok().then_some(name)
+}
+
+fn variable(text: &str) -> Option<Wrong> {
+    if !is_variable_name(text) {
+        let rule = "letters, digits and underscores, not beginning with a digit";
+        return Some(Wrong::new("cannot name an environment variable", rule));
+    }
+    let reserved = SET_BY_BANYAN.contains(&text);
+    reserved.then(|| {
+        Wrong::new(
+            "is set by Banyan, differently for every instance",
+            "remove this line; the app reads the variable as it is",
+        )
+    })
+}
+
+fn identifier(text: &str) -> Option<Wrong> {
+    let sound = text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let reserved = ["postgres", "template0", "template1"].contains(&text) || text.starts_with("pg_");
+    if reserved {
+        return Some(Wrong::new(
+            format!("cannot be `{text}`: PostgreSQL uses that name"),
+            "choose another name",
+        ));
+    }
+    (!sound).then(|| {
+        Wrong::new(
+            format!("cannot be `{text}`"),
+            "1 to 63 lower case letters, digits or underscores, beginning with a letter",
+        )
+    })
+}
+
+fn setting(text: &str) -> Option<Wrong> {
+    if let Some((_, instead)) = RESERVED_SETTINGS.iter().find(|(name, _)| *name == text) {
+        return Some(Wrong::new("cannot be set here", *instead));
+    }
+    let sound = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
+    (!sound).then(|| {
+        Wrong::new(
+            "is not a PostgreSQL setting",
+            "names are lower case letters, digits and underscores: work_mem",
+        )
+    })
+}
+
+fn url_path(text: &str) -> Option<Wrong> {
+    if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    let path = text.split_once("://").map_or(text, |(_, rest)| {
+        rest.find('/').map_or("/", |slash| &rest[slash..])
+    });
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    let help = if path.bytes().all(|b| b.is_ascii_graphic()) {
+        format!("write \"{path}\"")
+    } else {
+        "write a path such as \"/healthz\"; URL-encode spaces and letters beyond ASCII".to_owned()
+    };
+    Some(Wrong::new(
+        format!("cannot be \"{text}\": only a path, beginning with `/`"),
+        help,
+    ))
+}
+
+fn address(text: &str) -> Option<Wrong> {
+    if text.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let help = if text.contains('/') {
+        "networks are not supported yet: list each address"
+    } else {
+        "write IP addresses: [\"10.0.0.5\"]"
+    };
+    Some(Wrong::new(format!("cannot contain \"{text}\""), help))
+}

@@ -1,0 +1,148 @@
+//! `[database]`: the user's own by `url`, or one that Banyan runs.
+
+use std::collections::BTreeMap;
+
+use crate::database_url::{DatabaseAddress, DatabaseUrlError};
+use crate::model::{Database, EdgeTable, ExternalDatabase, ManagedDatabase};
+use crate::read::{Reader, Spot};
+use crate::report::Report;
+use crate::scope::{Scope, Use};
+use crate::secrets::Secrets;
+use crate::template::{Placeholder, RenderError, Template};
+use crate::tree::{Entry, Value};
+
+pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'_>) -> Option<Database> {
+    root.entry("database")?;
+    let table = root.table("database");
+    if table.has("url") {
+        let url = table.text("url")?;
+        return Some(Database::External(external(&table, &url, scope)));
+    }
+    if let (Some(edge), Some(port)) = (edge, table.integer("port"))
+        && port.value == i64::from(edge.listen.port())
+    {
+        let message = format!("port {} is taken: the edge listens on it", port.value);
+        scope.report.error(
+            &port.place,
+            message,
+            &["write another port, or remove the line: Banyan finds a free one"],
+        );
+    }
+    let number = |name: &str| table.integer(name).map(|number| number.value);
+    Some(Database::Managed(ManagedDatabase {
+        postgres: number("postgres").and_then(|number| u32::try_from(number).ok()),
+        port: number("port").and_then(|number| u16::try_from(number).ok()),
+        memory_bytes: table.bytes_if_any("memory"),
+        max_connections: table.number("max_connections"),
+        name: table.text("name").map(|name| name.value),
+        settings: settings(&table, scope.report),
+    }))
+}
+
+fn settings(table: &Reader<'_>, report: &Report) -> BTreeMap<String, String> {
+    let text = |entry: &Entry| {
+        let value = match &entry.node.value {
+            Value::Text(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => number.clone(),
+            Value::Boolean(true) => "on".to_owned(),
+            Value::Boolean(false) => "off".to_owned(),
+            _ => return None,
+        };
+        if value.contains(['\n', '\0']) {
+            report.error(
+                &entry.node.place,
+                format!("`{}` has more than one line", entry.name),
+                &["write it on one line"],
+            );
+        }
+        if entry.name == "synchronous_commit" && ["off", "false", "no", "0"].contains(&value.as_str()) {
+            let help = "a crash loses the last writes although the app was told that they are safe";
+            report.warning(&entry.node.place, "`synchronous_commit` is off", &[help]);
+        }
+        Some((entry.name.clone(), value))
+    };
+    table.map("settings").0.iter().filter_map(text).collect()
+}
+
+fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> ExternalDatabase {
+    for key in [
+        "postgres",
+        "port",
+        "memory",
+        "max_connections",
+        "name",
+        "settings",
+    ] {
+        if let Some(entry) = table.entry(key) {
+            let message = format!("`{key}` has no effect: `url` names a database that Banyan does not run");
+            scope.report.error(
+                &entry.place,
+                message,
+                &["remove this line, or remove `url` to let Banyan run PostgreSQL"],
+            );
+        }
+    }
+    let before = scope.report.has_errors();
+    let external = ExternalDatabase {
+        url: scope.template(url, Use::DatabaseUrl),
+    };
+    let Some(secrets) = &scope.secrets else {
+        return external;
+    };
+    match external.address(secrets) {
+        Ok(address) => {
+            let literal = !address.password.is_empty() && external.url.placeholders().next().is_none();
+            if literal {
+                let help =
+                    "write {{secret.DATABASE_PASSWORD}} in its place, and the password in the secrets file";
+                scope.report.hidden_warning(
+                    &url.place,
+                    "the password is readable for all who can read this file",
+                    &[help],
+                );
+            }
+        }
+        Err(ExternalDatabaseError::Url(error)) => scope.report.hidden_error(
+            &url.place,
+            format!("`url` is not the address of a PostgreSQL database: {error}"),
+            &["write url = \"postgres://user:{{secret.DATABASE_PASSWORD}}@host:5432/name\""],
+        ),
+        // A placeholder without value has been reported where it stands.
+        Err(ExternalDatabaseError::Render(_)) => debug_assert!(before || scope.report.has_errors()),
+    }
+    external
+}
+
+/// Why a `url` leads to no database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExternalDatabaseError {
+    #[error("failed to fill in database.url")]
+    Render(#[from] RenderError),
+    #[error("database.url is not the address of a PostgreSQL database")]
+    Url(#[from] DatabaseUrlError),
+}
+
+impl ExternalDatabase {
+    /// Fills in the secrets. One that is only a part of the URL is URL-encoded, so that any password works.
+    pub fn address(&self, secrets: &Secrets) -> Result<DatabaseAddress, ExternalDatabaseError> {
+        let whole = is_one_placeholder(&self.url);
+        let url = self.url.render(&|placeholder| match placeholder {
+            Placeholder::Secret(name) => {
+                let value = secrets.get(name)?.expose();
+                Some(if whole {
+                    value.trim().to_owned()
+                } else {
+                    crate::database_url::encode(value)
+                })
+            }
+            _ => None,
+        })?;
+        Ok(DatabaseAddress::parse(&url)?)
+    }
+}
+
+fn is_one_placeholder(url: &Template) -> bool {
+    let text = url.as_str().trim();
+    text.starts_with("{{") && text.find("}}") == Some(text.len() - 2)
+}

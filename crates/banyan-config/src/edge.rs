@@ -1,0 +1,134 @@
+//! `[edge]`: the HTTP front.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::model::{Balance, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ProcessTable};
+use crate::name::ProcessName;
+use crate::nearest::{list, nearest};
+use crate::process::{Hosts, host_names};
+use crate::read::Reader;
+use crate::report::Report;
+
+/// Without an `[edge]` table there is one if there is a process for it.
+pub(crate) fn build(
+    root: &Reader<'_>,
+    processes: &BTreeMap<ProcessName, ProcessTable>,
+    hosts: &Hosts,
+    report: &Report,
+) -> Option<EdgeTable> {
+    let table = root.table("edge");
+    let process: ProcessName = table.text_or_default("process").parse().ok()?;
+    match processes.get(&process) {
+        Some(settings) => warn_about_gaps(&table, &process, settings, root, report),
+        None if root.has("edge") => missing_process(root, &table, &process, processes, report),
+        None => return None,
+    }
+    let address = if table.boolean("public") {
+        Ipv4Addr::UNSPECIFIED
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
+    Some(EdgeTable {
+        listen: SocketAddr::new(address.into(), table.number("port")),
+        process,
+        hosts: host_names(&table, hosts, report),
+        settings: settings(&table),
+    })
+}
+
+fn missing_process(
+    root: &Reader<'_>,
+    table: &Reader<'_>,
+    process: &ProcessName,
+    processes: &BTreeMap<ProcessName, ProcessTable>,
+    report: &Report,
+) {
+    let written = table.text("process").map(|process| process.place);
+    let Some(place) = written.or_else(|| root.entry("edge").map(|entry| entry.place.clone())) else {
+        return;
+    };
+    let known = processes.keys().map(ProcessName::as_str);
+    let help = match nearest(process.as_str(), known.clone()) {
+        Some(near) => format!("did you mean process = \"{near}\" in [edge]?"),
+        None if processes.is_empty() => format!(
+            "write a Procfile with a line {process}: command, or command = \"…\" in [process.{process}]"
+        ),
+        None => format!("write process = \"…\" in [edge] with one of {}", list(known)),
+    };
+    report.error(
+        &place,
+        format!("the edge needs a process `{process}`, and there is none"),
+        &[&help],
+    );
+}
+
+fn warn_about_gaps(
+    table: &Reader<'_>,
+    name: &ProcessName,
+    process: &ProcessTable,
+    root: &Reader<'_>,
+    report: &Report,
+) {
+    let (entries, keys) = root.map("process");
+    let Some(entry) = entries.iter().find(|entry| entry.name == name.as_str()) else {
+        return;
+    };
+    let crate::tree::Value::Table(entries) = &entry.node.value else {
+        return;
+    };
+    let own = Reader::new(entries, keys);
+    if let (0, Some(count)) = (process.count, own.integer("count")) {
+        let help = "the edge will answer 503 to everything";
+        report.warning(&count.place, format!("no instance of `{name}` runs"), &[help]);
+    } else if let (Some(max), Some(place)) = (process.max, own.integer("max"))
+        && process.count == max
+    {
+        let wait = crate::units::format_duration(table.table("timeouts").duration("no_endpoint"));
+        let message =
+            format!("with `max` equal to `count`, a deploy of `{name}` stops the old version first");
+        let help = format!(
+            "requests wait meanwhile, up to {wait} (edge.timeouts.no_endpoint); write max = {}",
+            max + 1
+        );
+        report.warning(&place.place, message, &[&help]);
+    }
+}
+
+fn settings(table: &Reader<'_>) -> EdgeSettings {
+    let addresses = table.texts("trusted_proxies");
+    EdgeSettings {
+        balance: Balance::RoundRobin,
+        trusted_proxies: addresses
+            .iter()
+            .filter_map(|text| text.value.parse::<IpAddr>().ok())
+            .collect(),
+        timeouts: timeouts(&table.table("timeouts")),
+        limits: limits(&table.table("limits")),
+        access_log: table.boolean("access_log"),
+        workers: table
+            .integer("workers")
+            .and_then(|workers| u16::try_from(workers.value).ok()),
+    }
+}
+
+fn timeouts(table: &Reader<'_>) -> EdgeTimeouts {
+    EdgeTimeouts {
+        header: table.duration("header"),
+        idle: table.duration("idle"),
+        connect: table.duration("connect"),
+        response: table.duration("response"),
+        no_endpoint: table.duration("no_endpoint"),
+        drain: table.duration("drain"),
+    }
+}
+
+fn limits(table: &Reader<'_>) -> EdgeLimits {
+    EdgeLimits {
+        header_bytes: table.bytes("header_bytes"),
+        headers: table.number("headers"),
+        request_line: table.bytes("request_line"),
+        body: table.bytes("body"),
+        body_rate: table.bytes("body_rate"),
+    }
+}

@@ -1,0 +1,372 @@
+//! The tables of banyan.toml.
+
+use super::Key;
+use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Short, Table, Text};
+use super::Rule::{Address, Command, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath, Variable};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+pub(crate) static ROOT: &[Key] = &[
+    Key::new("version", Integer { min: 1, max: 1 }, "Version of this format.").required(),
+    Key::new(
+        "name",
+        Text(Name),
+        "Name of the installation. Do not change it later: it names the database.",
+    )
+    .required(),
+    Key::new("app", Table(APP), "The app itself."),
+    Key::new(
+        "process",
+        Map(Name, &Table(PROCESS)),
+        "A table per process; it refines or replaces the Procfile's entry.",
+    )
+    .alias(&["processes", "service", "services"]),
+    Key::new(
+        "edge",
+        Table(EDGE),
+        "The HTTP front. Without it: the defaults, if there is a process `web`.",
+    )
+    .alias(&["http", "proxy", "server", "listen"]),
+    Key::new(
+        "database",
+        Table(DATABASE),
+        "PostgreSQL. Without it there is none; empty, Banyan runs one.",
+    )
+    .alias(&["db", "postgres", "postgresql"]),
+    Key::new(
+        "host",
+        Map(Name, &Table(HOST)),
+        "Where processes can run. Without it: everything on this machine.",
+    )
+    .alias(&["hosts"]),
+];
+
+static APP: &[Key] = &[
+    Key::new(
+        "dir",
+        Text(Path),
+        "The app's folder, relative to banyan.toml; commands run in it.",
+    )
+    .default("\".\"")
+    .alias(&["path", "root", "directory", "cwd", "folder"]),
+    Key::new(
+        "procfile",
+        Text(Path),
+        "The Procfile, relative to the app's folder. It may be absent.",
+    )
+    .default("\"Procfile\""),
+    Key::new(
+        "release",
+        Text(Command),
+        "Runs once per deploy, before the new version gets traffic. Default: the Procfile's `release`.",
+    )
+    .alias(&["release_command", "migrate", "predeploy"]),
+    Key::new(
+        "secrets",
+        Text(Path),
+        "File of NAME=value lines, mode 0600, relative to banyan.toml. {{secret.NAME}} refers to them.",
+    )
+    .alias(&["secrets_file", "env_file", "dotenv"]),
+    Key::new(
+        "user",
+        Text(NotEmpty),
+        "Unix user of the app when Banyan runs as root. Default: the owner of the app's folder.",
+    ),
+    Key::new(
+        "files",
+        List(&Table(FILE)),
+        "Files written from templates before each deploy, for apps that read a file.",
+    ),
+    Key::new(
+        "env",
+        Map(Variable, &Text(Template)),
+        "Environment of every process and of the release command.",
+    )
+    .alias(&["environment", "vars", "variables"]),
+];
+
+static FILE: &[Key] = &[
+    Key::new("from", Text(Path), "The template, relative to the app's folder.").required(),
+    Key::new(
+        "to",
+        Text(Path),
+        "Where it is written, relative to the app's folder.",
+    )
+    .required(),
+];
+
+static PROCESS: &[Key] = &[
+    Key::new("command", Text(Command), "What to run. Default: the Procfile's line of this name.")
+        .alias(&["cmd", "run", "exec", "start"]),
+    Key::new("env", Map(Variable, &Text(Template)), "On top of [app.env].")
+        .alias(&["environment", "vars", "variables"]),
+    Key::new("count", Integer { min: 0, max: 100 }, "How many instances.")
+        .default("1")
+        .alias(&["instances", "replicas", "scale", "workers", "number"]),
+    Key::new("max", Integer { min: 1, max: 100 }, "Never more than this many at once, not even in a deploy; 1 is a singleton."),
+    Key::new("hosts", List(&Text(Name)), "Hosts that it may run on, of [host].").alias(&["host"]),
+    Key::new("ready", Short(READY), "Who gets traffic: a path that answers 200 when the instance can work. Without it: accepts TCP.")
+        .alias(&["readiness", "healthcheck", "health", "health_check"]),
+    Key::new("live", Short(LIVE), "Who is restarted: a path that answers 2xx or 3xx while the process is sound. Without it: only an exit restarts.")
+        .alias(&["liveness"]),
+    Key::new("start_grace", Duration { min: 100, max: 24 * HOUR }, "Not ready by then: the start has failed.")
+        .default("\"60s\"")
+        .alias(&["start_timeout", "boot_timeout"]),
+    Key::new("stop_grace", Duration { min: 0, max: 24 * HOUR }, "From SIGTERM to SIGKILL, and the limit of a drain.")
+        .default("\"30s\"")
+        .alias(&["stop_timeout", "grace", "grace_period", "kill_timeout"]),
+];
+
+static READY: &[Key] = &[
+    Key::new("path", Text(UrlPath), "What is asked.")
+        .required()
+        .alias(&["url", "uri"]),
+    Key::new(
+        "host",
+        Text(NotEmpty),
+        "Host header, for apps that look at it. Default: the address.",
+    ),
+    Key::new(
+        "status",
+        Integer { min: 100, max: 599 },
+        "The answer that means ready.",
+    )
+    .default("200"),
+    Key::new(
+        "interval",
+        Duration { min: 100, max: HOUR },
+        "Time between two questions.",
+    )
+    .default("\"2s\"")
+    .alias(&["period", "every"]),
+    Key::new(
+        "timeout",
+        Duration { min: 10, max: HOUR },
+        "No answer by then is a failure.",
+    )
+    .default("\"1s\""),
+    Key::new(
+        "rise",
+        Integer { min: 1, max: 100 },
+        "Successes in a row that bring it back.",
+    )
+    .default("1"),
+    Key::new(
+        "fall",
+        Integer { min: 1, max: 100 },
+        "Failures in a row that take it out of rotation.",
+    )
+    .default("2")
+    .alias(&["failures", "retries"]),
+];
+
+static LIVE: &[Key] = &[
+    Key::new("path", Text(UrlPath), "What is asked.")
+        .required()
+        .alias(&["url", "uri"]),
+    Key::new("host", Text(NotEmpty), "Host header. Default: the address."),
+    Key::new(
+        "failures",
+        Integer { min: 1, max: 1000 },
+        "Failures in a row that restart it.",
+    )
+    .default("10")
+    .alias(&["fall", "retries"]),
+    Key::new(
+        "interval",
+        Duration { min: 100, max: HOUR },
+        "Time between two questions.",
+    )
+    .default("\"5s\"")
+    .alias(&["period", "every"]),
+    Key::new(
+        "timeout",
+        Duration { min: 10, max: HOUR },
+        "No answer by then is a failure.",
+    )
+    .default("\"2s\""),
+];
+
+static EDGE: &[Key] = &[
+    Key::new(
+        "port",
+        Integer { min: 1, max: 65535 },
+        "Where people reach the app.",
+    )
+    .default("8080")
+    .alias(&["listen", "bind", "address"]),
+    Key::new(
+        "public",
+        Boolean,
+        "false: only this machine (127.0.0.1); true: everyone who can reach it (0.0.0.0).",
+    )
+    .default("false"),
+    Key::new("process", Text(Name), "The process that gets the requests.")
+        .default("\"web\"")
+        .alias(&["upstream", "app"]),
+    Key::new("hosts", List(&Text(Name)), "Hosts that it may run on, of [host].").alias(&["host"]),
+    Key::new("balance", OneOf(&["round_robin"]), "How an instance is picked.")
+        .default("\"round_robin\"")
+        .alias(&["policy", "strategy"]),
+    Key::new(
+        "trusted_proxies",
+        List(&Text(Address)),
+        "Addresses whose X-Forwarded-* headers are believed; those of all others are stripped.",
+    )
+    .default("[]"),
+    Key::new(
+        "access_log",
+        Boolean,
+        "A line of JSON per request in the edge's log.",
+    )
+    .default("true"),
+    Key::new(
+        "workers",
+        Integer { min: 1, max: 1024 },
+        "Worker threads. Default: one per core.",
+    )
+    .alias(&["threads"]),
+    Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
+    Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
+];
+
+static TIMEOUTS: &[Key] = &[
+    Key::new(
+        "header",
+        Duration { min: 10, max: HOUR },
+        "For a client to send the whole request header; then 408.",
+    )
+    .default("\"10s\""),
+    Key::new(
+        "idle",
+        Duration {
+            min: 10,
+            max: 24 * HOUR,
+        },
+        "For a kept connection to stay without a request.",
+    )
+    .default("\"60s\"")
+    .alias(&["keepalive", "keep_alive"]),
+    Key::new(
+        "connect",
+        Duration { min: 10, max: HOUR },
+        "For an instance to accept; then another one, or 502.",
+    )
+    .default("\"1s\""),
+    Key::new(
+        "response",
+        Duration {
+            min: 10,
+            max: 24 * HOUR,
+        },
+        "For the app to begin its answer; then 504.",
+    )
+    .default("\"60s\"")
+    .alias(&["read", "request"]),
+    Key::new(
+        "no_endpoint",
+        Duration { min: 0, max: HOUR },
+        "For a request to wait while no instance is ready; then 503.",
+    )
+    .default("\"5s\""),
+    Key::new(
+        "drain",
+        Duration {
+            min: 0,
+            max: 24 * HOUR,
+        },
+        "For requests in flight when the edge itself stops.",
+    )
+    .default("\"30s\""),
+];
+
+static LIMITS: &[Key] = &[
+    Key::new(
+        "header_bytes",
+        Bytes {
+            min: KIB,
+            max: 16 * MIB,
+        },
+        "All request headers together; above: 431.",
+    )
+    .default("\"32KiB\""),
+    Key::new(
+        "headers",
+        Integer { min: 1, max: 10_000 },
+        "Number of request headers; above: 431.",
+    )
+    .default("100"),
+    Key::new(
+        "request_line",
+        Bytes { min: 64, max: MIB },
+        "Method, URL and version; above: 414.",
+    )
+    .default("\"8KiB\""),
+    Key::new("body", Bytes { min: 0, max: TIB }, "Request body; above: 413.")
+        .default("\"10MiB\"")
+        .alias(&["body_size", "max_body", "client_max_body_size"]),
+    Key::new(
+        "body_rate",
+        Bytes {
+            min: 0,
+            max: 4095 * MIB,
+        },
+        "Per second, that an upload must keep up with after 10 s; below: 408.",
+    )
+    .default("\"500B\""),
+];
+
+static DATABASE: &[Key] = &[
+    Key::new(
+        "url",
+        Text(Template),
+        "Your own PostgreSQL: Banyan starts and stops none. Excludes the other keys.",
+    )
+    .alias(&["dsn", "uri"]),
+    Key::new(
+        "postgres",
+        Integer { min: 13, max: 99 },
+        "Major version. Default: that of the data, else the newest installed.",
+    )
+    .alias(&["version"]),
+    Key::new(
+        "port",
+        Integer { min: 1, max: 65535 },
+        "Port on 127.0.0.1. Default: a free one, kept from then on.",
+    ),
+    Key::new(
+        "memory",
+        Bytes {
+            min: 64 * MIB,
+            max: 64 * TIB,
+        },
+        "Memory to tune for. Default: a quarter of the machine's.",
+    ),
+    Key::new(
+        "max_connections",
+        Integer { min: 10, max: 10_000 },
+        "Connections at once.",
+    )
+    .default("100")
+    .alias(&["connections"]),
+    Key::new(
+        "name",
+        Text(Identifier),
+        "Database and role of the app. Default: `name`, with _ for -.",
+    )
+    .alias(&["database", "dbname"]),
+    Key::new(
+        "settings",
+        Map(Setting, &Scalar),
+        "For postgresql.conf; they win over what Banyan tunes.",
+    )
+    .alias(&["parameters", "config", "conf"]),
+];
+
+static HOST: &[Key] = &[Key::new("kind", OneOf(&["machine"]), "`machine` is this one.")
+    .default("\"machine\"")
+    .alias(&["type"])];

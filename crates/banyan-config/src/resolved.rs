@@ -1,0 +1,301 @@
+//! The configuration as it is in force: every default filled in, Procfile and overlay merged, as banyan.toml or JSON.
+//!
+//! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::command;
+use crate::model::{Config, Database, EdgeTable, ManagedDatabase, ProcessTable};
+use crate::name::HostName;
+use crate::template::Template;
+use crate::units::{format_bytes, format_duration};
+
+const MASK: &str = "***";
+
+/// banyan.toml that means the same as the Config; unmasked, it can be loaded again.
+pub fn render_resolved(config: &Config, masked: bool) -> String {
+    let mut out = Writer(String::new());
+    let config = if masked { &mask(config) } else { config };
+    out.line("version", "1");
+    out.text("name", config.name.as_str());
+    app(&mut out, config);
+    for (name, process) in &config.processes {
+        process_table(&mut out, name.as_str(), process);
+    }
+    if let Some(edge) = &config.edge {
+        edge_table(&mut out, edge);
+    }
+    match &config.database {
+        None => {}
+        Some(Database::External(external)) => {
+            out.table("database");
+            out.text("url", external.url.as_str());
+        }
+        Some(Database::Managed(managed)) => database_table(&mut out, managed),
+    }
+    for name in config.hosts.keys() {
+        out.table(&format!("host.{name}"));
+        out.text("kind", "machine");
+    }
+    out.0
+}
+
+/// The same as JSON, durations as text and sizes in bytes.
+pub fn resolved_json(config: &Config, masked: bool) -> serde_json::Value {
+    let masked_config;
+    let config = if masked {
+        masked_config = mask(config);
+        &masked_config
+    } else {
+        config
+    };
+    serde_json::to_value(config).expect("a Config has only text keys")
+}
+
+fn app(out: &mut Writer, config: &Config) {
+    let app = &config.app;
+    out.table("app");
+    out.text("dir", &app.dir.to_string_lossy());
+    if let Some(release) = &app.release {
+        out.text("release", &joined(release));
+    }
+    if let Some(secrets) = &app.secrets {
+        out.text("secrets", &secrets.to_string_lossy());
+    }
+    if let Some(user) = &app.user {
+        out.text("user", user);
+    }
+    if !app.files.is_empty() {
+        let files = app.files.iter().map(|file| {
+            let (from, to) = (file.from.to_string_lossy(), file.to.to_string_lossy());
+            format!("{{ from = {}, to = {} }}", quoted(&from), quoted(&to))
+        });
+        out.list("files", files);
+    }
+    environment(out, "app.env", &app.env);
+}
+
+fn process_table(out: &mut Writer, name: &str, process: &ProcessTable) {
+    out.table(&format!("process.{name}"));
+    out.text("command", &joined(&process.argv));
+    out.line("count", process.count);
+    if let Some(max) = process.max {
+        out.line("max", max);
+    }
+    out.hosts(&process.hosts);
+    let settings = &process.settings;
+    if let Some(ready) = &settings.ready {
+        let host = ready
+            .host
+            .as_ref()
+            .map(|host| format!(", host = {}", quoted(host)))
+            .unwrap_or_default();
+        let value = format!(
+            "{{ path = {}{host}, status = {}, interval = \"{}\", timeout = \"{}\", rise = {}, fall = {} }}",
+            quoted(&ready.path),
+            ready.status,
+            format_duration(ready.interval),
+            format_duration(ready.timeout),
+            ready.rise,
+            ready.fall,
+        );
+        out.line("ready", value);
+    }
+    if let Some(live) = &settings.live {
+        let host = live
+            .host
+            .as_ref()
+            .map(|host| format!(", host = {}", quoted(host)))
+            .unwrap_or_default();
+        let value = format!(
+            "{{ path = {}{host}, failures = {}, interval = \"{}\", timeout = \"{}\" }}",
+            quoted(&live.path),
+            live.failures,
+            format_duration(live.interval),
+            format_duration(live.timeout),
+        );
+        out.line("live", value);
+    }
+    out.text("start_grace", &format_duration(settings.start_grace));
+    out.text("stop_grace", &format_duration(settings.stop_grace));
+    environment(out, &format!("process.{name}.env"), &process.env);
+}
+
+fn edge_table(out: &mut Writer, edge: &EdgeTable) {
+    let settings = &edge.settings;
+    out.table("edge");
+    out.line("port", edge.listen.port());
+    out.line("public", edge.listen.ip().is_unspecified());
+    out.text("process", edge.process.as_str());
+    out.hosts(&edge.hosts);
+    out.text("balance", "round_robin");
+    out.list(
+        "trusted_proxies",
+        settings
+            .trusted_proxies
+            .iter()
+            .map(|address| format!("\"{address}\"")),
+    );
+    out.line("access_log", settings.access_log);
+    if let Some(workers) = settings.workers {
+        out.line("workers", workers);
+    }
+    let timeouts = &settings.timeouts;
+    out.table("edge.timeouts");
+    out.text("header", &format_duration(timeouts.header));
+    out.text("idle", &format_duration(timeouts.idle));
+    out.text("connect", &format_duration(timeouts.connect));
+    out.text("response", &format_duration(timeouts.response));
+    out.text("no_endpoint", &format_duration(timeouts.no_endpoint));
+    out.text("drain", &format_duration(timeouts.drain));
+    let limits = &settings.limits;
+    out.table("edge.limits");
+    out.text("header_bytes", &format_bytes(limits.header_bytes.into()));
+    out.line("headers", limits.headers);
+    out.text("request_line", &format_bytes(limits.request_line.into()));
+    out.text("body", &format_bytes(limits.body));
+    out.text("body_rate", &format_bytes(limits.body_rate.into()));
+}
+
+fn database_table(out: &mut Writer, database: &ManagedDatabase) {
+    out.table("database");
+    if let Some(postgres) = database.postgres {
+        out.line("postgres", postgres);
+    }
+    if let Some(port) = database.port {
+        out.line("port", port);
+    }
+    if let Some(memory) = database.memory_bytes {
+        out.text("memory", &format_bytes(memory));
+    }
+    out.line("max_connections", database.max_connections);
+    if let Some(name) = &database.name {
+        out.text("name", name);
+    }
+    if !database.settings.is_empty() {
+        out.table("database.settings");
+        for (name, value) in &database.settings {
+            out.text(name, value);
+        }
+    }
+}
+
+fn environment(out: &mut Writer, table: &str, env: &BTreeMap<String, Template>) {
+    if !env.is_empty() {
+        out.table(table);
+        for (name, value) in env {
+            out.text(name, value.as_str());
+        }
+    }
+}
+
+/// argv as it would be written on one line.
+fn joined(argv: &[Template]) -> String {
+    command::join(argv.iter().map(Template::as_str))
+}
+
+struct Writer(String);
+
+impl Writer {
+    fn table(&mut self, name: &str) {
+        self.push(format_args!("\n[{name}]\n"));
+    }
+
+    fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+        // A setting of PostgreSQL may have a dot in its name.
+        if key.contains('.') {
+            self.push(format_args!("{} = {value}\n", quoted(key)));
+        } else {
+            self.push(format_args!("{key} = {value}\n"));
+        }
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.line(key, quoted(value));
+    }
+
+    fn list(&mut self, key: &str, values: impl Iterator<Item = String>) {
+        self.line(key, format_args!("[{}]", values.collect::<Vec<_>>().join(", ")));
+    }
+
+    fn hosts(&mut self, hosts: &[HostName]) {
+        if !hosts.is_empty() {
+            self.list("hosts", hosts.iter().map(|host| format!("\"{host}\"")));
+        }
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(text).expect("a String takes any text");
+    }
+}
+
+/// A TOML basic string: JSON's notation, and DEL escaped as well.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text)
+        .to_string()
+        .replace('\u{7f}', "\\u007F")
+}
+
+/// The Config with `***` for what must not be shown. References such as `{{secret.NAME}}` stay: they reveal nothing.
+fn mask(config: &Config) -> Config {
+    let mut config = config.clone();
+    mask_environment(&mut config.app.env);
+    for process in config.processes.values_mut() {
+        mask_environment(&mut process.env);
+    }
+    if let Some(Database::External(external)) = &mut config.database {
+        external.url = mask_url(&external.url);
+    }
+    // A setting may hold a connection string, such as primary_conninfo.
+    if let Some(Database::Managed(managed)) = &mut config.database {
+        let secret = |value: &&mut String| value.contains("password");
+        managed
+            .settings
+            .values_mut()
+            .filter(secret)
+            .for_each(|value| MASK.clone_into(value));
+    }
+    config
+}
+
+fn mask_environment(env: &mut BTreeMap<String, Template>) {
+    for (name, value) in env {
+        *value = mask_url(value);
+        if sounds_secret(name) && value.placeholders().next().is_none() && !value.as_str().is_empty() {
+            *value = Template::literal(MASK);
+        }
+    }
+}
+
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    let words = [
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "TOKEN",
+        "CREDENTIAL",
+        "PRIVATE",
+        "DSN",
+    ];
+    words.iter().any(|word| name.contains(word))
+        || name
+            .split('_')
+            .any(|word| ["KEY", "PASS", "PW", "SALT", "APIKEY"].contains(&word))
+}
+
+/// `scheme://user:password@host` without the password.
+fn mask_url(value: &Template) -> Template {
+    let text = value.as_str();
+    let masked = || {
+        let (scheme, rest) = text.split_once("://")?;
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        let (login, _) = rest[..end].rsplit_once('@')?;
+        let (user, password) = login.split_once(':')?;
+        let literal = Template::literal(password).placeholders().next().is_none();
+        literal.then(|| format!("{scheme}://{user}:{MASK}{}", &rest[login.len()..]))
+    };
+    masked().map_or_else(|| value.clone(), Template::literal)
+}

@@ -1,0 +1,382 @@
+//! The controller's loop: the one owner of what is known and of the one running change.
+
+use std::time::Duration;
+
+use banyan_runtime::control::Listener;
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
+use banyan_topology::report::EdgeReport;
+use banyan_topology::{AppName, Topology};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::change::{Changer, done_reply};
+use super::handle::{Asked, Handle, Message};
+use super::rates::Rates;
+use super::status::{Known, status};
+use super::{Done, Ending};
+use crate::driver::Driver;
+use crate::execute::Event;
+use crate::lock::Lock;
+use crate::proto::{ConfigPaths, Outcome, Reply, Request};
+
+/// Reports wait here for the loop; a role sends one each second.
+const REPORTS: usize = 64;
+
+/// Runs the controller; made by [`super::build`].
+pub struct Service<D> {
+    pub(super) lock: Lock,
+    pub(super) changer: Changer<D>,
+    pub(super) config: ConfigPaths,
+    pub(super) control: Listener,
+    pub(super) report: Listener,
+    pub(super) handle: Handle,
+    pub(super) messages: mpsc::Receiver<Message>,
+    /// The newest report, for the driver's waits.
+    pub(super) newest_report: watch::Sender<Option<EdgeReport>>,
+    pub(super) tasks: Tasks,
+}
+
+struct Loop<D> {
+    changer: Changer<D>,
+    config: ConfigPaths,
+    tasks: Tasks,
+    topology: Option<Topology>,
+    rates: Rates,
+    busy: Option<Busy>,
+    unfinished: Option<(usize, usize, String)>,
+    clock: Clock,
+    ending: Option<Ending>,
+}
+
+/// The one running change.
+struct Busy {
+    what: What,
+    task: JoinHandle<Option<Reply>>,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// Who hears of it; more than one when a second `down` joins the first.
+    listeners: Vec<mpsc::UnboundedSender<Reply>>,
+    last: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    BringUp,
+    Change,
+    Down,
+}
+
+enum Happened {
+    Message(Message),
+    Report(EdgeReport),
+    Event(Event),
+    Finished(Option<Reply>),
+    Drain,
+    Now,
+}
+
+impl<D: Driver> Service<D> {
+    /// Serves until everything was brought down: by a `Down` request, or in order when `shutdown` begins to drain
+    /// (Ctrl-C); `shutdown` at `Now` kills everything at once.
+    pub async fn run(self, mut shutdown: Shutdown) -> Ending {
+        let (reports, mut reported) = mpsc::channel(REPORTS);
+        let acceptors = [
+            self.tasks.spawn(
+                TaskKind::Background,
+                "control socket",
+                super::sockets::serve_control(self.control, self.handle, self.tasks.clone()),
+            ),
+            self.tasks.spawn(
+                TaskKind::Background,
+                "report socket",
+                super::sockets::serve_reports(self.report, reports, self.tasks.clone()),
+            ),
+        ];
+        let mut messages = self.messages;
+        let mut state = Loop {
+            changer: self.changer,
+            config: self.config,
+            tasks: self.tasks,
+            topology: None,
+            rates: Rates::default(),
+            busy: None,
+            unfinished: None,
+            clock: Clock,
+            ending: None,
+        };
+        let mut drain = shutdown.clone();
+        let mut draining = false;
+        let ending = loop {
+            let happened = tokio::select! {
+                biased;
+                () = shutdown.now() => Happened::Now,
+                () = drain.draining(), if !draining => Happened::Drain,
+                Some(report) = reported.recv() => Happened::Report(report),
+                happened = progress(&mut state.busy) => happened,
+                Some(message) = messages.recv() => Happened::Message(message),
+            };
+            match happened {
+                Happened::Message(message) => state.asked(message).await,
+                Happened::Report(report) => {
+                    state.rates.take(state.clock.now(), report.clone());
+                    self.newest_report.send_replace(Some(report));
+                }
+                Happened::Event(event) => state.heard(event),
+                Happened::Finished(reply) => state.finished(reply, draining),
+                Happened::Drain => {
+                    draining = true;
+                    state.begin_down(None).await;
+                }
+                Happened::Now => {
+                    state.kill().await;
+                    break Ending::Killed;
+                }
+            }
+            if let Some(ending) = state.ending {
+                break ending;
+            }
+        };
+        for acceptor in acceptors {
+            acceptor.abort();
+        }
+        drop(self.lock);
+        ending
+    }
+}
+
+/// What the running change does next; never, while there is none.
+async fn progress(busy: &mut Option<Busy>) -> Happened {
+    let Some(busy) = busy else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        Some(event) = busy.events.recv() => Happened::Event(event),
+        ended = &mut busy.task => Happened::Finished(ended.ok().flatten()),
+    }
+}
+
+impl<D: Driver> Loop<D> {
+    async fn asked(&mut self, message: Message) {
+        let Message { asked, replies } = message;
+        match asked {
+            Asked::Request(Request::Status) => {
+                let status = self.status().await;
+                tell(&replies, Reply::Status(Box::new(status)));
+            }
+            Asked::Request(Request::Plan { config, change }) => {
+                let changer = self.changer.clone();
+                self.tasks.spawn(TaskKind::Connection, "plan", async move {
+                    tell(&replies, changer.plan(&config, &change).await);
+                });
+            }
+            Asked::Request(Request::Down) => self.begin_down(Some(replies)).await,
+            Asked::Kill => {
+                self.kill().await;
+                self.ending = Some(Ending::Killed);
+            }
+            asked => match &self.busy {
+                Some(busy) => tell(&replies, done_reply(occupied(busy))),
+                None => self.begin(asked, replies),
+            },
+        }
+    }
+
+    fn begin(&mut self, asked: Asked, replies: mpsc::UnboundedSender<Reply>) {
+        let changer = self.changer.clone();
+        let config = self.config.clone();
+        let (sender, events) = mpsc::unbounded_channel();
+        let what = match &asked {
+            Asked::BringUp => What::BringUp,
+            Asked::Request(_) | Asked::Kill => What::Change,
+        };
+        let task = self.tasks.spawn(TaskKind::Background, "change", async move {
+            let mut hear = |event| drop(sender.send(event));
+            Box::pin(perform(&changer, asked, &config, &mut hear)).await
+        });
+        self.busy = Some(Busy {
+            what,
+            task,
+            events,
+            listeners: vec![replies],
+            last: None,
+        });
+    }
+
+    /// Cuts a running change short (what it had begun is set aside), then stops everything in order.
+    async fn begin_down(&mut self, replies: Option<mpsc::UnboundedSender<Reply>>) {
+        if let Some(busy) = &mut self.busy
+            && busy.what == What::Down
+        {
+            busy.listeners.extend(replies);
+            return;
+        }
+        self.cut_short("everything goes down").await;
+        let changer = self.changer.clone();
+        let app = self.topology.as_ref().map(|topology| topology.app.clone());
+        let (sender, events) = mpsc::unbounded_channel();
+        let task = self.tasks.spawn(TaskKind::Background, "down", async move {
+            let mut hear = |event| drop(sender.send(event));
+            Box::pin(bring_down(&changer, app, &mut hear)).await
+        });
+        self.busy = Some(Busy {
+            what: What::Down,
+            task,
+            events,
+            listeners: replies.into_iter().collect(),
+            last: None,
+        });
+    }
+
+    async fn cut_short(&mut self, why: &str) {
+        if let Some(busy) = self.busy.take() {
+            busy.task.abort();
+            // Its end is awaited: the journal must have one writer.
+            drop(busy.task.await);
+            let done = Done {
+                outcome: Outcome::Stopped,
+                error: Some(format!("cut short: {why}")),
+                notes: Vec::new(),
+            };
+            for listener in &busy.listeners {
+                tell(listener, done_reply(done.clone()));
+            }
+        }
+    }
+
+    async fn kill(&mut self) {
+        self.cut_short("everything was killed").await;
+        self.changer.driver.kill_all().await;
+    }
+
+    fn heard(&mut self, event: Event) {
+        match event {
+            Event::Reached(topology) => self.topology = Some(topology),
+            Event::Progress(progress) => {
+                if let Some(busy) = &mut self.busy {
+                    busy.last = Some(format!(
+                        "step {} of {}, {}",
+                        progress.step, progress.of, progress.what
+                    ));
+                    for listener in &busy.listeners {
+                        tell(listener, Reply::Progress(progress.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn finished(&mut self, reply: Option<Reply>, draining: bool) {
+        let Some(busy) = self.busy.take() else {
+            return;
+        };
+        self.unfinished = self.changer.unfinished();
+        let reply = reply.unwrap_or_else(|| {
+            done_reply(Done {
+                outcome: Outcome::Stopped,
+                error: Some(
+                    "this is a bug in Banyan: the change ended without saying how; see the log".to_owned(),
+                ),
+                notes: Vec::new(),
+            })
+        });
+        self.ending = self.ending_after(busy.what, &reply, draining);
+        for listener in &busy.listeners {
+            tell(listener, reply.clone());
+        }
+    }
+
+    /// Whether the controller's work is over: all is down, or the start failed and nothing runs.
+    fn ending_after(&self, what: What, reply: &Reply, draining: bool) -> Option<Ending> {
+        let Reply::Done { outcome, .. } = reply else {
+            return None;
+        };
+        let nothing_runs = self.topology.as_ref().is_none_or(Topology::is_stopped);
+        match (what, outcome) {
+            (What::Down, Outcome::Nothing | Outcome::Changed) => Some(Ending::Down),
+            (What::Down, _) if draining => Some(Ending::Incomplete),
+            (What::BringUp, Outcome::Refused) => Some(Ending::NotStarted),
+            (What::BringUp, Outcome::RolledBack | Outcome::Stopped) if nothing_runs => {
+                Some(Ending::NotStarted)
+            }
+            _ => None,
+        }
+    }
+
+    async fn status(&self) -> crate::proto::Status {
+        let children = self.changer.driver.children();
+        let children = tokio::time::timeout(Duration::from_secs(2), children).await;
+        let unknown = Topology::nothing(self.app());
+        status(Known {
+            topology: self.topology.as_ref().unwrap_or(&unknown),
+            children: children.unwrap_or_default(),
+            rates: &self.rates,
+            unfinished: self.unfinished.clone(),
+            state: &self.changer.state,
+            now: self.clock.now(),
+        })
+    }
+
+    /// Before the first topology is known nothing runs under any name yet.
+    fn app(&self) -> AppName {
+        let known = (self.changer.load)(&self.config).map(|loaded| loaded.config.name);
+        known.unwrap_or_else(|_| "unknown".parse().expect("it is a name"))
+    }
+}
+
+async fn perform<D: Driver>(
+    changer: &Changer<D>,
+    asked: Asked,
+    config: &ConfigPaths,
+    hear: &mut (dyn FnMut(Event) + Send),
+) -> Reply {
+    match asked {
+        Asked::BringUp => done_reply(changer.bring_up(config, hear).await),
+        Asked::Request(Request::Apply {
+            config,
+            change,
+            config_hash,
+        }) => done_reply(changer.apply(&config, change, config_hash, hear).await),
+        Asked::Request(Request::Resume) => done_reply(changer.resume(hear).await),
+        Asked::Request(Request::Revert) => done_reply(changer.revert(hear).await),
+        Asked::Request(Request::Trial { config }) => changer.trial(&config).await,
+        Asked::Request(Request::Status | Request::Plan { .. } | Request::Down) | Asked::Kill => {
+            unreachable!("the loop answers these itself")
+        }
+    }
+}
+
+async fn bring_down<D: Driver>(
+    changer: &Changer<D>,
+    app: Option<AppName>,
+    hear: &mut (dyn FnMut(Event) + Send),
+) -> Reply {
+    done_reply(match app {
+        Some(app) => changer.down(&app, hear).await,
+        None => Done {
+            outcome: Outcome::Nothing,
+            error: None,
+            notes: Vec::new(),
+        },
+    })
+}
+
+fn occupied(busy: &Busy) -> Done {
+    let what = match busy.what {
+        What::BringUp => "the start",
+        What::Change => "another change",
+        What::Down => "going down",
+    };
+    let at = busy.last.as_deref().unwrap_or("planning");
+    Done {
+        outcome: Outcome::Refused,
+        error: Some(format!(
+            "{what} is under way ({at}); nothing was changed. Try again when it is done: `banyan status` shows it"
+        )),
+        notes: Vec::new(),
+    }
+}
+
+/// Who asked may have left.
+fn tell(listener: &mpsc::UnboundedSender<Reply>, reply: Reply) {
+    drop(listener.send(reply));
+}

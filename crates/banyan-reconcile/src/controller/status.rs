@@ -1,0 +1,123 @@
+//! What `banyan status` shows, from what the controller knows: pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use banyan_supervisor::ChildStatus;
+use banyan_topology::report::{EdgeReport, EndpointReport};
+use banyan_topology::{Epoch, InstanceId, Topology};
+
+use super::rates::Rates;
+use crate::paths::StateDir;
+use crate::proto::{Row, Status};
+
+pub(super) struct Known<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) children: Vec<ChildStatus>,
+    pub(super) rates: &'a Rates,
+    pub(super) unfinished: Option<(usize, usize, String)>,
+    pub(super) state: &'a StateDir,
+    pub(super) now: Instant,
+}
+
+pub(super) fn status(known: Known<'_>) -> Status {
+    let Known {
+        topology,
+        children,
+        rates,
+        unfinished,
+        state,
+        now,
+    } = known;
+    let report = rates.current(now);
+    Status {
+        app: topology.app.to_string(),
+        controller_pid: std::process::id(),
+        release: topology.release,
+        url: topology.edge.as_ref().map(|edge| url(edge.listen, report)),
+        edge: topology.edge.clone(),
+        epoch: report.map_or(Epoch::default(), |report| report.epoch),
+        children: rows(topology, children, rates, now),
+        edge_report: report.cloned(),
+        rps: rates.total(now),
+        error_share: rates.error_share(now),
+        unfinished,
+        rotation: topology.rotation.iter().cloned().collect(),
+        state_dir: state.path().to_owned(),
+        log_dir: state.logs(),
+    }
+}
+
+/// In the order of a request: edge, instances, PostgreSQL, anything else.
+fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Instant) -> Vec<Row> {
+    let report = rates.current(now);
+    let per_instance = rates.per_instance(now);
+    let mut rows: Vec<(u8, Row)> = children
+        .into_iter()
+        .map(|child| match child.id.0.parse::<InstanceId>() {
+            Ok(id) => {
+                let endpoint = report.and_then(|report| endpoint(report, &id));
+                let served = topology
+                    .edge
+                    .as_ref()
+                    .is_some_and(|edge| edge.process == id.process);
+                let row = Row {
+                    kind: id.process.to_string(),
+                    in_rotation: served.then(|| topology.rotation.contains(&id)),
+                    healthy: endpoint.map(|endpoint| endpoint.healthy),
+                    rps: per_instance.get(&id).copied(),
+                    in_flight: endpoint.map(|endpoint| endpoint.in_flight),
+                    child,
+                };
+                (1, row)
+            }
+            Err(_) => plain(topology, child, rates, now),
+        })
+        .collect();
+    rows.sort_by(|(a, left), (b, right)| a.cmp(b).then_with(|| left.child.id.cmp(&right.child.id)));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -> (u8, Row) {
+    let is_edge = child.id.0 == "edge";
+    let (order, kind) = match (child.id.0.as_str(), &topology.database) {
+        ("edge", _) => (0, "edge".to_owned()),
+        ("postgres", Some(database)) => (2, format!("postgres {}", database.version)),
+        (other, _) => (3, other.to_owned()),
+    };
+    let row = Row {
+        kind,
+        in_rotation: None,
+        healthy: None,
+        rps: is_edge.then(|| rates.total(now)).flatten(),
+        in_flight: rates
+            .current(now)
+            .filter(|_| is_edge)
+            .map(|report| report.totals.in_flight),
+        child,
+    };
+    (order, row)
+}
+
+fn endpoint<'a>(report: &'a EdgeReport, id: &InstanceId) -> Option<&'a EndpointReport> {
+    report.endpoints.iter().find(|endpoint| endpoint.id == *id)
+}
+
+/// An address that a browser on this machine can open.
+fn url(listen: SocketAddr, report: Option<&EdgeReport>) -> String {
+    let bound = report.and_then(|report| report.listening.first().copied());
+    let mut address = if listen.port() == 0 {
+        bound.unwrap_or(listen)
+    } else {
+        listen
+    };
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    match address.port() {
+        80 => format!("http://{}", address.ip()),
+        _ => format!("http://{address}"),
+    }
+}

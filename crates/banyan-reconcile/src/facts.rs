@@ -1,0 +1,176 @@
+//! Gathers what `topology::resolve` must know about this machine. Reads only; ports are probed by binding them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use banyan_config::{Config, Database};
+use banyan_runtime::listener::{self, BindError};
+use banyan_topology::{Facts, Release, ReleaseId, Topology};
+use sha2::{Digest, Sha256};
+
+use crate::controller::Loaded;
+use crate::intent::Intent;
+use crate::paths::StateDir;
+use crate::programs;
+
+/// Below the range that the kernel gives to outgoing connections.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    #[error("failed to read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to read a program of the app in {folder}")]
+    Program {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+pub fn gather(
+    loaded: &Loaded,
+    state: &StateDir,
+    current: &Topology,
+    intent: &Intent,
+    releases: BTreeMap<ReleaseId, Release>,
+) -> Result<Facts, FactsError> {
+    let config = &loaded.config;
+    let app = loaded.root.join(&config.app.dir);
+    let programs =
+        programs::find(config, &app).map_err(|source| FactsError::Program { folder: app, source })?;
+    let wanted = config
+        .processes
+        .values()
+        .map(|table| table.count as usize)
+        .sum::<usize>()
+        + 8;
+    Ok(Facts {
+        postgres_installed: postgres_installed(),
+        data_version: data_version(state)?,
+        memory_bytes: memory_bytes()?,
+        free_ports: free_ports(state.path(), intent, wanted),
+        taken_ports: taken_ports(config, current),
+        programs,
+        secrets_digest: programs::hex(&Sha256::digest(loaded.secrets.digest_input())),
+        next_release: intent.next_release,
+        releases,
+        served: intent.served.clone(),
+        pinned: intent.pinned,
+        remembered: intent.remembered(),
+    })
+}
+
+/// Starting at a place that differs by installation, so that two on one machine seldom meet; remembered ones too.
+fn free_ports(installation: &Path, intent: &Intent, wanted: usize) -> Vec<u16> {
+    let hash = Sha256::digest(installation.as_os_str().as_encoded_bytes());
+    let offset = u16::from_be_bytes([hash[0], hash[1]]) % (PORTS.end - PORTS.start);
+    let in_order = (PORTS.start + offset..PORTS.end).chain(PORTS.start..PORTS.start + offset);
+    let mut free: Vec<u16> = in_order.filter(|port| is_free(*port)).take(wanted).collect();
+    let remembered = intent
+        .instance_ports
+        .values()
+        .copied()
+        .chain(intent.database_port);
+    for port in remembered {
+        if !free.contains(&port) && is_free(port) {
+            free.push(port);
+        }
+    }
+    free
+}
+
+fn is_free(port: u16) -> bool {
+    listener::bind_per_core(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 1).is_ok()
+}
+
+/// Those of the configured ports that something listens on. What runs already holds its own.
+fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
+    let edge = config.edge.as_ref().map(|edge| edge.listen);
+    let database = match &config.database {
+        Some(Database::Managed(table)) => table
+            .port
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Some(Database::External(_)) | None => None,
+    };
+    let ours = |address: &SocketAddr| {
+        current.edge.as_ref().is_some_and(|edge| edge.listen == *address)
+            || current
+                .database
+                .as_ref()
+                .is_some_and(|database| database.port == address.port())
+    };
+    let configured = edge
+        .into_iter()
+        .chain(database)
+        .filter(|address| address.port() != 0 && !ours(address));
+    configured
+        .filter(|address| matches!(listener::bind_per_core(*address, 1), Err(BindError::InUse { .. })))
+        .map(|address| address.port())
+        .collect()
+}
+
+fn postgres_installed() -> BTreeSet<u32> {
+    let Ok(entries) = std::fs::read_dir("/usr/lib/postgresql") else {
+        return BTreeSet::new();
+    };
+    let version = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let version = entry.file_name().to_str()?.parse().ok()?;
+        entry.path().join("bin/postgres").exists().then_some(version)
+    };
+    entries.filter_map(version).collect()
+}
+
+fn data_version(state: &StateDir) -> Result<Option<u32>, FactsError> {
+    let path = state.path().join("data/postgres/PG_VERSION");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim().parse().ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FactsError::Read { path, source }),
+    }
+}
+
+/// The machine's memory, or what this container may use of it.
+fn memory_bytes() -> Result<u64, FactsError> {
+    let path = PathBuf::from("/proc/meminfo");
+    let text = std::fs::read_to_string(&path).map_err(|source| FactsError::Read { path, source })?;
+    let machine = total_memory(&text).unwrap_or(1 << 30);
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok());
+    Ok(limit.map_or(machine, |limit: u64| limit.min(machine)))
+}
+
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_meminfo() {
+        let text = "MemTotal:       16384000 kB\nMemFree:          100 kB\n";
+        assert_eq!(total_memory(text), Some(16_384_000 * 1024));
+        assert_eq!(total_memory("nonsense"), None);
+    }
+
+    #[test]
+    fn a_port_in_use_is_not_free_and_two_installations_begin_elsewhere() {
+        let intent = Intent::default();
+        let first = free_ports(Path::new("/srv/a/.banyan"), &intent, 3);
+        let other = free_ports(Path::new("/srv/b/.banyan"), &intent, 3);
+        assert_eq!(first.len(), 3);
+        assert_ne!(first, other);
+        let holder = listener::bind_per_core(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
+        assert!(!is_free(holder[0].local_addr().unwrap().port()));
+    }
+}

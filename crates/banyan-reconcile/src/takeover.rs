@@ -1,0 +1,112 @@
+//! What a new controller does with what an earlier one left: adopt, then decide about its unfinished plan.
+
+use banyan_runtime::watched;
+use banyan_topology::{AppName, Step, Topology};
+
+use crate::driver::Driver;
+use crate::durable::DurableError;
+use crate::execute::fits;
+use crate::journal::{Journal, Journals, Reason, Record};
+use crate::paths::StateDir;
+
+/// The state in which a controller begins.
+#[derive(Debug)]
+pub struct TakenOver {
+    /// What of the last reached topology really runs.
+    pub topology: Topology,
+    pub unfinished: Option<(Journal, Record)>,
+    pub notes: Vec<String>,
+}
+
+/// Adopts survivors, stops children that belong to no topology, and writes down what is left.
+pub async fn take_over<D: Driver>(
+    driver: &D,
+    state: &StateDir,
+    app: &AppName,
+) -> Result<TakenOver, DurableError> {
+    let saved: Option<Topology> = watched::read(&state.topology())?;
+    let saved = saved.unwrap_or_else(|| Topology::nothing(app.clone()));
+    let unfinished = Journals::new(state.journal()).unfinished()?;
+    let expected = match &unfinished {
+        Some((_, record)) => with_doubtful(&saved, record),
+        None => saved.clone(),
+    };
+    let mut notes = driver.adopt(&expected).await;
+    let topology = driver.observe(&saved).await;
+    if topology != saved {
+        notes.extend(gone(&saved, &topology));
+        watched::publish(&state.topology(), &topology)?;
+    }
+    Ok(TakenOver {
+        topology,
+        unfinished,
+        notes,
+    })
+}
+
+/// A start that was begun may have happened although the topology does not say so yet.
+fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
+    let doubtful = record.in_doubt.and_then(|index| {
+        let planned = record.steps().get(index)?;
+        if record.reverting {
+            planned.inverse.as_ref()
+        } else {
+            Some(&planned.step)
+        }
+    });
+    match doubtful {
+        Some(step @ (Step::StartInstance(_) | Step::StartDatabase(_) | Step::StartEdge(_))) => {
+            step.apply(saved).unwrap_or_else(|_| saved.clone())
+        }
+        _ => saved.clone(),
+    }
+}
+
+fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
+    let mut gone = Vec::new();
+    if saved.database.is_some() && left.database.is_none() {
+        gone.push("postgres".to_owned());
+    }
+    if saved.edge.is_some() && left.edge.is_none() {
+        gone.push("edge".to_owned());
+    }
+    let lost = saved
+        .instances
+        .keys()
+        .filter(|id| !left.instances.contains_key(*id));
+    gone.extend(lost.map(ToString::to_string));
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "ended while no controller watched: {}; what is missing is started again",
+        gone.join(", ")
+    )]
+}
+
+/// What to do with an unfinished plan when a controller starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Resume,
+    Revert,
+    /// A new plan from what runs replaces it.
+    Abandon(String),
+}
+
+pub fn decide(record: &Record, topology: &Topology) -> Decision {
+    if record.header.reason == Reason::Down && !record.reverting {
+        return Decision::Abandon("it was going down, and is now to come up".to_owned());
+    }
+    if let Err(reason) = fits(record, topology) {
+        return Decision::Abandon(reason);
+    }
+    match (&record.failure, record.reverting) {
+        (_, true) => Decision::Revert,
+        (None, false) => Decision::Resume,
+        (Some((step, error)), false) => Decision::Abandon(format!(
+            "it had failed to {}: {}",
+            record.steps()[*step].step,
+            error.lines().next().unwrap_or_default()
+        )),
+    }
+}

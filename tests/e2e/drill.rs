@@ -1,0 +1,52 @@
+//! The scenarios for longer: `make drill`, or `make drill DURATION=3600`.
+
+use std::time::Duration;
+
+use banyan_runtime::Clock;
+
+use crate::kills::assert_only_received_requests_failed;
+use crate::scenario::{Loaded, changes, kills};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a drill lasts is said on the command line"
+)]
+fn duration() -> Duration {
+    let seconds = std::env::var("BANYAN_DRILL_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(300))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn changes_over_and_over_fail_nothing() {
+    let end = Clock.now() + duration();
+    let mut loaded = Loaded::start(1).await;
+    for round in 0.. {
+        println!("round {round}");
+        changes(&mut loaded, round).await;
+        if Clock.now() >= end {
+            break;
+        }
+    }
+    let (mut installation, report) = loaded.judged().await;
+    assert!(
+        report.failures().is_empty(),
+        "{report}\n{}\n{}",
+        report.explain(20),
+        installation.logs()
+    );
+    installation.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn kills_over_and_over_cost_at_most_what_was_received() {
+    let seconds = u32::try_from(duration().as_secs()).unwrap();
+    let mut loaded = Loaded::start(3).await;
+    let killed = kills(&mut loaded, seconds).await;
+    let (mut installation, report) = loaded.judged().await;
+    assert_only_received_requests_failed(&report, killed);
+    installation.down().await;
+}

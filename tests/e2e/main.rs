@@ -1,0 +1,21 @@
+//! The real binary, the sample app and PostgreSQL, as a person runs them.
+//!
+//! Each test has an installation in a folder of its own and prints its figures. Names with `under_load` run alone
+//! (`.config/nextest.toml`).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints its figures"
+)]
+
+mod bad_http;
+mod bad_input;
+mod drill;
+mod endings;
+mod failed_deploys;
+mod first_steps;
+mod growth;
+mod kills;
+mod resume;
+mod scenario;

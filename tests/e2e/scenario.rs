@@ -1,0 +1,169 @@
+//! Scenarios under load, shared by the tests (short) and the drills (long).
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banyan_e2e::{Installation, Manifest, Site};
+use banyan_testkit::load::{Load, Report};
+use banyan_testkit::wait;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Requests per second: the least that counts as steady load.
+pub(crate) const RATE: u32 = 200;
+
+/// A loaded site with `count` instances.
+pub(crate) struct Loaded {
+    pub(crate) installation: Installation,
+    pub(crate) site: Arc<Site>,
+    load: Load,
+}
+
+impl Loaded {
+    pub(crate) async fn start(count: u32) -> Self {
+        let mut installation = Installation::new(Manifest::photos(count).process("stop_grace = \"5s\""));
+        installation.up().await;
+        let site = Site::open(&installation).await;
+        let load = site.load(RATE);
+        let mut loaded = Self {
+            installation,
+            site,
+            load,
+        };
+        loaded.carry_on(Duration::from_secs(1)).await;
+        loaded
+    }
+
+    /// Load for this long: what came before has its effect within the measurement.
+    pub(crate) async fn carry_on(&mut self, how_long: Duration) {
+        let wanted = self.load.answered() + u64::from(RATE) * how_long.as_millis() as u64 / 1_000;
+        wait::until(
+            "the load to go on",
+            how_long * 3 + Duration::from_secs(30),
+            async || {
+                let answered = self.load.answered();
+                if answered >= wanted { Ok(()) } else { Err(answered) }
+            },
+        )
+        .await
+        .unwrap();
+    }
+
+    /// Says when a change began and how long it took, and leaves a second of load behind it.
+    pub(crate) async fn during(&mut self, what: &str, change: impl AsyncFnOnce(&mut Installation)) {
+        let began = self.load.elapsed();
+        change(&mut self.installation).await;
+        let took = self.load.elapsed() - began;
+        println!(
+            "  at {:5.1} s {what}: took {:.1} s",
+            began.as_secs_f64(),
+            took.as_secs_f64()
+        );
+        self.carry_on(Duration::from_secs(1)).await;
+    }
+
+    /// Ends the load; the ledger must be clean.
+    pub(crate) async fn judged(self) -> (Installation, Report) {
+        let report = self.load.stop().await;
+        println!("{report}");
+        let verdict = self.site.verdict(&self.installation).await;
+        println!("ledger: {verdict}");
+        assert!(
+            verdict.is_clean(),
+            "{verdict}\n{verdict:?}\n{}",
+            report.explain(20)
+        );
+        (self.installation, report)
+    }
+}
+
+/// One round of everything that a person does to a running system.
+pub(crate) async fn changes(loaded: &mut Loaded, round: u32) {
+    loaded
+        .during("1 → 4 instances", async |it| {
+            it.apply(|manifest| manifest.count = 4).await;
+        })
+        .await;
+    loaded
+        .during("4 → 2 instances", async |it| {
+            it.apply(|manifest| manifest.count = 2).await;
+        })
+        .await;
+    loaded
+        .during("deploy: environment", async |it| {
+            it.manifest = it.manifest.clone().env("ROUND", &format!("environment {round}"));
+            it.write_manifest();
+            it.verb(&["deploy"]).await;
+        })
+        .await;
+    loaded
+        .during("deploy: command", async |it| {
+            it.manifest.command = if round.is_multiple_of(2) {
+                "./photos"
+            } else {
+                "./photos serve"
+            }
+            .to_owned();
+            it.write_manifest();
+            it.verb(&["deploy"]).await;
+        })
+        .await;
+    loaded
+        .during("deploy: binary", async |it| {
+            replace_binary(it, round);
+            it.verb(&["deploy"]).await;
+        })
+        .await;
+    loaded
+        .during("rollback", async |it| {
+            it.verb(&["rollback"]).await;
+        })
+        .await;
+    loaded
+        .during("edge settings", async |it| {
+            it.manifest.edge = vec![format!("timeouts = {{ response = \"{}s\" }}", 30 + round % 2)];
+            it.write_manifest();
+            it.verb(&["apply"]).await;
+        })
+        .await;
+    loaded
+        .during("controller killed and started again", async |it| {
+            it.kill_controller();
+            it.start_controller();
+            it.settled().await;
+        })
+        .await;
+    loaded
+        .during("2 → 1 instances", async |it| {
+            it.apply(|manifest| manifest.count = 1).await;
+        })
+        .await;
+}
+
+/// A new version as a build leaves it: another file in the old one's place, other bytes.
+fn replace_binary(installation: &Installation, round: u32) {
+    let path = installation.app().join("photos");
+    let new = installation.app().join("photos.new");
+    let mut bytes = fs::read(&path).unwrap();
+    // Bytes behind the end of an ELF program change its digest and nothing else.
+    bytes.extend_from_slice(format!("round {round}").as_bytes());
+    fs::write(&new, bytes).unwrap();
+    fs::set_permissions(&new, fs::metadata(&path).unwrap().permissions()).unwrap();
+    fs::rename(&new, &path).unwrap();
+}
+
+/// SIGKILL to one instance after another, one each second.
+pub(crate) async fn kills(loaded: &mut Loaded, seconds: u32) -> usize {
+    let mut killed = 0;
+    for turn in 0..seconds as usize {
+        let instances = loaded.installation.instances().await;
+        // One that is down right now has no pid; the next one is there.
+        if let Some((name, pid)) = instances.get(turn % instances.len().max(1)) {
+            kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+            println!("  killed {name} (pid {pid})");
+            killed += 1;
+        }
+        loaded.carry_on(Duration::from_secs(1)).await;
+    }
+    killed
+}

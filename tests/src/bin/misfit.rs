@@ -1,0 +1,109 @@
+//! An app that misbehaves as told by its arguments; without any it is a good one that answers `misfit $VERSION`.
+//!
+//! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`
+
+use std::process::ExitCode;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Clone, Debug)]
+struct Manners {
+    exit: Option<u8>,
+    never_listen: bool,
+    port_offset: u16,
+    status: u16,
+    ignore_term: bool,
+    version: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let manners = Manners::from_args(std::env::args().skip(1));
+    let mut terminate = signal(SignalKind::terminate()).expect("a handler for SIGTERM");
+    if let Some(code) = manners.exit {
+        eprintln!("misfit: boom");
+        return ExitCode::from(code);
+    }
+    tokio::select! {
+        () = serve(&manners) => {}
+        () = async {
+            loop {
+                terminate.recv().await;
+                if !manners.ignore_term {
+                    return;
+                }
+            }
+        } => {}
+    }
+    ExitCode::SUCCESS
+}
+
+impl Manners {
+    #[expect(clippy::disallowed_methods, reason = "an app reads its environment")]
+    fn from_args(mut args: impl Iterator<Item = String>) -> Self {
+        let mut manners = Self {
+            exit: None,
+            never_listen: false,
+            port_offset: 0,
+            status: 200,
+            ignore_term: false,
+            version: std::env::var("VERSION").unwrap_or_default(),
+        };
+        while let Some(arg) = args.next() {
+            let mut number = || {
+                args.next()
+                    .and_then(|text| text.parse::<u16>().ok())
+                    .expect("a number")
+            };
+            match arg.as_str() {
+                "--exit" => manners.exit = Some(u8::try_from(number()).expect("a code")),
+                "--never-listen" => manners.never_listen = true,
+                "--port-offset" => manners.port_offset = number(),
+                "--status" => manners.status = number(),
+                "--ignore-term" => manners.ignore_term = true,
+                other => panic!("unknown argument {other}"),
+            }
+        }
+        manners
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an app is not part of Banyan's runtime, and reads its environment"
+)]
+async fn serve(manners: &Manners) {
+    if manners.never_listen {
+        std::future::pending::<()>().await;
+    }
+    let port: u16 = std::env::var("PORT").expect("PORT").parse().expect("a port");
+    let listener = TcpListener::bind(("127.0.0.1", port + manners.port_offset))
+        .await
+        .expect("a free port");
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        tokio::spawn(answer(stream, manners.clone()));
+    }
+}
+
+/// Requests without bodies, one after another.
+async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> {
+    let body = format!("misfit {}\n", manners.version);
+    let answer = format!(
+        "HTTP/1.1 {} Misfit\r\ncontent-length: {}\r\n\r\n{body}",
+        manners.status,
+        body.len()
+    );
+    let mut pending = Vec::new();
+    loop {
+        while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            pending.drain(..end + 4);
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        if stream.read_buf(&mut pending).await? == 0 {
+            return Ok(());
+        }
+    }
+}

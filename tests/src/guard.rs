@@ -1,0 +1,102 @@
+//! Ends what a test leaves running, even when the test itself is killed.
+//!
+//! Banyan's children have process groups of their own and outlive their controller, as they should; a test runner that
+//! kills a stuck test does not reach them. So a small shell waits for the end of a pipe that only the test holds open.
+//! Processes are recognised by the folder of their installation, a random name that no other process has: in the command
+//! line, the environment or the working directory.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// $1: the folder. Waits for the pipe's end, then kills and deletes.
+const SCRIPT: &str = r#"
+read -r _
+for round in 1 2 3 4 5 6 7 8 9 10; do
+  found=
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    [ "$pid" = $$ ] && continue
+    case "$(readlink "$process/cwd" 2>/dev/null)" in
+      "$1"*) ;;
+      *) grep -qsF -- "$1" "$process/cmdline" "$process/environ" || continue ;;
+    esac
+    kill -9 "$pid" 2>/dev/null && found=yes
+  done
+  [ -n "$found" ] || break
+  sleep 0.1
+done
+rm -rf -- "$1"
+"#;
+
+/// Kills every process of the installation in `dir` and deletes the folder, when dropped or when this process is gone.
+#[derive(Debug)]
+pub struct Guard {
+    dir: PathBuf,
+    shell: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Guard {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the guard must outlive this process, so testkit cannot own it"
+    )]
+    pub fn over(dir: &Path) -> Self {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "guard"])
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .current_dir("/")
+            .spawn()
+            .expect("failed to start the guard");
+        let pipe = shell.stdin.take();
+        Self {
+            dir: dir.to_owned(),
+            shell,
+            pipe,
+        }
+    }
+
+    /// The processes of the installation that run now: "PID command line".
+    pub fn running(&self) -> Vec<(u32, String)> {
+        let pids = fs::read_dir("/proc")
+            .expect("/proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| *pid != self.shell.id() && belongs(*pid, &self.dir))
+            .map(|pid| (pid, command_line(pid)))
+            .collect()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        self.shell.wait().ok();
+    }
+}
+
+/// Zombies have no command line, environment or directory: they do not count.
+fn belongs(pid: u32, dir: &Path) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let needle = dir.as_os_str().as_encoded_bytes();
+    let mentions = |file: &str| {
+        let bytes = fs::read(process.join(file)).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    };
+    fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+        || mentions("cmdline")
+        || mentions("environ")
+}
+
+pub fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .replace('\0', " ")
+        .trim()
+        .to_owned()
+}

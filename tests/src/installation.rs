@@ -1,0 +1,372 @@
+//! One installation of Banyan in a temporary folder: its banyan.toml, its controller, its verbs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use banyan_runtime::Clock;
+use banyan_testkit::http::Client;
+use banyan_testkit::process::{Finished, Process, Run};
+use banyan_testkit::{Port, wait};
+use serde_json::Value;
+
+use crate::binaries;
+use crate::guard::Guard;
+
+/// A verb that takes longer than this is stuck.
+const VERB_LIMIT: Duration = Duration::from_secs(90);
+const SERVING_LIMIT: Duration = Duration::from_secs(60);
+
+/// banyan.toml as a test wants it.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub command: String,
+    pub release: Option<String>,
+    pub count: u32,
+    /// Lines of `[app.env]`.
+    pub env: Vec<(String, String)>,
+    /// More lines of `[process.web]`.
+    pub process: Vec<String>,
+    /// Lines of `[edge]` besides the port; tables of it by dotted keys.
+    pub edge: Vec<String>,
+    pub database: bool,
+    /// Path that the readiness probe asks; `None`: TCP.
+    pub ready: Option<String>,
+}
+
+impl Manifest {
+    /// The sample app with a managed PostgreSQL.
+    pub fn photos(count: u32) -> Self {
+        Self {
+            command: "./photos serve".to_owned(),
+            release: Some("./photos migrate".to_owned()),
+            count,
+            env: Vec::new(),
+            process: Vec::new(),
+            edge: Vec::new(),
+            database: true,
+            ready: Some("/readyz".to_owned()),
+        }
+    }
+
+    /// The small app `misfit`: quick to start, and as broken as its arguments say. No database.
+    pub fn misfit(args: &str) -> Self {
+        Self {
+            command: format!("./misfit {args}"),
+            release: None,
+            count: 1,
+            env: Vec::new(),
+            process: Vec::new(),
+            edge: Vec::new(),
+            database: false,
+            ready: None,
+        }
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn process(mut self, line: &str) -> Self {
+        self.process.push(line.to_owned());
+        self
+    }
+
+    pub fn edge(mut self, line: &str) -> Self {
+        self.edge.push(line.to_owned());
+        self
+    }
+
+    fn text(&self, edge: u16, database: u16) -> String {
+        let mut lines = vec!["version = 1".to_owned(), "name = \"photos\"".to_owned()];
+        lines.extend(["[app]".to_owned(), "dir = \"app\"".to_owned()]);
+        lines.extend(
+            self.release
+                .iter()
+                .map(|command| format!("release = {}", quoted(command))),
+        );
+        lines.push("[app.env]".to_owned());
+        lines.extend(
+            self.env
+                .iter()
+                .map(|(name, value)| format!("{name} = {}", quoted(value))),
+        );
+        lines.push("[process.web]".to_owned());
+        lines.push(format!("command = {}", quoted(&self.command)));
+        lines.push(format!("count = {}", self.count));
+        lines.extend(
+            self.ready
+                .iter()
+                .map(|path| format!("ready = {{ path = {}, interval = \"250ms\" }}", quoted(path))),
+        );
+        lines.extend(self.process.iter().cloned());
+        lines.extend(["[edge]".to_owned(), format!("port = {edge}")]);
+        lines.extend(self.edge.iter().cloned());
+        if self.database {
+            lines.push("[database]".to_owned());
+            lines.push(format!("port = {database}"));
+            lines.push("memory = \"128MiB\"".to_owned());
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Its folder, its ports and its controller; everything ends with it.
+#[derive(Debug)]
+pub struct Installation {
+    controller: Option<Process>,
+    guard: Guard,
+    dir: PathBuf,
+    edge: Port,
+    database: Port,
+    pub manifest: Manifest,
+}
+
+impl Installation {
+    /// Writes banyan.toml and puts the sample app's binary into the app's folder. Starts nothing.
+    pub fn new(manifest: Manifest) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("banyan-e2e-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()
+            .unwrap()
+            // The guard deletes it, also when this process is killed.
+            .keep();
+        let guard = Guard::over(&dir);
+        fs::create_dir(dir.join("app")).unwrap();
+        fs::set_permissions(dir.join("app"), fs::Permissions::from_mode(0o755)).unwrap();
+        let this = Self {
+            controller: None,
+            guard,
+            dir,
+            edge: Port::free(),
+            database: Port::free(),
+            manifest,
+        };
+        if this.manifest.database {
+            fs::copy(binaries::photos(), this.app().join("photos")).unwrap();
+        }
+        fs::copy(binaries::misfit(), this.app().join("misfit")).unwrap();
+        this.write_manifest();
+        this
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The app's folder.
+    pub fn app(&self) -> PathBuf {
+        self.dir.join("app")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.join(".banyan")
+    }
+
+    pub fn manifest_path(&self) -> PathBuf {
+        self.dir.join("banyan.toml")
+    }
+
+    pub fn edge_address(&self) -> std::net::SocketAddr {
+        self.edge.address()
+    }
+
+    pub fn database_port(&self) -> u16 {
+        self.database.number()
+    }
+
+    /// Another port for the edge, from the next [`Self::write_manifest`] on.
+    pub fn move_edge(&mut self) {
+        self.edge = Port::free();
+    }
+
+    pub fn write_manifest(&self) {
+        let text = self.manifest.text(self.edge.number(), self.database.number());
+        fs::write(self.manifest_path(), text).unwrap();
+    }
+
+    /// Edits banyan.toml and applies it.
+    pub async fn apply(&mut self, change: impl FnOnce(&mut Manifest)) -> Finished {
+        change(&mut self.manifest);
+        self.write_manifest();
+        self.verb(&["apply"]).await
+    }
+
+    /// A client's connection pool to the edge.
+    pub fn client(&self) -> Client {
+        Client::keep_alive(self.edge.address())
+    }
+
+    pub fn command(&self, verb: &[&str]) -> Run {
+        let config = self.manifest_path();
+        Run::new(binaries::banyan())
+            .args(["--config".as_ref(), config.as_os_str()])
+            .args(verb)
+            .cwd(&self.dir)
+    }
+
+    /// Runs a verb to its end, whatever that is.
+    pub async fn try_verb(&self, verb: &[&str]) -> Finished {
+        self.command(verb)
+            .finish(VERB_LIMIT)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.logs()))
+    }
+
+    /// Runs a verb that must succeed.
+    pub async fn verb(&self, verb: &[&str]) -> Finished {
+        let finished = self.try_verb(verb).await;
+        assert_eq!(
+            finished.code(),
+            0,
+            "banyan {verb:?} failed:\n{}\n{}",
+            finished.output(),
+            self.logs()
+        );
+        finished
+    }
+
+    /// `banyan up` in the foreground, until the first 200 through the edge. Returns how long that took.
+    pub async fn up(&mut self) -> Duration {
+        let began = Clock.now();
+        self.start_controller();
+        self.serving("/").await;
+        Clock.now() - began
+    }
+
+    /// `banyan up` in the foreground; does not wait for anything.
+    pub fn start_controller(&mut self) {
+        self.controller = Some(self.command(&["up"]).start().unwrap());
+    }
+
+    /// Waits for a 200 on `path` and for the end of every plan.
+    pub async fn serving(&mut self, path: &str) {
+        let client = Client::fresh_connections(self.edge.address());
+        let waited = wait::until("a 200 through the edge", SERVING_LIMIT, async || {
+            match client.get(path).await {
+                Ok(answer) if answer.status() == 200 => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(failure) => Err(failure.to_string()),
+            }
+        });
+        if let Err(timed_out) = waited.await {
+            let ended = self.controller_mut().has_ended();
+            panic!(
+                "{timed_out}; controller: {ended:?}\n{}\n{}",
+                self.controller_output(),
+                self.logs()
+            );
+        }
+        self.settled().await;
+    }
+
+    /// Waits until the controller answers and has no unfinished plan.
+    pub async fn settled(&self) -> Value {
+        let waited = wait::until(
+            "the controller to have nothing left to do",
+            SERVING_LIMIT,
+            async || match self.try_status().await {
+                Some(status) if status["unfinished"].is_null() && status["url"].is_string() => Ok(status),
+                Some(status) => Err(format!("status {status}")),
+                None => Err("no status".to_owned()),
+            },
+        );
+        waited
+            .await
+            .unwrap_or_else(|timed_out| panic!("{timed_out}\n{}\n{}", self.controller_output(), self.logs()))
+    }
+
+    pub async fn status(&self) -> Value {
+        let finished = self.verb(&["status", "--json"]).await;
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {}", finished.stdout))
+    }
+
+    async fn try_status(&self) -> Option<Value> {
+        let finished = self.try_verb(&["status", "--json"]).await;
+        serde_json::from_str(&finished.stdout).ok()
+    }
+
+    /// The pids of the app's instances, by name (`web.1@r1`).
+    pub async fn instances(&self) -> Vec<(String, u32)> {
+        let status = self.status().await;
+        let rows = status["children"].as_array().cloned().unwrap_or_default();
+        let instance = |row: &Value| {
+            let id = row["id"].as_str()?;
+            let pid = u32::try_from(row["pid"].as_u64()?).ok()?;
+            id.contains('@').then(|| (id.to_owned(), pid))
+        };
+        rows.iter().filter_map(instance).collect()
+    }
+
+    /// SIGKILL to the controller alone; its children live on.
+    pub fn kill_controller(&mut self) {
+        self.controller_mut().kill();
+    }
+
+    pub fn controller_mut(&mut self) -> &mut Process {
+        self.controller
+            .as_mut()
+            .expect("no controller was started in the foreground")
+    }
+
+    /// What the foreground `up` has printed.
+    pub fn controller_output(&self) -> String {
+        let text = |controller: &Process| format!("{}{}", controller.stdout(), controller.stderr());
+        format!(
+            "--- up\n{}",
+            self.controller.as_ref().map(text).unwrap_or_default()
+        )
+    }
+
+    /// `banyan down`, the end of the controller, and nothing left.
+    pub async fn down(&mut self) {
+        self.verb(&["down"]).await;
+        if let Some(mut controller) = self.controller.take() {
+            let status = controller.ended(Duration::from_secs(20)).await.unwrap();
+            assert!(
+                status.success(),
+                "up ended with {status}: {}",
+                controller.stderr()
+            );
+        }
+        self.assert_nothing_runs();
+    }
+
+    pub fn running(&self) -> Vec<(u32, String)> {
+        self.guard.running()
+    }
+
+    pub fn assert_nothing_runs(&self) {
+        let running = self.running();
+        assert!(running.is_empty(), "left running: {running:#?}\n{}", self.logs());
+    }
+
+    /// The last lines of each child's log: for the messages of failed tests.
+    pub fn logs(&self) -> String {
+        let Ok(entries) = fs::read_dir(self.state().join("logs")) else {
+            return String::new();
+        };
+        let tail = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(25)..].join("\n");
+            format!(
+                "--- {}\n{last}",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            )
+        };
+        let mut tails: Vec<String> = entries
+            .filter_map(|entry| Some(tail(entry.ok()?.path())))
+            .collect();
+        tails.sort();
+        tails.join("\n")
+    }
+}
