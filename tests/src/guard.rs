@@ -100,3 +100,44 @@ pub fn command_line(pid: u32) -> String {
         .trim()
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use banyan_testkit::process::Run;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_belongs_to_the_folder_ends_with_the_guard() {
+        let dir = tempfile::Builder::new()
+            .prefix("banyan-guard-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let guard = Guard::over(&dir);
+        let by_environment = Run::new("sleep").args(["300"]).env("MARK", &dir);
+        let by_directory = Run::new("sleep").args(["301"]).cwd(&dir);
+        let by_argument = Run::new("tail").args(["-f".as_ref(), "/dev/null".as_ref(), dir.as_os_str()]);
+        let mut started: Vec<_> = [by_environment, by_directory, by_argument]
+            .iter()
+            .map(|run| run.start().unwrap())
+            .collect();
+        banyan_testkit::wait::until("all to be seen", Duration::from_secs(20), async || {
+            let seen = guard.running();
+            if seen.len() == 3 {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}"))
+            }
+        })
+        .await
+        .unwrap();
+        drop(guard);
+        for process in &mut started {
+            process.ended(Duration::from_secs(20)).await.unwrap();
+        }
+        assert!(!dir.exists(), "the folder is deleted");
+    }
+}
