@@ -1,1 +1,105 @@
-//! placeholder
+//! The edge role: an HTTP reverse proxy that is changed by snapshots and never by a restart.
+//!
+//! [`build`] takes a [`Config`] and returns the [`Service`] to run and a [`Handle`] to watch it by. A control task (see
+//! `control`) owns what is global; each core (see `core`) has its own thread, runtime, listener, connections and counters.
+//! Life of a request: `guard` judges its head, `pipeline` lists the stages, `forward` finds an instance, `respond` words
+//! every failure, `exchange` counts and logs it once.
+
+mod access_log;
+mod control;
+mod core;
+mod exchange;
+mod forward;
+mod guard;
+mod headers;
+mod metrics;
+mod pipeline;
+mod request_id;
+mod respond;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tokio::sync::watch;
+
+use banyan_runtime::Shutdown;
+use banyan_runtime::watched::WatchedError;
+use banyan_topology::report::EdgeReport;
+
+pub struct Config {
+    /// Holds `snapshots/edge.json` (read) and `report.sock` (reported to).
+    pub state_dir: PathBuf,
+    /// Where access lines go; [`Config::new`] takes stdout.
+    pub access_log: Box<dyn Write + Send>,
+}
+
+impl Config {
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            access_log: Box::new(io::stdout()),
+        }
+    }
+
+    fn snapshot_path(&self) -> PathBuf {
+        self.state_dir.join("snapshots").join("edge.json")
+    }
+
+    fn report_path(&self) -> PathBuf {
+        self.state_dir.join("report.sock")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no folder {0} to read snapshots from; is --state right?")]
+    NoSnapshots(PathBuf),
+    #[error("failed to watch for snapshots")]
+    Watch(#[from] WatchedError),
+    #[error("failed to start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// The role, not yet running.
+pub struct Service {
+    config: Config,
+    reports: watch::Sender<EdgeReport>,
+}
+
+/// What others in the same process see of the role.
+#[derive(Clone)]
+pub struct Handle {
+    reports: watch::Receiver<EdgeReport>,
+}
+
+pub fn build(config: Config) -> Result<(Service, Handle), Error> {
+    let snapshots = config.state_dir.join("snapshots");
+    if !snapshots.is_dir() {
+        return Err(Error::NoSnapshots(snapshots));
+    }
+    let (reports, receiver) = watch::channel(EdgeReport::default());
+    Ok((Service { config, reports }, Handle { reports: receiver }))
+}
+
+impl Service {
+    /// Serves until `shutdown` drains, then until what is in flight has ended (or the drain's limit). Needs a tokio
+    /// runtime with I/O and time; requests run on threads of their own.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
+        control::run(self.config, self.reports, shutdown).await
+    }
+}
+
+impl Handle {
+    pub fn report(&self) -> EdgeReport {
+        self.reports.borrow().clone()
+    }
+
+    /// The first report that `wanted` accepts; `None` when the role ended before.
+    pub async fn wait_for(&mut self, wanted: impl FnMut(&EdgeReport) -> bool) -> Option<EdgeReport> {
+        self.reports
+            .wait_for(wanted)
+            .await
+            .ok()
+            .map(|report| report.clone())
+    }
+}

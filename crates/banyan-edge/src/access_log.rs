@@ -1,0 +1,215 @@
+//! One line of JSON per request, without the core ever waiting for the disk or a reader.
+//!
+//! A core appends to its own buffer and hands it over full or each tick; the writer thread writes. When the writer is
+//! behind by more than its queue, whole buffers are dropped and counted. Limits: 32 KiB per buffer, 64 buffers.
+//! Query strings are not logged: they carry tokens.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+const FULL: usize = 32 * 1024;
+const QUEUE: usize = 64;
+
+/// What a line says.
+pub(crate) struct Record<'a> {
+    pub unix_ms: u64,
+    pub id: &'a str,
+    pub client: IpAddr,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub status: u16,
+    pub bytes: u64,
+    pub took: Duration,
+    pub upstream: Option<&'a str>,
+    pub retries: u32,
+    pub outcome: &'static str,
+}
+
+/// One core's end.
+pub(crate) struct AccessLog {
+    buffer: String,
+    lines: u64,
+    dropped: u64,
+    /// The second that `time` holds as text.
+    second: u64,
+    time: String,
+    writer: mpsc::Sender<String>,
+}
+
+/// The writer and the handle that cores clone.
+pub(crate) fn channel() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
+    mpsc::channel(QUEUE)
+}
+
+/// Writes until every core is gone. A reader that went away loses the log, not the role.
+pub(crate) async fn write_all(mut out: Box<dyn Write + Send>, mut buffers: mpsc::Receiver<String>) {
+    let mut failed = false;
+    while let Some(buffer) = buffers.recv().await {
+        let result = out.write_all(buffer.as_bytes()).and_then(|()| out.flush());
+        if let (Err(error), false) = (&result, failed) {
+            tracing::warn!(%error, "the access log cannot be written");
+        }
+        failed = result.is_err();
+    }
+}
+
+impl AccessLog {
+    pub(crate) fn new(writer: mpsc::Sender<String>) -> Self {
+        Self {
+            buffer: String::new(),
+            lines: 0,
+            dropped: 0,
+            second: u64::MAX,
+            time: String::new(),
+            writer,
+        }
+    }
+
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
+        let second = record.unix_ms / 1000;
+        if second != self.second {
+            self.second = second;
+            self.time = date_time(second);
+        }
+        let out = &mut self.buffer;
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            out,
+            "{{\"time\":\"{}.{:03}Z\",\"id\":\"",
+            self.time,
+            record.unix_ms % 1000
+        );
+        escape(out, record.id);
+        let _infallible = write!(out, "\",\"client\":\"{}\",\"method\":\"", record.client);
+        escape(out, record.method);
+        out.push_str("\",\"path\":\"");
+        escape(out, record.path);
+        let _infallible = write!(
+            out,
+            "\",\"status\":{},\"bytes\":{},\"ms\":{}.{:03}",
+            record.status,
+            record.bytes,
+            record.took.as_millis(),
+            record.took.subsec_micros() % 1000
+        );
+        if let Some(upstream) = record.upstream {
+            let _infallible = write!(out, ",\"upstream\":\"{upstream}\"");
+        }
+        let _infallible = writeln!(
+            out,
+            ",\"retries\":{},\"outcome\":\"{}\"}}",
+            record.retries, record.outcome
+        );
+        self.lines += 1;
+        if self.buffer.len() >= FULL {
+            self.flush();
+        }
+    }
+
+    /// Hands over what has gathered; called when full and each tick.
+    pub(crate) fn flush(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let mut buffer = std::mem::replace(&mut self.buffer, String::with_capacity(FULL + 1024));
+        if self.dropped > 0 {
+            let _infallible = writeln!(buffer, "{{\"dropped_lines\":{}}}", self.dropped);
+        }
+        match self.writer.try_send(buffer) {
+            Ok(()) => self.dropped = 0,
+            Err(_behind) => self.dropped += self.lines,
+        }
+        self.lines = 0;
+    }
+}
+
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c < ' ' => {
+                let _infallible = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+}
+
+/// `2026-01-31T23:59:59` of a Unix time (days to date after H. Hinnant's civil calendar).
+fn date_time(second: u64) -> String {
+    let (days, rest) = (second / 86_400, second % 86_400);
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(path: &str) -> Record<'_> {
+        Record {
+            unix_ms: 1_709_251_199_042,
+            id: "abc",
+            client: IpAddr::from([10, 0, 0, 1]),
+            method: "GET",
+            path,
+            status: 200,
+            bytes: 12,
+            took: Duration::from_micros(1_234),
+            upstream: Some("web.1@r1"),
+            retries: 0,
+            outcome: "answered",
+        }
+    }
+
+    #[test]
+    fn a_line_is_json_with_every_field() {
+        let (sender, mut receiver) = channel();
+        let mut log = AccessLog::new(sender);
+        log.record(&line("/a\"b\\c"));
+        log.flush();
+        let text = receiver.try_recv().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "time": "2024-02-29T23:59:59.042Z", "id": "abc", "client": "10.0.0.1", "method": "GET",
+                "path": "/a\"b\\c", "status": 200, "bytes": 12, "ms": 1.234, "upstream": "web.1@r1",
+                "retries": 0, "outcome": "answered",
+            })
+        );
+    }
+
+    #[test]
+    fn a_writer_that_is_behind_costs_lines_which_are_counted() {
+        let (sender, mut receiver) = channel();
+        let mut log = AccessLog::new(sender);
+        for _ in 0..QUEUE + 3 {
+            log.record(&line("/"));
+            log.flush();
+        }
+        while receiver.try_recv().is_ok() {}
+        log.record(&line("/"));
+        log.flush();
+        assert!(receiver.try_recv().unwrap().contains("{\"dropped_lines\":3}"));
+    }
+}

@@ -1,0 +1,60 @@
+//! One health check of one endpoint, from outside like any client.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use banyan_config::ReadyProbe;
+use banyan_upstream::health::CheckResult;
+
+/// More of an answer than this is not read.
+const ANSWER: u64 = 64 * 1024;
+
+/// `probe` of `None`: a TCP connect.
+pub(crate) async fn check(
+    address: SocketAddr,
+    probe: Option<ReadyProbe>,
+    limit: std::time::Duration,
+) -> CheckResult {
+    match timeout(limit, answer(address, probe.as_ref())).await {
+        Err(_elapsed) => CheckResult::Bad(format!("no answer within {limit:?}")),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => CheckResult::Refused,
+        Ok(Err(error)) => CheckResult::Bad(error.to_string()),
+        Ok(Ok(None)) => CheckResult::Good,
+        Ok(Ok(Some(status))) => match probe {
+            Some(probe) if probe.status != status => CheckResult::Bad(format!(
+                "{} answered {status} instead of {}",
+                probe.path, probe.status
+            )),
+            _ => CheckResult::Good,
+        },
+    }
+}
+
+async fn answer(address: SocketAddr, probe: Option<&ReadyProbe>) -> io::Result<Option<u16>> {
+    let mut stream = TcpStream::connect(address).await?;
+    let Some(probe) = probe else { return Ok(None) };
+    let host = probe.host.clone().unwrap_or_else(|| address.to_string());
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: banyan-edge\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        probe.path
+    );
+    stream.write_all(request.as_bytes()).await?;
+    // Read to the end: closing with unread bytes would look like an error to the instance.
+    let mut text = Vec::new();
+    stream.take(ANSWER).read_to_end(&mut text).await?;
+    status(&text)
+        .map(Some)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+}
+
+fn status(text: &[u8]) -> Option<u16> {
+    let line = text.split(|b| *b == b'\r').next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    let mut parts = line.split(' ');
+    parts.next().filter(|version| version.starts_with("HTTP/1."))?;
+    parts.next()?.parse().ok()
+}

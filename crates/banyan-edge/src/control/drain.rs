@@ -1,0 +1,57 @@
+//! The end: a lame-duck window, then idle connections close, then what is in flight may finish, then everything ends.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use banyan_runtime::Shutdown;
+
+use super::Control;
+use crate::core::command::Command;
+
+/// A client that is just sending on a kept connection gets its answer (with `Connection: close`) instead of a reset.
+const LAME_DUCK: Duration = Duration::from_secs(1);
+/// Threads that do not end by then end with the process.
+const LAST: Duration = Duration::from_secs(2);
+
+impl Control {
+    /// Returns when nothing is open, the time is up, or everything is to end at once.
+    pub(super) async fn drain(&mut self, shutdown: &mut Shutdown) {
+        let begin = Instant::now();
+        let deadline = begin + self.snapshot.settings.timeouts.drain;
+        tracing::info!("draining");
+        self.tell_all(|| Command::Drain);
+        if self.drained(shutdown, deadline.min(begin + LAME_DUCK)).await {
+            return;
+        }
+        self.tell_all(|| Command::CloseIdle);
+        if !self.drained(shutdown, deadline).await {
+            tracing::warn!("ending with connections still open");
+        }
+    }
+
+    /// Whether the last connection ended before `until`.
+    async fn drained(&mut self, shutdown: &mut Shutdown, until: Instant) -> bool {
+        while !self.cores.iter().all(|core| core.drained) {
+            tokio::select! {
+                () = shutdown.now() => return false,
+                () = sleep_until(until) => return false,
+                Some(event) = self.events.recv() => self.note(event),
+            }
+        }
+        true
+    }
+
+    pub(super) async fn end(mut self) {
+        self.tell_all(|| Command::End);
+        self.publish();
+        for core in &mut self.cores {
+            if timeout(LAST, &mut core.ended).await.is_err() {
+                tracing::warn!("a core did not end in time");
+            }
+        }
+        if timeout(LAST, &mut self.log_written).await.is_err() {
+            tracing::warn!("the access log was not written to its end");
+        }
+    }
+}

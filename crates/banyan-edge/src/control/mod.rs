@@ -1,0 +1,259 @@
+//! The control task: takes snapshots, checks endpoints, binds listeners, tells the cores, reports, drains.
+//!
+//! It owns all global state; cores own theirs. It is never on a request's path. Tasks: itself, the reporter, one per
+//! running check.
+
+mod checks;
+mod drain;
+mod health;
+mod listen;
+mod report;
+mod take;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use banyan_runtime::watched::Watch;
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
+use banyan_topology::report::{EdgeReport, EndpointReport};
+use banyan_topology::snapshot::EdgeSnapshot;
+use banyan_topology::{Epoch, InstanceId};
+use banyan_upstream::health::CheckResult;
+
+use crate::core::command::{Command, Event};
+use crate::core::{self, CoreStart};
+use crate::metrics::{CoreMetrics, totals};
+use crate::{Config, Error, access_log};
+use health::Checked;
+use listen::Listening;
+
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The control task's view of one core.
+struct CoreLink {
+    commands: mpsc::UnboundedSender<Command>,
+    applied: Epoch,
+    metrics: Arc<CoreMetrics>,
+    drained: bool,
+    /// Resolves when the core's thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+pub(crate) struct Control {
+    clock: Clock,
+    start: Instant,
+    tasks: Tasks,
+    snapshot: EdgeSnapshot,
+    cores: Vec<CoreLink>,
+    endpoints: BTreeMap<InstanceId, Checked>,
+    listening: Vec<Listening>,
+    refused: Option<String>,
+    events: mpsc::UnboundedReceiver<Event>,
+    results: mpsc::UnboundedReceiver<Result>,
+    results_to: mpsc::UnboundedSender<Result>,
+    reports: watch::Sender<EdgeReport>,
+    log_written: oneshot::Receiver<()>,
+}
+
+/// Of a check.
+struct Result {
+    id: InstanceId,
+    address: SocketAddr,
+    result: CheckResult,
+}
+
+/// The role's whole life.
+pub(crate) async fn run(
+    config: Config,
+    reports: watch::Sender<EdgeReport>,
+    mut shutdown: Shutdown,
+) -> std::result::Result<(), Error> {
+    let (trigger, inner) = banyan_runtime::shutdown::channel();
+    let tasks = Tasks::new(trigger);
+    let mut watch = Watch::new(&config.snapshot_path())?;
+    tasks.spawn(
+        TaskKind::Background,
+        "report",
+        report::report(config.report_path(), reports.subscribe()),
+    );
+    let Some(snapshot) = take::first(&mut watch, &reports, &mut shutdown).await else {
+        return Ok(());
+    };
+    let mut control = Control::begin(config, snapshot, reports, tasks)?;
+    control.serve(&mut watch, &mut shutdown, inner).await;
+    control.drain(&mut shutdown).await;
+    control.end().await;
+    Ok(())
+}
+
+impl Control {
+    fn begin(
+        config: Config,
+        snapshot: EdgeSnapshot,
+        reports: watch::Sender<EdgeReport>,
+        tasks: Tasks,
+    ) -> std::result::Result<Self, Error> {
+        let clock = Clock;
+        let start = clock.now();
+        let (events_to, events) = mpsc::unbounded_channel();
+        let (results_to, results) = mpsc::unbounded_channel();
+        let (log, buffers) = access_log::channel();
+        let (written, log_written) = oneshot::channel();
+        cores::spawn("edge-log", 0, move || async move {
+            access_log::write_all(config.access_log, buffers).await;
+            let _nobody_waits = written.send(());
+        })
+        .map_err(Error::Thread)?;
+        let count = snapshot
+            .settings
+            .workers
+            .map_or(cores::available().get(), usize::from)
+            .max(1);
+        let settings = Arc::new(snapshot.settings.clone());
+        let cores = (0..count)
+            .map(|index| {
+                let metrics = Arc::new(CoreMetrics::default());
+                start_core(CoreStart {
+                    index,
+                    clock,
+                    start,
+                    settings: Arc::clone(&settings),
+                    metrics,
+                    log: log.clone(),
+                    events: events_to.clone(),
+                    // Each core counts its own tasks.
+                    tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
+                })
+            })
+            .collect::<std::io::Result<_>>()
+            .map_err(Error::Thread)?;
+        let mut control = Self {
+            clock,
+            start,
+            tasks,
+            snapshot,
+            cores,
+            endpoints: BTreeMap::new(),
+            listening: Vec::new(),
+            refused: None,
+            events,
+            results,
+            results_to,
+            reports,
+            log_written,
+        };
+        control.spread_snapshot();
+        control.listen_first();
+        Ok(control)
+    }
+
+    async fn serve(&mut self, watch: &mut Watch, shutdown: &mut Shutdown, mut inner: Shutdown) {
+        let mut tick = tokio::time::interval(REPORT_EVERY);
+        loop {
+            self.start_due_checks();
+            let due = tokio::time::Instant::from_std(self.next_check());
+            tokio::select! {
+                () = shutdown.draining() => return,
+                () = inner.draining() => return,
+                () = watch.changed() => self.look(watch),
+                Some(event) = self.events.recv() => self.note(event),
+                Some(result) = self.results.recv() => self.judge(result),
+                () = tokio::time::sleep_until(due) => {}
+                _ = tick.tick() => self.publish(),
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Applied { core, epoch } => {
+                let before = self.applied();
+                self.cores[core].applied = epoch;
+                if self.applied() == before {
+                    return;
+                }
+            }
+            Event::Suspect { id } => {
+                let now = self.clock.now();
+                if let Some(checked) = self.endpoints.get_mut(&id) {
+                    checked.suspect(now);
+                }
+                return;
+            }
+            Event::Emptied => {}
+            Event::StoppedListening { core, address } => {
+                self.stopped_listening(core, address);
+            }
+            Event::Drained { core } => self.cores[core].drained = true,
+        }
+        self.publish();
+    }
+
+    /// The epoch that every core serves.
+    fn applied(&self) -> Epoch {
+        self.cores
+            .iter()
+            .map(|core| core.applied)
+            .min()
+            .unwrap_or_default()
+    }
+
+    fn tell_all(&self, mut command: impl FnMut() -> Command) {
+        for core in &self.cores {
+            // A core that is gone has ended with the role.
+            let _gone = core.commands.send(command());
+        }
+    }
+
+    fn publish(&self) {
+        let metrics: Vec<_> = self.cores.iter().map(|c| Arc::clone(&c.metrics)).collect();
+        let second = self.clock.now().saturating_duration_since(self.start).as_secs();
+        self.reports.send_replace(EdgeReport {
+            pid: std::process::id(),
+            epoch: self.applied(),
+            listening: self.listening_on(),
+            refused: self.refused.clone(),
+            endpoints: self
+                .snapshot
+                .upstream
+                .endpoints
+                .iter()
+                .filter_map(|e| self.endpoint_report(&e.id))
+                .collect(),
+            totals: totals(&metrics, second),
+        });
+    }
+
+    fn endpoint_report(&self, id: &InstanceId) -> Option<EndpointReport> {
+        let checked = self.endpoints.get(id)?;
+        Some(EndpointReport {
+            id: id.clone(),
+            healthy: checked.active.ready(),
+            reason: checked.active.reason().map(str::to_owned),
+            in_flight: checked.cells.iter().map(|c| c.in_flight.get()).sum(),
+            requests: checked.cells.iter().map(|c| c.requests.get()).sum(),
+            failures: checked.cells.iter().map(|c| c.failures.get()).sum(),
+        })
+    }
+}
+
+fn start_core(start: CoreStart) -> std::io::Result<CoreLink> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (ending, ended) = oneshot::channel();
+    let metrics = Arc::clone(&start.metrics);
+    cores::spawn("edge", start.index, move || async move {
+        core::run(start, receiver).await;
+        let _nobody_waits = ending.send(());
+    })?;
+    Ok(CoreLink {
+        commands,
+        applied: Epoch::default(),
+        metrics,
+        drained: false,
+        ended,
+    })
+}

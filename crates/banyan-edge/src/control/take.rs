@@ -1,0 +1,154 @@
+//! Which snapshots are taken: valid, and not older than what is served. The last good one stays otherwise.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use banyan_runtime::Shutdown;
+use banyan_runtime::watched::{self, Watch};
+use banyan_topology::report::EdgeReport;
+use banyan_topology::snapshot::EdgeSnapshot;
+
+use super::Control;
+use super::health::Checked;
+use crate::core::command::{Command, CoreSnapshot};
+
+/// Waits for the first good snapshot; `None`: the end came before.
+pub(super) async fn first(
+    watch: &mut Watch,
+    reports: &watch::Sender<EdgeReport>,
+    shutdown: &mut Shutdown,
+) -> Option<EdgeSnapshot> {
+    loop {
+        let refused = match read(watch) {
+            Ok(Some(snapshot)) => return Some(snapshot),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        reports.send_replace(EdgeReport {
+            pid: std::process::id(),
+            refused,
+            ..EdgeReport::default()
+        });
+        tokio::select! {
+            () = watch.changed() => {}
+            () = shutdown.draining() => return None,
+        }
+    }
+}
+
+fn read(watch: &Watch) -> Result<Option<EdgeSnapshot>, String> {
+    let snapshot: Option<EdgeSnapshot> = watched::read(watch.path()).map_err(|error| {
+        let cause = std::error::Error::source(&error)
+            .map(|c| format!(": {c}"))
+            .unwrap_or_default();
+        format!("{error}{cause}")
+    })?;
+    if let Some(snapshot) = &snapshot {
+        check(snapshot)?;
+    }
+    Ok(snapshot)
+}
+
+/// What serde cannot say: names that occur once, a probe that is one request.
+fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    for endpoint in &snapshot.upstream.endpoints {
+        if !names.insert(&endpoint.id) {
+            return Err(format!(
+                "snapshot {}: {} is listed twice",
+                snapshot.epoch, endpoint.id
+            ));
+        }
+        if !addresses.insert(endpoint.address) {
+            return Err(format!(
+                "snapshot {}: two endpoints at {}",
+                snapshot.epoch, endpoint.address
+            ));
+        }
+    }
+    if let Some(probe) = &snapshot.upstream.ready {
+        let host = probe.host.as_deref().unwrap_or_default();
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+        if !probe.path.starts_with('/') || !plain(&probe.path) || !plain(host) {
+            return Err(format!(
+                "snapshot {}: the readiness path or host is not valid",
+                snapshot.epoch
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Control {
+    /// Looks at the file and takes what is newer and good.
+    pub(super) fn look(&mut self, watch: &Watch) {
+        let before = self.refused.take();
+        match read(watch) {
+            Ok(Some(snapshot)) => self.refused = self.take(snapshot).err(),
+            // Without a file the last good one is served.
+            Ok(None) => {}
+            Err(why) => self.refused = Some(why),
+        }
+        if self.refused != before {
+            if let Some(why) = &self.refused {
+                tracing::warn!(why, "a snapshot was refused; the last good one is served");
+            }
+            self.publish();
+        }
+    }
+
+    fn take(&mut self, snapshot: EdgeSnapshot) -> Result<(), String> {
+        let current = self.snapshot.epoch;
+        if snapshot.epoch < current {
+            return Err(format!(
+                "snapshot {} is older than {current}, which is served",
+                snapshot.epoch
+            ));
+        }
+        if snapshot.epoch == current {
+            if snapshot != self.snapshot {
+                return Err(format!("another snapshot {current} is served"));
+            }
+            return self.listen_again();
+        }
+        let former = self.listen_for(&snapshot)?;
+        self.snapshot = snapshot;
+        self.spread_snapshot();
+        self.stop_listening(&former);
+        tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.upstream.endpoints.len(), "snapshot taken");
+        Ok(())
+    }
+
+    /// Tells every core; health of what remains is kept, what is new is checked at once.
+    pub(super) fn spread_snapshot(&mut self) {
+        let now = self.clock.now();
+        let probe = self.snapshot.upstream.ready.clone();
+        let count = self.cores.len();
+        let mut former = std::mem::take(&mut self.endpoints);
+        for endpoint in &self.snapshot.upstream.endpoints {
+            let kept = former
+                .remove(&endpoint.id)
+                .filter(|c| c.address == endpoint.address);
+            let mut checked =
+                kept.unwrap_or_else(|| Checked::new(endpoint.address, count, probe.as_ref(), now));
+            checked.active.configure(probe.as_ref());
+            self.endpoints.insert(endpoint.id.clone(), checked);
+        }
+        let settings = Arc::new(self.snapshot.settings.clone());
+        for (index, core) in self.cores.iter().enumerate() {
+            let cells = self
+                .endpoints
+                .iter()
+                .map(|(id, c)| (id.clone(), Arc::clone(&c.cells[index])));
+            let _gone = core.commands.send(Command::Snapshot(Box::new(CoreSnapshot {
+                epoch: self.snapshot.epoch,
+                settings: Arc::clone(&settings),
+                endpoints: self.snapshot.upstream.endpoints.clone(),
+                cells: cells.collect(),
+            })));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What the control task and the cores tell each other.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use banyan_config::EdgeSettings;
+use banyan_topology::snapshot::Endpoint;
+use banyan_topology::{Epoch, InstanceId};
+
+use crate::metrics::EndpointCells;
+
+/// To one core. Commands are taken in order, between requests.
+pub(crate) enum Command {
+    Snapshot(Box<CoreSnapshot>),
+    /// The result of a check.
+    Ready {
+        id: InstanceId,
+        ready: bool,
+    },
+    Listen {
+        address: SocketAddr,
+        listener: TcpListener,
+    },
+    StopListening {
+        address: SocketAddr,
+    },
+    /// The lame-duck window begins: no new connections, every answer closes its connection.
+    Drain,
+    /// The window is over: idle connections close.
+    CloseIdle,
+    /// Everything ends, whatever is in flight.
+    End,
+}
+
+/// One core's share of a snapshot.
+pub(crate) struct CoreSnapshot {
+    pub epoch: Epoch,
+    pub settings: Arc<EdgeSettings>,
+    pub endpoints: Vec<Endpoint>,
+    /// This core's counters of each endpoint.
+    pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
+}
+
+/// From a core.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Every pick from now on is by this epoch; every earlier one is counted.
+    Applied {
+        core: usize,
+        epoch: Epoch,
+    },
+    /// A connection to the endpoint failed.
+    Suspect {
+        id: InstanceId,
+    },
+    /// Nothing is in flight any more from this core to an endpoint that is not active.
+    Emptied,
+    StoppedListening {
+        core: usize,
+        address: SocketAddr,
+    },
+    /// Draining, and the last connection has ended.
+    Drained {
+        core: usize,
+    },
+}

@@ -1,0 +1,270 @@
+//! One core: its own runtime, listener, endpoints, connections and counters. Nothing on a request's path is shared.
+//!
+//! Tasks: the core itself (commands, tick), one per listener, one per client connection, one per instance connection.
+
+mod accept;
+pub(crate) mod command;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use banyan_config::EdgeSettings;
+use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_topology::InstanceId;
+use banyan_upstream::EndpointSet;
+use banyan_upstream::retry::Budget;
+
+use crate::access_log::AccessLog;
+use crate::forward::pool::Upstream;
+use crate::guard::Shared;
+use crate::metrics::CoreMetrics;
+use crate::request_id::RequestIds;
+use command::{Command, CoreSnapshot, Event};
+
+const TICK: Duration = Duration::from_millis(250);
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Serving,
+    /// Answers close their connections; idle connections may still send one request.
+    LameDuck,
+    /// Idle connections close.
+    Closing,
+    Ended,
+}
+
+pub(crate) struct Core {
+    pub clock: Clock,
+    /// Common to all cores: seconds of histograms count from here.
+    pub start: Instant,
+    pub endpoints: RefCell<EndpointSet<Rc<Upstream>>>,
+    /// Woken when an endpoint may have become pickable.
+    pub ready_changed: Notify,
+    pub budget: RefCell<Budget>,
+    pub metrics: Arc<CoreMetrics>,
+    pub log: RefCell<AccessLog>,
+    pub stage: watch::Sender<Stage>,
+    index: usize,
+    settings: RefCell<Arc<EdgeSettings>>,
+    draining: Cell<bool>,
+    ids: RefCell<RequestIds>,
+    events: mpsc::UnboundedSender<Event>,
+    tasks: Tasks,
+}
+
+/// What a core is made of; moves to its thread.
+pub(crate) struct CoreStart {
+    pub index: usize,
+    pub clock: Clock,
+    pub start: Instant,
+    pub settings: Arc<EdgeSettings>,
+    pub metrics: Arc<CoreMetrics>,
+    pub log: mpsc::Sender<String>,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub tasks: Tasks,
+}
+
+/// One client connection.
+pub(crate) struct Peer {
+    pub address: IpAddr,
+    /// The address as a header value.
+    pub text: HeaderValue,
+    pub guard: Arc<Shared>,
+    _open: Open,
+}
+
+/// Counts a client connection until its last byte, tunnels included.
+struct Open(Rc<Core>);
+
+impl Open {
+    fn new(core: &Rc<Core>) -> Self {
+        core.metrics.connections.increment();
+        core.metrics.open.increment();
+        Self(Rc::clone(core))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.open.decrement();
+        self.0.tell_if_drained();
+    }
+}
+
+/// The core's life: commands in order until the end.
+pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let core = Rc::new(Core::new(start));
+    let mut acceptors: HashMap<SocketAddr, oneshot::Sender<()>> = HashMap::new();
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            command = commands.recv() => {
+                // Without a control task nobody could ever stop this core.
+                let command = command.unwrap_or(Command::End);
+                let end = matches!(command, Command::End);
+                core.obey(command, &mut acceptors);
+                if end {
+                    break;
+                }
+            }
+            _ = tick.tick() => core.tick(),
+        }
+    }
+    core.tasks.finished().await;
+    core.log.borrow_mut().flush();
+}
+
+impl Core {
+    fn new(start: CoreStart) -> Self {
+        let now = start.clock.now();
+        Self {
+            clock: start.clock,
+            start: start.start,
+            endpoints: RefCell::new(EndpointSet::new(start.index)),
+            ready_changed: Notify::new(),
+            budget: RefCell::new(Budget::new(now)),
+            metrics: start.metrics,
+            log: RefCell::new(AccessLog::new(start.log)),
+            stage: watch::Sender::new(Stage::Serving),
+            index: start.index,
+            settings: RefCell::new(start.settings),
+            draining: Cell::new(false),
+            ids: RefCell::new(RequestIds::new()),
+            events: start.events,
+            tasks: start.tasks,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<EdgeSettings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    pub(crate) fn next_id(&self) -> HeaderValue {
+        self.ids.borrow_mut().next()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(crate) fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn_local(TaskKind::Connection, name, future);
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // The control task is gone only at the very end.
+        let _gone = self.events.send(event);
+    }
+
+    /// A connection to it failed: have it checked now. `refused`: nobody listens, so it gets nothing until then.
+    pub(crate) fn suspect(&self, id: &InstanceId, refused: bool) {
+        if refused {
+            self.endpoints.borrow_mut().set_ready(id, false);
+        }
+        self.tell(Event::Suspect { id: id.clone() });
+    }
+
+    fn tell_if_drained(&self) {
+        if self.draining.get() && self.metrics.open.get() == 0 {
+            self.tell(Event::Drained { core: self.index });
+        }
+    }
+
+    fn obey(self: &Rc<Self>, command: Command, acceptors: &mut HashMap<SocketAddr, oneshot::Sender<()>>) {
+        match command {
+            Command::Snapshot(snapshot) => self.apply(*snapshot),
+            Command::Ready { id, ready } => {
+                self.endpoints.borrow_mut().set_ready(&id, ready);
+                self.settle_unready(&id, ready);
+                self.ready_changed.notify_waiters();
+            }
+            Command::Listen { address, listener } => {
+                let (stop, stopped) = oneshot::channel();
+                acceptors.insert(address, stop);
+                self.spawn(
+                    "listener",
+                    accept::accept(Rc::clone(self), address, listener, stopped),
+                );
+            }
+            // Dropping the sender stops the acceptor.
+            Command::StopListening { address } => drop(acceptors.remove(&address)),
+            Command::Drain => {
+                acceptors.clear();
+                self.draining.set(true);
+                self.stage.send_replace(Stage::LameDuck);
+                self.tell_if_drained();
+            }
+            Command::CloseIdle => drop(self.stage.send_replace(Stage::Closing)),
+            Command::End => {
+                acceptors.clear();
+                self.close_upstreams();
+                self.stage.send_replace(Stage::Ended);
+            }
+        }
+    }
+
+    /// From here on every pick follows the new snapshot; earlier picks are already counted as in flight.
+    fn apply(&self, snapshot: CoreSnapshot) {
+        let CoreSnapshot {
+            epoch,
+            settings,
+            endpoints,
+            mut cells,
+        } = snapshot;
+        *self.settings.borrow_mut() = settings;
+        let mut set = self.endpoints.borrow_mut();
+        let change = set.update(&endpoints, |endpoint| {
+            let cells = cells.remove(&endpoint.id).unwrap_or_default();
+            Upstream::new(endpoint.id.clone(), endpoint.address, cells)
+        });
+        for entry in set.entries() {
+            entry.data.set_state(Some(entry.state));
+        }
+        for entry in change.removed {
+            entry.data.set_state(None);
+        }
+        drop(set);
+        self.ready_changed.notify_waiters();
+        self.tell(Event::Applied {
+            core: self.index,
+            epoch,
+        });
+    }
+
+    /// Connections to an endpoint that is out are not to be trusted when it returns.
+    fn settle_unready(&self, id: &InstanceId, ready: bool) {
+        if ready {
+            return;
+        }
+        for entry in self.endpoints.borrow().entries().iter().filter(|e| e.id == *id) {
+            entry.data.close_idle();
+        }
+    }
+
+    fn close_upstreams(&self) {
+        for entry in self.endpoints.borrow().entries() {
+            entry.data.close_idle();
+        }
+    }
+
+    fn tick(&self) {
+        self.log.borrow_mut().flush();
+        let now = self.now();
+        for entry in self.endpoints.borrow().entries() {
+            entry.data.expire_idle(now);
+        }
+    }
+}

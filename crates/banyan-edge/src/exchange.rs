@@ -1,0 +1,226 @@
+//! One request from its head to its last byte: what is counted and logged of it, exactly once, however it ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::access_log::Record;
+use crate::core::{Core, Peer};
+use crate::forward::pool::{Lease, Upstream};
+use crate::guard::REFUSED_METHOD;
+use crate::headers::REQUEST_ID;
+use crate::respond::{self, Form, Outcome, Refusal};
+
+/// What the log says when the client went away before there was an answer (nginx's number).
+const CLIENT_GONE: u16 = 499;
+
+pub(crate) struct Exchange {
+    pub core: Rc<Core>,
+    pub peer: Rc<Peer>,
+    pub id: HeaderValue,
+    pub upstream: Option<Rc<Upstream>>,
+    pub retries: u32,
+    pub outcome: Outcome,
+    /// Of the answer's body.
+    pub bytes: u64,
+    status: Option<StatusCode>,
+    started: Instant,
+    form: Form,
+    /// Only when the log is on.
+    logged: Option<(Method, Uri)>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<Incoming>) -> Self {
+        peer.guard.set_busy(true);
+        core.metrics.requests.increment();
+        core.metrics.in_flight.increment();
+        let settings = core.settings();
+        let kept = || request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
+        let trusted = settings.trusted_proxies.contains(&peer.address);
+        let started = core.now();
+        core.budget.borrow_mut().request(started);
+        Self {
+            id: trusted.then(kept).flatten().unwrap_or_else(|| core.next_id()),
+            core: Rc::clone(core),
+            peer: Rc::clone(peer),
+            upstream: None,
+            retries: 0,
+            outcome: Outcome::Refused,
+            bytes: 0,
+            status: None,
+            started,
+            form: Form::wanted(request.headers()),
+            logged: settings
+                .access_log
+                .then(|| (request.method().clone(), request.uri().clone())),
+        }
+    }
+
+    /// The answer that the edge makes itself.
+    pub(crate) fn refuse(mut self, refusal: Refusal) -> Response<DownBody> {
+        self.outcome = refusal.outcome();
+        self.core.metrics.made_here.increment();
+        let page = respond::page(refusal, self.form, &self.id);
+        self.answer(page.map(|text| DownBody {
+            content: Content::Page(Some(text)),
+            exchange: None,
+            lease: None,
+        }))
+    }
+
+    /// The instance's answer, streamed.
+    pub(crate) fn pass(self, response: Response<Incoming>, lease: Lease) -> Response<DownBody> {
+        self.answer(response.map(|body| DownBody {
+            content: Content::Stream(body),
+            exchange: None,
+            lease: Some(lease),
+        }))
+    }
+
+    fn answer(mut self, mut response: Response<DownBody>) -> Response<DownBody> {
+        self.decorate(&mut response);
+        response.body_mut().exchange = Some(self);
+        response
+    }
+
+    /// What every answer carries.
+    pub(crate) fn decorate<B>(&mut self, response: &mut Response<B>) {
+        self.status = Some(response.status());
+        self.core.metrics.answered(response.status());
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if self.core.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    fn log(&self, method: &Method, uri: &Uri) {
+        let refused_head = method.as_str() == REFUSED_METHOD;
+        self.core.log.borrow_mut().record(&Record {
+            unix_ms: self.core.clock.unix_ms(),
+            id: self.id.to_str().unwrap_or("-"),
+            client: self.peer.address,
+            method: if refused_head { "-" } else { method.as_str() },
+            path: if refused_head { "-" } else { uri.path() },
+            status: self.status.map_or(CLIENT_GONE, |s| s.as_u16()),
+            bytes: self.bytes,
+            took: self.core.now().saturating_duration_since(self.started),
+            upstream: self.upstream.as_ref().map(|u| u.label.as_str()),
+            retries: self.retries,
+            outcome: self.outcome.name(),
+        });
+    }
+}
+
+/// A trusted peer's request id is kept if it can stand in a header, a page and a log line.
+fn is_id(id: &HeaderValue) -> bool {
+    id.len() <= 128 && !id.is_empty() && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.peer.guard.set_busy(false);
+        self.core.metrics.in_flight.decrement();
+        let now = self.core.now();
+        let second = now.saturating_duration_since(self.core.start).as_secs();
+        let took = now.saturating_duration_since(self.started);
+        self.core.metrics.latency.record(second, took);
+        if let Some((method, uri)) = self.logged.take() {
+            self.log(&method, &uri);
+        }
+    }
+}
+
+/// An answer's body; when it ends (or is dropped), so does the exchange.
+pub(crate) struct DownBody {
+    content: Content,
+    lease: Option<Lease>,
+    exchange: Option<Exchange>,
+}
+
+enum Content {
+    Page(Option<Bytes>),
+    Stream(Incoming),
+    Empty,
+}
+
+impl DownBody {
+    /// Of a 101: what follows is not HTTP.
+    pub(crate) fn empty() -> Self {
+        Self {
+            content: Content::Empty,
+            lease: None,
+            exchange: None,
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.finished();
+            if let Some(exchange) = &mut self.exchange {
+                exchange.outcome = Outcome::Answered;
+            }
+        }
+        self.exchange = None;
+    }
+}
+
+impl Body for DownBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.content {
+            Content::Page(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Content::Stream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::Empty => None,
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
+                    exchange.bytes += data.len() as u64;
+                }
+            }
+            Some(Err(_)) => {}
+            None => this.finish(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Page(text) => text.is_none(),
+            Content::Stream(body) => body.is_end_stream(),
+            Content::Empty => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
+            Content::Stream(body) => body.size_hint(),
+            Content::Empty => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for DownBody {
+    fn drop(&mut self) {
+        // With a known length the last byte is the end: nobody asks for another frame.
+        if self.is_end_stream() {
+            self.finish();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Request bodies on their way to an instance: counted, limited, and given back when nothing of them was taken.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::guard::Shared;
+use crate::respond::Refusal;
+
+/// A client may pause this long in all before its rate is judged.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The client's body with its limits; it outlives attempts.
+pub(crate) struct Source {
+    incoming: RefCell<Incoming>,
+    guard: Arc<Shared>,
+    limit: u64,
+    /// Bytes per second.
+    rate: u32,
+    taken: Cell<u64>,
+    /// Time that we waited for the client, not for the instance.
+    waited: Cell<Duration>,
+    problem: Cell<Option<Refusal>>,
+}
+
+impl Source {
+    pub(crate) fn new(incoming: Incoming, guard: Arc<Shared>, limit: u64, rate: u32) -> Rc<Self> {
+        Rc::new(Self {
+            incoming: RefCell::new(incoming),
+            guard,
+            limit,
+            rate,
+            taken: Cell::new(0),
+            waited: Cell::new(Duration::ZERO),
+            problem: Cell::new(None),
+        })
+    }
+
+    /// Bytes that were taken from the client; while 0, all of it can still be sent to somebody.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    /// What was wrong with the client's side, if that ended the attempt.
+    pub(crate) fn problem(&self) -> Option<Refusal> {
+        self.problem.get()
+    }
+
+    fn fail(&self, problem: Refusal) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
+        self.problem.set(Some(problem));
+        Poll::Ready(Some(Err(BodyRefused)))
+    }
+
+    fn too_slow(&self, waited: Duration) -> bool {
+        waited >= PATIENCE && self.taken.get() < waited.as_secs().saturating_mul(u64::from(self.rate))
+    }
+}
+
+/// Ends an attempt; why is in its [`Source`].
+#[derive(Debug, thiserror::Error)]
+#[error("the client's request body was refused")]
+pub(crate) struct BodyRefused;
+
+/// The body of one attempt.
+pub(crate) struct UpBody {
+    source: Option<Rc<Source>>,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl UpBody {
+    /// `None`: the request has no body.
+    pub(crate) fn new(source: Option<Rc<Source>>) -> Self {
+        Self {
+            source,
+            waiting: None,
+        }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>, source: &Source) -> Poll<()> {
+        let now = Instant::now();
+        let waited = source.waited.get();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            since: now,
+            timer: Box::pin(sleep_until(
+                now + PATIENCE.saturating_sub(waited).max(Duration::from_secs(1)),
+            )),
+        });
+        while waiting.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if source.too_slow(waited + (now - waiting.since)) {
+                return Poll::Ready(());
+            }
+            waiting.timer.as_mut().reset(now + Duration::from_secs(1));
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for UpBody {
+    type Data = Bytes;
+    type Error = BodyRefused;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
+        let this = &mut *self;
+        let Some(source) = this.source.clone() else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(&mut *source.incoming.borrow_mut()).poll_frame(cx);
+        let Poll::Ready(frame) = polled else {
+            std::task::ready!(this.poll_patience(cx, &source));
+            return source.fail(Refusal::BodyTooSlow);
+        };
+        if let Some(waiting) = this.waiting.take() {
+            source
+                .waited
+                .set(source.waited.get() + (Instant::now() - waiting.since));
+        }
+        match frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                source.taken.set(source.taken.get() + length);
+                if source.taken.get() > source.limit {
+                    return source.fail(Refusal::BodyTooLarge);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(_)) if source.guard.body_refused() => {
+                source.fail(Refusal::BadRequest("the body's framing is broken"))
+            }
+            Some(Err(_)) => source.fail(Refusal::ClientGone),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_none_or(|s| s.incoming.borrow().is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), |s| s.incoming.borrow().size_hint())
+    }
+}

@@ -1,0 +1,40 @@
+//! After a 101: bytes both ways until one side ends, or the drain does.
+
+use http::{Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+use super::pool::Lease;
+use crate::core::Stage;
+use crate::exchange::Exchange;
+use crate::respond::Outcome;
+
+/// Starts the tunnel; it owns the exchange and the lease, so that both count as in flight until its end.
+pub(crate) fn tunnel(exchange: Exchange, lease: Lease, client: OnUpgrade, mut response: Response<Incoming>) {
+    let core = exchange.core.clone();
+    let mut stage = core.stage.subscribe();
+    let instance = hyper::upgrade::on(&mut response);
+    core.spawn("tunnel", async move {
+        let (_in_flight, mut exchange) = (lease, exchange);
+        let (Ok(client), Ok(instance)) = (client.await, instance.await) else {
+            return;
+        };
+        let (mut client, mut instance) = (TokioIo::new(client), TokioIo::new(instance));
+        tokio::select! {
+            copied = copy_bidirectional(&mut client, &mut instance) => {
+                if let Ok((_, to_client)) = copied {
+                    exchange.bytes = to_client;
+                    exchange.outcome = Outcome::Answered;
+                }
+            }
+            _ended = stage.wait_for(|stage| *stage == Stage::Ended) => {}
+        }
+    });
+}
+
+/// Whether the instance agreed; its headers are passed on as they are.
+pub(crate) fn agreed(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && response.headers().contains_key(header::UPGRADE)
+}

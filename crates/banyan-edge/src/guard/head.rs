@@ -1,0 +1,224 @@
+//! One request head, judged byte by byte: what it says about framing, or why it is refused.
+//!
+//! Stricter than RFC 9112 where that leaves room, because two readers of one request must never disagree: no bare CR or
+//! LF, no control bytes, no folding, one Host, one Content-Length, `chunked` alone, never both lengths.
+
+use crate::respond::Refusal;
+
+/// A synthetic request with this method stands for a refused one; a real one with it is refused.
+pub(crate) const REFUSED_METHOD: &str = "BANYAN-REFUSED";
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    pub bytes: usize,
+    pub headers: usize,
+    pub request_line: usize,
+}
+
+/// What follows a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    /// Asks for another protocol: what follows is unknown until the answer.
+    Upgrade,
+}
+
+/// Where a head ends, looking from `from` (everything before was looked at already).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Length of the head with its empty line.
+    End(usize),
+    Partial,
+    Bad(Refusal),
+}
+
+const BARE: Refusal = Refusal::BadRequest("a line ends without CR LF");
+const CONTROL: Refusal = Refusal::BadRequest("a control byte in the header");
+
+/// Finds the end of the head in `bytes`, checking line ends and control bytes on the way.
+pub(crate) fn find_end(bytes: &[u8], from: usize, limits: &HeadLimits) -> Found {
+    for (index, byte) in bytes.iter().enumerate().skip(from) {
+        match byte {
+            0x20..=0x7e | 0x80.. | b'\t' => {}
+            b'\n' if index > 0 && bytes[index - 1] == b'\r' => {
+                if index >= 3 && bytes[index - 3..index - 1] == *b"\r\n" {
+                    return Found::End(index + 1);
+                }
+            }
+            b'\n' => return Found::Bad(BARE),
+            b'\r' if bytes.get(index + 1).is_none_or(|next| *next == b'\n') => {}
+            b'\r' => return Found::Bad(BARE),
+            _ => return Found::Bad(CONTROL),
+        }
+    }
+    if bytes.len() >= limits.bytes {
+        let first_line = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+        return Found::Bad(over_limit(first_line, limits));
+    }
+    Found::Partial
+}
+
+fn over_limit(first_line: usize, limits: &HeadLimits) -> Refusal {
+    if first_line > limits.request_line {
+        Refusal::RequestLineTooLong
+    } else {
+        Refusal::HeaderTooLarge
+    }
+}
+
+/// Judges a complete head (with its empty line), whose bytes [`find_end`] has passed.
+pub(crate) fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
+    let mut lines = head[..head.len().saturating_sub(4)]
+        .split(|b| *b == b'\n')
+        .map(trim_cr);
+    let request_line = lines.next().unwrap_or_default();
+    if request_line.len() > limits.request_line {
+        return Err(Refusal::RequestLineTooLong);
+    }
+    if head.len() > limits.bytes {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    let http_11 = request_line_version(request_line)?;
+    let mut seen = Seen::default();
+    for line in lines {
+        seen.header(line)?;
+        if seen.count > limits.headers {
+            return Err(Refusal::HeaderTooLarge);
+        }
+    }
+    seen.framing(http_11)
+}
+
+fn trim_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Whether the version is 1.1 (else 1.0).
+fn request_line_version(line: &[u8]) -> Result<bool, Refusal> {
+    let mut parts = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refusal::BadRequest(
+            "the request line is not METHOD TARGET VERSION",
+        ));
+    };
+    if method.is_empty() || !method.iter().all(|b| is_token(*b)) || method == REFUSED_METHOD.as_bytes() {
+        return Err(Refusal::BadRequest("the method is not a valid name"));
+    }
+    if target.is_empty() || !target.iter().all(|b| (0x21..=0x7e).contains(b)) {
+        return Err(Refusal::BadRequest(
+            "the target has bytes that must be percent-encoded",
+        ));
+    }
+    match version {
+        b"HTTP/1.1" => Ok(true),
+        b"HTTP/1.0" => Ok(false),
+        _ => Err(Refusal::BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")),
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn has_token(value: &[u8], wanted: &[u8]) -> bool {
+    value
+        .split(|b| *b == b',')
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+}
+
+/// What the header lines said so far.
+#[derive(Default)]
+struct Seen {
+    count: usize,
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+    /// HTTP/2 in clear text is not offered: such a wish is passed over.
+    h2c: bool,
+    connection_upgrade: bool,
+}
+
+impl Seen {
+    fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        self.count += 1;
+        let colon = line
+            .iter()
+            .position(|b| !is_token(*b))
+            .filter(|at| line[*at] == b':' && *at > 0)
+            .ok_or(Refusal::BadRequest("a header line is not NAME: VALUE"))?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                self.h2c |= has_token(value, b"h2c");
+                Ok(())
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.connection_upgrade |= has_token(value, b"upgrade");
+                Ok(())
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.hosts += 1;
+        let valid = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
+        if self.hosts > 1 {
+            return Err(Refusal::BadRequest("several Host headers"));
+        }
+        if value.is_empty() || !value.iter().all(valid) {
+            return Err(Refusal::BadRequest("the Host header is not a host name"));
+        }
+        Ok(())
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        const MALFORMED: Refusal = Refusal::BadRequest("the Content-Length is not one number");
+        if self.length.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(MALFORMED);
+        }
+        let text = std::str::from_utf8(value).map_err(|_| MALFORMED)?;
+        self.length = Some(text.parse().map_err(|_| MALFORMED)?);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::BadRequest(
+                "the only transfer coding accepted is `chunked`, once",
+            ));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn framing(self, http_11: bool) -> Result<Framing, Refusal> {
+        if http_11 && self.hosts == 0 {
+            return Err(Refusal::BadRequest("no Host header"));
+        }
+        let framing = match (self.chunked, self.length) {
+            (true, Some(_)) => return Err(Refusal::BadRequest("both Content-Length and Transfer-Encoding")),
+            (true, None) if !http_11 => return Err(Refusal::BadRequest("Transfer-Encoding in HTTP/1.0")),
+            (true, None) => Framing::Chunked,
+            (false, None | Some(0)) => Framing::None,
+            (false, Some(length)) => Framing::Length(length),
+        };
+        if !(self.upgrade && self.connection_upgrade && http_11) || self.h2c {
+            return Ok(framing);
+        }
+        if framing == Framing::None {
+            Ok(Framing::Upgrade)
+        } else {
+            Err(Refusal::BadRequest("an upgrade with a body"))
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What is taken from and added to headers on the way through.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::respond::Refusal;
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Claims about the client that only a trusted peer may make, besides those that are set anew.
+const CLAIMS: [HeaderName; 4] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+];
+
+/// Whether a request asks for another protocol: the same rule as the guard's, which holds back what follows.
+pub(crate) fn wants_upgrade(version: http::Version, headers: &HeaderMap) -> bool {
+    version == http::Version::HTTP_11
+        && headers.contains_key(header::UPGRADE)
+        && has_token(headers, header::CONNECTION, "upgrade")
+        && !has_token(headers, header::UPGRADE, "h2c")
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
+}
+
+fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// Fields that `Connection:` may not remove: they decide routing, framing, identity or trust.
+fn is_protected(name: &HeaderName) -> bool {
+    [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CACHE_CONTROL,
+        header::FORWARDED,
+        REQUEST_ID,
+    ]
+    .contains(name)
+        || name.as_str().starts_with("x-forwarded-")
+        || name.as_str() == "x-real-ip"
+}
+
+/// Removes what concerns one connection only (RFC 9110 §7.6.1).
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = tokens(headers, header::CONNECTION)
+            .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|token| token.parse().ok())
+            .filter(|name| !is_protected(name))
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// What the request is rewritten with.
+pub(crate) struct Client<'a> {
+    pub address: IpAddr,
+    /// The address as a header value.
+    pub text: &'a HeaderValue,
+    pub trusted: bool,
+}
+
+/// Prepares a request's headers for the instance. `upgrade` keeps the wish for another protocol.
+pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &HeaderValue, upgrade: bool) {
+    let protocol = if upgrade {
+        headers.get(header::UPGRADE).cloned()
+    } else {
+        None
+    };
+    let wants_trailers = headers
+        .get(header::TE)
+        .and_then(|te| te.to_str().ok())
+        .is_some_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")));
+    strip_hop_by_hop(headers);
+    headers.remove(header::TE);
+    // The body is only read when the instance takes it; hyper then sends 100 to the client by itself.
+    headers.remove(header::EXPECT);
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    forwarded(headers, client);
+    headers.insert(REQUEST_ID, id.clone());
+}
+
+fn forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
+    if !client.trusted {
+        for name in CLAIMS {
+            headers.remove(name);
+        }
+    }
+    let chain = if client.trusted {
+        chain(headers, client.address)
+    } else {
+        None
+    };
+    headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| client.text.clone()));
+    if !(client.trusted && headers.contains_key(FORWARDED_PROTO)) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !(client.trusted && headers.contains_key(FORWARDED_HOST)) {
+        match headers.get(header::HOST).cloned() {
+            Some(host) => headers.insert(FORWARDED_HOST, host),
+            None => headers.remove(FORWARDED_HOST),
+        };
+    }
+}
+
+/// What a trusted peer said, with the peer itself at the end.
+fn chain(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for value in headers.get_all(FORWARDED_FOR) {
+        text.push_str(value.to_str().ok()?);
+        text.push_str(", ");
+    }
+    text.push_str(&peer.to_string());
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The target as the instance gets it: origin form; an absolute target's host must be the Host.
+pub(crate) fn origin_form(uri: &http::Uri, headers: &HeaderMap) -> Result<Option<http::Uri>, Refusal> {
+    let Some(authority) = uri.authority() else {
+        return Ok(None);
+    };
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let same = |host: &str| {
+        without_default_port(host).eq_ignore_ascii_case(without_default_port(authority.as_str()))
+    };
+    if uri.scheme_str() != Some("http") || authority.as_str().contains('@') || !host.is_none_or(same) {
+        return Err(Refusal::BadRequest(
+            "the target's host differs from the Host header",
+        ));
+    }
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
+    path.parse()
+        .map(Some)
+        .map_err(|_| Refusal::BadRequest("the target is not valid"))
+}
+
+fn without_default_port(host: &str) -> &str {
+    host.strip_suffix(":80").unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn sent(pairs: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+        let mut headers = map(pairs);
+        let text = HeaderValue::from_static("10.0.0.9");
+        let client = Client {
+            address: IpAddr::from([10, 0, 0, 9]),
+            text: &text,
+            trusted,
+        };
+        to_instance(&mut headers, &client, &HeaderValue::from_static("id-1"), false);
+        headers
+    }
+
+    #[test]
+    fn claims_of_an_untrusted_peer_are_replaced() {
+        let headers = sent(
+            &[
+                ("host", "a"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "evil"),
+                ("x-real-ip", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+            ],
+            false,
+        );
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "a");
+        assert!(!headers.contains_key("x-real-ip") && !headers.contains_key("forwarded"));
+    }
+
+    #[test]
+    fn claims_of_a_trusted_peer_are_kept_and_continued() {
+        let headers = sent(
+            &[
+                ("host", "a"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "shop.example"),
+            ],
+            true,
+        );
+        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "shop.example");
+    }
+
+    #[test]
+    fn connection_cannot_remove_what_decides_trust() {
+        let headers = sent(
+            &[
+                ("host", "a"),
+                (
+                    "connection",
+                    "close, x-custom, cookie, x-forwarded-for, x-request-id, host",
+                ),
+                ("x-custom", "1"),
+                ("cookie", "c=1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "trailers, deflate"),
+            ],
+            false,
+        );
+        assert!(!headers.contains_key("x-custom") && !headers.contains_key("keep-alive"));
+        assert_eq!(headers["cookie"], "c=1");
+        assert_eq!(headers["host"], "a");
+        assert_eq!(headers["x-request-id"], "id-1");
+        assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn an_absolute_target_must_agree_with_host() {
+        let form = |target: &str, host| origin_form(&target.parse().unwrap(), &map(&[("host", host)]));
+        assert_eq!(
+            form("http://a:80/x?y=1", "A"),
+            Ok(Some("/x?y=1".parse().unwrap()))
+        );
+        assert_eq!(form("/x", "a"), Ok(None));
+        assert!(form("http://b/x", "a").is_err());
+        assert!(form("http://u@a/x", "a").is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! The order of stages for one request; each stage has its file beside this one.
+//!
+//! guard (head judged) → limits → target → headers → pick and forward → headers of the answer → stream → log (on drop).
+
+use std::rc::Rc;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use banyan_upstream::retry::Effect;
+
+use crate::core::{Core, Peer};
+use crate::exchange::{DownBody, Exchange};
+use crate::forward::body::Source;
+use crate::forward::{self, upgrade};
+use crate::guard::REFUSED_METHOD;
+use crate::headers::{self, Client};
+use crate::respond::Refusal;
+
+pub(crate) async fn serve(
+    core: Rc<Core>,
+    peer: Rc<Peer>,
+    mut request: Request<Incoming>,
+) -> Response<DownBody> {
+    let mut exchange = Exchange::begin(&core, &peer, &request);
+    let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
+    let on_upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let result = proxy(&mut exchange, request, wants_upgrade).await;
+    let tunnels = matches!(&result, Ok((response, _)) if wants_upgrade && upgrade::agreed(response));
+    if wants_upgrade {
+        peer.guard.decide_upgrade(tunnels);
+    }
+    match (result, on_upgrade) {
+        (Ok((response, lease)), Some(client)) if tunnels => {
+            let mut answer = Response::new(DownBody::empty());
+            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *answer.headers_mut() = response.headers().clone();
+            exchange.decorate(&mut answer);
+            upgrade::tunnel(exchange, lease, client, response);
+            answer
+        }
+        (Ok((mut response, lease)), _) => {
+            headers::strip_hop_by_hop(response.headers_mut());
+            exchange.pass(response, lease)
+        }
+        (Err(refusal), _) => exchange.refuse(refusal),
+    }
+}
+
+async fn proxy(
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+    upgrade: bool,
+) -> Result<forward::Answer, Refusal> {
+    let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
+    check(&core, &peer, &request)?;
+    let (mut head, body) = request.into_parts();
+    if let Some(uri) = headers::origin_form(&head.uri, &head.headers)? {
+        head.uri = uri;
+    }
+    let settings = core.settings();
+    let client = Client {
+        address: peer.address,
+        text: &peer.text,
+        trusted: settings.trusted_proxies.contains(&peer.address),
+    };
+    headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
+    let limits = &settings.limits;
+    let source =
+        (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), limits.body, limits.body_rate));
+    let answer = forward::send(exchange, &head, source.as_ref()).await?;
+    if answer.0.status() == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && upgrade::agreed(&answer.0)) {
+        return Err(Refusal::BadGateway(Effect::Unknown));
+    }
+    Ok(answer)
+}
+
+/// What can be refused by the head alone, beyond what the guard has refused already.
+fn check(core: &Core, peer: &Peer, request: &Request<Incoming>) -> Result<(), Refusal> {
+    if request.method().as_str() == REFUSED_METHOD {
+        return Err(peer.guard.refusal());
+    }
+    if [Method::CONNECT, Method::TRACE].contains(request.method()) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if request
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length > core.settings().limits.body)
+    {
+        return Err(Refusal::BodyTooLarge);
+    }
+    Ok(())
+}

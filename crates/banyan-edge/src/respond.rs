@@ -1,0 +1,191 @@
+//! Every failure to an answer: one file, no default arm.
+//!
+//! The page says what happened in words for the person who sees it, with the request's id for the person who is asked.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+
+use banyan_upstream::retry::{Effect, RETRY_AFTER};
+
+/// Why a request is answered by the edge itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Ambiguous or malformed; what is wrong.
+    BadRequest(&'static str),
+    MethodNotAllowed,
+    /// The header was not complete in time.
+    HeaderTimeout,
+    /// The body came too slowly.
+    BodyTooSlow,
+    BodyTooLarge,
+    RequestLineTooLong,
+    HeaderTooLarge,
+    /// The client ended its body early: nobody is left to read the answer.
+    ClientGone,
+    /// No instance was ready in time.
+    NoEndpoint,
+    /// The instance could not be reached, or broke off.
+    BadGateway(Effect),
+    /// The instance did not answer in time.
+    GatewayTimeout,
+}
+
+/// What the log says of a request's effect: exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// An instance answered in full.
+    Answered,
+    /// Refused before any effect.
+    Refused,
+    /// An instance may have acted, the client was not told.
+    Unknown,
+}
+
+impl Outcome {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::BadRequest(what) => what,
+            Self::MethodNotAllowed => "this method is not served here",
+            Self::HeaderTimeout => "the request header was not complete in time",
+            Self::BodyTooSlow => "the request body came too slowly",
+            Self::BodyTooLarge => "the request body is larger than allowed",
+            Self::RequestLineTooLong => "the address is longer than allowed",
+            Self::HeaderTooLarge => "the request header is larger than allowed",
+            Self::ClientGone => "the request body ended early",
+            Self::NoEndpoint => "no instance of the application is ready; please try again shortly",
+            Self::BadGateway(Effect::None) => "the application could not be reached; nothing was changed",
+            Self::BadGateway(Effect::Unknown) => {
+                "the application broke off; it may have acted on the request"
+            }
+            Self::GatewayTimeout => {
+                "the application did not answer in time; it may have acted on the request"
+            }
+        }
+    }
+
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::BadRequest(_)
+            | Self::MethodNotAllowed
+            | Self::HeaderTimeout
+            | Self::RequestLineTooLong
+            | Self::HeaderTooLarge
+            | Self::NoEndpoint
+            | Self::BadGateway(Effect::None) => Outcome::Refused,
+            // The head and a part of the body may have been passed on before the limit was met.
+            Self::BodyTooSlow
+            | Self::BodyTooLarge
+            | Self::ClientGone
+            | Self::BadGateway(Effect::Unknown)
+            | Self::GatewayTimeout => Outcome::Unknown,
+        }
+    }
+
+    /// Whether what follows on the connection can no longer be trusted or is not wanted.
+    fn closes(self) -> bool {
+        match self {
+            Self::BadRequest(_)
+            | Self::HeaderTimeout
+            | Self::BodyTooSlow
+            | Self::BodyTooLarge
+            | Self::RequestLineTooLong
+            | Self::HeaderTooLarge
+            | Self::ClientGone => true,
+            Self::MethodNotAllowed | Self::NoEndpoint | Self::BadGateway(_) | Self::GatewayTimeout => false,
+        }
+    }
+}
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Html,
+    Json,
+}
+
+impl Form {
+    /// HTML for whoever asks for it by name (browsers do), JSON for programs.
+    pub(crate) fn wanted(headers: &http::HeaderMap) -> Self {
+        let html = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("text/html"));
+        if headers.get_all(header::ACCEPT).iter().any(html) {
+            Self::Html
+        } else {
+            Self::Json
+        }
+    }
+}
+
+pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Response<Bytes> {
+    let status = refusal.status();
+    let id = request_id.to_str().unwrap_or_default();
+    let (kind, text) = match form {
+        Form::Html => ("text/html; charset=utf-8", html(status, refusal.message(), id)),
+        Form::Json => ("application/json", json(status, refusal.message(), id)),
+    };
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if refusal == Refusal::NoEndpoint {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+    }
+    if refusal == Refusal::MethodNotAllowed {
+        headers.insert(
+            header::ALLOW,
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        );
+    }
+    if refusal.closes() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn html(status: StatusCode, message: &str, id: &str) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let code = status.as_u16();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{code} {reason}</title>\n\
+         <body style=\"font-family:sans-serif;max-width:36em;margin:4em auto\"><h1>{code} {reason}</h1>\n\
+         <p>{message}.</p><p><small>Request {}</small></p></body></html>\n",
+        escape(id)
+    )
+}
+
+/// A trusted proxy's request id may hold any visible byte.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+fn json(status: StatusCode, message: &str, id: &str) -> String {
+    let value = serde_json::json!({ "status": status.as_u16(), "error": message, "request_id": id });
+    format!("{value}\n")
+}
