@@ -1,6 +1,5 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -131,9 +130,6 @@ pub(crate) enum Verb {
     /// A process of the data plane, started by the controller
     #[command(hide = true)]
     Role(Role),
-    /// The shim that becomes a child process, started by the controller
-    #[command(hide = true, disable_help_flag = true)]
-    Launch(Launch),
     /// The controller in the background, started by `up --detach`
     #[command(hide = true)]
     Controller(Controller),
@@ -248,12 +244,6 @@ pub(crate) struct Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoleName {
     Edge,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Launch {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) rest: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -121,7 +121,10 @@ pub(crate) fn ask_temporary(request: &Request, context: &Context) -> anyhow::Res
     answer
 }
 
-pub(crate) async fn collect(mut replies: tokio::sync::mpsc::Receiver<Reply>, context: &Context) -> Answer {
+pub(crate) async fn collect(
+    mut replies: tokio::sync::mpsc::UnboundedReceiver<Reply>,
+    context: &Context,
+) -> Answer {
     let mut answer = Answer::empty();
     let mut line = ProgressLine::new(io::stderr(), context.paint_err, context.stderr_is_terminal);
     while let Some(reply) = ticking(replies.recv(), &mut line).await {

@@ -1,7 +1,6 @@
 //! Files and environment to a configuration: what `banyan-config` must not do itself.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -46,14 +45,9 @@ pub(crate) fn load_for_controller(paths: &ConfigPaths) -> Result<ForController, 
         Failure::Unreadable(error) => vec![format!("{error:#}")],
         Failure::Wrong(errors) => vec![errors.to_string()],
     })?;
-    let secrets: BTreeMap<String, String> = loaded
-        .secrets
-        .names()
-        .filter_map(|name| Some((name.to_owned(), loaded.secrets.get(name)?.expose().to_owned())))
-        .collect();
     Ok(ForController {
         root: folder(&paths.file),
-        secrets,
+        secrets: loaded.secrets,
         hash: loaded.hash,
         notes: loaded
             .warnings

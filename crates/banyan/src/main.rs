@@ -22,6 +22,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = launch::if_asked(std::env::args_os()) {
+        return code;
+    }
     let cli = match exit::parse() {
         Ok(cli) => cli,
         Err(code) => return code,

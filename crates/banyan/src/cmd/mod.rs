@@ -17,7 +17,7 @@ mod version;
 use crate::cli::Verb;
 use crate::exit::Exit;
 use crate::output::Context;
-use crate::{launch, roles};
+use crate::roles;
 
 pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
     match verb {
@@ -37,7 +37,6 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Version => version::run(context),
         Verb::Role(args) => roles::run(&args, context),
-        Verb::Launch(args) => launch::run(&args),
         Verb::Controller(_) => up::controller(context),
     }
 }

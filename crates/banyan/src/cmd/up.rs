@@ -137,7 +137,7 @@ async fn bring_up(
             Ok(())
         }
         (Some(error), _) => {
-            // Nothing runs: ending the controller touches nothing.
+            // Nothing runs: the controller ends by itself, and ending it touches nothing.
             running.trigger.advance(ShutdownStage::Draining);
             drop(running.ended().await);
             Err(from_controller(&error))
@@ -208,6 +208,7 @@ fn finish(ending: Ending, context: &Context) -> anyhow::Result<Exit> {
             context.say("everything is stopped; data stays");
             Ok(Exit::Done)
         }
+        Ending::NotStarted => anyhow::bail!("nothing was started"),
         Ending::Killed => {
             context.say("everything was killed; data stays, PostgreSQL recovers at its next start");
             Ok(Exit::Failed)
