@@ -257,24 +257,27 @@ fn undo_order(record: &Record) -> Vec<usize> {
 
 /// Whether what is left of a plan still leads somewhere from `topology`: children may have died meanwhile.
 pub fn fits(record: &Record, topology: &Topology) -> Result<(), String> {
-    let mut topology = topology.clone();
-    let mut walk = |step: &Step| {
-        if step.holds(&topology) {
-            return Ok(());
-        }
-        topology = step
-            .apply(&topology)
-            .map_err(|error| format!("it can no longer {step}: {error}"))?;
-        Ok(())
-    };
     if record.reverting {
-        let steps = record.steps();
-        return undo_order(record)
-            .into_iter()
-            .filter_map(|index| steps[index].inverse.as_ref())
-            .try_for_each(walk);
+        return fits_backward(record, topology);
     }
     let left = (0..record.steps().len()).filter(|index| !record.done.contains(index));
-    left.map(|index| &record.steps()[index].step)
-        .try_for_each(&mut walk)
+    walk(topology, left.map(|index| &record.steps()[index].step))
+}
+
+/// The same for undoing it.
+pub fn fits_backward(record: &Record, topology: &Topology) -> Result<(), String> {
+    let inverses = undo_order(record)
+        .into_iter()
+        .filter_map(|index| record.steps()[index].inverse.as_ref());
+    walk(topology, inverses)
+}
+
+fn walk<'a>(from: &Topology, mut steps: impl Iterator<Item = &'a Step>) -> Result<(), String> {
+    let mut topology = from.clone();
+    steps.try_for_each(|step| {
+        if !step.holds(&topology) {
+            topology = step.apply(&topology).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@ use banyan_topology::{AppName, Step, Topology};
 use crate::driver::Driver;
 use crate::durable::DurableError;
 use crate::execute::fits;
-use crate::journal::{Journal, Journals, Reason, Record};
+use crate::journal::{Journal, Journals, OnFailure, Reason, Record};
 use crate::paths::StateDir;
 
 /// The state in which a controller begins.
@@ -102,6 +102,8 @@ pub fn decide(record: &Record, topology: &Topology) -> Decision {
     }
     match (&record.failure, record.reverting) {
         (_, true) => Decision::Revert,
+        // It failed and was killed before it could begin to undo.
+        (Some(_), false) if record.header.on_failure == OnFailure::Revert => Decision::Revert,
         (None, false) => Decision::Resume,
         (Some((step, error)), false) => Decision::Abandon(format!(
             "it had failed to {}: {}",

@@ -58,6 +58,12 @@ struct Proposal {
     hash: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
 /// Why a wish is refused, in words.
 pub(super) struct Refused(pub(super) String);
 
@@ -131,11 +137,17 @@ impl<D: Driver> Changer<D> {
         match decide(&record, &topology) {
             Decision::Resume => {
                 notes.push(format!("resumed {name}, which stood at step {done} of {of}"));
-                Ok(Some(self.execute(journal, record, topology, events).await.into()))
+                Ok(Some(
+                    self.execute(journal, record, topology, Direction::Forward, events)
+                        .await
+                        .into(),
+                ))
             }
             Decision::Revert => {
                 notes.push(format!("went on undoing {name}"));
-                let ended = self.execute(journal, record, topology, events).await;
+                let ended = self
+                    .execute(journal, record, topology, Direction::Backward, events)
+                    .await;
                 // The change was undone before this start; now the configuration counts again.
                 Ok((ended.outcome != Outcome::RolledBack).then(|| ended.into()))
             }
@@ -228,7 +240,9 @@ impl<D: Driver> Changer<D> {
             intent_after: proposal.intent_after,
         };
         let (journal, record) = Journals::new(self.state.journal()).create(header)?;
-        let ended = self.execute(journal, record, proposal.current, events).await;
+        let ended = self
+            .execute(journal, record, proposal.current, Direction::Forward, events)
+            .await;
         self.prune_releases(&ended.topology);
         Ok(with_notes(ended.into(), proposal.notes))
     }
@@ -281,14 +295,17 @@ impl<D: Driver> Changer<D> {
             }
             let topology = self.current(&record.header.from.app).await?;
             fits(&record, &topology)?;
-            Ok(self.execute(journal, record, topology, events).await.into())
+            Ok(self
+                .execute(journal, record, topology, Direction::Forward, events)
+                .await
+                .into())
         };
         go.await.unwrap_or_else(Done::from)
     }
 
     pub(super) async fn revert(&self, events: Events<'_>) -> Done {
         let go = async {
-            let Some((journal, mut record)) = Journals::new(self.state.journal()).last()? else {
+            let Some((journal, record)) = Journals::new(self.state.journal()).last()? else {
                 return Err(Refused(
                     "no plan was performed yet: there is nothing to revert".to_owned(),
                 ));
@@ -297,10 +314,10 @@ impl<D: Driver> Changer<D> {
                 return Err(Refused("the last plan is undone already".to_owned()));
             }
             let topology = self.current(&record.header.from.app).await?;
-            record.reverting = true;
-            fits(&record, &topology)?;
-            record.reverting = false;
-            let ended = self.execute_backward(journal, record, topology, events).await;
+            fits_backward(&record, &topology)?;
+            let ended = self
+                .execute(journal, record, topology, Direction::Backward, events)
+                .await;
             Ok(ended.into())
         };
         go.await.unwrap_or_else(Done::from)
@@ -352,7 +369,9 @@ impl<D: Driver> Changer<D> {
                 intent_after: intent,
             };
             let (journal, record) = Journals::new(self.state.journal()).create(header)?;
-            let ended = self.execute(journal, record, current, events).await;
+            let ended = self
+                .execute(journal, record, current, Direction::Forward, events)
+                .await;
             Ok(with_notes(ended.into(), notes))
         };
         go.await.unwrap_or_else(|refused: Refused| refused.into())
@@ -374,50 +393,26 @@ impl<D: Driver> Changer<D> {
         journal: Journal,
         mut record: Record,
         topology: Topology,
+        direction: Direction,
         events: Events<'_>,
     ) -> Ended {
-        let mut disk = self.disk(journal);
-        let execution = Execution {
-            driver: &*self.driver,
-            durable: &mut disk,
-            events,
-            clock: self.clock,
-            notes: Vec::new(),
-            topology,
-            record: &mut record,
-        };
-        if execution.record.reverting {
-            Box::pin(execution.backward()).await
-        } else {
-            Box::pin(execution.forward()).await
-        }
-    }
-
-    async fn execute_backward(
-        &self,
-        journal: Journal,
-        mut record: Record,
-        topology: Topology,
-        events: Events<'_>,
-    ) -> Ended {
-        let mut disk = self.disk(journal);
-        let execution = Execution {
-            driver: &*self.driver,
-            durable: &mut disk,
-            events,
-            clock: self.clock,
-            notes: Vec::new(),
-            topology,
-            record: &mut record,
-        };
-        Box::pin(execution.backward()).await
-    }
-
-    fn disk(&self, journal: Journal) -> Disk {
-        Disk {
+        let mut disk = Disk {
             journal,
             topology: self.state.topology(),
             intent: self.state.intent(),
+        };
+        let execution = Execution {
+            driver: &*self.driver,
+            durable: &mut disk,
+            events,
+            clock: self.clock,
+            notes: Vec::new(),
+            topology,
+            record: &mut record,
+        };
+        match direction {
+            Direction::Forward => Box::pin(execution.forward()).await,
+            Direction::Backward => Box::pin(execution.backward()).await,
         }
     }
 
@@ -450,11 +445,17 @@ impl<D: Driver> Changer<D> {
 }
 
 fn fits(record: &Record, topology: &Topology) -> Result<(), Refused> {
-    crate::execute::fits(record, topology).map_err(|reason| {
-        Refused(format!(
-            "what runs has changed since that plan stopped ({reason}); `banyan apply` makes a new plan"
-        ))
-    })
+    crate::execute::fits(record, topology).map_err(no_longer_fits)
+}
+
+fn fits_backward(record: &Record, topology: &Topology) -> Result<(), Refused> {
+    crate::execute::fits_backward(record, topology).map_err(no_longer_fits)
+}
+
+fn no_longer_fits(reason: String) -> Refused {
+    Refused(format!(
+        "what runs has changed since that plan stopped ({reason}); `banyan apply` makes a new plan"
+    ))
 }
 
 fn refuse_unsafe(current: &Topology, plan: &Plan, desired: &Topology) -> Result<(), Refused> {
