@@ -118,6 +118,13 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// By link where that works: debug binaries are large. Nobody writes into it; a new version takes its name.
+fn place(program: &Path, at: &Path) {
+    if fs::hard_link(program, at).is_err() {
+        fs::copy(program, at).unwrap();
+    }
+}
+
 /// Its folder, its ports and its controller; everything ends with it.
 #[derive(Debug)]
 pub struct Installation {
@@ -151,9 +158,9 @@ impl Installation {
             manifest,
         };
         if this.manifest.database {
-            fs::copy(binaries::photos(), this.app().join("photos")).unwrap();
+            place(&binaries::photos(), &this.app().join("photos"));
         }
-        fs::copy(binaries::misfit(), this.app().join("misfit")).unwrap();
+        place(&binaries::misfit(), &this.app().join("misfit"));
         this.write_manifest();
         this
     }
