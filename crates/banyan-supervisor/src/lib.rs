@@ -2,11 +2,12 @@
 //!
 //! [`build`] gives a [`Service`] to run and a [`Handle`] to talk to it. Only this crate (and testkit) starts processes.
 
+pub mod account;
 pub mod child;
 pub mod engine;
 pub mod launch;
 
 pub use child::{
     Adopted, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe, RunAs,
-    RunOutcome, Service, StartError, StopReport, StopSignal, build,
+    RunOutcome, Service, StartError, StopReport, StopSignal, SupervisorConfig, build,
 };

@@ -1,0 +1,218 @@
+//! Log files of children: written by the children themselves, rotated and read here.
+//!
+//! stdout and stderr are the file itself (O_APPEND), not a pipe, so a child outlives its controller and loses nothing
+//! when that is killed. The price: rotation is copy and truncate. Lines written in the moment between the last copy
+//! and the truncation are lost (microseconds, and only at a rotation), and nothing rotates while no controller runs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How much of the end a message to a person shows.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: u64 = 16 * 1024;
+/// How often a follower looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The most one read of a follower returns.
+const CHUNK: u64 = 256 * 1024;
+
+/// Opens the log for a child. `owner`: the user that the child runs as, so that it can open /dev/stdout again.
+pub(crate) fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(NO_FOLLOW)
+        .open(path)?;
+    if let Some((uid, gid)) = owner {
+        std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+    }
+    Ok(file)
+}
+
+/// O_NOFOLLOW: a link planted under the log's name must not make root write elsewhere.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
+/// The one older file.
+pub fn older(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    PathBuf::from(name)
+}
+
+/// Moves the content into the older file when it exceeds `limit` bytes. True: it did.
+pub(crate) fn rotate(path: &Path, limit: u64) -> io::Result<bool> {
+    let mut from = match OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(NO_FOLLOW)
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    if from.metadata()?.len() <= limit {
+        return Ok(false);
+    }
+    let older = older(path);
+    let temporary = older.with_extension("new");
+    fs::remove_file(&temporary).ok();
+    let mut to = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(&temporary)?;
+    // Until nothing was written meanwhile: what remains of the gap is one system call.
+    while io::copy(&mut from, &mut to)? > 0 {}
+    from.set_len(0)?;
+    fs::rename(&temporary, &older)?;
+    Ok(true)
+}
+
+/// Length now: where what a child is about to write begins.
+pub(crate) fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The last lines written since `from`; empty when there are none.
+pub(crate) fn tail_since(path: &Path, from: u64) -> String {
+    last_lines(path, from, TAIL_LINES, TAIL_BYTES).unwrap_or_default()
+}
+
+/// The last `lines` lines of a log.
+pub fn tail(path: &Path, lines: usize) -> io::Result<String> {
+    last_lines(path, 0, lines, 1 << 20)
+}
+
+fn last_lines(path: &Path, from: u64, lines: usize, bytes: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // Truncated by a rotation since: all of it is new.
+    let from = if from > length { 0 } else { from };
+    let start = from.max(length.saturating_sub(bytes));
+    file.seek(SeekFrom::Start(start))?;
+    let mut content = Vec::new();
+    file.take(length - start).read_to_end(&mut content)?;
+    let text = String::from_utf8_lossy(&content);
+    let all: Vec<&str> = text.lines().collect();
+    Ok(all[all.len().saturating_sub(lines)..].join("\n"))
+}
+
+/// Reads a log as it grows, over rotations.
+pub struct Follower {
+    path: PathBuf,
+    position: u64,
+    /// Inode of the older file: a new one means that a rotation has happened.
+    older: Option<u64>,
+}
+
+impl Follower {
+    /// From the end, after the last `lines` lines, which are returned too.
+    pub fn from_tail(path: &Path, lines: usize) -> io::Result<(Self, String)> {
+        let follower = Self {
+            path: path.to_owned(),
+            position: length(path),
+            older: inode(&older(path)),
+        };
+        let text = match tail(path, lines) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other?,
+        };
+        Ok((follower, text))
+    }
+
+    /// What was written since the last call; empty when nothing was.
+    pub fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let older = older(&self.path);
+        let rotated = inode(&older);
+        if rotated != self.older {
+            self.older = rotated;
+            // The older file is a copy from the first byte on, so the position holds in it.
+            read_from(&older, self.position, u64::MAX, &mut content)?;
+            self.position = 0;
+        }
+        if length(&self.path) < self.position {
+            self.position = 0;
+        }
+        self.position += read_from(&self.path, self.position, CHUNK, &mut content)?;
+        Ok(content)
+    }
+
+    /// Waits until something was written. Never returns an empty text.
+    pub async fn next(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let content = self.read()?;
+            if !content.is_empty() {
+                return Ok(content);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
+fn read_from(path: &Path, position: u64, limit: u64, into: &mut Vec<u8>) -> io::Result<u64> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other?,
+    };
+    file.seek(SeekFrom::Start(position))?;
+    Ok(file.take(limit).read_to_end(into)? as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn rotation_keeps_one_older_file_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.1.log");
+        let mut writer = open(&path, None).unwrap();
+        writer.write_all(b"first\n").unwrap();
+        assert!(!rotate(&path, 6).unwrap());
+        assert!(rotate(&path, 5).unwrap());
+        writer.write_all(b"second\n").unwrap();
+        assert_eq!(fs::read_to_string(older(&path)).unwrap(), "first\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+    }
+
+    #[test]
+    fn a_follower_misses_nothing_over_a_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut writer = open(&path, None).unwrap();
+        writer.write_all(b"a\nb\nc\n").unwrap();
+        let (mut follower, tail) = Follower::from_tail(&path, 2).unwrap();
+        assert_eq!(tail, "b\nc");
+        writer.write_all(b"d\n").unwrap();
+        assert!(rotate(&path, 0).unwrap());
+        // Longer than what the follower has seen: length alone would not show the rotation.
+        writer.write_all(b"eeeeeeeeeeeeeeeee\n").unwrap();
+        assert_eq!(follower.read().unwrap(), b"d\neeeeeeeeeeeeeeeee\n");
+        assert_eq!(follower.read().unwrap(), b"");
+    }
+
+    #[test]
+    fn the_tail_shows_only_what_was_written_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut writer = open(&path, None).unwrap();
+        writer.write_all(b"earlier run\n").unwrap();
+        let from = length(&path);
+        assert_eq!(tail_since(&path, from), "");
+        writer.write_all(b"this run\n").unwrap();
+        assert_eq!(tail_since(&path, from), "this run");
+    }
+}

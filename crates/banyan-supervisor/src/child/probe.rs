@@ -1,0 +1,110 @@
+//! Asking a child how it is: one TCP connect, or one GET over HTTP/1.1.
+//!
+//! Small and strict on purpose: the answer must begin with a status line and have a complete header of at most 16 KiB;
+//! bodies are not read. Every failure is a sentence that can be shown as it is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::spec::Probe;
+
+const HEADER_LIMIT: usize = 16 * 1024;
+
+/// `Err`: why it failed.
+pub(crate) async fn run(probe: Probe) -> Result<(), String> {
+    match probe {
+        Probe::Http {
+            address,
+            path,
+            host,
+            status,
+            timeout,
+            ..
+        } => {
+            let host = host.unwrap_or_else(|| address.to_string());
+            let asked = limited(timeout, get(address, &path, &host), || {
+                format!("GET {path} on {address} was not answered within {timeout:?}")
+            });
+            match asked.await? {
+                answered if answered == status => Ok(()),
+                answered => Err(format!("GET {path} answered {answered}, expected {status}")),
+            }
+        }
+        Probe::Tcp { address, timeout, .. } => limited(timeout, connect(address), || {
+            format!("no connection to {address} within {timeout:?}")
+        })
+        .await
+        .map(drop),
+        Probe::Running { .. } => Ok(()),
+    }
+}
+
+async fn limited<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, String>>,
+    late: impl FnOnce() -> String,
+) -> Result<T, String> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_elapsed| Err(late()))
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            format!("nothing listens on {address}")
+        } else {
+            format!("failed to connect to {address}: {error}")
+        }
+    })
+}
+
+async fn get(address: SocketAddr, path: &str, host: &str) -> Result<u16, String> {
+    let mut stream = connect(address).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: banyan-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    let broken = |error: io::Error| format!("the connection to {address} broke: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let mut answer = Vec::with_capacity(1024);
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        if answer.len() > HEADER_LIMIT {
+            return Err(format!("GET {path} was answered with a header beyond 16 KiB"));
+        }
+        if stream.read_buf(&mut answer).await.map_err(broken)? == 0 {
+            return Err(format!("GET {path}: the connection was closed before an answer"));
+        }
+    }
+    status(&answer).ok_or_else(|| format!("GET {path} was not answered in HTTP/1.1"))
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let line = std::str::from_utf8(answer.split(|byte| *byte == b'\r').next()?).ok()?;
+    let rest = line
+        .strip_prefix("HTTP/1.1 ")
+        .or_else(|| line.strip_prefix("HTTP/1.0 "))?;
+    let digits = rest
+        .get(..3)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let ends = rest[3..].is_empty() || rest[3..].starts_with(' ');
+    digits.parse().ok().filter(|_| ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_status_line_counts() {
+        assert_eq!(status(b"HTTP/1.1 204 No Content\r\n\r\n"), Some(204));
+        assert_eq!(status(b"HTTP/1.0 200\r\n\r\n"), Some(200));
+        assert_eq!(status(b"HTTP/1.1 2000 x\r\n\r\n"), None);
+        assert_eq!(status(b"HTTP/2 200\r\n\r\n"), None);
+        assert_eq!(status(b"SSH-2.0-x\r\n\r\n"), None);
+        assert_eq!(status(b""), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! The owner of the list of children, and the handle to it.
+
+mod handle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use self::handle::Handle;
+use self::handle::Request;
+use super::actor::{Actor, FromChild, Link, ToChild, World};
+use super::cgroup::Cgroups;
+use super::error::{NotReady, StartError};
+use super::once::Once;
+use super::process::Launcher;
+use super::spec::{ChildId, ChildSpec};
+use super::status::{Adopted, ChildStatus, RunOutcome, StopReport};
+use super::{log, procfs, survivor};
+
+/// How often the sizes of logs are looked at.
+const ROTATE_EVERY: Duration = Duration::from_secs(2);
+
+/// Where the supervisor keeps what it must: `state_dir/children.json` (what to adopt).
+pub struct SupervisorConfig {
+    pub state_dir: PathBuf,
+    /// Path of this binary, for the `launch` shim.
+    pub program: PathBuf,
+    pub log_limit_bytes: u64,
+}
+
+pub struct Service {
+    state_dir: PathBuf,
+    log_limit: u64,
+    world: World,
+    requests: mpsc::Receiver<Request>,
+    from_children: mpsc::UnboundedReceiver<FromChild>,
+    children: BTreeMap<ChildId, Child>,
+    /// Recorded by an earlier controller and neither adopted nor ended yet.
+    unclaimed: Vec<Adopted>,
+}
+
+struct Child {
+    link: Link,
+    process: Option<Adopted>,
+    log: PathBuf,
+}
+
+/// Starts nothing.
+pub fn build(config: SupervisorConfig, tasks: &Tasks) -> io::Result<(Service, Handle)> {
+    let state_dir = std::fs::canonicalize(&config.state_dir)?;
+    let installation = survivor::installation(&state_dir);
+    let (sender, requests) = mpsc::channel(64);
+    let (to_service, from_children) = mpsc::unbounded_channel();
+    let service = Service {
+        world: World {
+            launcher: Launcher {
+                cgroups: Cgroups::detect(&installation),
+                installation,
+                program: config.program,
+            },
+            tasks: tasks.clone(),
+            clock: Clock,
+            to_service,
+            kill: CancellationToken::new(),
+        },
+        unclaimed: survivor::recorded(&state_dir),
+        state_dir,
+        log_limit: config.log_limit_bytes,
+        requests,
+        from_children,
+        children: BTreeMap::new(),
+    };
+    Ok((service, Handle::new(sender)))
+}
+
+impl Service {
+    /// Returns when `shutdown` says now, **leaving the children running**: stopping is the plan's work.
+    pub async fn run(mut self, mut shutdown: Shutdown) {
+        let mut rotation = tokio::time::interval(ROTATE_EVERY);
+        rotation.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // First what children say, so that an answer they gave is already true here.
+                biased;
+                Some(message) = self.from_children.recv() => self.heard(message),
+                () = shutdown.now() => return,
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request).await,
+                    None => return,
+                },
+                _ = rotation.tick() => self.rotate(),
+            }
+        }
+    }
+
+    fn heard(&mut self, message: FromChild) {
+        match message {
+            FromChild::Process(id, process) => {
+                if let Some(child) = self.children.get_mut(&id) {
+                    child.process = process;
+                }
+            }
+            FromChild::Ended(id) => {
+                self.children.remove(&id);
+            }
+        }
+        self.record();
+    }
+
+    fn record(&mut self) {
+        self.unclaimed.retain(survivor::is_alive);
+        let running = self.children.values().filter_map(|child| child.process.clone());
+        let all: Vec<Adopted> = running.chain(self.unclaimed.iter().cloned()).collect();
+        survivor::record(&self.state_dir, &all);
+    }
+
+    async fn handle(&mut self, request: Request) {
+        match request {
+            Request::Start(spec, reply) => self.start(*spec, reply),
+            Request::Run(spec, limit, reply) => self.run_once(*spec, limit, reply),
+            Request::Ready(id, reply) => self.ready(id, reply).await,
+            Request::Stop(id, reply) => self.stop(&id, reply).await,
+            Request::Configure(spec) => self.configure(*spec).await,
+            Request::KillAll(reply) => self.kill_all(reply),
+            Request::Survivors(reply) => self.survivors(reply),
+            Request::Adopt(spec, survivor, reply) => {
+                let adopted = self.adopt(*spec, &survivor);
+                reply.send(adopted).ok();
+            }
+            Request::Status(reply) => self.status(reply),
+        }
+    }
+
+    fn start(&mut self, spec: ChildSpec, reply: oneshot::Sender<Result<(), StartError>>) {
+        if self.children.contains_key(&spec.id) {
+            reply.send(Err(StartError::Exists(spec.id))).ok();
+            return;
+        }
+        self.unclaimed.retain(|survivor| survivor.id != spec.id);
+        let (id, log) = (spec.id.clone(), spec.log.clone());
+        let (actor, link) = Actor::new(spec, self.world.clone(), None);
+        self.insert(id, link, log, None);
+        self.world
+            .tasks
+            .spawn(TaskKind::Background, "child", actor.start(reply));
+    }
+
+    fn run_once(
+        &mut self,
+        spec: ChildSpec,
+        limit: Duration,
+        reply: oneshot::Sender<Result<RunOutcome, StartError>>,
+    ) {
+        if self.children.contains_key(&spec.id) {
+            reply.send(Err(StartError::Exists(spec.id))).ok();
+            return;
+        }
+        let (id, log) = (spec.id.clone(), spec.log.clone());
+        let (once, link) = Once::new(spec, self.world.clone(), limit);
+        self.insert(id, link, log, None);
+        self.world
+            .tasks
+            .spawn(TaskKind::Background, "command", once.run(reply));
+    }
+
+    fn insert(&mut self, id: ChildId, link: Link, log: PathBuf, process: Option<Adopted>) {
+        self.children.insert(id, Child { link, process, log });
+    }
+
+    async fn ready(&self, id: ChildId, reply: oneshot::Sender<Result<(), NotReady>>) {
+        match self.children.get(&id) {
+            None => {
+                reply.send(Err(NotReady::Unknown(id))).ok();
+            }
+            // A closed channel drops the reply: the caller hears that the child is gone.
+            Some(child) => {
+                child.link.commands.send(ToChild::Ready(reply)).await.ok();
+            }
+        }
+    }
+
+    async fn stop(&self, id: &ChildId, reply: oneshot::Sender<StopReport>) {
+        if let Some(child) = self.children.get(id) {
+            child.link.commands.send(ToChild::Stop(reply)).await.ok();
+        }
+    }
+
+    async fn configure(&mut self, spec: ChildSpec) {
+        if let Some(child) = self.children.get_mut(&spec.id) {
+            child.log.clone_from(&spec.log);
+            let message = ToChild::Configure(Box::new(spec));
+            child.link.commands.send(message).await.ok();
+        }
+    }
+
+    /// The children's tasks kill their own; the rest is found by record, marker and cgroup.
+    fn kill_all(&mut self, reply: oneshot::Sender<()>) {
+        const ROUND: Duration = Duration::from_millis(20);
+        self.world.kill.cancel();
+        self.world.kill = CancellationToken::new();
+        let launcher = self.world.launcher.clone();
+        let recorded = std::mem::take(&mut self.unclaimed);
+        let tasks = self.world.tasks.clone();
+        self.world
+            .tasks
+            .spawn(TaskKind::Background, "kill all", async move {
+                loop {
+                    let (launcher, recorded) = (launcher.clone(), recorded.clone());
+                    let round = move || survivor::kill_everything(&launcher, &recorded);
+                    if tasks.spawn_blocking(round).await.unwrap_or(false) {
+                        break;
+                    }
+                    tokio::time::sleep(ROUND).await;
+                }
+                reply.send(()).ok();
+            });
+    }
+
+    fn survivors(&self, reply: oneshot::Sender<Vec<Adopted>>) {
+        let managed: BTreeSet<ChildId> = self.children.keys().cloned().collect();
+        let (launcher, recorded) = (self.world.launcher.clone(), self.unclaimed.clone());
+        self.world.tasks.spawn_blocking(move || {
+            reply.send(survivor::find(&launcher, &recorded, &managed)).ok();
+        });
+    }
+
+    fn adopt(&mut self, spec: ChildSpec, survivor: &Adopted) -> bool {
+        if self.children.contains_key(&spec.id) {
+            return false;
+        }
+        let Some(process) = self.world.launcher.adopt(&spec, survivor) else {
+            return false;
+        };
+        tracing::info!(child = %spec.id, pid = process.pid, "adopted");
+        self.unclaimed.retain(|other| other.id != spec.id);
+        let (id, log) = (spec.id.clone(), spec.log.clone());
+        let (actor, link) = Actor::new(spec, self.world.clone(), Some(process));
+        self.insert(id, link, log, Some(survivor.clone()));
+        self.record();
+        self.world
+            .tasks
+            .spawn(TaskKind::Background, "child", actor.live());
+        true
+    }
+
+    fn status(&self, reply: oneshot::Sender<Vec<ChildStatus>>) {
+        let children: Vec<_> = self
+            .children
+            .iter()
+            .map(|(id, child)| (id.clone(), child.link.status.borrow().clone()))
+            .collect();
+        self.world.tasks.spawn_blocking(move || {
+            let table = procfs::table();
+            let status = children.into_iter().map(|(id, shown)| {
+                let members = shown
+                    .pid
+                    .map(|pid| procfs::family(&table, pid))
+                    .unwrap_or_default();
+                ChildStatus {
+                    id,
+                    state: shown.state,
+                    pid: shown.pid,
+                    since_ms: shown.since_ms,
+                    restarts: shown.restarts,
+                    memory_bytes: procfs::memory_bytes(members.iter().map(|entry| entry.pid)),
+                    cpu_ms: shown.pid.map(|_| {
+                        members
+                            .iter()
+                            .map(|entry| entry.cpu_ticks * procfs::TICK_MS)
+                            .sum()
+                    }),
+                    port: shown.port,
+                    user: shown.user,
+                }
+            });
+            reply.send(status.collect()).ok();
+        });
+    }
+
+    fn rotate(&self) {
+        let logs: Vec<PathBuf> = self.children.values().map(|child| child.log.clone()).collect();
+        let limit = self.log_limit;
+        self.world.tasks.spawn_blocking(move || {
+            for log in logs {
+                if let Err(error) = log::rotate(&log, limit) {
+                    tracing::warn!(log = %log.display(), %error, "failed to rotate a log");
+                }
+            }
+        });
+    }
+}
