@@ -6,7 +6,6 @@ SHELL := /bin/bash
 
 # Rust's installer puts cargo here; a shell opened before it ran does not know it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 DURATION ?= 300
 STAGE ?= stages/single-server.toml
 NEXTEST_VERSION := 0.9.143
@@ -23,11 +22,12 @@ help: ## List these targets
 
 .PHONY: run
 run: deps build ## Install what is missing, build, and bring up the sample app (Ctrl-C stops it)
-	@exec $(TARGET)/release/banyan --config $(STAGE) up
+	@exec target/release/banyan --config $(STAGE) up
 
 .PHONY: build
 build: toolchain ## Build the binary and the sample app (release)
-	@cargo build --release --locked -p banyan -p photos
+	@# The stages name the sample app as target/release/photos, wherever CARGO_TARGET_DIR points.
+	@cargo build --release --locked --target-dir target -p banyan -p photos
 
 # The summary of the tests comes last: everything that can fail before it does.
 .PHONY: test
@@ -57,7 +57,7 @@ bench: deps build ## Compare the edge with nginx and HAProxy (bench/README.md sa
 .PHONY: doc
 doc: toolchain ## Build the API documentation
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-	@echo "open $(TARGET)/doc/banyan/index.html"
+	@echo "open $${CARGO_TARGET_DIR:-target}/doc/banyan/index.html"
 
 .PHONY: deny
 deny: toolchain ## Licences, sources and version floors of the dependencies (cargo-deny; its build takes minutes)
