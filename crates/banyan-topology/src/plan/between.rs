@@ -58,13 +58,11 @@ impl Planner<'_> {
         let (first, rest) = self.processes();
         match (&self.at.edge, &self.desired.edge) {
             (Some(from), Some(to)) if from.process != to.process => {
-                self.hand_over(&from.process.clone(), &to.process.clone());
+                self.hand_over(&to.process.clone());
             }
-            _ => {
-                self.configure_edge();
-                first.iter().for_each(|process| self.roll(process));
-            }
+            _ => self.configure_edge(),
         }
+        first.iter().for_each(|process| self.roll(process));
         rest.iter().for_each(|process| self.roll(process));
         self.start_edge();
         self.end();
@@ -118,7 +116,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Processes with instances on either side: those of the edge, then the others by name.
+    /// Processes with instances on either side: those in traffic, what the edge shall serve first; then the others.
     fn processes(&self) -> (Vec<ProcessName>, Vec<ProcessName>) {
         let ids = self.at.instances.keys().chain(self.desired.instances.keys());
         let names: BTreeSet<ProcessName> = ids.map(|id| id.process.clone()).collect();
@@ -132,7 +130,10 @@ impl Planner<'_> {
                     .chain(&self.desired.rotation)
                     .any(|id| id.process == *name)
         };
-        names.into_iter().partition(served)
+        let (mut first, rest): (Vec<_>, Vec<_>) = names.into_iter().partition(served);
+        let wanted = self.desired.edge.as_ref().map(|edge| &edge.process);
+        first.sort_by_key(|name| Some(name) != wanted);
+        (first, rest)
     }
 
     fn configure_edge(&mut self) {
@@ -152,19 +153,15 @@ impl Planner<'_> {
         }
     }
 
-    fn hand_over(&mut self, from: &ProcessName, to: &ProcessName) {
-        let (_, new) = self.changing(to);
-        let settled = self.at.rotation.iter().any(|id| id.process == *to);
-        if settled {
-            // Both are served already (an earlier hand-over stopped half-way): nothing to wait for.
-            self.configure_edge();
-            self.roll(to);
-        } else {
+    /// Turns the edge to another process once that one is ready, and admits it.
+    fn hand_over(&mut self, to: &ProcessName) {
+        // With some in rotation already (an earlier hand-over stopped half-way) there is nothing to wait for.
+        if !self.at.rotation.iter().any(|id| id.process == *to) {
+            let (_, new) = self.changing(to);
             new.iter().for_each(|instance| self.make_room_and_start(instance));
-            self.configure_edge();
-            self.roll(to);
         }
-        self.roll(from);
+        self.configure_edge();
+        self.roll(to);
     }
 
     /// The instances of a process that must go and come. One that changes its port does both.
@@ -224,18 +221,30 @@ impl Planner<'_> {
             .get(process)
             .and_then(|process| process.max);
         while max.is_some_and(|max| self.at.running(process) >= max as usize) {
-            let (old, _) = self.changing(process);
-            let idle = old
-                .iter()
-                .rev()
-                .find(|other| !self.at.rotation.contains(&other.id));
-            let same_slot = old.iter().find(|other| other.id.slot == instance.id.slot);
-            let Some(victim) = idle.or(same_slot).or(old.last()) else {
+            let Some(victim) = self.next_to_go(process, instance.id.slot) else {
                 break;
             };
-            self.retire(&victim.clone());
+            self.retire(&victim);
         }
         self.push(Step::StartInstance(instance.clone()));
+    }
+
+    /// Of the instances that go: one without traffic, else one that nothing replaces, else the one of this slot.
+    fn next_to_go(&self, process: &ProcessName, slot: u32) -> Option<Instance> {
+        let (old, _) = self.changing(process);
+        let idle = old
+            .iter()
+            .rev()
+            .find(|other| !self.at.rotation.contains(&other.id));
+        let replaced = |slot: u32| {
+            self.desired
+                .instances
+                .keys()
+                .any(|id| id.process == *process && id.slot == slot)
+        };
+        let surplus = old.iter().rev().find(|other| !replaced(other.id.slot));
+        let same_slot = old.iter().find(|other| other.id.slot == slot);
+        idle.or(surplus).or(same_slot).or(old.last()).cloned()
     }
 
     fn retire(&mut self, instance: &Instance) {

@@ -1,5 +1,6 @@
 //! Steps and plans in the user's words.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -62,26 +63,28 @@ pub(crate) fn changes<T: Serialize>(from: &T, to: &T) -> String {
 }
 
 fn compare(path: &str, from: &Value, to: &Value, found: &mut Vec<String>) {
-    match (from, to) {
-        (Value::Object(a), Value::Object(b)) => {
-            let added = b.keys().filter(|key| !a.contains_key(*key));
-            for key in a.keys().chain(added) {
-                // `settings` is our grouping, not a key of banyan.toml.
-                let below = match (path, key.as_str()) {
-                    (_, "settings") => path.to_owned(),
-                    ("", _) => key.clone(),
-                    _ => format!("{path}.{key}"),
-                };
-                compare(
-                    &below,
-                    a.get(key).unwrap_or(&Value::Null),
-                    b.get(key).unwrap_or(&Value::Null),
-                    found,
-                );
-            }
+    let keys = |side: &Value| {
+        side.as_object()
+            .map(|object| object.keys().cloned().collect::<Vec<_>>())
+    };
+    let (a, b) = (keys(from), keys(to));
+    if a.is_none() && b.is_none() {
+        if from != to {
+            found.push(format!("{path} {} → {}", plain(from), plain(to)));
         }
-        _ if from == to => {}
-        _ => found.push(format!("{path} {} → {}", plain(from), plain(to))),
+        return;
+    }
+    // A table on one side only (a probe that was not there before) is told key by key too.
+    let keys: BTreeSet<String> = a.into_iter().chain(b).flatten().collect();
+    for key in keys {
+        // `settings` is our grouping, not a key of banyan.toml.
+        let below = match (path, key.as_str()) {
+            (_, "settings") => path.to_owned(),
+            ("", _) => key.clone(),
+            _ => format!("{path}.{key}"),
+        };
+        let of = |side: &Value| side.get(&key).cloned().unwrap_or(Value::Null);
+        compare(&below, &of(from), &of(to), found);
     }
 }
 

@@ -1,10 +1,13 @@
 //! The managed PostgreSQL: its version, port and memory, and what may not change while it runs.
 
+use std::collections::BTreeMap;
+
 use banyan_config::{AppName, Database as Configured, ManagedDatabase};
 
 use crate::facts::Facts;
 use crate::model::{Database, Topology};
 use crate::resolve::ResolveError;
+use crate::resolve::instances::uses;
 
 /// What Debian 12 has: the version to name when there is nothing to choose from.
 const DEBIAN_VERSION: u32 = 15;
@@ -106,9 +109,7 @@ fn version(configured: Option<u32>, facts: &Facts, errors: &mut Vec<ResolveError
 fn free_port(facts: &Facts, current: &Topology, notes: &mut Vec<String>) -> Option<u16> {
     let remembered = facts.remembered.database_port;
     let instances = &facts.remembered.instance_ports;
-    let usable = |port: &u16| {
-        !instances.values().any(|taken| taken == port) && !super::instances::uses(current, *port)
-    };
+    let usable = |port: &u16| !instances.values().any(|taken| taken == port) && !uses(current, *port);
     let again = remembered.filter(|port| facts.free_ports.contains(port) && usable(port));
     let port = again.or_else(|| facts.free_ports.iter().copied().find(usable))?;
     if let (Some(before), None) = (remembered, again) {
@@ -152,7 +153,7 @@ fn refuse_changes(running: &Database, wanted: &Database, errors: &mut Vec<Resolv
         wanted.max_connections.to_string(),
     );
     differ("database.name", name.clone(), wanted.name.clone());
-    let text = |settings: &std::collections::BTreeMap<String, String>| {
+    let text = |settings: &BTreeMap<String, String>| {
         let lines: Vec<String> = settings
             .iter()
             .map(|(key, value)| format!("{key} = {value}"))

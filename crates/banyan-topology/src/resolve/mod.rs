@@ -7,6 +7,8 @@ mod error;
 mod instances;
 mod release;
 
+use std::collections::BTreeMap;
+
 use banyan_config::{Config, EdgeTable, ProcessTable};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +94,7 @@ pub fn resolve(
     check_edge(&topology, &picked.release, picked.pinned.is_some(), &mut errors);
     instances::fill(&mut topology, processes, facts, current, &mut errors);
     instances::check_ports(&topology, facts, current, &mut errors);
+    note_ready(&topology, current, &mut notes);
     instances::note_max(&topology, current, &mut notes);
     if errors.is_empty() {
         let release::Picked {
@@ -136,7 +139,7 @@ fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) 
 /// The processes that both the configuration and the release have.
 fn add_processes(
     topology: &mut Topology,
-    tables: &std::collections::BTreeMap<ProcessName, ProcessTable>,
+    tables: &BTreeMap<ProcessName, ProcessTable>,
     release: &Release,
     errors: &mut Vec<ResolveError>,
     notes: &mut Vec<String>,
@@ -192,4 +195,25 @@ fn check_edge(topology: &Topology, release: &Release, is_pinned: bool, errors: &
         known: topology.processes.keys().cloned().collect(),
         next,
     });
+}
+
+/// The edge checks old and new instances by one probe, the new one, from the beginning of a plan.
+fn note_ready(topology: &Topology, current: &Topology, notes: &mut Vec<String>) {
+    let Some(edge) = &topology.edge else { return };
+    let probe = |side: &Topology| {
+        side.processes
+            .get(&edge.process)
+            .map(|process| process.settings.ready.clone())
+    };
+    let old_serve = current
+        .rotation
+        .iter()
+        .any(|id| !topology.instances.contains_key(id));
+    if old_serve && probe(current).is_some_and(|before| Some(before) != probe(topology)) {
+        let how = "instances of the old release must pass it too until they are drained";
+        notes.push(format!(
+            "process.{}.ready changes together with the release: {how}",
+            edge.process
+        ));
+    }
 }

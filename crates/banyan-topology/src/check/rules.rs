@@ -1,0 +1,207 @@
+//! The rules, each over one step: from where the plan began, to where it shall lead, before and after the step.
+
+use std::collections::BTreeMap;
+
+use crate::check::Rule;
+use crate::id::ProcessName;
+use crate::model::{Instance, Topology};
+use crate::plan::Step;
+
+pub(super) struct Move<'a> {
+    pub(super) current: &'a Topology,
+    pub(super) desired: &'a Topology,
+    pub(super) before: &'a Topology,
+    pub(super) step: &'a Step,
+    pub(super) after: &'a Topology,
+}
+
+impl Move<'_> {
+    pub(super) fn judge(&self, broken: &mut impl FnMut(Rule, String)) {
+        let judgements = [
+            (Rule::Purpose, self.purpose()),
+            (Rule::Rotation, self.rotation()),
+            (Rule::Ports, self.ports()),
+            (Rule::Watched, self.watched()),
+            (Rule::Max, self.max()),
+            (Rule::Capacity, self.capacity()),
+            (Rule::Database, self.database()),
+            (Rule::Edge, self.edge()),
+            (Rule::Released, self.released()),
+        ];
+        for (rule, judgement) in judgements {
+            if let Err(detail) = judgement {
+                broken(rule, detail);
+            }
+        }
+    }
+
+    fn purpose(&self) -> Result<(), String> {
+        let wanted = |instance: &Instance| self.desired.instances.get(&instance.id) == Some(instance);
+        let against = match self.step {
+            Step::StartInstance(instance) => !wanted(instance),
+            Step::StopInstance(instance) => wanted(instance),
+            Step::Admit(id) => !self.desired.rotation.contains(id),
+            Step::Drain(id) => {
+                self.desired.rotation.contains(id) && self.before.instances.get(id).is_some_and(wanted)
+            }
+            Step::RunRelease(release) => !self.desired.released.contains(release),
+            Step::StartDatabase(database) => self.desired.database.as_ref() != Some(database),
+            Step::StopDatabase(database) => self.desired.database.as_ref() == Some(database),
+            Step::SetRelease { .. }
+            | Step::ConfigureProcess { .. }
+            | Step::StartEdge(_)
+            | Step::StopEdge(_)
+            | Step::ConfigureEdge { .. } => false,
+        };
+        if against {
+            Err(format!("`{}` works against the wanted result", self.step))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn rotation(&self) -> Result<(), String> {
+        for id in &self.after.rotation {
+            if !self.after.instances.contains_key(id) {
+                return Err(format!("{id} is in rotation but does not run"));
+            }
+            let mut edges = [&self.current.edge, &self.desired.edge].into_iter().flatten();
+            let is_old = self.current.rotation.contains(id);
+            if !is_old && !edges.any(|edge| edge.process == id.process) {
+                return Err(format!("{id} is in rotation but no edge serves {}", id.process));
+            }
+        }
+        Ok(())
+    }
+
+    fn ports(&self) -> Result<(), String> {
+        let mut holders: BTreeMap<u16, String> = BTreeMap::new();
+        let edge = self
+            .after
+            .edge
+            .iter()
+            .map(|edge| (edge.listen.port(), "edge".to_owned()));
+        let database = self
+            .after
+            .database
+            .iter()
+            .map(|database| (database.port, "postgres".to_owned()));
+        let instances = self
+            .after
+            .instances
+            .values()
+            .map(|instance| (instance.port, instance.id.to_string()));
+        for (port, name) in edge.chain(database).chain(instances) {
+            if let Some(other) = holders.insert(port, name.clone()) {
+                return Err(format!("{other} and {name} would both have port {port}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn watched(&self) -> Result<(), String> {
+        let stray = self
+            .after
+            .instances
+            .keys()
+            .find(|id| !self.after.processes.contains_key(&id.process));
+        stray.map_or(Ok(()), |id| {
+            Err(format!(
+                "{id} would run while process {} is not known",
+                id.process
+            ))
+        })
+    }
+
+    fn max(&self) -> Result<(), String> {
+        let Step::StartInstance(Instance { id, .. }) = self.step else {
+            return Ok(());
+        };
+        let limit = |side: &Topology| side.processes.get(&id.process).map(|process| process.max);
+        let limits = [limit(self.after), limit(self.desired)];
+        // The looser of the two, so that a revert may go back to where a larger number was allowed.
+        let Some(max) = limits
+            .into_iter()
+            .flatten()
+            .map(|max| max.unwrap_or(u32::MAX))
+            .max()
+        else {
+            return Ok(());
+        };
+        let running = count(self.after, &id.process);
+        if running > max {
+            return Err(format!("{running} of {} would run; its max is {max}", id.process));
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> Result<(), String> {
+        let Step::Drain(id) = self.step else { return Ok(()) };
+        let floor = self.current.rotation.len().min(self.desired.rotation.len());
+        let left = self.after.rotation.len();
+        let max = self
+            .before
+            .processes
+            .get(&id.process)
+            .and_then(|process| process.max);
+        let no_room = max.is_some_and(|max| count(self.before, &id.process) >= max);
+        if left + usize::from(no_room) < floor {
+            return Err(format!(
+                "draining {id} leaves {left} in rotation, fewer than the {floor} promised"
+            ));
+        }
+        Ok(())
+    }
+
+    fn database(&self) -> Result<(), String> {
+        let runs = &self.after.database;
+        let both = self.current.database == self.desired.database;
+        if both && self.before.database == self.current.database && *runs != self.current.database {
+            return Err("the database would stop though it stays".to_owned());
+        }
+        for (id, instance) in &self.after.instances {
+            let is_in = |side: &Topology| side.instances.get(id) == Some(instance);
+            let made_for = match (is_in(self.current), is_in(self.desired)) {
+                // One that stays does with either side: another database would have made it another release.
+                (true, true) => continue,
+                (true, false) => &self.current.database,
+                (false, _) => &self.desired.database,
+            };
+            if made_for.is_some() && made_for != runs {
+                return Err(format!("{id} would run without its database"));
+            }
+        }
+        let needs = &self.desired.database;
+        if matches!(self.step, Step::RunRelease(_)) && needs.is_some() && runs != needs {
+            return Err(format!("`{}` would find no database", self.step));
+        }
+        Ok(())
+    }
+
+    fn edge(&self) -> Result<(), String> {
+        let stays = self.current.edge.is_some() && self.desired.edge.is_some();
+        if stays && self.before.edge.is_some() && self.after.edge.is_none() {
+            return Err("the edge would stop though it stays".to_owned());
+        }
+        Ok(())
+    }
+
+    fn released(&self) -> Result<(), String> {
+        let Step::StartInstance(Instance { id, .. }) = self.step else {
+            return Ok(());
+        };
+        let must = self.desired.released.contains(&id.release);
+        if must && !self.after.released.contains(&id.release) {
+            return Err(format!(
+                "{id} would start before the release command of {} has run",
+                id.release
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn count(topology: &Topology, process: &ProcessName) -> u32 {
+    let of = topology.instances.keys().filter(|id| id.process == *process);
+    u32::try_from(of.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,92 @@
+//! Whole lives of an installation: any edits, deploys, rollbacks and stops, one after the other.
+
+use banyan_config::{Database, ManagedDatabase};
+use banyan_topology::Change;
+use proptest::prelude::*;
+
+use crate::installation::Installation;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Count(&'static str, u32),
+    Max(&'static str, Option<u32>),
+    Remove(&'static str),
+    EditApp(u8),
+    Grace(u64),
+    EdgePort(u16),
+    EdgeProcess(&'static str),
+    NoDatabase,
+    ManagedDatabase,
+    Deploy,
+    Rollback,
+    Down,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let name = || proptest::sample::select(&["web", "api", "clock"][..]);
+    prop_oneof![
+        4 => (name(), 0..4u32).prop_map(|(name, count)| Event::Count(name, count)),
+        2 => (name(), prop_oneof![Just(None), (1..4u32).prop_map(Some)]).prop_map(|(n, max)| Event::Max(n, max)),
+        1 => name().prop_map(Event::Remove),
+        3 => (0..3u8).prop_map(Event::EditApp),
+        1 => (1..3u64).prop_map(Event::Grace),
+        1 => (8080..8082u16).prop_map(Event::EdgePort),
+        1 => name().prop_map(Event::EdgeProcess),
+        1 => Just(Event::NoDatabase),
+        2 => Just(Event::ManagedDatabase),
+        3 => Just(Event::Deploy),
+        2 => Just(Event::Rollback),
+        1 => Just(Event::Down),
+    ]
+}
+
+/// Edits the configuration and says what the user asks for.
+fn edit(it: &mut Installation, event: Event) -> Change {
+    match event {
+        Event::Count(name, count) => it.process(name).count = count,
+        Event::Max(name, max) => it.process(name).max = max,
+        Event::Remove(name) => drop(it.config.processes.remove(&name.parse().unwrap())),
+        Event::EditApp(n) => it.edit_app(&n.to_string()),
+        Event::Grace(seconds) => {
+            it.process("web").settings.stop_grace = std::time::Duration::from_secs(seconds);
+        }
+        Event::EdgePort(port) => it.config.edge.as_mut().unwrap().listen.set_port(port),
+        Event::EdgeProcess(name) => it.config.edge.as_mut().unwrap().process = name.parse().unwrap(),
+        Event::NoDatabase => it.config.database = None,
+        Event::ManagedDatabase => it.config.database = Some(Database::Managed(managed())),
+        Event::Deploy => return Change::Deploy,
+        Event::Rollback => return Change::Rollback { to: None },
+        Event::Down => it.down(),
+    }
+    Change::Configuration
+}
+
+fn managed() -> ManagedDatabase {
+    ManagedDatabase {
+        postgres: None,
+        port: None,
+        memory_bytes: None,
+        max_connections: 100,
+        name: None,
+        settings: std::collections::BTreeMap::new(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_change_is_planned_harmlessly_and_is_then_settled(events in prop::collection::vec(event(), 1..12)) {
+        let mut it = Installation::new();
+        it.configure();
+        for event in events {
+            let change = edit(&mut it, event);
+            // A refusal changes nothing; `try_apply` itself panics on a plan that fails its check.
+            let before = it.current.clone();
+            if it.try_apply(&change).is_err() {
+                prop_assert_eq!(&it.current, &before);
+                continue;
+            }
+            let (again, _) = it.configure();
+            prop_assert!(again.is_empty(), "not settled: {}", again);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Topologies as one line of text, for tests: `r1 db edge web.1@r1* clock.1@r1 clock<=1`.
+//!
+//! - `r1`: the current release. `ran:r1`: its release command ran.
+//! - `db`: PostgreSQL 15 on port 25432. `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
+//!   `edge~`: with another idle timeout.
+//! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
+//!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts, ProcessSettings};
+use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ProcessName, ReleaseId, Topology};
+
+pub(crate) fn topology(text: &str) -> Topology {
+    let mut topology = Topology::nothing("photos".parse().unwrap());
+    for word in text.split_whitespace() {
+        add(&mut topology, word);
+    }
+    topology
+}
+
+fn add(topology: &mut Topology, word: &str) {
+    if word == "db" {
+        topology.database = Some(database(25432));
+    } else if let Some(id) = word.strip_prefix("ran:") {
+        topology.released.insert(release(id));
+    } else if word.starts_with("edge") {
+        topology.edge = Some(edge(word));
+    } else if let Some((name, max)) = word.split_once("<=") {
+        add(topology, name);
+        topology.processes.get_mut(&name.parse().unwrap()).unwrap().max = Some(max.parse().unwrap());
+    } else if let Some(name) = word.strip_suffix('~') {
+        add(topology, name);
+        let process = topology.processes.get_mut(&name.parse().unwrap()).unwrap();
+        process.settings.stop_grace = Duration::from_secs(10);
+    } else if word.contains('@') {
+        let id: InstanceId = word.trim_end_matches('*').parse().unwrap();
+        add(topology, id.process.as_str());
+        topology.instances.insert(
+            id.clone(),
+            Instance {
+                port: port(&id),
+                id: id.clone(),
+            },
+        );
+        if word.ends_with('*') {
+            topology.rotation.insert(id);
+        }
+    } else if word.starts_with('r') && word[1..].parse::<u32>().is_ok() {
+        topology.release = Some(release(word));
+    } else {
+        let name: ProcessName = word.parse().unwrap();
+        topology.processes.entry(name.clone()).or_insert(Process {
+            name,
+            max: None,
+            settings: settings(),
+        });
+    }
+}
+
+pub(crate) fn release(text: &str) -> ReleaseId {
+    ReleaseId(text.trim_start_matches('r').parse().unwrap())
+}
+
+/// 20000 and up for web, then api, clock, worker; +100 per release, +1 per slot.
+pub(crate) fn port(id: &InstanceId) -> u16 {
+    let bases = BTreeMap::from([
+        ("web", 20000),
+        ("api", 21000),
+        ("clock", 22000),
+        ("worker", 23000),
+    ]);
+    let offset = u16::try_from(id.release.0 * 100 + id.slot).unwrap();
+    bases[id.process.as_str()] + offset
+}
+
+pub(crate) fn database(port: u16) -> Database {
+    Database {
+        version: 15,
+        port,
+        memory_bytes: 1 << 30,
+        max_connections: 100,
+        name: "photos".to_owned(),
+        user: "photos".to_owned(),
+        settings: BTreeMap::new(),
+    }
+}
+
+fn edge(word: &str) -> Edge {
+    let (word, idle) = match word.strip_suffix('~') {
+        Some(word) => (word, 30),
+        None => (word, 60),
+    };
+    let (word, process) = word.split_once('/').unwrap_or((word, "web"));
+    let port = word
+        .strip_prefix("edge:")
+        .map_or(8080, |port| port.parse().unwrap());
+    Edge {
+        listen: ([127, 0, 0, 1], port).into(),
+        process: process.parse().unwrap(),
+        settings: edge_settings(idle),
+    }
+}
+
+pub(crate) fn edge_settings(idle: u64) -> EdgeSettings {
+    let seconds = Duration::from_secs;
+    EdgeSettings {
+        balance: Balance::RoundRobin,
+        trusted_proxies: Vec::new(),
+        timeouts: EdgeTimeouts {
+            header: seconds(10),
+            idle: seconds(idle),
+            connect: seconds(1),
+            response: seconds(60),
+            no_endpoint: seconds(5),
+            drain: seconds(30),
+        },
+        limits: EdgeLimits {
+            header_bytes: 32 << 10,
+            headers: 100,
+            request_line: 8 << 10,
+            body: 10 << 20,
+            body_rate: 500,
+        },
+        access_log: true,
+        workers: None,
+    }
+}
+
+pub(crate) fn settings() -> ProcessSettings {
+    ProcessSettings {
+        ready: None,
+        live: None,
+        start_grace: Duration::from_secs(60),
+        stop_grace: Duration::from_secs(30),
+    }
+}

@@ -1,0 +1,378 @@
+//! Plans between topologies as people read them: text in, text out.
+
+use crate::notation::topology;
+use banyan_topology::{check, plan};
+use expect_test::{Expect, expect};
+
+/// Plans, checks, and compares the text.
+fn shows(current: &str, desired: &str, expected: Expect) {
+    let (current, desired) = (topology(current), topology(desired));
+    let plan = plan::between(&current, &desired);
+    check::plan(&current, &plan, &desired).unwrap();
+    expected.assert_eq(&format!("{plan}\n"));
+}
+
+const ONE: &str = "r1 ran:r1 db edge web.1@r1*";
+const THREE: &str = "r1 ran:r1 db edge web.1@r1* web.2@r1* web.3@r1*";
+
+#[test]
+fn a_start_from_nothing_admits_to_an_edge_that_has_just_begun() {
+    shows(
+        "",
+        ONE,
+        expect![[r#"
+        1   start postgres 15 on port 25432
+        2 ! run the release command of r1 (not undone by rollback)
+        3   make r1 the current release
+        4   add process web
+        5   start web.1@r1 on port 20101
+        6   start edge on 127.0.0.1:8080
+        7   admit web.1@r1
+    "#]],
+    );
+}
+
+#[test]
+fn more_instances_are_added_one_by_one() {
+    shows(
+        ONE,
+        "r1 ran:r1 db edge web.1@r1* web.2@r1* web.3@r1* web.4@r1*",
+        expect![[r#"
+            1   start web.2@r1 on port 20102
+            2   admit web.2@r1
+            3   start web.3@r1 on port 20103
+            4   admit web.3@r1
+            5   start web.4@r1 on port 20104
+            6   admit web.4@r1
+        "#]],
+    );
+}
+
+#[test]
+fn fewer_instances_drain_the_highest_slots() {
+    let four = "r1 ran:r1 db edge web.1@r1* web.2@r1* web.3@r1* web.4@r1*";
+    shows(
+        four,
+        "r1 ran:r1 db edge web.1@r1* web.2@r1*",
+        expect![[r#"
+        1   drain web.4@r1
+        2   stop web.4@r1
+        3   drain web.3@r1
+        4   stop web.3@r1
+    "#]],
+    );
+}
+
+#[test]
+fn a_deploy_runs_the_release_command_once_and_rolls_slot_by_slot() {
+    let new = "r2 ran:r1 ran:r2 db edge web.1@r2* web.2@r2* web.3@r2*";
+    shows(
+        THREE,
+        new,
+        expect![[r#"
+         1 ! run the release command of r2 (not undone by rollback)
+         2   make r2 the current release (was r1)
+         3   start web.1@r2 on port 20201
+         4   admit web.1@r2
+         5   drain web.1@r1
+         6   stop web.1@r1
+         7   start web.2@r2 on port 20202
+         8   admit web.2@r2
+         9   drain web.2@r1
+        10   stop web.2@r1
+        11   start web.3@r2 on port 20203
+        12   admit web.3@r2
+        13   drain web.3@r1
+        14   stop web.3@r1
+    "#]],
+    );
+}
+
+#[test]
+fn a_rollback_runs_no_release_command() {
+    let new = "r2 ran:r1 ran:r2 db edge web.1@r2* web.2@r2* web.3@r2*";
+    shows(
+        new,
+        "r1 ran:r1 ran:r2 db edge web.1@r1* web.2@r1* web.3@r1*",
+        expect![[r#"
+             1   make r1 the current release (was r2)
+             2   start web.1@r1 on port 20101
+             3   admit web.1@r1
+             4   drain web.1@r2
+             5   stop web.1@r2
+             6   start web.2@r1 on port 20102
+             7   admit web.2@r1
+             8   drain web.2@r2
+             9   stop web.2@r2
+            10   start web.3@r1 on port 20103
+            11   admit web.3@r1
+            12   drain web.3@r2
+            13   stop web.3@r2
+        "#]],
+    );
+}
+
+#[test]
+fn a_deploy_to_more_instances_adds_the_new_slots_first() {
+    shows(
+        ONE,
+        "r2 ran:r1 db edge web.1@r2* web.2@r2*",
+        expect![[r#"
+        1   make r2 the current release (was r1)
+        2   start web.2@r2 on port 20202
+        3   admit web.2@r2
+        4   start web.1@r2 on port 20201
+        5   admit web.1@r2
+        6   drain web.1@r1
+        7   stop web.1@r1
+    "#]],
+    );
+}
+
+#[test]
+fn a_deploy_to_fewer_instances_stops_the_surplus_last() {
+    shows(
+        THREE,
+        "r2 ran:r1 db edge web.1@r2*",
+        expect![[r#"
+        1   make r2 the current release (was r1)
+        2   start web.1@r2 on port 20201
+        3   admit web.1@r2
+        4   drain web.1@r1
+        5   stop web.1@r1
+        6   drain web.3@r1
+        7   stop web.3@r1
+        8   drain web.2@r1
+        9   stop web.2@r1
+    "#]],
+    );
+}
+
+#[test]
+fn edge_settings_change_in_place() {
+    shows(
+        ONE,
+        "r1 ran:r1 db edge~ web.1@r1*",
+        expect![[r#"
+        1   change edge: timeouts.idle 1m → 30s
+    "#]],
+    );
+}
+
+#[test]
+fn a_listen_address_changes_in_place() {
+    shows(
+        ONE,
+        "r1 ran:r1 db edge:9090 web.1@r1*",
+        expect![[r#"
+        1   change edge: listen 127.0.0.1:8080 → 127.0.0.1:9090
+    "#]],
+    );
+}
+
+#[test]
+fn process_settings_change_without_a_restart() {
+    shows(
+        ONE,
+        "r1 ran:r1 db edge web~ web.1@r1*",
+        expect![[r#"
+        1   change process web: stop_grace 30s → 10s
+    "#]],
+    );
+}
+
+#[test]
+fn a_singleton_stops_before_its_successor_starts() {
+    let current = "r1 edge web.1@r1* clock<=1 clock.1@r1 worker.1@r1";
+    shows(
+        current,
+        "r2 edge web.1@r2* clock<=1 clock.1@r2 worker.1@r2",
+        expect![[r#"
+            1   make r2 the current release (was r1)
+            2   start web.1@r2 on port 20201
+            3   admit web.1@r2
+            4   drain web.1@r1
+            5   stop web.1@r1
+            6   stop clock.1@r1
+            7   start clock.1@r2 on port 22201
+            8   start worker.1@r2 on port 23201
+            9   stop worker.1@r1
+        "#]],
+    );
+}
+
+#[test]
+fn a_full_process_lacks_one_instance_at_a_time_in_a_deploy() {
+    shows(
+        "r1 edge web<=2 web.1@r1* web.2@r1*",
+        "r2 edge web<=2 web.1@r2* web.2@r2*",
+        expect![[r#"
+            1   make r2 the current release (was r1)
+            2   drain web.1@r1
+            3   stop web.1@r1
+            4   start web.1@r2 on port 20201
+            5   admit web.1@r2
+            6   drain web.2@r1
+            7   stop web.2@r1
+            8   start web.2@r2 on port 20202
+            9   admit web.2@r2
+        "#]],
+    );
+}
+
+#[test]
+fn a_lowered_max_makes_room_before_the_new_release_starts() {
+    shows(
+        "r1 edge web.1@r1* web.2@r1* web.3@r1*",
+        "r2 edge web<=2 web.1@r2* web.2@r2*",
+        expect![[r#"
+             1   make r2 the current release (was r1)
+             2   change process web: max unset → 2
+             3   drain web.3@r1
+             4   stop web.3@r1
+             5   drain web.1@r1
+             6   stop web.1@r1
+             7   start web.1@r2 on port 20201
+             8   admit web.1@r2
+             9   drain web.2@r1
+            10   stop web.2@r1
+            11   start web.2@r2 on port 20202
+            12   admit web.2@r2
+        "#]],
+    );
+}
+
+#[test]
+fn a_removed_process_is_stopped_then_forgotten() {
+    shows(
+        "r1 edge web.1@r1* worker.1@r1 worker.2@r1",
+        "r1 edge web.1@r1*",
+        expect![[r#"
+            1   stop worker.2@r1
+            2   stop worker.1@r1
+            3   remove process worker
+        "#]],
+    );
+}
+
+#[test]
+fn another_process_behind_the_edge_is_ready_before_the_edge_turns_to_it() {
+    shows(
+        "r1 edge web.1@r1* web.2@r1*",
+        "r2 edge/api api.1@r2* api.2@r2*",
+        expect![[r#"
+             1   make r2 the current release (was r1)
+             2   add process api
+             3   start api.1@r2 on port 21201
+             4   start api.2@r2 on port 21202
+             5   change edge: process web → api
+             6   admit api.1@r2
+             7   admit api.2@r2
+             8   drain web.2@r1
+             9   stop web.2@r1
+            10   drain web.1@r1
+            11   stop web.1@r1
+            12   remove process web
+        "#]],
+    );
+}
+
+#[test]
+fn a_new_database_starts_before_the_instances_that_use_it() {
+    shows(
+        "r1 edge web.1@r1*",
+        "r2 db ran:r2 edge web.1@r2*",
+        expect![[r#"
+        1   start postgres 15 on port 25432
+        2 ! run the release command of r2 (not undone by rollback)
+        3   make r2 the current release (was r1)
+        4   start web.1@r2 on port 20201
+        5   admit web.1@r2
+        6   drain web.1@r1
+        7   stop web.1@r1
+    "#]],
+    );
+}
+
+#[test]
+fn a_removed_database_outlives_the_instances_that_use_it() {
+    shows(
+        ONE,
+        "r2 ran:r1 edge web.1@r2*",
+        expect![[r#"
+        1   make r2 the current release (was r1)
+        2   start web.1@r2 on port 20201
+        3   admit web.1@r2
+        4   drain web.1@r1
+        5   stop web.1@r1
+        6   stop postgres 15 (its data stays)
+    "#]],
+    );
+}
+
+#[test]
+fn going_down_stops_the_edge_first_and_the_database_last() {
+    let all = "r1 ran:r1 db edge web.1@r1* web.2@r1* clock<=1 clock.1@r1";
+    shows(
+        all,
+        "",
+        expect![[r#"
+         1   drain and stop edge on 127.0.0.1:8080
+         2   drain web.2@r1
+         3   stop web.2@r1
+         4   drain web.1@r1
+         5   stop web.1@r1
+         6   stop clock.1@r1
+         7   remove process clock
+         8   remove process web
+         9   have no current release
+        10   stop postgres 15 (its data stays)
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_to_do_says_so() {
+    shows(
+        ONE,
+        ONE,
+        expect![[r#"
+        nothing to do
+    "#]],
+    );
+}
+
+#[test]
+fn a_deploy_that_stopped_half_way_is_planned_on_from_there() {
+    let half = "r2 ran:r1 ran:r2 db edge web.1@r2* web.2@r1* web.2@r2 web.3@r1*";
+    let new = "r2 ran:r1 ran:r2 db edge web.1@r2* web.2@r2* web.3@r2*";
+    shows(
+        half,
+        new,
+        expect![[r#"
+        1   admit web.2@r2
+        2   start web.3@r2 on port 20203
+        3   admit web.3@r2
+        4   drain web.3@r1
+        5   stop web.3@r1
+        6   drain web.2@r1
+        7   stop web.2@r1
+    "#]],
+    );
+}
+
+#[test]
+fn another_database_under_a_running_app_is_refused() {
+    let current = topology(ONE);
+    let mut desired = current.clone();
+    desired.database = Some(crate::notation::database(25433));
+    let plan = plan::between(&current, &desired);
+    let broken = check::plan(&current, &plan, &desired).unwrap_err();
+    let text: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    expect![[r#"
+        step 1: the edge would stop though it stays
+        step 2: `drain web.1@r1` works against the wanted result
+        step 2: draining web.1@r1 leaves 0 in rotation, fewer than the 1 promised
+        step 3: `stop web.1@r1` works against the wanted result"#]]
+    .assert_eq(&text.join("\n"));
+}
