@@ -271,7 +271,7 @@ fn access(text: &str, paint: Paint) -> Option<String> {
     let record: serde_json::Value = serde_json::from_str(text).ok()?;
     let text = |name: &str| record.get(name).and_then(|value| value.as_str());
     let status = record.get("status")?.as_u64()?;
-    let path = text("path").or_else(|| text("target"))?;
+    let path = text("path")?;
     let style = match status {
         500.. => Style::Red,
         400..500 => Style::Yellow,
@@ -282,18 +282,21 @@ fn access(text: &str, paint: Paint) -> Option<String> {
         paint.with(style, &status.to_string()),
         text("method").unwrap_or("-")
     );
-    let micros = record
-        .get("total_us")
-        .or_else(|| record.get("duration_us"))
-        .or_else(|| record.get("took_us"));
-    if let Some(us) = micros.and_then(serde_json::Value::as_u64) {
-        out.push_str(&format!("  {}", amount::latency_us(us)));
+    if let Some(ms) = record.get("ms").and_then(serde_json::Value::as_f64) {
+        out.push_str(&format!("  {}", amount::latency_ms(ms)));
     }
-    if let Some(endpoint) = text("endpoint").or_else(|| text("instance")) {
-        out.push_str(&paint.dim(&format!("  {endpoint}")));
+    if let Some(upstream) = text("upstream") {
+        out.push_str(&paint.dim(&format!("  {upstream}")));
     }
-    if let Some(error) = text("error").or_else(|| text("reason")) {
-        out.push_str(&format!("  {}", paint.red(error)));
+    if let Some(retries) = record
+        .get("retries")
+        .and_then(serde_json::Value::as_u64)
+        .filter(|n| *n > 0)
+    {
+        out.push_str(&paint.with(Style::Yellow, &format!("  {retries} retries")));
+    }
+    if let Some(outcome) = text("outcome").filter(|outcome| *outcome != "answered") {
+        out.push_str(&format!("  {outcome}"));
     }
     Some(out)
 }
@@ -382,7 +385,7 @@ mod tests {
     fn an_access_record_is_shown_in_short() {
         let line = Line {
             child: "edge".to_owned(),
-            text: r#"{"status":200,"method":"GET","path":"/api/tags","total_us":3210,"endpoint":"web.1@r1"}"#
+            text: r#"{"time":"2026-01-01T00:00:00.000Z","id":"x","client":"127.0.0.1","method":"GET","path":"/api/tags","status":200,"bytes":2,"ms":3.210,"upstream":"web.1@r1","retries":0,"outcome":"answered"}"#
                 .to_owned(),
         };
         assert_eq!(

@@ -1,11 +1,40 @@
-//! `banyan role NAME`: a process of the data plane.
+//! `banyan role NAME`: a process of the data plane, wired to its signals and its log.
+
+use anyhow::Context as _;
+use banyan_runtime::{TaskKind, Tasks, shutdown};
+use banyan_telemetry::log;
 
 use crate::cli::{Role, RoleName};
 use crate::exit::Exit;
 use crate::output::Context;
 
-pub(crate) fn run(args: &Role, _context: &Context) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
+    log::init(
+        log::Format::Json,
+        if context.verbose > 0 { "debug" } else { "info" },
+    )?;
     match args.role {
-        RoleName::Edge => anyhow::bail!("the edge is not built yet"),
+        RoleName::Edge => edge(context),
     }
+}
+
+/// The control task runs here; requests run on the edge's own threads, one per core.
+fn edge(context: &Context) -> anyhow::Result<Exit> {
+    let state = context.place.state()?;
+    let config = banyan_edge::Config::new(state.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let (trigger, shutdown) = shutdown::channel();
+        let tasks = Tasks::new(trigger.clone());
+        trigger
+            .on_signals(&tasks)
+            .context("failed to listen for signals")?;
+        let (service, _handle) = banyan_edge::build(config)?;
+        let running = tasks.spawn(TaskKind::Role, "edge", service.run(shutdown));
+        running.await?.context("the edge ended by a bug")??;
+        Ok(Exit::Done)
+    })
 }

@@ -48,6 +48,17 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
+/// Latency as the access log has it.
+pub(crate) fn latency_ms(ms: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time, shown with two digits"
+    )]
+    let us = (ms.max(0.0) * 1000.0) as u64;
+    latency_us(us)
+}
+
 /// Latency from microseconds: `0.8 ms`, `24 ms`, `1.3 s`.
 pub(crate) fn latency_us(us: u64) -> String {
     match us {

@@ -1,0 +1,193 @@
+//! The real binary at its edges: exit codes, streams, messages. Nothing here starts a child.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+#[expect(clippy::disallowed_methods, reason = "runs the binary under test to its end")]
+fn banyan(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_banyan"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("NO_COLOR")
+        .output()
+        .expect("the binary starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it exits by itself")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is text")
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("it can be written");
+    }
+    folder
+}
+
+const GOOD: &str = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"true\"\n";
+
+#[test]
+fn wrong_usage_exits_64_and_writes_nothing_to_stdout() {
+    let folder = folder(&[]);
+    for arguments in [
+        &["statsu"][..],
+        &["up", "--fast"],
+        &["rollback", "three"],
+        &["apply", "--resume", "--revert"],
+        &[],
+    ] {
+        let output = banyan(folder.path(), arguments);
+        assert_eq!(code(&output), 64, "{arguments:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let folder = folder(&[]);
+    for arguments in [
+        &["--help"][..],
+        &["up", "--help"],
+        &["--version"],
+        &["version"],
+        &["version", "--json"],
+    ] {
+        let output = banyan(folder.path(), arguments);
+        assert_eq!(code(&output), 0, "{arguments:?}");
+        assert!(
+            !stdout(&output).is_empty() && stderr(&output).is_empty(),
+            "{arguments:?}"
+        );
+    }
+    let version: serde_json::Value =
+        serde_json::from_slice(&banyan(folder.path(), &["version", "--json"]).stdout).expect("it is JSON");
+    assert_eq!(version["name"], "banyan");
+}
+
+#[test]
+fn a_folder_without_configuration_is_told_what_to_do() {
+    let folder = folder(&[]);
+    for verb in ["up", "plan", "apply", "deploy", "config", "check"] {
+        let output = banyan(folder.path(), &[verb]);
+        assert_eq!(code(&output), 1, "{verb}");
+        let text = stderr(&output);
+        assert!(
+            text.contains("there is no banyan.toml in") && text.contains("`banyan init`"),
+            "{verb}: {text}"
+        );
+    }
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("it is readable").collect();
+    assert!(left.is_empty(), "a refused verb leaves nothing behind: {left:?}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let folder = folder(&[(
+        "banyan.toml",
+        &GOOD.replace("[process.web]", "[process.web]\ncuont = 2"),
+    )]);
+    for verb in ["up", "plan", "config"] {
+        let output = banyan(folder.path(), &[verb]);
+        assert_eq!(code(&output), 1, "{verb}");
+        let text = stderr(&output);
+        assert!(
+            text.contains("banyan.toml:4:1") && text.contains("`count`"),
+            "{verb}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_overlay_is_named() {
+    let folder = folder(&[("banyan.toml", GOOD)]);
+    let output = banyan(folder.path(), &["--env", "production", "config"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("banyan.production.toml"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn nothing_running_is_said_and_is_no_error_to_stop() {
+    let folder = folder(&[("banyan.toml", GOOD)]);
+    let output = banyan(folder.path(), &["down"]);
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("nothing runs here"));
+    let output = banyan(folder.path(), &["status"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("nothing runs here"));
+    let output = banyan(folder.path(), &["apply"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("`banyan up` starts it"));
+}
+
+#[test]
+fn status_without_a_controller_is_json_too() {
+    let folder = folder(&[("banyan.toml", GOOD)]);
+    let output = banyan(folder.path(), &["--json", "status"]);
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert!(status["controller_pid"].is_null() && status["children"].is_array());
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    let folder = folder(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let output = banyan(folder.path(), &["completions", shell]);
+        assert_eq!(code(&output), 0);
+        assert!(stdout(&output).contains("rollback"), "{shell}");
+    }
+}
+
+#[test]
+fn colour_is_only_there_when_asked_for() {
+    let folder = folder(&[]);
+    assert!(!stderr(&banyan(folder.path(), &["up"])).contains('\x1b'));
+    assert!(stderr(&banyan(folder.path(), &["up", "--color", "always"])).contains('\x1b'));
+}
+
+#[test]
+fn logs_of_an_unknown_child_name_the_known_ones() {
+    let folder = folder(&[("banyan.toml", GOOD)]);
+    let logs = folder.path().join(".banyan/logs");
+    fs::create_dir_all(&logs).expect("it can be made");
+    fs::write(logs.join("web.1@r1.log"), "hello\n").expect("it can be written");
+    let output = banyan(folder.path(), &["logs", "-p", "worker"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("web.1@r1"), "{}", stderr(&output));
+    let output = banyan(folder.path(), &["logs", "-p", "web"]);
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (0, "web.1@r1 | hello\n")
+    );
+}
+
+#[test]
+fn data_is_destroyed_only_by_its_name() {
+    let folder = folder(&[("banyan.toml", GOOD)]);
+    let state = folder.path().join(".banyan");
+    fs::create_dir_all(state.join("data")).expect("it can be made");
+    for arguments in [&["destroy"][..], &["destroy", "--yes-delete-data", "another"]] {
+        let output = banyan(folder.path(), arguments);
+        assert_eq!(code(&output), 1, "{arguments:?}");
+        assert!(state.join("data").exists(), "{arguments:?}");
+    }
+    let output = banyan(folder.path(), &["destroy", "--yes-delete-data", "shop"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(!state.exists() && folder.path().join("banyan.toml").exists());
+}
