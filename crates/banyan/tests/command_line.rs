@@ -191,3 +191,16 @@ fn data_is_destroyed_only_by_its_name() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert!(!state.exists() && folder.path().join("banyan.toml").exists());
 }
+
+#[test]
+fn the_launch_shim_becomes_the_program_and_hands_everything_behind_the_dashes_to_it() {
+    let folder = folder(&[]);
+    let output = banyan(
+        folder.path(),
+        &["launch", "--nofile", "64", "--", "echo", "--config", "-v"],
+    );
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, "--config -v\n"));
+    let output = banyan(folder.path(), &["launch", "--", "/no/such/program"]);
+    assert_eq!(code(&output), 127);
+    assert!(stderr(&output).contains("/no/such/program"));
+}
