@@ -119,9 +119,13 @@ impl Splitter<'_> {
             '"' => self.double_quoted()?,
             '\\' => {
                 self.at += 1;
-                if let Some(next) = self.rest().chars().next() {
-                    self.at += next.len_utf8();
-                    self.literal(next);
+                match self.rest().chars().next() {
+                    Some('\n') => self.at += 1,
+                    Some(next) => {
+                        self.at += next.len_utf8();
+                        self.literal(next);
+                    }
+                    None => self.literal('\\'),
                 }
             }
             '#' if self.word.is_none() => return Err(self.shell(1)),

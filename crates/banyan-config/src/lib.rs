@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod database;
 mod database_url;
+pub mod detect;
 mod edge;
 mod error;
 pub mod expand;
@@ -21,6 +22,7 @@ mod procfile;
 mod read;
 mod report;
 mod resolved;
+mod schema;
 mod scope;
 mod secrets;
 mod source;
@@ -38,6 +40,13 @@ pub use model::{
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};
+pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, Source, Sources};
 pub use template::{Placeholder, RenderError, Template, TemplateError, TemplateErrorKind};
+
+/// The commented banyan.toml that shows every key with its default: the manual.
+pub const MANUAL: &str = include_str!("default.toml");
+
+#[cfg(test)]
+mod tests;

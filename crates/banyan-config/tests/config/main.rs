@@ -1,0 +1,59 @@
+//! Text in, text out: what people write, and what they are told.
+
+mod detect;
+mod errors;
+mod load;
+mod properties;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use banyan_config::{Errors, FileError, FileText, Loaded, Source, Sources};
+
+/// Files in one text, each after a line `--- path` or `--- path 644`. `banyan.toml` is required, `overlay.toml` laid
+/// on top if there.
+pub(crate) fn load(text: &str) -> Result<Loaded, Errors> {
+    let mut files: BTreeMap<String, (String, u32)> = BTreeMap::new();
+    let mut current = "banyan.toml".to_owned();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix("--- ") {
+            let (name, mode) = header.split_once(' ').unwrap_or((header, "600"));
+            current = name.to_owned();
+            files.insert(
+                current.clone(),
+                (String::new(), u32::from_str_radix(mode, 8).unwrap()),
+            );
+        } else {
+            let (file, _) = files.entry(current.clone()).or_insert((String::new(), 0o600));
+            file.push_str(line);
+            file.push('\n');
+        }
+    }
+    let source = |name: &str| files.get(name).map(|(text, _)| Source::new(name, text.as_str()));
+    let read = |path: &Path| {
+        let path = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+        let (text, mode) = files.get(path.as_ref()).ok_or(FileError::Missing)?;
+        Ok(FileText::new(text.as_str(), *mode))
+    };
+    let main = source("banyan.toml").unwrap_or_else(|| Source::new("banyan.toml", ""));
+    banyan_config::load(&Sources {
+        main,
+        overlay: source("overlay.toml"),
+        files: &read,
+    })
+}
+
+/// The errors as people see them, or `no error` and the warnings.
+pub(crate) fn told(text: &str) -> String {
+    match load(text) {
+        Err(errors) => errors.to_string(),
+        Ok(loaded) => {
+            let warnings = loaded
+                .warnings
+                .iter()
+                .map(|warning| format!("warning: {warning}\n"));
+            format!("{}no error", warnings.collect::<String>())
+        }
+    }
+}
