@@ -27,7 +27,11 @@ pub(crate) fn table(
     let missing = |key: &&Key| key.required && !entries.iter().any(|entry| entry.name == key.name);
     for key in keys.iter().filter(missing) {
         if let Some(place) = place {
-            report.error(place, format!("{} needs `{}`", shown(path), key.name), &[key.doc]);
+            report.error(
+                place,
+                format!("{} needs `{}`", shown(path), key.name),
+                &[&format!("{}: {}", key.name, key.doc)],
+            );
         }
     }
 }
@@ -80,7 +84,7 @@ fn node(node: &mut Node, kind: &'static Kind, name: &str, path: &str, key: &Plac
             map(entries, *rule, kind, path, report);
             return true;
         }
-        (kind, found) => Some(wrong_type(kind, found, name)),
+        (kind, found) => Some(wrong_type(kind, found, name, path)),
     };
     if let Some(Wrong { message, help }) = &problem {
         let help: Vec<&str> = help.iter().map(String::as_str).collect();
@@ -93,7 +97,11 @@ fn map(entries: &mut [Entry], rule: Rule, kind: &'static Kind, path: &str, repor
     for entry in entries {
         if let Some(Wrong { message, help }) = text::check(rule, &entry.name) {
             let help: Vec<&str> = help.iter().map(String::as_str).collect();
-            report.error(&entry.place, format!("`{}` {message}", entry.name), &help);
+            let message = match rule {
+                Rule::Name => format!("`{}` is not a name", entry.name),
+                _ => format!("`{}` {message}", entry.name),
+            };
+            report.error(&entry.place, message, &help);
         }
         value(entry, kind, path, report);
     }
@@ -130,7 +138,7 @@ fn one_of(text: &str, words: &[&str]) -> Option<Wrong> {
     Some(Wrong::new(format!("cannot be `{text}`"), help))
 }
 
-fn wrong_type(kind: &Kind, found: &Value, name: &str) -> Wrong {
+fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
     let is = |wanted: &str| format!("is {wanted}, not {}", found.kind());
     match (kind, found) {
         (Kind::Duration { .. }, Value::Integer(number)) => Wrong::new(
@@ -186,12 +194,13 @@ fn wrong_type(kind: &Kind, found: &Value, name: &str) -> Wrong {
             is("a path or a table"),
             format!("write {name} = \"/healthz\" or {name} = {{ path = \"/healthz\" }}"),
         ),
-        (Kind::Table(_) | Kind::Map(..), Value::List(_)) => {
-            Wrong::new(is("a table"), format!("write [{name}] with single brackets"))
-        }
+        (Kind::Table(_) | Kind::Map(..), Value::List(_)) => Wrong::new(
+            is("a table"),
+            format!("write [{path}] with single brackets, on a line of its own"),
+        ),
         (Kind::Table(_) | Kind::Map(..), _) => Wrong::new(
             is("a table"),
-            format!("write [{name}] on a line of its own and the keys below it"),
+            format!("write [{path}] on a line of its own, and the keys below it"),
         ),
         (Kind::Scalar, _) => Wrong::new(is("text, a number or a boolean"), format!("write {name} = \"…\"")),
     }

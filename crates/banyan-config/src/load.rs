@@ -99,7 +99,7 @@ fn build(root: &Reader<'_>, main: FileId, files: &Files<'_>, report: &Report) ->
     let procfile = app::procfile(&table, &dir, files, report);
     let app = app::build(&table, &dir, &procfile, files, &scope);
     let processes = process::build(root, &procfile, &app, &hosts, &scope);
-    if processes.is_empty() && !root.has("process") && !report.has_errors() {
+    if processes.is_empty() && !root.has("process") && !root.has("edge") && !report.has_errors() {
         let help = "write a Procfile with a line web: command, or command = \"…\" in [process.web]";
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
     }

@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     let limit = if length <= 3 { 1 } else { (length / 3).max(2) };
     known
         .into_iter()
-        .map(|word| (distance(&wrong.to_lowercase(), word), word))
+        .map(|word| (distance(&wrong.to_lowercase(), &word.to_lowercase()), word))
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, word)| word)

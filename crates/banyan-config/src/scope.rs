@@ -147,7 +147,7 @@ impl Scope<'_> {
             .collect()
     }
 
-    /// argv of a command; what is wrong is reported. `toml_key`: how a fixed command would be written there.
+    /// argv of a command; what is wrong is reported. `owner`: the process, or empty for the release command.
     pub(crate) fn command(
         &self,
         text: &Spot<String>,
@@ -250,6 +250,14 @@ fn explain(error: &CommandError, text: &str, owner: &str) -> (String, String) {
         CommandErrorKind::Unclosed(quote) => (
             format!("the quote {quote} is never closed"),
             format!("add the closing {quote}, or write \\{quote} for a literal one"),
+        ),
+        CommandErrorKind::Shell if found == "#" => (
+            "commands have no comments".to_owned(),
+            "remove it, or write \"#\" with quotes if it is an argument".to_owned(),
+        ),
+        CommandErrorKind::Shell if found == "&" && error.range.end == text.trim_end().len() => (
+            "`&` puts a program into the background, where nothing watches it".to_owned(),
+            "remove it: Banyan runs processes side by side".to_owned(),
         ),
         CommandErrorKind::Shell => (
             format!("`{found}` needs a shell, and commands run without one"),

@@ -149,7 +149,7 @@ impl Cursor<'_> {
                 self.skip_line();
                 // The line may well be a secret that lost its name: point at its beginning only.
                 return Some(Entry {
-                    name_range: start..start + 1,
+                    name_range: start..start,
                     value: Err(Mistake::NoEquals),
                 });
             };

@@ -36,18 +36,13 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
 }
 
 fn name(text: &str) -> Option<Wrong> {
-    let error = text.parse::<ProcessName>().err()?;
-    drop(error);
+    let _not_a_name = text.parse::<ProcessName>().err()?;
     let mut help = vec!["1 to 32 lower case letters, digits or hyphens, beginning with a letter".to_owned()];
     if let Some(suggestion) = suggest_name(text) {
         help.insert(0, format!("write `{suggestion}`"));
     }
     Some(Wrong {
-        message: if help.len() > 1 {
-            format!("cannot be `{text}`")
-        } else {
-            "is not a name".to_owned()
-        },
+        message: format!("cannot be `{text}`"),
         help,
     })
 }

@@ -68,7 +68,7 @@ fn complaint(text: &str, what: &str) -> String {
     }
 }
 
-/// Units as people write them elsewhere; the first is that of a bare number.
+/// Units as people write them elsewhere. A bare number is most often seconds, but a size of any unit.
 type Units = &'static [(&'static [&'static str], u64)];
 
 const DURATIONS: Units = &[
@@ -81,7 +81,7 @@ const DURATIONS: Units = &[
 ];
 
 const SIZES: Units = &[
-    (&["m", "mb", "mib", "meg", "mega", ""], 1 << 20),
+    (&["m", "mb", "mib", "meg", "mega"], 1 << 20),
     (&["b", "byte", "bytes"], 1),
     (&["k", "kb", "kib"], 1 << 10),
     (&["g", "gb", "gib"], 1 << 30),

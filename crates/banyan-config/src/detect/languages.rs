@@ -77,13 +77,13 @@ fn django(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
         python_program(folder, "python3")
     ));
     if settings.is_none() {
-        proposal.check(
+        proposal.guess(
             "The name of the Django project could not be read from manage.py: correct `myproject.wsgi`.",
         );
     }
     let dependencies = python_dependencies(folder).unwrap_or_default();
     if !mentions(&dependencies, "gunicorn") {
-        proposal.check("gunicorn is not among the dependencies: install it, or write another server.");
+        proposal.guess("gunicorn is not among the dependencies: install it, or write another server.");
     }
     proposal.database = Some(database(&dependencies, &PYTHON_DRIVERS).unwrap_or_else(|| "Django".to_owned()));
     proposal.check("settings.py must read DATABASE_URL (for example with dj-database-url) and allow the host in ALLOWED_HOSTS.");
@@ -118,14 +118,14 @@ fn python(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
             "{gunicorn} {module}:{object} --bind {{{{host}}}}:{{{{port}}}}"
         ));
         if !mentions(&dependencies, "gunicorn") {
-            proposal.check("gunicorn is not among the dependencies: install it, or write another server.");
+            proposal.guess("gunicorn is not among the dependencies: install it, or write another server.");
         }
     } else {
         proposal.kind = Some("Python".to_owned());
         proposal.web(format!("{} {module}.py", python_program(folder, "python3")));
         proposal.check("The app must listen on the port in the environment variable PORT.");
     }
-    proposal.check(format!("`{module}` as the module that holds the app is a guess."));
+    proposal.guess(format!("`{module}` as the module that holds the app is a guess."));
     if folder.has("alembic.ini") {
         proposal.release = Some(format!("{} upgrade head", python_program(folder, "alembic")));
     }
@@ -156,7 +156,7 @@ fn node(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
         }
         Some(_) => {
             proposal.web("npm start");
-            proposal.check("npm does not always pass SIGTERM on: better write what the start script runs.");
+            proposal.guess("npm does not always pass SIGTERM on: better write what the start script runs.");
         }
         None => {
             let main = package["main"].as_str().map(str::to_owned);
@@ -167,7 +167,7 @@ fn node(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
                 .or(file.map(|name| (*name).to_owned()))
                 .unwrap_or_else(|| "server.js".to_owned());
             proposal.web(format!("node {}", crate::command::join([main.as_str()])));
-            proposal.check("package.json has no start script: the command is a guess.");
+            proposal.guess("package.json has no start script: the command is a guess.");
         }
     }
     proposal.env("NODE_ENV", "production");
@@ -224,7 +224,7 @@ fn cargo(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
     proposal.kind = Some("Rust".to_owned());
     let program = name("bin").or_else(|| name("package"));
     if program.is_none() {
-        proposal.check("Cargo.toml is a workspace: replace `server` by the name of the program.");
+        proposal.guess("Cargo.toml is a workspace: replace `server` by the name of the program.");
     }
     let program = program.unwrap_or_else(|| "server".to_owned());
     proposal.web(crate::command::join([
@@ -267,7 +267,7 @@ fn rails_or_rack(folder: &Folder<'_>, proposal: &mut Proposal) -> Option<()> {
         proposal.web("bundle exec rackup --host {{host}} --port {{port}}");
     }
     if !folder.has("config.ru") {
-        proposal.check("There is no config.ru: the command is a guess.");
+        proposal.guess("There is no config.ru: the command is a guess.");
     }
     Some(())
 }

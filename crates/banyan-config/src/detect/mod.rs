@@ -46,7 +46,9 @@ pub struct Proposal {
     pub env: Vec<(String, String)>,
     /// A dependency that wants PostgreSQL, if one was found.
     pub database: Option<String>,
-    /// What was guessed and should be checked, a sentence each.
+    /// What was guessed about the commands, a sentence each.
+    pub guesses: Vec<String>,
+    /// What the user has to see to, a sentence each.
     pub check: Vec<String>,
 }
 
@@ -68,6 +70,10 @@ impl Proposal {
         self.check.push(sentence.into());
     }
 
+    fn guess(&mut self, sentence: impl Into<String>) {
+        self.guesses.push(sentence.into());
+    }
+
     fn env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
     }
@@ -83,6 +89,7 @@ pub fn detect(folder: &Folder<'_>) -> Proposal {
         release: None,
         env: Vec::new(),
         database: None,
+        guesses: Vec::new(),
         check: Vec::new(),
     };
     languages::recognise(folder, &mut proposal);
@@ -112,5 +119,6 @@ fn use_procfile(text: &str, proposal: &mut Proposal) {
     }
     if !proposal.procfile.is_empty() {
         proposal.processes.clear();
+        proposal.guesses.clear();
     }
 }

@@ -22,9 +22,10 @@ impl Proposal {
             None => writeln!(out, "# Written by `banyan init`.")?,
         }
         writeln!(out, "# Every key and its default: `banyan config --manual`.")?;
-        if !self.check.is_empty() {
+        let sentences: Vec<&String> = self.guesses.iter().chain(&self.check).collect();
+        if !sentences.is_empty() {
             writeln!(out, "#\n# Please check:")?;
-            for sentence in &self.check {
+            for sentence in sentences {
                 writeln!(out, "# - {}", sentence.replace('\n', " "))?;
             }
         }

@@ -12,7 +12,7 @@ fn check(folder: &str, expected: Expect) {
         match line.strip_prefix("--- ") {
             Some(name) => files.push((name.trim_end_matches('/').to_owned(), String::new())),
             None => {
-                let (_, text) = files.last_mut().unwrap();
+                let (_, text) = files.last_mut().expect("the text begins with a header");
                 *text = format!("{text}{line}\n");
             }
         }
@@ -79,7 +79,6 @@ fn a_procfile_speaks_for_itself() {
             # Every key and its default: `banyan config --manual`.
             #
             # Please check:
-            # - package.json has no start script: the command is a guess.
             # - The app must listen on process.env.PORT.
             version = 1
             name = "my-shop"

@@ -141,14 +141,14 @@ settings = ["a"]
               |
             3 | edge = 8080
               |        ^^^^
-              = write [edge] on a line of its own and the keys below it
+              = write [edge] on a line of its own, and the keys below it
 
             error: `env` is a table, not text
              --> banyan.toml:5:7
               |
             5 | env = "A=b"
               |       ^^^^^
-              = write [env] on a line of its own and the keys below it
+              = write [app.env] on a line of its own, and the keys below it
 
             error: `command` is text, not a list
              --> banyan.toml:7:11
@@ -183,7 +183,7 @@ settings = ["a"]
                |
             12 | settings = ["a"]
                |            ^^^^^
-               = write [settings] with single brackets
+               = write [database.settings] with single brackets, on a line of its own
 
             9 errors; nothing was changed"#]],
     );
@@ -270,7 +270,7 @@ body_rate = "1.5K"
                |
             14 | request_line = "8"
                |                ^^^
-               = write "8MiB"
+               = write a whole number and a unit: "500B", "64KiB", "10MiB", "1GiB"
 
             error: `body_rate` cannot be "1.5K": it is not a size
               --> banyan.toml:15:13
@@ -390,7 +390,7 @@ release_: ./r
               = write `my-shop`
               = 1 to 32 lower case letters, digits or hyphens, beginning with a letter
 
-            error: `Web` cannot be `Web`
+            error: `Web` is not a name
              --> banyan.toml:3:10
               |
             3 | [process.Web]
@@ -514,6 +514,7 @@ SECRET_KEY=abc
               |
             8 | C = "{{secret.SECRT_KEY}}"
               |      ^^^^^^^^^^^^^^^^^^^^
+              = did you mean {{secret.SECRET_KEY}}?
               = add a line SECRT_KEY=… to secrets.env
 
             error: unknown placeholder `{{secrets.SECRET_KEY}}`
@@ -598,7 +599,7 @@ i: ./i # comment
 j: source env; ./j
 k:
 "##,
-        expect![[r#"
+        expect![[r##"
             error: `{{port}}` has no value in the release command, which is no instance
              --> banyan.toml:4:22
               |
@@ -669,19 +670,19 @@ k:
               |        ^^^^^^^^^^^
               = write sh -c './g ${PORT:-80}'
 
-            error: `&` needs a shell, and commands run without one
+            error: `&` puts a program into the background, where nothing watches it
              --> Procfile:9:8
               |
             9 | h: ./h &
               |        ^
-              = write sh -c './h &'
+              = remove it: Banyan runs processes side by side
 
-            error: `#` needs a shell, and commands run without one
+            error: commands have no comments
               --> Procfile:10:8
                |
             10 | i: ./i # comment
                |        ^
-               = write sh -c './i # comment'
+               = remove it, or write "#" with quotes if it is an argument
 
             error: `;` needs a shell, and commands run without one
               --> Procfile:11:14
@@ -697,7 +698,7 @@ k:
                |   ^
                = write a program and its arguments
 
-            14 errors; nothing was changed"#]],
+            14 errors; nothing was changed"##]],
     );
 }
 
@@ -840,10 +841,6 @@ name = "shop"
 port = 80
 "##,
         expect![[r#"
-            error: there is nothing to run: no process is defined
-             --> banyan.toml
-              = write a Procfile with a line web: command, or command = "…" in [process.web]
-
             error: the edge needs a process `web`, and there is none
              --> banyan.toml:3:2
               |
@@ -851,7 +848,7 @@ port = 80
               |  ^^^^
               = write a Procfile with a line web: command, or command = "…" in [process.web]
 
-            2 errors; nothing was changed"#]],
+            1 error; nothing was changed"#]],
     );
 }
 
@@ -1245,7 +1242,7 @@ env = { KEY = "{{secret.KEY}}" }
               |
             7 | files = [{ from = "a.in", to = "a" }, { from = "b", to = "b" }, { to = "c" }]
               |                                                                 ^^^^^^^^^^^^
-              = The template, relative to the app's folder.
+              = from: The template, relative to the app's folder.
 
             5 errors; nothing was changed"#]],
     );
@@ -1370,7 +1367,7 @@ ready = { timeout = "1s" }
               |
             5 | ready = { timeout = "1s" }
               | ^^^^^
-              = What is asked.
+              = path: What is asked.
 
             3 errors; nothing was changed"#]],
     );

@@ -8,7 +8,7 @@ use expect_test::expect;
 use crate::load;
 
 fn process(name: &str) -> ProcessName {
-    name.parse().unwrap()
+    name.parse().expect("a sound name")
 }
 
 fn words(argv: &[Template]) -> Vec<&str> {

@@ -22,7 +22,10 @@ pub(crate) fn load(text: &str) -> Result<Loaded, Errors> {
             current = name.to_owned();
             files.insert(
                 current.clone(),
-                (String::new(), u32::from_str_radix(mode, 8).unwrap()),
+                (
+                    String::new(),
+                    u32::from_str_radix(mode, 8).expect("an octal mode"),
+                ),
             );
         } else {
             let (file, _) = files.entry(current.clone()).or_insert((String::new(), 0o600));
