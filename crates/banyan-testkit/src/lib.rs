@@ -10,6 +10,7 @@ pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod upstream;
 pub mod wait;
 
 pub use ports::Port;

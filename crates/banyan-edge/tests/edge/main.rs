@@ -1,0 +1,12 @@
+//! The edge as its clients and its upstreams see it: raw sockets on both sides, one file per subject.
+
+mod drain;
+mod forwarded;
+mod keep_alive;
+mod limits;
+mod retry;
+mod smuggling;
+mod snapshots;
+mod streaming;
+mod upgrade;
+mod world;

@@ -1,0 +1,224 @@
+//! An edge in this process with its own state folder, driven by snapshots like the real one.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts};
+use banyan_edge::{Config, Error, Handle};
+use banyan_runtime::ShutdownStage;
+use banyan_runtime::shutdown::{self, ShutdownTrigger};
+use banyan_runtime::watched;
+use banyan_testkit::upstream::{Message, Wire};
+use banyan_topology::Epoch;
+use banyan_topology::report::EdgeReport;
+use banyan_topology::snapshot::{EdgeSnapshot, Endpoint, EndpointState, Upstream};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub snapshot: EdgeSnapshot,
+    pub handle: Handle,
+    pub dir: TempDir,
+    pub log: Log,
+    pub service: JoinHandle<Result<(), Error>>,
+    trigger: ShutdownTrigger,
+}
+
+/// The access log, kept in memory.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+pub(crate) fn settings() -> EdgeSettings {
+    EdgeSettings {
+        balance: Balance::RoundRobin,
+        trusted_proxies: Vec::new(),
+        timeouts: EdgeTimeouts {
+            header: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            connect: Duration::from_secs(1),
+            response: Duration::from_secs(10),
+            no_endpoint: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+        },
+        limits: EdgeLimits {
+            header_bytes: 32 * 1024,
+            headers: 100,
+            request_line: 8 * 1024,
+            body: 10 << 20,
+            body_rate: 500,
+        },
+        access_log: true,
+        workers: Some(2),
+    }
+}
+
+pub(crate) fn endpoint(slot: usize, address: SocketAddr) -> Endpoint {
+    Endpoint {
+        id: format!("web.{slot}@r1").parse().unwrap(),
+        address,
+        state: EndpointState::Active,
+    }
+}
+
+impl World {
+    /// Serving these endpoints, all found ready.
+    pub(crate) async fn start(addresses: &[SocketAddr]) -> Self {
+        Self::with(addresses, |_| {}).await
+    }
+
+    /// As [`World::start`] with a changed first snapshot.
+    pub(crate) async fn with(addresses: &[SocketAddr], change: impl FnOnce(&mut EdgeSnapshot)) -> Self {
+        let mut world = Self::launch(addresses, change).await;
+        world.until(|r| r.endpoints.iter().all(|e| e.healthy)).await;
+        world
+    }
+
+    /// Serving, but not waiting for any endpoint.
+    #[expect(clippy::disallowed_methods, reason = "the role under test")]
+    pub(crate) async fn launch(addresses: &[SocketAddr], change: impl FnOnce(&mut EdgeSnapshot)) -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::create_dir(dir.path().join("snapshots")).unwrap();
+        let mut snapshot = EdgeSnapshot {
+            epoch: Epoch(10),
+            app: "photos".parse().unwrap(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            settings: settings(),
+            upstream: Upstream {
+                process: "web".parse().unwrap(),
+                ready: None,
+                endpoints: addresses
+                    .iter()
+                    .enumerate()
+                    .map(|(i, a)| endpoint(i + 1, *a))
+                    .collect(),
+            },
+        };
+        change(&mut snapshot);
+        let log = Log::default();
+        let config = Config {
+            state_dir: dir.path().to_owned(),
+            access_log: Box::new(log.clone()),
+        };
+        let (service, handle) = banyan_edge::build(config).unwrap();
+        let (trigger, shutdown) = shutdown::channel();
+        let service = tokio::spawn(service.run(shutdown));
+        let mut world = Self {
+            snapshot,
+            handle,
+            dir,
+            log,
+            service,
+            trigger,
+        };
+        world.put();
+        let epoch = world.snapshot.epoch;
+        world.until(|r| r.epoch == epoch && !r.listening.is_empty()).await;
+        world
+    }
+
+    pub(crate) fn put(&self) {
+        watched::publish(&self.dir.path().join("snapshots/edge.json"), &self.snapshot).unwrap();
+    }
+
+    /// Publishes the next epoch and waits until every core serves it.
+    pub(crate) async fn publish(&mut self, change: impl FnOnce(&mut EdgeSnapshot)) {
+        change(&mut self.snapshot);
+        self.snapshot.epoch = self.snapshot.epoch.next();
+        self.put();
+        let epoch = self.snapshot.epoch;
+        self.until(|r| r.epoch == epoch).await;
+    }
+
+    pub(crate) async fn until(&mut self, wanted: impl FnMut(&EdgeReport) -> bool) -> EdgeReport {
+        match tokio::time::timeout(PATIENCE, self.handle.wait_for(wanted)).await {
+            Ok(report) => report.expect("the edge ended"),
+            Err(_) => panic!("never reported; the last report is {:#?}", self.handle.report()),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.report().listening[0]
+    }
+
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.address()).await
+    }
+
+    /// One request on its own connection.
+    pub(crate) async fn ask(&self, request: &str) -> Message {
+        let mut client = self.client().await;
+        client.send(request).await;
+        client.message().await.expect("an answer")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Message {
+        self.ask(&get(path)).await
+    }
+
+    pub(crate) fn drain(&self) {
+        self.trigger.advance(ShutdownStage::Draining);
+    }
+
+    pub(crate) fn end_now(&self) {
+        self.trigger.advance(ShutdownStage::Now);
+    }
+
+    /// Waits for the role's own end.
+    pub(crate) async fn ended(&mut self) {
+        let ended = tokio::time::timeout(PATIENCE, &mut self.service).await;
+        ended.expect("the edge does not end").unwrap().unwrap();
+    }
+
+    /// The access log once it has so many lines.
+    pub(crate) async fn logged(&self, lines: usize) -> Vec<serde_json::Value> {
+        let wait = async {
+            while self.log.lines().len() < lines {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("not logged");
+        self.log.lines()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.trigger.advance(ShutdownStage::Now);
+    }
+}
+
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: app.example\r\n\r\n")
+}
+
+pub(crate) fn post(path: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: app.example\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
