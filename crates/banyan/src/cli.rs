@@ -305,6 +305,31 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_every_verb_and_every_option() {
+        let reference = include_str!("../../../docs/reference/cli.md");
+        let mut command = Cli::command();
+        command.build();
+        for verb in command
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set() && c.get_name() != "help")
+        {
+            let heading = format!("### banyan {}", verb.get_name());
+            assert!(
+                reference.contains(&heading),
+                "docs/reference/cli.md lacks `{heading}`"
+            );
+            for option in verb.get_arguments().filter_map(|argument| argument.get_long()) {
+                let known = option == "help" || reference.contains(&format!("--{option}"));
+                assert!(
+                    known,
+                    "docs/reference/cli.md lacks --{option} of {}",
+                    verb.get_name()
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_release_may_be_written_with_or_without_its_r() {
         assert_eq!(release("r3"), Ok(3));
         assert_eq!(release("12"), Ok(12));

@@ -1,6 +1,6 @@
 //! `banyan up`: this process becomes the controller, in the foreground or (`--detach`) in the background.
 //!
-//! SIGINT and SIGTERM mean the same: stop everything in order; the second one: at once. Only a killed controller leaves
+//! SIGINT, SIGTERM and SIGHUP mean the same: stop everything in order; the second one: at once. Only a killed controller leaves
 //! its children running, for the next one to take over.
 
 mod audience;
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use banyan_reconcile::proto::{Progress, Request, Status};
 use banyan_reconcile::{Done, Ending, LockError};
-use banyan_runtime::shutdown::ShutdownStage;
-use banyan_runtime::{Clock, Shutdown, shutdown};
+use banyan_runtime::shutdown::{ShutdownStage, ShutdownTrigger};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, shutdown};
 use banyan_telemetry::log;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use self::audience::Audience;
@@ -83,6 +84,7 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
         trigger
             .on_signals(&running.tasks)
             .context("failed to listen for signals")?;
+        on_hangup(trigger, &running.tasks).context("failed to listen for signals")?;
         bring_up(&mut running, &mut signals, &mut audience, began, context).await?;
         if signals.stage() == ShutdownStage::Running {
             tokio::select! {
@@ -96,6 +98,16 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
     // Tasks that still wait for peers have nobody to serve any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
+}
+
+/// A closed terminal is like Ctrl-C: a controller that nobody sees any more must not leave its children behind.
+fn on_hangup(trigger: ShutdownTrigger, tasks: &Tasks) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tasks.spawn(TaskKind::Background, "hangup", async move {
+        hangup.recv().await;
+        trigger.advance(ShutdownStage::Draining);
+    });
+    Ok(())
 }
 
 /// A start that failed and left nothing running is an error; one that left something goes on as its controller.
