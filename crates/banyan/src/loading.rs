@@ -30,13 +30,19 @@ pub(crate) enum Failure {
     Wrong(banyan_config::Errors),
 }
 
+impl From<Failure> for anyhow::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreadable(error) => error,
+            Failure::Wrong(errors) => Self::new(Whole(errors.to_string())),
+        }
+    }
+}
+
 /// For verbs: paths in messages are as typed; the error is the whole text.
 pub(crate) fn load(place: &Place) -> anyhow::Result<Loaded> {
     place.config_paths()?;
-    load_files(place.config(), place.overlay().as_deref()).map_err(|failure| match failure {
-        Failure::Unreadable(error) => error,
-        Failure::Wrong(errors) => anyhow::Error::new(Whole(errors.to_string())),
-    })
+    Ok(load_files(place.config(), place.overlay().as_deref())?)
 }
 
 /// For the controller, which may stand in another folder: paths are absolute.

@@ -204,3 +204,55 @@ fn the_launch_shim_becomes_the_program_and_hands_everything_behind_the_dashes_to
     assert_eq!(code(&output), 127);
     assert!(stderr(&output).contains("/no/such/program"));
 }
+
+#[test]
+fn init_writes_what_config_can_read_and_never_overwrites() {
+    let samples: [&[(&str, &str)]; 4] = [
+        &[
+            (
+                "Procfile",
+                "web: bundle exec puma -p $PORT\nworker: bundle exec sidekiq\n",
+            ),
+            ("Gemfile", "gem 'rails'\ngem 'pg'\n"),
+        ],
+        &[(
+            "package.json",
+            r#"{"name": "shop", "scripts": {"start": "node server.js"}, "dependencies": {"pg": "8"}}"#,
+        )],
+        &[
+            (
+                "manage.py",
+                "os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"shop.settings\")\n",
+            ),
+            ("requirements.txt", "django\n"),
+        ],
+        &[("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\n")],
+    ];
+    for files in samples {
+        let folder = folder(files);
+        let output = banyan(folder.path(), &["init"]);
+        assert_eq!(code(&output), 0, "{files:?}: {}", stderr(&output));
+        let output = banyan(folder.path(), &["config", "--json"]);
+        assert_eq!(code(&output), 0, "{files:?}: {}", stderr(&output));
+        let config: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        assert!(config["processes"]["web"].is_object(), "{files:?}: {config}");
+
+        let before = fs::read(folder.path().join("banyan.toml")).expect("it is there");
+        let output = banyan(folder.path(), &["init"]);
+        assert_eq!(code(&output), 1);
+        assert!(stderr(&output).contains("--force"));
+        assert_eq!(
+            fs::read(folder.path().join("banyan.toml")).expect("it is there"),
+            before
+        );
+        assert_eq!(code(&banyan(folder.path(), &["init", "--force"])), 0);
+    }
+}
+
+#[test]
+fn the_manual_and_the_schema_are_printed_without_a_configuration() {
+    let folder = folder(&[]);
+    assert!(stdout(&banyan(folder.path(), &["config", "--manual"])).contains("[process."));
+    let schema = banyan(folder.path(), &["config", "--schema"]);
+    assert!(serde_json::from_slice::<serde_json::Value>(&schema.stdout).is_ok());
+}
