@@ -157,6 +157,7 @@ mod tests {
             id: ReleaseId(id),
             dir: ".".into(),
             user: None,
+            database_url: None,
             commands: BTreeMap::new(),
             release_command: None,
             files: Vec::new(),

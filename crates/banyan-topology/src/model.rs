@@ -59,6 +59,12 @@ impl Topology {
         self.database.is_none() && self.edge.is_none() && self.instances.is_empty()
     }
 
+    /// Takes out an instance that is seen to be dead. Without it in rotation either, it can be planned again.
+    pub fn lose(&mut self, id: &InstanceId) {
+        self.instances.remove(id);
+        self.rotation.remove(id);
+    }
+
     /// How many instances of a process run.
     pub fn running(&self, process: &ProcessName) -> usize {
         self.instances.keys().filter(|id| id.process == *process).count()
@@ -117,6 +123,10 @@ pub struct Release {
     pub dir: PathBuf,
     /// Unix user of the app's processes, when one was configured.
     pub user: Option<String>,
+    /// URL of its database: the user's own, or `{{database.url}}`; `None` without a database. Part of the release
+    /// because environments and files may use it by any name.
+    #[serde(default)]
+    pub database_url: Option<config::Template>,
     /// Per process: argv as templates, environment as templates.
     pub commands: BTreeMap<ProcessName, Launch>,
     /// Runs once before the first instance of the release starts; its failure stops the deploy.
@@ -143,6 +153,6 @@ impl Release {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     pub argv: Vec<config::Template>,
-    /// Holds `DATABASE_URL` too when there is a database, so that another database is another release.
+    /// Holds `DATABASE_URL` too when there is a database.
     pub env: BTreeMap<String, config::Template>,
 }

@@ -132,14 +132,12 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         secret_names: _,
         files,
     } = &config.app;
+    let database_url = config.database.as_ref().map(|database| match database {
+        Database::External(external) => external.url.clone(),
+        Database::Managed(_) => Template::literal("{{database.url}}"),
+    });
     let mut common = BTreeMap::new();
-    if let Some(database) = &config.database {
-        let url = match database {
-            Database::External(external) => external.url.clone(),
-            Database::Managed(_) => Template::literal("{{database.url}}"),
-        };
-        common.insert("DATABASE_URL".to_owned(), url);
-    }
+    common.extend(database_url.clone().map(|url| ("DATABASE_URL".to_owned(), url)));
     common.extend(env.clone());
     let command = |(name, table): (&_, &banyan_config::ProcessTable)| {
         let mut env = common.clone();
@@ -156,6 +154,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         id: facts.next_release,
         dir: dir.clone(),
         user: user.clone(),
+        database_url,
         commands: config.processes.iter().map(command).collect(),
         release_command: release.as_ref().map(|argv| Launch {
             argv: argv.clone(),

@@ -362,6 +362,33 @@ fn a_deploy_that_stopped_half_way_is_planned_on_from_there() {
 }
 
 #[test]
+fn what_died_is_started_again() {
+    let mut current = topology("r1 ran:r1 edge web.1@r1* web.2@r1* web.3@r1*");
+    current.lose(&"web.1@r1".parse().unwrap());
+    current.lose(&"web.2@r1".parse().unwrap());
+    let desired = topology(THREE);
+    let plan = plan::between(&current, &desired);
+    check::plan(&current, &plan, &desired).unwrap();
+    expect![[r#"
+        1   start postgres 15 on port 25432
+        2   start web.1@r1 on port 20101
+        3   admit web.1@r1
+        4   start web.2@r1 on port 20102
+        5   admit web.2@r1"#]].assert_eq(&plan.to_string());
+}
+
+#[test]
+fn an_edge_that_died_is_started_again() {
+    shows(
+        "r1 ran:r1 db web.1@r1*",
+        ONE,
+        expect![[r#"
+        1   start edge on 127.0.0.1:8080
+    "#]],
+    );
+}
+
+#[test]
 fn another_database_under_a_running_app_is_refused() {
     let current = topology(ONE);
     let mut desired = current.clone();

@@ -115,6 +115,25 @@ fn another_database_url_is_a_new_release() {
 }
 
 #[test]
+fn another_database_url_under_another_name_is_a_new_release_too() {
+    let mut it = Installation::new();
+    let url = |text: &str| {
+        Some(Database::External(ExternalDatabase {
+            url: Template::literal(text),
+        }))
+    };
+    it.config.database = url("postgres://db1/photos");
+    it.config.app.env.insert(
+        "DATABASE_URL".to_owned(),
+        Template::literal("{{database.url}}?sslmode=require"),
+    );
+    it.configure();
+    it.config.database = url("postgres://db2/photos");
+    it.configure();
+    assert_eq!(it.current.release, Some(ReleaseId(2)));
+}
+
+#[test]
 fn a_deploy_is_a_new_release_even_of_the_same_content() {
     let mut it = Installation::new();
     it.configure();
