@@ -16,7 +16,7 @@ use crate::proto::{Outcome, Progress, ProgressState};
 pub enum Event {
     Progress(Progress),
     /// The topology as it is now, already on the disk.
-    Reached(Topology),
+    Reached(Box<Topology>),
 }
 
 /// How a plan ended.
@@ -195,7 +195,7 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
         }
         self.durable.save_topology(&after)?;
         self.topology = after;
-        (self.events)(Event::Reached(self.topology.clone()));
+        (self.events)(Event::Reached(Box::new(self.topology.clone())));
         Ok(Ok(()))
     }
 

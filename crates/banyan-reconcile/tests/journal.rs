@@ -1,5 +1,7 @@
 //! The journal over crashes of its writer.
 
+#![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 

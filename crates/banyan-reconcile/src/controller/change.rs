@@ -107,7 +107,7 @@ impl<D: Driver> Changer<D> {
             unfinished,
             mut notes,
         } = taken;
-        events(Event::Reached(topology.clone()));
+        events(Event::Reached(Box::new(topology.clone())));
         if let Some((journal, record)) = unfinished {
             match self
                 .continue_left(journal, record, topology, events, &mut notes)

@@ -67,9 +67,9 @@ enum What {
 
 enum Happened {
     Message(Message),
-    Report(EdgeReport),
+    Report(Box<EdgeReport>),
     Event(Event),
-    Finished(Option<Reply>),
+    Finished(Option<Box<Reply>>),
     Drain,
     Now,
 }
@@ -110,18 +110,18 @@ impl<D: Driver> Service<D> {
                 biased;
                 () = shutdown.now() => Happened::Now,
                 () = drain.draining(), if !draining => Happened::Drain,
-                Some(report) = reported.recv() => Happened::Report(report),
+                Some(report) = reported.recv() => Happened::Report(Box::new(report)),
                 happened = progress(&mut state.busy) => happened,
                 Some(message) = messages.recv() => Happened::Message(message),
             };
             match happened {
                 Happened::Message(message) => state.asked(message).await,
                 Happened::Report(report) => {
-                    state.rates.take(state.clock.now(), report.clone());
-                    self.newest_report.send_replace(Some(report));
+                    state.rates.take(state.clock.now(), (*report).clone());
+                    self.newest_report.send_replace(Some(*report));
                 }
                 Happened::Event(event) => state.heard(event),
-                Happened::Finished(reply) => state.finished(reply, draining),
+                Happened::Finished(reply) => state.finished(reply.map(|reply| *reply), draining),
                 Happened::Drain => {
                     draining = true;
                     state.begin_down(None).await;
@@ -151,7 +151,7 @@ async fn progress(busy: &mut Option<Busy>) -> Happened {
     tokio::select! {
         biased;
         Some(event) = busy.events.recv() => Happened::Event(event),
-        ended = &mut busy.task => Happened::Finished(ended.ok().flatten()),
+        ended = &mut busy.task => Happened::Finished(ended.ok().flatten().map(Box::new)),
     }
 }
 
@@ -250,7 +250,7 @@ impl<D: Driver> Loop<D> {
 
     fn heard(&mut self, event: Event) {
         match event {
-            Event::Reached(topology) => self.topology = Some(topology),
+            Event::Reached(topology) => self.topology = Some(*topology),
             Event::Progress(progress) => {
                 if let Some(busy) = &mut self.busy {
                     busy.last = Some(format!(

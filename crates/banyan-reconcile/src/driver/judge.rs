@@ -20,14 +20,18 @@ pub(super) enum Goal {
     Admitted(InstanceId),
     Drained(InstanceId),
     Listens(SocketAddr),
+    /// Serves the snapshot, whatever else; what it refused before does not count.
+    Serves,
 }
 
 /// Judges the newest report of the running edge process.
 pub(super) fn judge(report: &EdgeReport, epoch: Epoch, goal: &Goal) -> Verdict {
     if report.epoch < epoch {
         return match &report.refused {
-            Some(reason) => Verdict::Failed(format!("the edge refused it: {reason}")),
-            None => Verdict::Wait(format!(
+            Some(reason) if *goal != Goal::Serves => {
+                Verdict::Failed(format!("the edge refused it: {reason}"))
+            }
+            Some(_) | None => Verdict::Wait(format!(
                 "the edge serves snapshot {}, not yet {epoch}",
                 report.epoch
             )),
@@ -37,6 +41,7 @@ pub(super) fn judge(report: &EdgeReport, epoch: Epoch, goal: &Goal) -> Verdict {
         Goal::Admitted(id) => admitted(report, id),
         Goal::Drained(id) => drained(report, id),
         Goal::Listens(address) => listens(report, *address),
+        Goal::Serves => Verdict::Done,
     }
 }
 

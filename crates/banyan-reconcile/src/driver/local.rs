@@ -1,59 +1,412 @@
 //! This machine: children by the supervisor, the edge by snapshot and report.
 
-use banyan_runtime::Tasks;
-use banyan_supervisor::ChildStatus;
-use banyan_topology::Topology;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banyan_runtime::shutdown::{self, ShutdownTrigger};
+use banyan_runtime::{ShutdownStage, TaskKind, Tasks};
+use banyan_supervisor::child::SupervisorConfig;
+use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
 use banyan_topology::report::EdgeReport;
+use banyan_topology::{Database, Edge, Epoch, Instance, InstanceId, ReleaseId, Step, Topology};
 use tokio::sync::watch;
 
+use super::judge::Goal;
+use super::publisher::Publisher;
+use super::specs::{EDGE, POSTGRES, Specs};
+use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Move, StepError};
 use crate::controller::{ControllerConfig, Loaded};
 use crate::proto::Trial;
 
+/// A release command that takes longer is taken for stuck.
+const RELEASE_LIMIT: Duration = Duration::from_secs(3600);
+/// The edge takes a snapshot within milliseconds and looks each second.
+const EDGE_LIMIT: Duration = Duration::from_secs(20);
+/// Beyond an instance's own graces: the edge checks a new instance at once, then each interval.
+const ADMIT_LIMIT: Duration = Duration::from_secs(30);
+
 pub struct Local {
-    reports: watch::Receiver<Option<EdgeReport>>,
+    supervisor: Handle,
+    specs: Specs,
+    publisher: Publisher,
+    edge: EdgeWatch,
+    equipment: watch::Sender<Option<Arc<Loaded>>>,
+    supervisor_ends: ShutdownTrigger,
+}
+
+impl Drop for Local {
+    /// The supervisor ends with its only user; its children run on.
+    fn drop(&mut self) {
+        self.supervisor_ends.advance(ShutdownStage::Now);
+    }
 }
 
 impl Local {
+    /// Runs the supervisor, which starts nothing by itself.
     pub(crate) fn build(
-        _config: &ControllerConfig,
+        config: &ControllerConfig,
         reports: watch::Receiver<Option<EdgeReport>>,
-        _tasks: &Tasks,
+        tasks: &Tasks,
     ) -> std::io::Result<Self> {
-        Ok(Self { reports })
+        let supervisor = SupervisorConfig {
+            state_dir: config.state.path().to_owned(),
+            program: config.program.clone(),
+            log_limit_bytes: config.log_limit_bytes,
+        };
+        let (service, supervisor) = banyan_supervisor::build(supervisor, tasks)?;
+        // Its own shutdown: it must work until everything is down, while the controller's is already draining.
+        let (supervisor_ends, ends) = shutdown::channel();
+        tasks.spawn(TaskKind::Role, "supervisor", service.run(ends));
+        let specs = Specs::new(config);
+        Ok(Self {
+            edge: EdgeWatch::new(reports, supervisor.clone(), specs.log(EDGE)),
+            supervisor,
+            publisher: Publisher::new(config.state.edge_snapshot()),
+            specs,
+            equipment: watch::Sender::new(None),
+            supervisor_ends,
+        })
+    }
+
+    fn equipment(&self) -> Result<Arc<Loaded>, StepError> {
+        let equipment = self.equipment.borrow().clone();
+        equipment.ok_or_else(|| StepError("no configuration was read yet".to_owned()))
+    }
+
+    fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
+        let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
+        epoch.map_err(|error| StepError(chain(&error)))
+    }
+
+    /// Tells the edge again what held before a step that failed; that failure is the one to report.
+    ///
+    /// Waits until the edge has it: what it refused must not be taken for an answer to the next step.
+    async fn take_back(&self, before: &Topology) {
+        let taken = match self.publish(before) {
+            Ok(epoch) => self
+                .edge
+                .wait(epoch, &Goal::Serves, EDGE_LIMIT)
+                .await
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = taken {
+            tracing::warn!(error, "the edge did not take back what it served before");
+        }
+    }
+
+    async fn start_database(&self, database: &Database) -> Result<(), StepError> {
+        let spec = self.specs.database(&self.supervisor, database).await?;
+        self.start_and_wait(spec).await?;
+        let prepared = self.specs.prepare_database(database).await;
+        if prepared.is_err() {
+            self.supervisor.stop(&ChildId(POSTGRES.to_owned())).await;
+        }
+        prepared
+    }
+
+    async fn run_release(&self, release: ReleaseId, topology: &Topology) -> Result<(), StepError> {
+        let loaded = self.equipment()?;
+        let Some(spec) = self.specs.release_command(release, topology, &loaded)? else {
+            return Ok(());
+        };
+        let log = spec.log.clone();
+        let outcome = self
+            .supervisor
+            .run(spec, RELEASE_LIMIT)
+            .await
+            .map_err(|error| StepError(chain(&error)))?;
+        if outcome.success {
+            return Ok(());
+        }
+        Err(StepError(format!(
+            "{}\n{}\nits log: {}",
+            outcome.exit,
+            outcome.log_tail.trim_end(),
+            log.display()
+        )))
+    }
+
+    async fn start_instance(&self, instance: &Instance, topology: &Topology) -> Result<(), StepError> {
+        let loaded = self.equipment()?;
+        let spec = self.specs.instance(instance, topology, &loaded)?;
+        self.start_and_wait(spec).await
+    }
+
+    /// Finds what runs already under that name: a killed controller may have started it. What does not become ready
+    /// is stopped again.
+    async fn start_and_wait(&self, spec: ChildSpec) -> Result<(), StepError> {
+        let id = spec.id.clone();
+        match self.supervisor.start(spec).await {
+            Ok(()) | Err(StartError::Exists(_)) => {}
+            Err(error) => return Err(StepError(chain(&error))),
+        }
+        if let Err(error) = self.supervisor.ready(&id).await {
+            self.supervisor.stop(&id).await;
+            return Err(StepError(format!(
+                "{}\nits log: {}",
+                error.to_string().trim_end(),
+                self.specs.log(&id.0).display()
+            )));
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, id: &str) -> Option<String> {
+        let report = self.supervisor.stop(&ChildId(id.to_owned())).await?;
+        report
+            .killed
+            .then(|| format!("{id} did not stop by itself: {}", report.how))
+    }
+
+    async fn admit(&self, id: &InstanceId, step: Move<'_>) -> Result<(), StepError> {
+        if step.before.edge.is_none() {
+            return Ok(());
+        }
+        let epoch = self.publish(step.after)?;
+        let goal = Goal::Admitted(id.clone());
+        let admitted = self.edge.wait(epoch, &goal, ADMIT_LIMIT).await;
+        self.or_take_back(admitted, step).await
+    }
+
+    async fn drain(&self, id: &InstanceId, step: Move<'_>) -> Result<Option<String>, StepError> {
+        if step.before.edge.is_none() {
+            return Ok(None);
+        }
+        let epoch = self.publish(step.after)?;
+        let process = step.before.processes.get(&id.process);
+        let grace = process.map_or(ADMIT_LIMIT, |process| process.settings.stop_grace);
+        let goal = Goal::Drained(id.clone());
+        match self.edge.wait(epoch, &goal, grace.max(EDGE_LIMIT)).await {
+            Ok(()) => Ok(None),
+            Err(wait::Unmet::InTime {
+                reason,
+                reached: true,
+            }) => Ok(Some(format!(
+                "{id} is stopped although {reason} after {grace:?} (stop_grace)"
+            ))),
+            Err(error) => {
+                self.take_back(step.before).await;
+                Err(StepError(error.to_string()))
+            }
+        }
+    }
+
+    async fn start_edge(&self, edge: &Edge, step: Move<'_>) -> Result<(), StepError> {
+        let epoch = self.publish(step.after)?;
+        match self.supervisor.start(self.specs.edge(edge)).await {
+            Ok(()) | Err(StartError::Exists(_)) => {}
+            Err(error) => return Err(StepError(chain(&error))),
+        }
+        let id = ChildId(EDGE.to_owned());
+        let exits = async {
+            match self.supervisor.ready(&id).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error.to_string(),
+            }
+        };
+        let goal = Goal::Listens(edge.listen);
+        let failure = tokio::select! {
+            listens = self.edge.wait(epoch, &goal, EDGE_LIMIT) => match listens {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            exited = exits => exited,
+        };
+        self.supervisor.stop(&id).await;
+        Err(StepError(failure))
+    }
+
+    async fn configure_edge(&self, to: &Edge, step: Move<'_>) -> Result<(), StepError> {
+        let epoch = self.publish(step.after)?;
+        let goal = Goal::Listens(to.listen);
+        let configured = self.edge.wait(epoch, &goal, EDGE_LIMIT).await;
+        self.or_take_back(configured, step).await
+    }
+
+    async fn or_take_back(&self, met: Result<(), wait::Unmet>, step: Move<'_>) -> Result<(), StepError> {
+        if let Err(error) = met {
+            self.take_back(step.before).await;
+            return Err(StepError(error.to_string()));
+        }
+        Ok(())
+    }
+
+    /// New probes and graces for what runs, and for the edge's own checks.
+    async fn configure_process(
+        &self,
+        to: &banyan_topology::Process,
+        after: &Topology,
+    ) -> Result<(), StepError> {
+        let loaded = self.equipment()?;
+        let of_it = after
+            .instances
+            .values()
+            .filter(|instance| instance.id.process == to.name);
+        for instance in of_it {
+            self.supervisor
+                .configure(self.specs.instance(instance, after, &loaded)?)
+                .await;
+        }
+        self.publish(after).map(drop)
+    }
+
+    /// The spec of a child of `topology` by its name.
+    async fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
+        if id.0 == EDGE {
+            return Ok(topology.edge.as_ref().map(|edge| self.specs.edge(edge)));
+        }
+        if id.0 == POSTGRES {
+            return match &topology.database {
+                Some(database) => self.specs.database(&self.supervisor, database).await.map(Some),
+                None => Ok(None),
+            };
+        }
+        let instance = id.0.parse::<InstanceId>().ok();
+        match instance.and_then(|id| topology.instances.get(&id)) {
+            Some(instance) => self
+                .specs
+                .instance(instance, topology, &*self.equipment()?)
+                .map(Some),
+            None => Ok(None),
+        }
     }
 }
 
 impl Driver for Local {
-    fn equip(&self, _loaded: &Loaded) {}
+    fn equip(&self, loaded: &Loaded) {
+        self.equipment.send_replace(Some(Arc::new(loaded.clone())));
+    }
 
-    async fn adopt(&self, _expected: &Topology) -> Vec<String> {
-        Vec::new()
+    async fn adopt(&self, expected: &Topology) -> Vec<String> {
+        let mut notes = Vec::new();
+        for survivor in self.supervisor.survivors().await {
+            let id = survivor.id.clone();
+            let spec = match self.spec_of(&id, expected).await {
+                Ok(Some(spec)) => {
+                    self.supervisor.adopt(spec, &survivor).await;
+                    continue;
+                }
+                Ok(None) => self.specs.stray(&id),
+                Err(error) => {
+                    notes.push(format!(
+                        "{id} runs on, but cannot be watched as configured: {error}"
+                    ));
+                    self.specs.stray(&id)
+                }
+            };
+            // To be stopped it must be a child first.
+            if self.supervisor.adopt(spec, &survivor).await {
+                self.supervisor.stop(&id).await;
+                notes.push(format!(
+                    "{id} (pid {}) belonged to nothing that is known: stopped",
+                    survivor.pid
+                ));
+            }
+        }
+        notes
     }
 
     async fn observe(&self, expected: &Topology) -> Topology {
-        expected.clone()
+        let children = self.supervisor.status().await.into_iter().map(|child| child.id);
+        let survivors = self
+            .supervisor
+            .survivors()
+            .await
+            .into_iter()
+            .map(|child| child.id);
+        let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
+        let mut seen = expected.clone();
+        seen.database = seen.database.filter(|_| alive.contains(POSTGRES));
+        seen.edge = seen.edge.filter(|_| alive.contains(EDGE));
+        seen.instances.retain(|id, _| alive.contains(&id.to_string()));
+        seen.rotation.retain(|id| seen.instances.contains_key(id));
+        seen
     }
 
-    async fn perform(&self, _step: Move<'_>) -> Result<Option<String>, StepError> {
-        drop(self.reports.clone());
-        Err(StepError("not built yet".to_owned()))
+    async fn perform(&self, step: Move<'_>) -> Result<Option<String>, StepError> {
+        match step.step {
+            Step::StartDatabase(database) => self.start_database(database).await?,
+            Step::StopDatabase(_) => return Ok(self.stop(POSTGRES).await),
+            Step::RunRelease(release) => self.run_release(*release, step.before).await?,
+            Step::SetRelease { .. } => {}
+            Step::ConfigureProcess { from: _, to } => {
+                if let Some(to) = to {
+                    self.configure_process(to, step.after).await?;
+                }
+            }
+            Step::StartInstance(instance) => self.start_instance(instance, step.before).await?,
+            Step::StopInstance(instance) => {
+                self.publish(step.after)?;
+                return Ok(self.stop(&instance.id.to_string()).await);
+            }
+            Step::Admit(id) => self.admit(id, step).await?,
+            Step::Drain(id) => return self.drain(id, step).await,
+            Step::StartEdge(edge) => self.start_edge(edge, step).await?,
+            Step::StopEdge(_) => return Ok(self.stop(EDGE).await),
+            Step::ConfigureEdge { from: _, to } => self.configure_edge(to, step).await?,
+        }
+        Ok(None)
     }
 
-    async fn settle(&self, _topology: &Topology) -> Vec<String> {
-        Vec::new()
+    async fn settle(&self, topology: &Topology) -> Vec<String> {
+        let mut notes = Vec::new();
+        for child in self.supervisor.status().await {
+            let known = match child.id.0.as_str() {
+                EDGE => topology.edge.is_some(),
+                POSTGRES => topology.database.is_some(),
+                name => name
+                    .parse::<InstanceId>()
+                    .is_ok_and(|id| topology.instances.contains_key(&id)),
+            };
+            if !known {
+                self.supervisor.stop(&child.id).await;
+                notes.push(format!(
+                    "stopped {}, which a change that was cut short had begun",
+                    child.id
+                ));
+            }
+        }
+        if let Err(error) = self.publish(topology) {
+            notes.push(error.to_string());
+        }
+        notes
     }
 
     async fn children(&self) -> Vec<ChildStatus> {
-        Vec::new()
+        self.supervisor.status().await
     }
 
-    async fn trial(&self, _attempt: Attempt<'_>) -> Trial {
-        Trial {
-            process: String::new(),
-            findings: Vec::new(),
-        }
+    async fn trial(&self, attempt: Attempt<'_>) -> Trial {
+        let spec = self
+            .equipment()
+            .and_then(|loaded| self.specs.trial(attempt, &loaded));
+        super::trial::run(&self.supervisor, spec, attempt).await
     }
 
-    async fn kill_all(&self) {}
+    async fn kill_all(&self) {
+        self.supervisor.kill_all().await;
+    }
+}
+
+/// An error with its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
+/// PostgreSQL ends by its own signal.
+pub(super) fn stop_signal(id: &str) -> StopSignal {
+    if id == POSTGRES {
+        StopSignal::PostgresFast
+    } else {
+        StopSignal::Terminate
+    }
 }

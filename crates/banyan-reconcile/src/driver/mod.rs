@@ -3,6 +3,10 @@
 mod judge;
 mod local;
 mod publisher;
+mod render;
+mod specs;
+mod trial;
+mod wait;
 
 use std::future::Future;
 

@@ -3,6 +3,8 @@
 //! The driver, the journal and the topology file end the world at their n-th operation, for every n; a new controller
 //! then takes over. A kill between two writes of one line (a torn line) is among the points.
 
+#![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
+
 mod topologies;
 mod world;
 
