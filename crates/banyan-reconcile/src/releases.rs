@@ -88,7 +88,11 @@ impl Releases {
         for (path, digest) in &release.programs {
             copy_program(&app.join(path), digest, &temporary.join(copy_name(path, digest)))?;
         }
-        watched::publish(&temporary.join("release.json"), release)?;
+        let description = temporary.join("release.json");
+        watched::publish(&description, release)?;
+        // Nobody else needs to know even the digest of the secrets.
+        fs::set_permissions(&description, Permissions::from_mode(0o600))
+            .map_err(failed("protect", &description))?;
         fs::rename(&temporary, &folder).map_err(failed("keep", &folder))?;
         File::open(&self.0)
             .and_then(|folder| folder.sync_all())

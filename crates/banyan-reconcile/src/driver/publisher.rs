@@ -55,3 +55,103 @@ fn draining(old: &EdgeSnapshot, topology: &Topology) -> BTreeSet<InstanceId> {
         .cloned()
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts};
+    use banyan_topology::snapshot::EndpointState;
+    use banyan_topology::{Edge, Instance};
+
+    use super::*;
+
+    fn topology(instances: &[&str], rotation: &[&str]) -> Topology {
+        let mut topology = Topology::nothing("photos".parse().unwrap());
+        for (n, id) in instances.iter().enumerate() {
+            let id: InstanceId = id.parse().unwrap();
+            let port = 20_000 + u16::try_from(n).unwrap();
+            topology.instances.insert(id.clone(), Instance { id, port });
+        }
+        topology.rotation = rotation.iter().map(|id| id.parse().unwrap()).collect();
+        topology.edge = Some(Edge {
+            listen: "127.0.0.1:8080".parse().unwrap(),
+            process: "web".parse().unwrap(),
+            settings: EdgeSettings {
+                balance: Balance::RoundRobin,
+                trusted_proxies: Vec::new(),
+                timeouts: EdgeTimeouts {
+                    header: Duration::from_secs(10),
+                    idle: Duration::from_secs(60),
+                    connect: Duration::from_secs(1),
+                    response: Duration::from_secs(60),
+                    no_endpoint: Duration::from_secs(5),
+                    drain: Duration::from_secs(30),
+                },
+                limits: EdgeLimits {
+                    header_bytes: 1,
+                    headers: 1,
+                    request_line: 1,
+                    body: 1,
+                    body_rate: 1,
+                },
+                access_log: true,
+                workers: None,
+            },
+        });
+        topology
+    }
+
+    fn shown(snapshot: &EdgeSnapshot) -> Vec<(String, EndpointState)> {
+        let endpoints = snapshot.upstream.endpoints.iter();
+        endpoints
+            .map(|endpoint| (endpoint.id.to_string(), endpoint.state))
+            .collect()
+    }
+
+    #[test]
+    fn an_instance_that_leaves_the_rotation_drains_until_it_is_stopped() {
+        let both = next(
+            None,
+            &topology(&["web.1@r1", "web.1@r2"], &["web.1@r1", "web.1@r2"]),
+            Epoch(0),
+        )
+        .unwrap();
+        let drained = next(
+            Some(&both),
+            &topology(&["web.1@r1", "web.1@r2"], &["web.1@r2"]),
+            Epoch(0),
+        )
+        .unwrap();
+        let expected = [
+            ("web.1@r1".to_owned(), EndpointState::Draining),
+            ("web.1@r2".to_owned(), EndpointState::Active),
+        ];
+        assert_eq!(shown(&drained), expected);
+        let stopped = next(Some(&drained), &topology(&["web.1@r2"], &["web.1@r2"]), Epoch(0)).unwrap();
+        assert_eq!(shown(&stopped), [("web.1@r2".to_owned(), EndpointState::Active)]);
+        assert_eq!(
+            [both.epoch, drained.epoch, stopped.epoch],
+            [Epoch(1), Epoch(2), Epoch(3)]
+        );
+    }
+
+    #[test]
+    fn an_instance_that_was_never_admitted_is_not_shown_and_no_change_is_no_new_epoch() {
+        let first = next(None, &topology(&["web.1@r1"], &["web.1@r1"]), Epoch(0)).unwrap();
+        assert_eq!(
+            next(
+                Some(&first),
+                &topology(&["web.1@r1", "web.2@r1"], &["web.1@r1"]),
+                Epoch(0)
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_epoch_grows_beyond_what_a_running_edge_has_seen_even_if_the_file_was_lost() {
+        let new = next(None, &topology(&["web.1@r1"], &[]), Epoch(41)).unwrap();
+        assert_eq!(new.epoch, Epoch(42));
+    }
+}

@@ -12,8 +12,9 @@ use banyan_runtime::ShutdownStage;
 use expect_test::expect;
 use pretend::{Installation, words};
 
-const ONE: &str = "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\n[edge]\nlisten = \"127.0.0.1:0\"\n";
-const THREE: &str = "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\ncount = 3\n[edge]\nlisten = \"127.0.0.1:0\"\n";
+const ONE: &str = "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\n[edge]\n";
+const THREE: &str =
+    "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\ncount = 3\n[edge]\n";
 
 #[tokio::test]
 async fn a_start_reports_each_step_and_status_shows_what_was_reached() {
@@ -196,6 +197,75 @@ async fn a_change_that_fails_stands_until_it_is_resumed_or_reverted() {
     let reverted = installation.handle.request(Request::Revert, |_| {}).await;
     assert_eq!((reverted.outcome, reverted.error), (Outcome::RolledBack, None));
     assert_eq!(installation.driver.children(), before);
+    installation.down().await;
+}
+
+#[tokio::test]
+async fn a_change_that_failed_is_resumed_once_its_cause_is_gone() {
+    let mut installation = Installation::up(ONE).await;
+    installation.write(THREE);
+    installation.driver.fail("start web.3");
+    assert_eq!(
+        installation.apply(Change::Configuration).await.outcome,
+        Outcome::Stopped
+    );
+    installation.driver.fail("nothing");
+    let resumed = installation.handle.request(Request::Resume, |_| {}).await;
+    assert_eq!((resumed.outcome, resumed.error), (Outcome::Changed, None));
+    assert_eq!(installation.driver.children().len(), 4);
+    let again = installation.handle.request(Request::Resume, |_| {}).await;
+    assert_eq!(again.outcome, Outcome::Refused);
+    expect!["no plan is unfinished: there is nothing to resume"].assert_eq(&again.error.unwrap());
+    installation.down().await;
+}
+
+#[tokio::test]
+async fn the_last_plan_is_reverted_even_after_it_succeeded() {
+    let mut installation = Installation::up(ONE).await;
+    let before = installation.driver.children();
+    installation.write(THREE);
+    assert_eq!(
+        installation.apply(Change::Configuration).await.outcome,
+        Outcome::Changed
+    );
+    let reverted = installation.handle.request(Request::Revert, |_| {}).await;
+    assert_eq!((reverted.outcome, reverted.error), (Outcome::RolledBack, None));
+    assert_eq!(installation.driver.children(), before);
+    let again = installation.handle.request(Request::Revert, |_| {}).await;
+    expect!["the last plan is undone already"].assert_eq(&again.error.unwrap());
+    installation.down().await;
+}
+
+#[tokio::test]
+async fn a_failed_deploy_uses_up_its_number_and_a_rollback_holds_until_the_next_deploy() {
+    let mut installation = Installation::up(ONE).await;
+    installation.driver.fail("start web.1@r2");
+    assert_eq!(
+        installation.apply(Change::Deploy).await.outcome,
+        Outcome::RolledBack
+    );
+    installation.driver.fail("nothing");
+    assert_eq!(installation.apply(Change::Deploy).await.error, None);
+    assert!(installation.driver.children().contains("web.1@r3"));
+    assert_eq!(
+        installation.apply(Change::Rollback { to: None }).await.error,
+        None
+    );
+    assert!(installation.driver.children().contains("web.1@r1"));
+    let stays = installation.apply(Change::Configuration).await;
+    assert_eq!(stays.outcome, Outcome::Nothing);
+    assert_eq!(installation.apply(Change::Deploy).await.error, None);
+    assert!(installation.driver.children().contains("web.1@r4"));
+    installation.down().await;
+}
+
+#[tokio::test]
+async fn a_second_controller_of_the_same_folder_is_refused() {
+    let mut installation = Installation::up(ONE).await;
+    let error = installation.second().err().unwrap().to_string();
+    let pid = std::process::id().to_string();
+    expect!["Banyan runs here already (pid PID); `banyan status` shows it, `banyan apply` changes it, `banyan down` stops it"]
+        .assert_eq(&error.replace(&pid, "PID"));
     installation.down().await;
 }
 

@@ -8,7 +8,7 @@ use banyan_config::{FileError, Source, Sources};
 use banyan_reconcile::controller::build_with;
 use banyan_reconcile::driver::{Attempt, Driver, Move, StepError};
 use banyan_reconcile::proto::{Change, ConfigPaths, Progress, ProgressState, Reply, Request, Trial};
-use banyan_reconcile::{ControllerConfig, Done, Ending, Handle, Loaded, StateDir};
+use banyan_reconcile::{BuildError, ControllerConfig, Done, Ending, Handle, Loaded, StateDir};
 use banyan_runtime::control::Connection;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{TaskKind, Tasks, watched};
@@ -130,6 +130,12 @@ impl Installation {
         (self.handle, self.trigger, self.service) = start(self.folder.path(), &self.driver);
     }
 
+    /// Another controller for the same folder.
+    pub(crate) fn second(&self) -> Result<(), BuildError> {
+        let tasks = Tasks::new(self.trigger.clone());
+        build_with(config(self.folder.path()), self.driver.clone(), &tasks).map(drop)
+    }
+
     pub(crate) fn port_of(&self, instance: &str) -> u16 {
         let topology: Topology = watched::read(&state(self.folder.path()).topology())
             .unwrap()
@@ -141,17 +147,20 @@ impl Installation {
 fn start(folder: &Path, driver: &Pretend) -> (Handle, ShutdownTrigger, JoinHandle<Option<Ending>>) {
     let (trigger, shutdown) = shutdown::channel();
     let tasks = Tasks::new(trigger.clone());
-    let config = ControllerConfig {
+    let (service, handle) = build_with(config(folder), driver.clone(), &tasks).unwrap();
+    let service = tasks.spawn(TaskKind::Role, "controller", service.run(shutdown));
+    (handle, trigger, service)
+}
+
+fn config(folder: &Path) -> ControllerConfig {
+    ControllerConfig {
         state: state(folder),
         program: PathBuf::from("banyan"),
         config: paths(folder),
         load: Arc::new(load),
         log_limit_bytes: 1 << 20,
         base_env: Default::default(),
-    };
-    let (service, handle) = build_with(config, driver.clone(), &tasks).unwrap();
-    let service = tasks.spawn(TaskKind::Role, "controller", service.run(shutdown));
-    (handle, trigger, service)
+    }
 }
 
 fn state(folder: &Path) -> StateDir {
@@ -173,7 +182,11 @@ fn load(paths: &ConfigPaths) -> Result<Loaded, Vec<String>> {
         overlay: None,
         files: &|_| Err(FileError::Missing),
     };
-    let loaded = banyan_config::load(&sources).map_err(|errors| vec![errors.to_string()])?;
+    let mut loaded = banyan_config::load(&sources).map_err(|errors| vec![errors.to_string()])?;
+    if let Some(edge) = &mut loaded.config.edge {
+        // No port of this machine matters: nothing listens.
+        edge.listen.set_port(0);
+    }
     Ok(Loaded {
         config: loaded.config,
         root: paths.file.parent().unwrap().to_owned(),
