@@ -281,9 +281,9 @@ impl Installation {
             "the controller to have nothing left to do",
             SERVING_LIMIT,
             async || match self.try_status().await {
-                Some(status) if status["unfinished"].is_null() && status["url"].is_string() => Ok(status),
-                Some(status) => Err(format!("status {status}")),
-                None => Err("no status".to_owned()),
+                Ok(status) if status["unfinished"].is_null() && status["url"].is_string() => Ok(status),
+                Ok(status) => Err(format!("status {status}")),
+                Err(output) => Err(format!("status failed: {output}")),
             },
         );
         waited
@@ -296,9 +296,9 @@ impl Installation {
         serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {}", finished.stdout))
     }
 
-    async fn try_status(&self) -> Option<Value> {
+    async fn try_status(&self) -> Result<Value, String> {
         let finished = self.try_verb(&["status", "--json"]).await;
-        serde_json::from_str(&finished.stdout).ok()
+        serde_json::from_str(&finished.stdout).map_err(|_| finished.output())
     }
 
     /// The pids of the app's instances, by name (`web.1@r1`).
