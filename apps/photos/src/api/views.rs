@@ -1,0 +1,115 @@
+//! The JSON forms of answers.
+
+use serde::Serialize;
+
+use crate::store::articles::Article;
+use crate::store::comments::Comment;
+use crate::store::iso;
+use crate::store::users::{Account, Profile};
+
+#[derive(Serialize)]
+pub(super) struct UserView {
+    email: String,
+    token: String,
+    username: String,
+    bio: Option<String>,
+    image: Option<String>,
+}
+
+impl UserView {
+    pub(super) fn new(account: Account, token: String) -> Self {
+        Self {
+            email: account.email,
+            token,
+            username: account.username,
+            bio: account.bio,
+            image: account.image,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ProfileView {
+    username: String,
+    bio: Option<String>,
+    image: Option<String>,
+    following: bool,
+}
+
+impl From<Profile> for ProfileView {
+    fn from(profile: Profile) -> Self {
+        Self {
+            username: profile.username,
+            bio: profile.bio,
+            image: profile.image,
+            following: profile.following,
+        }
+    }
+}
+
+/// Beyond RealWorld: `photo`, the address of the picture or null.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ArticleView {
+    slug: String,
+    title: String,
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    photo: Option<String>,
+    tag_list: Vec<String>,
+    created_at: String,
+    updated_at: String,
+    favorited: bool,
+    favorites_count: i64,
+    author: ProfileView,
+}
+
+impl ArticleView {
+    pub(super) fn whole(mut article: Article) -> Self {
+        let body = std::mem::take(&mut article.body);
+        Self {
+            body: Some(body),
+            ..Self::listed(article)
+        }
+    }
+
+    /// In a list: without the body.
+    pub(super) fn listed(article: Article) -> Self {
+        Self {
+            slug: article.slug,
+            title: article.title,
+            description: article.description,
+            body: None,
+            photo: article.photo.map(|blob| format!("/media/{blob}")),
+            tag_list: article.tags,
+            created_at: iso(article.created_at),
+            updated_at: iso(article.updated_at),
+            favorited: article.liked,
+            favorites_count: article.likes,
+            author: article.author.into(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CommentView {
+    id: i64,
+    created_at: String,
+    updated_at: String,
+    body: String,
+    author: ProfileView,
+}
+
+impl From<Comment> for CommentView {
+    fn from(comment: Comment) -> Self {
+        Self {
+            id: comment.comment_id,
+            created_at: iso(comment.created_at),
+            updated_at: iso(comment.updated_at),
+            body: comment.body,
+            author: comment.author.into(),
+        }
+    }
+}

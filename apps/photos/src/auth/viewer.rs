@@ -1,0 +1,75 @@
+//! The user a request is made by, from `Authorization: Token …` (or `Bearer …`).
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::header;
+use axum::http::request::Parts;
+
+use super::Claims;
+use crate::error::ApiError;
+use crate::serve::App;
+use crate::store::users::{self, Account};
+
+/// A logged-in user; without one the request is answered 401 before anything else is looked at.
+pub(crate) struct Viewer {
+    pub(crate) account: Account,
+    pub(crate) claims: Claims,
+}
+
+impl Viewer {
+    pub(crate) fn id(&self) -> i64 {
+        self.account.id
+    }
+}
+
+/// For what may be read without a log-in; a token that is there must still be good.
+pub(crate) struct MaybeViewer(pub(crate) Option<Viewer>);
+
+impl MaybeViewer {
+    pub(crate) fn id(&self) -> Option<i64> {
+        self.0.as_ref().map(Viewer::id)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Viewer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        <Self as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app)
+            .await?
+            .ok_or_else(|| ApiError::unauthorized("token", "is missing"))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for MaybeViewer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        <Viewer as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app)
+            .await
+            .map(Self)
+    }
+}
+
+impl OptionalFromRequestParts<Arc<App>> for Viewer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Option<Self>, ApiError> {
+        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+            return Ok(None);
+        };
+        let invalid = || ApiError::unauthorized("token", "is invalid");
+        let text = value.to_str().map_err(|_| invalid())?;
+        let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
+        if !scheme.eq_ignore_ascii_case("token") && !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(invalid());
+        }
+        let claims = app.tokens.read(token.trim()).ok_or_else(invalid)?;
+        let account = users::by_id(&app.pool, claims.sub).await?.ok_or_else(invalid)?;
+        let current = claims.epoch == account.token_epoch || Some(claims.jti) == account.kept_token;
+        current
+            .then_some(Some(Self { account, claims }))
+            .ok_or_else(invalid)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a failed request is answered: `{"errors": {field: [text]}}` and the status that fits.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{field} {problem}")]
+    Refused {
+        status: StatusCode,
+        field: &'static str,
+        problem: String,
+    },
+    #[error("several fields are invalid")]
+    Invalid(Vec<(&'static str, String)>),
+    /// The database or a core is busy or away for the moment.
+    #[error("try again: {0}")]
+    Busy(String),
+    #[error("failed to {doing}: {cause}")]
+    Broken { doing: &'static str, cause: String },
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Refused {
+            status,
+            field,
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn unauthorized(field: &'static str, problem: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, field, problem)
+    }
+
+    pub(crate) fn forbidden(field: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, field, "forbidden")
+    }
+
+    pub(crate) fn not_found(field: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, field, "not found")
+    }
+
+    pub(crate) fn taken(field: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, field, "has already been taken")
+    }
+
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, field, problem)
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused { status, .. } => *status,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Broken { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let errors = match self {
+            Self::Refused { field, problem, .. } => json!({ field: [problem] }),
+            Self::Invalid(problems) => problems
+                .into_iter()
+                .map(|(field, problem)| (field.to_owned(), json!([problem])))
+                .collect(),
+            Self::Busy(reason) => {
+                tracing::warn!(reason, "answered 503");
+                json!({ "server": ["is busy, try again"] })
+            }
+            Self::Broken { doing, cause } => {
+                tracing::error!(doing, cause, "answered 500");
+                json!({ "server": ["failed"] })
+            }
+        };
+        let mut response = (status, Json(json!({ "errors": errors }))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::WorkerCrashed => Self::Busy(text),
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // A NUL in a text: PostgreSQL cannot store it.
+                Some("22021") => Self::invalid("body", "contains a character that cannot be stored"),
+                Some(code) if passes_by(code) => Self::Busy(text),
+                _ => broken(text),
+            },
+            _ => broken(text),
+        }
+    }
+}
+
+fn broken(cause: String) -> ApiError {
+    ApiError::Broken {
+        doing: "use the database",
+        cause,
+    }
+}
+
+/// Connection trouble, too many connections, shutdown or start-up, read-only after a failover, a lost deadlock.
+fn passes_by(sqlstate: &str) -> bool {
+    ["08", "53", "57P", "40"]
+        .iter()
+        .any(|class| sqlstate.starts_with(class))
+        || sqlstate == "25006"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_busy_not_broken() {
+        assert_eq!(ApiError::from(sqlx::Error::PoolTimedOut).status(), 503);
+        assert_eq!(ApiError::from(sqlx::Error::RowNotFound).status(), 500);
+        assert!(passes_by("57P01") && passes_by("40P01") && passes_by("08006") && passes_by("25006"));
+        assert!(!passes_by("23505") && !passes_by("42601") && !passes_by("57014"));
+        let retry = ApiError::Busy(String::new()).into_response();
+        assert_eq!(retry.headers()[header::RETRY_AFTER], "1");
+    }
+}

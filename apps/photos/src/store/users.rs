@@ -1,0 +1,156 @@
+//! Users: registering, logging in, changing.
+
+use sqlx::{FromRow, PgPool};
+
+use crate::error::ApiError;
+
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Account {
+    pub(crate) id: i64,
+    pub(crate) username: String,
+    pub(crate) email: String,
+    pub(crate) bio: Option<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) token_epoch: i32,
+    pub(crate) kept_token: Option<i64>,
+}
+
+/// What others see of a user.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Profile {
+    pub(crate) id: i64,
+    pub(crate) username: String,
+    pub(crate) bio: Option<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) following: bool,
+}
+
+pub(crate) struct NewUser<'a> {
+    pub(crate) id: i64,
+    pub(crate) username: &'a str,
+    pub(crate) email: &'a str,
+    pub(crate) password_hash: &'a str,
+}
+
+/// Outer `None`: unchanged; inner: empty.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) username: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) bio: Option<Option<String>>,
+    pub(crate) image: Option<Option<String>>,
+    pub(crate) password: Option<NewPassword>,
+}
+
+#[derive(Debug)]
+pub(crate) struct NewPassword {
+    pub(crate) hash: String,
+    /// The token that made the change: the one old token that stays good.
+    pub(crate) kept_token: i64,
+}
+
+pub(crate) async fn insert(pool: &PgPool, user: NewUser<'_>) -> Result<Account, ApiError> {
+    sqlx::query_as(
+        "insert into users (id, username, email, password_hash) values ($1, $2, $3, $4)
+         returning id, username, email, bio, image, token_epoch, kept_token",
+    )
+    .bind(user.id)
+    .bind(user.username)
+    .bind(user.email)
+    .bind(user.password_hash)
+    .fetch_one(pool)
+    .await
+    .map_err(taken)
+}
+
+pub(crate) async fn by_id(pool: &PgPool, id: i64) -> Result<Option<Account>, sqlx::Error> {
+    sqlx::query_as("select id, username, email, bio, image, token_epoch, kept_token from users where id = $1")
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+}
+
+/// The user and the stored password hash.
+pub(crate) async fn by_email(pool: &PgPool, email: &str) -> Result<Option<(Account, String)>, sqlx::Error> {
+    #[derive(FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        account: Account,
+        password_hash: String,
+    }
+    let row: Option<Row> = sqlx::query_as(
+        "select id, username, email, bio, image, token_epoch, kept_token, password_hash
+         from users where lower(email) = lower($1)",
+    )
+    .bind(email)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| (row.account, row.password_hash)))
+}
+
+pub(crate) async fn id_of(pool: &PgPool, username: &str) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("select id from users where lower(username) = lower($1)")
+        .bind(username)
+        .fetch_optional(pool)
+        .await
+}
+
+pub(crate) async fn profile(
+    pool: &PgPool,
+    username: &str,
+    viewer: Option<i64>,
+) -> Result<Option<Profile>, sqlx::Error> {
+    sqlx::query_as(
+        "select id, username, bio, image,
+                exists (select from follows where follower_id = $2 and followee_id = users.id) as following
+         from users where lower(username) = lower($1)",
+    )
+    .bind(username)
+    .bind(viewer)
+    .fetch_optional(pool)
+    .await
+}
+
+pub(crate) async fn update(pool: &PgPool, id: i64, change: Change) -> Result<Account, ApiError> {
+    let (hash, kept_token) = match change.password {
+        Some(password) => (Some(password.hash), Some(password.kept_token)),
+        None => (None, None),
+    };
+    sqlx::query_as(
+        "update users set
+            username = coalesce($2, username),
+            email = coalesce($3, email),
+            bio = case when $4 then $5 else bio end,
+            image = case when $6 then $7 else image end,
+            password_hash = coalesce($8, password_hash),
+            token_epoch = token_epoch + case when $8::text is null then 0 else 1 end,
+            kept_token = coalesce($9, kept_token),
+            updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+         where id = $1
+         returning id, username, email, bio, image, token_epoch, kept_token",
+    )
+    .bind(id)
+    .bind(change.username)
+    .bind(change.email)
+    .bind(change.bio.is_some())
+    .bind(change.bio.flatten())
+    .bind(change.image.is_some())
+    .bind(change.image.flatten())
+    .bind(hash)
+    .bind(kept_token)
+    .fetch_one(pool)
+    .await
+    .map_err(taken)
+}
+
+/// The two unique indexes are the answer to "is it taken": asking first would race.
+fn taken(error: sqlx::Error) -> ApiError {
+    let constraint = error
+        .as_database_error()
+        .and_then(|database| database.constraint());
+    match constraint {
+        Some("users_username") => ApiError::taken("username"),
+        Some("users_email") => ApiError::taken("email"),
+        _ => error.into(),
+    }
+}
