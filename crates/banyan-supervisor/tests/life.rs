@@ -1,5 +1,7 @@
 //! Start, readiness, restart and stop of real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod world;
 
 use std::time::Duration;

@@ -56,7 +56,6 @@ fn listeners(pids: &[u32]) -> BTreeSet<SocketAddr> {
         .collect()
 }
 
-#[expect(dead_code, reason = "for engine::postgres, landing next")]
 /// Name and pid of the process that listens on this port of this machine, as far as we may see.
 pub(crate) fn owner_of(port: u16) -> Option<String> {
     super::procfs::table().into_iter().find_map(|entry| {

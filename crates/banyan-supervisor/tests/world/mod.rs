@@ -1,6 +1,7 @@
 //! A supervisor in a temporary folder; whatever it started is killed when the test ends, also when it fails.
 
 #![expect(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,0 +1,283 @@
+//! The app: a release and an instance rendered into a child.
+//!
+//! The environment is built from empty; secrets go there and into files of the app's user only, never into arguments.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use banyan_config::{DatabaseAddress, Placeholder, RenderError, Secrets, Template};
+use banyan_topology::model::Launch;
+use banyan_topology::{AppName, InstanceId, Process, Release};
+
+use super::postgres::files::{Owner, write_private};
+use crate::account;
+use crate::child::{ChildId, ChildSpec, LiveRule, Probe, RunAs, StopSignal};
+
+/// What is the same for every child of a release.
+pub struct AppContext<'a> {
+    pub app: &'a AppName,
+    pub release: &'a Release,
+    /// The app's folder, absolute.
+    pub folder: &'a Path,
+    /// Survives deploys; given to the app as `BANYAN_DATA_DIR`.
+    pub data: &'a Path,
+    pub logs: &'a Path,
+    pub run_as: RunAs,
+    /// `PATH`, `LANG`, `TZ` as the controller has them, and nothing else of its environment.
+    pub base: &'a BTreeMap<String, String>,
+    pub secrets: &'a Secrets,
+    pub database: Option<&'a DatabaseAddress>,
+    /// Where the release's copy of a program lies, by the path that commands name it with.
+    pub program: &'a dyn Fn(&str) -> Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("release {release} has no process `{process}`")]
+    NoProcess { release: u32, process: String },
+    #[error("failed to render the {what} of {of}")]
+    Render {
+        what: String,
+        of: String,
+        #[source]
+        source: RenderError,
+    },
+    #[error("failed to write {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Without settings of its own: ready when it accepts connections (edge process), or still runs after a second.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_RUNNING: Duration = Duration::from_secs(1);
+
+/// One instance. `served`: the edge sends it requests, so it must listen on its port.
+pub fn instance(
+    context: &AppContext<'_>,
+    id: &InstanceId,
+    port: u16,
+    process: &Process,
+    served: bool,
+) -> Result<ChildSpec, AppError> {
+    let launch = context.release.commands.get(&id.process);
+    let launch = launch.ok_or_else(|| AppError::NoProcess {
+        release: context.release.id.0,
+        process: id.process.to_string(),
+    })?;
+    let name = format!("{}.{}", id.process, id.slot);
+    let own = Own {
+        process: id.process.as_str().to_owned(),
+        instance: Some(name),
+        port: Some(port),
+    };
+    let (argv, env) = render(context, launch, &own)?;
+    let settings = &process.settings;
+    Ok(ChildSpec {
+        id: ChildId(id.to_string()),
+        argv,
+        env,
+        cwd: context.folder.to_owned(),
+        user: context.run_as.clone(),
+        log: context.logs.join(format!("{id}.log")),
+        ready: ready_probe(process, port, served),
+        live: settings.live.as_ref().map(|live| {
+            let probe = Probe::Http {
+                address: address(port),
+                path: live.path.clone(),
+                host: live.host.clone(),
+                status: 200,
+                interval: live.interval,
+                timeout: live.timeout,
+                rise: 1,
+                fall: live.failures,
+            };
+            let rule = LiveRule {
+                failures: live.failures,
+                interval: live.interval,
+            };
+            (probe, rule)
+        }),
+        start_grace: settings.start_grace,
+        stop: StopSignal::Terminate,
+        stop_grace: settings.stop_grace,
+        port: served.then_some(port),
+    })
+}
+
+/// The release command; `None`: the release has none.
+pub fn release_command(context: &AppContext<'_>) -> Result<Option<ChildSpec>, AppError> {
+    let Some(launch) = &context.release.release_command else {
+        return Ok(None);
+    };
+    let own = Own {
+        process: "release".to_owned(),
+        instance: None,
+        port: None,
+    };
+    let (argv, env) = render(context, launch, &own)?;
+    let id = format!("release@{}", context.release.id);
+    Ok(Some(ChildSpec {
+        log: context.logs.join(format!("{id}.log")),
+        id: ChildId(id),
+        argv,
+        env,
+        cwd: context.folder.to_owned(),
+        user: context.run_as.clone(),
+        ready: Probe::Running {
+            for_at_least: Duration::ZERO,
+        },
+        live: None,
+        start_grace: Duration::ZERO,
+        stop: StopSignal::Terminate,
+        stop_grace: Duration::from_secs(10),
+        port: None,
+    }))
+}
+
+/// Writes the release's files from their templates, readable by the app's user only.
+pub fn write_files(context: &AppContext<'_>) -> Result<(), AppError> {
+    let own = Own {
+        process: String::new(),
+        instance: None,
+        port: None,
+    };
+    for file in &context.release.files {
+        let value = |placeholder: &Placeholder| value(context, &own, placeholder);
+        let text = file.text.render(&value).map_err(|source| AppError::Render {
+            what: format!("file {}", file.to.display()),
+            of: context.app.to_string(),
+            source,
+        })?;
+        let path = context.folder.join(&file.to);
+        write_private(&path, text.as_bytes(), &Owner::of(&context.run_as))
+            .map_err(|source| AppError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// Makes the folder that survives deploys, owned by the app's user.
+pub fn prepare_data(data: &Path, run_as: &RunAs) -> Result<(), AppError> {
+    let make = || {
+        fs::create_dir_all(data)?;
+        Owner::of(run_as).take(data)
+    };
+    make().map_err(|source| AppError::File {
+        path: data.to_owned(),
+        source,
+    })
+}
+
+/// What differs between the children of a release.
+struct Own {
+    process: String,
+    instance: Option<String>,
+    port: Option<u16>,
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn ready_probe(process: &Process, port: u16, served: bool) -> Probe {
+    match (&process.settings.ready, served) {
+        (Some(ready), _) => Probe::Http {
+            address: address(port),
+            path: ready.path.clone(),
+            host: ready.host.clone(),
+            status: ready.status,
+            interval: ready.interval,
+            timeout: ready.timeout,
+            rise: ready.rise,
+            fall: ready.fall,
+        },
+        (None, true) => Probe::Tcp {
+            address: address(port),
+            interval: DEFAULT_INTERVAL,
+            timeout: DEFAULT_TIMEOUT,
+        },
+        (None, false) => Probe::Running {
+            for_at_least: DEFAULT_RUNNING,
+        },
+    }
+}
+
+type Rendered = (Vec<String>, BTreeMap<String, String>);
+
+fn render(context: &AppContext<'_>, launch: &Launch, own: &Own) -> Result<Rendered, AppError> {
+    let value = |placeholder: &Placeholder| value(context, own, placeholder);
+    let failed = |what: String| {
+        let of = own.instance.clone().unwrap_or_else(|| own.process.clone());
+        move |source| AppError::Render { what, of, source }
+    };
+    let mut env = own_environment(context, own);
+    for (name, template) in &launch.env {
+        let text = template
+            .render(&value)
+            .map_err(failed(format!("environment variable {name}")))?;
+        env.insert(name.clone(), text);
+    }
+    let variable = |name: &str| env.get(name).cloned();
+    let render = |template: &Template| template.render_argument(&value, &variable);
+    let argv: Result<Vec<String>, RenderError> = launch.argv.iter().map(render).collect();
+    let mut argv = argv.map_err(failed("command".to_owned()))?;
+    if let Some(first) = argv.first_mut()
+        && let Some(copy) = (context.program)(first)
+    {
+        *first = copy.to_string_lossy().into_owned();
+    }
+    Ok((argv, env))
+}
+
+/// What every child is told, before the user's own variables.
+fn own_environment(context: &AppContext<'_>, own: &Own) -> BTreeMap<String, String> {
+    let home = match &context.run_as {
+        RunAs::User(user) => account::find(user).map(|account| account.home),
+        RunAs::Same => account::find_by_uid(rustix::process::geteuid().as_raw()).map(|account| account.home),
+    };
+    // A user without a home (nobody) gets the app's folder: many tools fail on a HOME that does not exist.
+    let home = home
+        .filter(|home| home.is_dir())
+        .unwrap_or_else(|| context.folder.to_owned());
+    let mut env = context.base.clone();
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("HOME", home.to_string_lossy().into_owned());
+    set("HOST", Ipv4Addr::LOCALHOST.to_string());
+    set("BANYAN_APP", context.app.to_string());
+    set("BANYAN_PROCESS", own.process.clone());
+    set("BANYAN_RELEASE", context.release.id.0.to_string());
+    set("BANYAN_DATA_DIR", context.data.to_string_lossy().into_owned());
+    if let Some(port) = own.port {
+        set("PORT", port.to_string());
+    }
+    if let Some(instance) = &own.instance {
+        set("BANYAN_INSTANCE", instance.clone());
+    }
+    if let Some(database) = context.database {
+        set("DATABASE_URL", database.url());
+    }
+    env
+}
+
+fn value(context: &AppContext<'_>, own: &Own, placeholder: &Placeholder) -> Option<String> {
+    match placeholder {
+        Placeholder::Host => Some(Ipv4Addr::LOCALHOST.to_string()),
+        Placeholder::Port => own.port.map(|port| port.to_string()),
+        Placeholder::Process => Some(own.process.clone()).filter(|process| !process.is_empty()),
+        Placeholder::Instance => own.instance.clone(),
+        Placeholder::Release => Some(context.release.id.0.to_string()),
+        Placeholder::Data => Some(context.data.to_string_lossy().into_owned()),
+        Placeholder::Secret(name) => context.secrets.get(name).map(|secret| secret.expose().to_owned()),
+        database => context.database?.value(database),
+    }
+}
+
+#[cfg(test)]
+mod tests;

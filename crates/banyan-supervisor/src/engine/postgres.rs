@@ -1,0 +1,225 @@
+//! The managed PostgreSQL server: found, initialised, tuned, started, provided with the app's role and database.
+//!
+//! TCP on 127.0.0.1 only, SCRAM passwords only: no trust, no peer, no socket file. Its data is never deleted but by
+//! [`destroy`].
+
+pub(crate) mod files;
+mod init;
+mod place;
+mod provision;
+mod secret;
+pub mod settings;
+mod trouble;
+mod version;
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use banyan_config::DatabaseAddress;
+use banyan_topology::Database;
+
+pub use place::{destroy, place};
+pub use trouble::PostgresError;
+pub use version::{Installation, choose, installed, of_data};
+
+use self::files::Owner;
+use super::identity;
+use crate::account;
+use crate::child::diagnose;
+use crate::child::{ChildId, ChildSpec, Handle, NotReady, Probe, RunAs, StopSignal, procfs};
+
+/// The server's own administrator; the app gets a role without rights over the server.
+const SUPERUSER: &str = "postgres";
+/// The Unix user that Debian's package makes.
+const UNIX_USER: &str = "postgres";
+/// A fast shutdown writes a checkpoint.
+const STOP_GRACE: Duration = Duration::from_secs(60);
+const START_GRACE: Duration = Duration::from_secs(60);
+
+/// One server and all that is needed to run it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub database: Database,
+    /// Folder of `postgres` and `initdb` of the right major version ([`choose`]).
+    pub bin: PathBuf,
+    /// From [`place`].
+    pub data: PathBuf,
+    /// `.banyan/secrets`
+    pub secrets: PathBuf,
+    pub log: PathBuf,
+    /// From [`run_as`].
+    pub run_as: RunAs,
+}
+
+/// The child's name.
+pub fn child_id() -> ChildId {
+    ChildId("postgres".to_owned())
+}
+
+/// PostgreSQL refuses root: its own user then.
+pub fn run_as() -> Result<RunAs, PostgresError> {
+    if !identity::controller_is_root() {
+        return Ok(RunAs::Same);
+    }
+    match account::find(UNIX_USER) {
+        Some(_) => Ok(RunAs::User(UNIX_USER.to_owned())),
+        None => Err(PostgresError::NoUser {
+            user: UNIX_USER.to_owned(),
+        }),
+    }
+}
+
+impl Server {
+    /// The server as a child, for [`Handle::start`] and [`Handle::adopt`].
+    pub fn spec(&self) -> ChildSpec {
+        let env = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
+        ChildSpec {
+            id: child_id(),
+            argv: vec![
+                self.bin.join("postgres").display().to_string(),
+                "-D".to_owned(),
+                self.data.display().to_string(),
+            ],
+            env: env
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            cwd: self.data.parent().unwrap_or(Path::new("/")).to_owned(),
+            user: self.run_as.clone(),
+            log: self.log.clone(),
+            ready: Probe::Tcp {
+                address: self.socket(),
+                interval: Duration::from_secs(2),
+                timeout: Duration::from_secs(1),
+            },
+            live: None,
+            start_grace: START_GRACE,
+            stop: StopSignal::PostgresFast,
+            stop_grace: STOP_GRACE,
+            port: Some(self.database.port),
+        }
+    }
+
+    /// From whatever there is (nothing, a data directory, a crashed server's leftovers) to a server that answers and
+    /// has the app's role and database. On failure nothing is left running.
+    pub async fn start(&self, handle: &Handle) -> Result<(), PostgresError> {
+        init::prepare(self, handle).await?;
+        self.check_place()?;
+        handle.start(self.spec()).await?;
+        let started = self.become_ready(handle).await;
+        if started.is_err() {
+            handle.stop(&child_id()).await;
+        }
+        started
+    }
+
+    async fn become_ready(&self, handle: &Handle) -> Result<(), PostgresError> {
+        handle.ready(&child_id()).await.map_err(|error| {
+            let known = match &error {
+                NotReady::Exited { log_tail, .. } | NotReady::Timeout { log_tail, .. } => {
+                    self.known_trouble(log_tail)
+                }
+                _ => None,
+            };
+            known.unwrap_or(PostgresError::NotReady(error))
+        })?;
+        self.provision().await
+    }
+
+    /// Waits until it answers queries; makes what is missing of the app's role and database. For an adopted server too.
+    pub async fn provision(&self) -> Result<(), PostgresError> {
+        provision::provision(self).await
+    }
+
+    /// Whether it takes queries right now.
+    pub async fn answers(&self) -> Result<bool, PostgresError> {
+        provision::answers(self).await
+    }
+
+    /// Where the app finds its database. Holds the password.
+    pub fn address(&self) -> Result<DatabaseAddress, PostgresError> {
+        self.address_of(&self.database.user, &self.database.name)
+    }
+
+    fn address_of(&self, role: &str, database: &str) -> Result<DatabaseAddress, PostgresError> {
+        Ok(DatabaseAddress {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port: self.database.port,
+            user: role.to_owned(),
+            password: secret::password(&self.secrets, role)?,
+            name: database.to_owned(),
+            options: None,
+        })
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::of(&self.run_as)
+    }
+
+    fn socket(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.database.port))
+    }
+
+    /// What would make it exit at once, seen before it does.
+    fn check_place(&self) -> Result<(), PostgresError> {
+        if let Some(pid) = running_server(&self.data) {
+            return Err(PostgresError::AnotherServer {
+                pid,
+                data: self.data.clone(),
+            });
+        }
+        self.remove_stale_lock()?;
+        if TcpStream::connect_timeout(&self.socket(), Duration::from_secs(1)).is_ok() {
+            return Err(PostgresError::PortInUse {
+                port: self.database.port,
+                by: diagnose::owner_of(self.database.port),
+            });
+        }
+        Ok(())
+    }
+
+    /// After a crash or a reboot the number in postmaster.pid may belong to some other program of the same user;
+    /// PostgreSQL then refuses to start. It is no server in this directory: that was just looked at.
+    fn remove_stale_lock(&self) -> Result<(), PostgresError> {
+        let lock = self.data.join("postmaster.pid");
+        match fs::remove_file(&lock) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove the stale", &lock)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The pid of a server (or of what a dead one left) that runs in this data directory.
+fn running_server(data: &Path) -> Option<u32> {
+    let data = fs::canonicalize(data).ok()?;
+    let runs_here = |pid: u32| {
+        let link = |name| fs::read_link(format!("/proc/{pid}/{name}")).ok();
+        let name = |path: PathBuf| path.file_name().is_some_and(|name| name == "postgres");
+        link("cwd").is_some_and(|cwd| cwd == data) && link("exe").is_some_and(name)
+    };
+    let mut table = procfs::table();
+    table.sort_by_key(|entry| entry.start_ticks);
+    table
+        .into_iter()
+        .map(|entry| entry.pid)
+        .find(|pid| runs_here(*pid))
+}
+
+fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PostgresError + 'a {
+    move |source| {
+        if source.kind() == io::ErrorKind::StorageFull {
+            return PostgresError::DiskFull {
+                path: path.to_owned(),
+            };
+        }
+        PostgresError::File {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

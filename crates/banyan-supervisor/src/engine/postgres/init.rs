@@ -1,0 +1,133 @@
+//! The data directory: made whole under another name and then renamed, so a half one is never taken for good.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::{create_private_dir, sync_parent, write_private};
+use super::{PostgresError, SUPERUSER, Server, io_error, secret, settings, version};
+use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
+
+/// Some seconds usually; slow disks need more.
+const LIMIT: Duration = Duration::from_secs(300);
+const INCLUDE: &str = "include = 'banyan.conf'";
+
+/// Where a data directory is until it is whole.
+pub(super) fn unfinished(data: &Path) -> PathBuf {
+    with_suffix(data, ".unfinished")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the data directory if there is none, and writes Banyan's settings into it.
+pub(super) async fn prepare(server: &Server, handle: &Handle) -> Result<(), PostgresError> {
+    match version::of_data(&server.data)? {
+        Some(data) if data != server.database.version => {
+            return Err(PostgresError::OtherMajor {
+                wanted: server.database.version,
+                data,
+            });
+        }
+        Some(_) => {}
+        None => create(server, handle).await?,
+    }
+    configure(server, &server.data)
+}
+
+async fn create(server: &Server, handle: &Handle) -> Result<(), PostgresError> {
+    let folder = unfinished(&server.data);
+    clear(&folder)?;
+    let owner = server.owner();
+    create_private_dir(&folder, &owner).map_err(io_error("create", &folder))?;
+    let password_file = with_suffix(&server.data, ".password");
+    let password = secret::password(&server.secrets, SUPERUSER)?;
+    write_private(&password_file, password.as_bytes(), &owner).map_err(io_error("write", &password_file))?;
+    let made = run_initdb(server, handle, &folder, &password_file).await;
+    fs::remove_file(&password_file).map_err(io_error("delete", &password_file))?;
+    if let Err(error) = made {
+        clear(&folder)?;
+        return Err(error);
+    }
+    include_settings(server, &folder)?;
+    // rename replaces an empty directory, and fails on any other.
+    fs::rename(&folder, &server.data).map_err(io_error("rename into place", &server.data))?;
+    sync_parent(&server.data).map_err(io_error("sync the folder of", &server.data))
+}
+
+/// Of an earlier attempt that was cut short: never a data directory that was in use.
+fn clear(folder: &Path) -> Result<(), PostgresError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("clear", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+async fn run_initdb(
+    server: &Server,
+    handle: &Handle,
+    folder: &Path,
+    password_file: &Path,
+) -> Result<(), PostgresError> {
+    let argument = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let argv = vec![
+        server.bin.join("initdb").display().to_string(),
+        argument("--pgdata", folder),
+        argument("--pwfile", password_file),
+        format!("--username={SUPERUSER}"),
+        "--auth=scram-sha-256".to_owned(),
+        "--data-checksums".to_owned(),
+        "--encoding=UTF8".to_owned(),
+        "--locale=C.UTF-8".to_owned(),
+    ];
+    let spec = ChildSpec {
+        id: ChildId("initdb".to_owned()),
+        argv,
+        ready: Probe::Running {
+            for_at_least: Duration::ZERO,
+        },
+        live: None,
+        stop: StopSignal::Terminate,
+        port: None,
+        ..server.spec()
+    };
+    let outcome = handle.run(spec, LIMIT).await?;
+    if outcome.success {
+        return Ok(());
+    }
+    Err(server
+        .known_trouble(&outcome.log_tail)
+        .unwrap_or(PostgresError::Initdb {
+            exit: outcome.exit,
+            log_tail: outcome.log_tail,
+        }))
+}
+
+/// In postgresql.conf, as its last line: what comes later wins.
+fn include_settings(server: &Server, folder: &Path) -> Result<(), PostgresError> {
+    let path = folder.join("postgresql.conf");
+    let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+    if text.lines().any(|line| line.trim() == INCLUDE) {
+        return Ok(());
+    }
+    let text = format!("{text}\n{INCLUDE}\n");
+    write_private(&path, text.as_bytes(), &server.owner()).map_err(io_error("write", &path))
+}
+
+fn configure(server: &Server, data: &Path) -> Result<(), PostgresError> {
+    include_settings(server, data)?;
+    let tuned = settings::config_file(&server.database)?;
+    for (name, text) in [
+        ("banyan.conf", tuned.as_str()),
+        ("pg_hba.conf", settings::access_file()),
+    ] {
+        let path = data.join(name);
+        write_private(&path, text.as_bytes(), &server.owner()).map_err(io_error("write", &path))?;
+    }
+    Ok(())
+}

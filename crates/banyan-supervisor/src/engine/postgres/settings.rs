@@ -1,0 +1,122 @@
+//! PostgreSQL's settings, tuned from the memory it is given: pure text.
+//!
+//! A quarter of the memory is its own cache and three quarters are what it may assume the system caches, as in the
+//! specification (64 GiB: shared_buffers 16GB, effective_cache_size 48GB, work_mem 128MB, maintenance_work_mem 2GB).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use banyan_topology::Database;
+
+/// Decided by Banyan: another value would cut it off from its own server.
+const RESERVED: [&str; 6] = [
+    "config_file",
+    "data_directory",
+    "hba_file",
+    "ident_file",
+    "password_encryption",
+    "port",
+];
+
+/// A setting that the user may not change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the PostgreSQL setting `{0}` cannot be set here: Banyan decides it; remove it from [database] settings"
+)]
+pub struct Reserved(pub String);
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Name and value of every setting; the user's own win.
+pub fn tuned(database: &Database) -> Result<BTreeMap<String, String>, Reserved> {
+    let memory = database.memory_bytes;
+    let connections = u64::from(database.max_connections.max(1));
+    let mut settings = BTreeMap::new();
+    let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
+
+    set("port", database.port.to_string());
+    set("listen_addresses", "127.0.0.1".to_owned());
+    set("unix_socket_directories", String::new());
+    set("password_encryption", "scram-sha-256".to_owned());
+    set("max_connections", connections.to_string());
+
+    set("shared_buffers", megabytes(memory / 4));
+    set("effective_cache_size", megabytes(memory / 4 * 3));
+    set("work_mem", megabytes(work_memory(memory, connections)));
+    set(
+        "maintenance_work_mem",
+        megabytes((memory / 32).clamp(16 * MIB, 2 * GIB)),
+    );
+
+    // Fewer, smoother checkpoints: bounded by the time to recover, so by size as well.
+    set("checkpoint_timeout", "15min".to_owned());
+    set("checkpoint_completion_target", "0.9".to_owned());
+    let max_wal = (memory / 4).clamp(GIB, 16 * GIB);
+    set("max_wal_size", megabytes(max_wal));
+    set("min_wal_size", megabytes(max_wal / 4));
+    set("wal_compression", "on".to_owned());
+    // Ready for a replica without a restart.
+    set("wal_level", "replica".to_owned());
+    set("max_wal_senders", "5".to_owned());
+
+    // Solid state disks: a random page costs little more than the next one.
+    set("random_page_cost", "1.1".to_owned());
+    set("effective_io_concurrency", "200".to_owned());
+    // Compiling costs more than the short queries of a web app take.
+    set("jit", "off".to_owned());
+
+    set("logging_collector", "off".to_owned());
+    set("log_line_prefix", "%m [%p] %q%u@%d ".to_owned());
+    set("log_timezone", "UTC".to_owned());
+
+    for (name, value) in &database.settings {
+        let name = name.to_ascii_lowercase();
+        if RESERVED.contains(&name.as_str()) {
+            return Err(Reserved(name));
+        }
+        settings.insert(name, value.clone());
+    }
+    Ok(settings)
+}
+
+/// What three quarters of the memory allow when every connection runs two sorts or hashes at once, to the nearest
+/// power of two.
+fn work_memory(memory: u64, connections: u64) -> u64 {
+    let fair = memory / 4 * 3 / (connections * 2) / MIB;
+    let below = 1_u64 << fair.max(1).ilog2();
+    let nearest = if fair - below.min(fair) > below * 2 - fair.min(below * 2) {
+        below * 2
+    } else {
+        below
+    };
+    nearest.clamp(2, 1024) * MIB
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}MB", bytes / MIB)
+}
+
+/// The text of `banyan.conf`.
+pub fn config_file(database: &Database) -> Result<String, Reserved> {
+    let mut text = String::from(
+        "# Written by Banyan at each start; changes here are lost.\n\
+         # Put your own settings into banyan.toml, under [database] settings: they win over these.\n",
+    );
+    for (name, value) in tuned(database)? {
+        // Infallible: writing to a string.
+        writeln!(text, "{name} = '{}'", value.replace('\'', "''")).ok();
+    }
+    Ok(text)
+}
+
+/// The text of `pg_hba.conf`: passwords only, from this machine only.
+pub fn access_file() -> &'static str {
+    "# Written by Banyan at each start; changes here are lost.\n\
+     # TYPE  DATABASE     USER  ADDRESS       METHOD\n\
+     host    all          all   127.0.0.1/32  scram-sha-256\n\
+     host    replication  all   127.0.0.1/32  scram-sha-256\n"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What can go wrong with PostgreSQL, each with the next step; and how its own words are recognised.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{Server, settings};
+use crate::child::{NotReady, StartError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    #[error("PostgreSQL is not installed; run: sudo apt-get install postgresql")]
+    NoneInstalled,
+    #[error(
+        "PostgreSQL {major} is not installed (found: {installed}); run: sudo apt-get install postgresql-{major}"
+    )]
+    NotInstalled { major: u32, installed: String },
+    #[error(
+        "the data directory is of PostgreSQL {data}, not {wanted}; set `postgres = {data}` in [database], or move the \
+         data to {wanted} with pg_upgrade or a dump first"
+    )]
+    OtherMajor { wanted: u32, data: u32 },
+    #[error("{data} is not empty and is no PostgreSQL data directory; move what is there elsewhere")]
+    NotData { data: PathBuf },
+    #[error(
+        "PostgreSQL does not run as root, and there is no user `{user}`; run: sudo apt-get install postgresql"
+    )]
+    NoUser { user: String },
+    #[error("failed to {operation} {path}")]
+    File {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("no space is left on the disk of {path}; free some and try again, no data was lost")]
+    DiskFull { path: PathBuf },
+    #[error("initdb failed ({exit})\n{log_tail}")]
+    Initdb { exit: String, log_tail: String },
+    #[error(
+        "a PostgreSQL server (pid {pid}) that this Banyan did not start runs in {data}; stop it first: kill -INT {pid}"
+    )]
+    AnotherServer { pid: u32, data: PathBuf },
+    #[error("port {port} is taken{}; stop that program, or set another `port` in [database]", by_whom(.by))]
+    PortInUse { port: u16, by: Option<String> },
+    #[error(
+        "shared memory of a crashed PostgreSQL server is still in use; find its processes with `ps -C postgres`, end \
+         them, and try again"
+    )]
+    SharedMemory,
+    #[error(
+        "the machine cannot give PostgreSQL the memory asked for; lower `memory` in [database] (now {memory_mib} MiB)"
+    )]
+    Memory { memory_mib: u64 },
+    #[error("PostgreSQL refuses a setting: {line}; correct it in [database] settings")]
+    Setting { line: String },
+    #[error(transparent)]
+    Reserved(#[from] settings::Reserved),
+    #[error(
+        "PostgreSQL refuses the administrator's password in the installation's secrets: they do not belong to this \
+         data directory; restore the secrets folder that does"
+    )]
+    Password,
+    #[error("a query to PostgreSQL failed")]
+    Query {
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    NotReady(NotReady),
+}
+
+fn by_whom(by: &Option<String>) -> String {
+    by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default()
+}
+
+impl Server {
+    /// PostgreSQL's own last words as an error with a next step; `None`: nothing that is known.
+    pub(super) fn known_trouble(&self, log_tail: &str) -> Option<PostgresError> {
+        let says = |words: &str| log_tail.contains(words);
+        if says("No space left on device") {
+            return Some(PostgresError::DiskFull {
+                path: self.data.clone(),
+            });
+        }
+        if says("pre-existing shared memory block") {
+            return Some(PostgresError::SharedMemory);
+        }
+        if says("could not bind IPv4 address") {
+            return Some(PostgresError::PortInUse {
+                port: self.database.port,
+                by: None,
+            });
+        }
+        if says("could not map anonymous shared memory") || says("could not resize shared memory segment") {
+            return Some(PostgresError::Memory {
+                memory_mib: self.database.memory_bytes >> 20,
+            });
+        }
+        let setting = [
+            "unrecognized configuration parameter",
+            "invalid value for parameter",
+            "is outside the valid range",
+        ];
+        let line = log_tail
+            .lines()
+            .find(|line| setting.iter().any(|words| line.contains(words)))?;
+        let line = line
+            .split_once(": ")
+            .map_or(line, |(_prefix, words)| words)
+            .trim();
+        Some(PostgresError::Setting {
+            line: line.to_owned(),
+        })
+    }
+}
