@@ -163,7 +163,11 @@ impl Control {
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
                 () = tokio::time::sleep_until(due) => {}
-                _ = tick.tick() => self.publish(),
+                // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
+                _ = tick.tick() => {
+                    self.look(watch);
+                    self.publish();
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The edge as its clients and its upstreams see it: raw sockets on both sides, one file per subject.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod drain;
 mod forwarded;
 mod keep_alive;
