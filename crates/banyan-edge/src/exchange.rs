@@ -132,7 +132,10 @@ impl Drop for Exchange {
         let now = self.core.now();
         let second = now.saturating_duration_since(self.core.start).as_secs();
         let took = now.saturating_duration_since(self.started);
-        self.core.metrics.latency.record(second, took);
+        // A tunnel lasts as long as its user stays: that is no latency.
+        if self.status != Some(StatusCode::SWITCHING_PROTOCOLS) {
+            self.core.metrics.latency.record(second, took);
+        }
         if let Some((method, uri)) = self.logged.take() {
             self.log(&method, &uri);
         }

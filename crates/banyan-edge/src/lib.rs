@@ -58,6 +58,8 @@ pub enum Error {
     Watch(#[from] WatchedError),
     #[error("failed to start a thread")]
     Thread(#[source] io::Error),
+    #[error("a part of the edge panicked: this is a bug in Banyan; the log says where")]
+    TaskPanicked,
 }
 
 /// The role, not yet running.

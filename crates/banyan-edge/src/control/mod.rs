@@ -84,10 +84,10 @@ pub(crate) async fn run(
         return Ok(());
     };
     let mut control = Control::begin(config, snapshot, reports, tasks)?;
-    control.serve(&mut watch, &mut shutdown, inner).await;
+    let served = control.serve(&mut watch, &mut shutdown, inner).await;
     control.drain(&mut shutdown).await;
     control.end().await;
-    Ok(())
+    served
 }
 
 impl Control {
@@ -151,14 +151,20 @@ impl Control {
         Ok(control)
     }
 
-    async fn serve(&mut self, watch: &mut Watch, shutdown: &mut Shutdown, mut inner: Shutdown) {
+    /// Until the end is asked for, or a bug ended a core: then the whole role is to be started anew.
+    async fn serve(
+        &mut self,
+        watch: &mut Watch,
+        shutdown: &mut Shutdown,
+        mut inner: Shutdown,
+    ) -> std::result::Result<(), Error> {
         let mut tick = tokio::time::interval(REPORT_EVERY);
         loop {
             self.start_due_checks();
             let due = tokio::time::Instant::from_std(self.next_check());
             tokio::select! {
-                () = shutdown.draining() => return,
-                () = inner.draining() => return,
+                () = shutdown.draining() => return Ok(()),
+                () = inner.draining() => return Err(Error::TaskPanicked),
                 () = watch.changed() => self.look(watch),
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
@@ -167,6 +173,9 @@ impl Control {
                 _ = tick.tick() => {
                     self.look(watch);
                     self.publish();
+                    if self.cores.iter().any(|core| core.commands.is_closed()) {
+                        return Err(Error::TaskPanicked);
+                    }
                 }
             }
         }

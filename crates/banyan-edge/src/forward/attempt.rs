@@ -29,6 +29,8 @@ pub(crate) struct Failure {
     pub timeout: bool,
     /// The next try should avoid this endpoint. Not for a kept connection that turned out closed: that says nothing.
     pub elsewhere: bool,
+    /// Nobody listens there.
+    pub refused: bool,
 }
 
 pub(crate) async fn attempt(
@@ -44,7 +46,7 @@ pub(crate) async fn attempt(
         Some(idle) => (idle.sender, idle.traffic),
         None => match connect(&core, &in_flight.upstream).await {
             Ok(connection) => connection,
-            Err(error) => return Err(not_connected(&core, &in_flight.upstream, &error, source)),
+            Err(error) => return Err(not_connected(&error, source)),
         },
     };
     in_flight.upstream.cells.requests.increment();
@@ -67,12 +69,14 @@ pub(crate) async fn attempt(
                 ..unknown(&head.method, source)
             },
             timeout: false,
-            elsewhere: !reused,
+            elsewhere: !reused || read != before.1,
+            refused: false,
         }),
         Err(_elapsed) => Err(Failure {
             failed: unknown(&head.method, source),
             timeout: true,
             elsewhere: true,
+            refused: false,
         }),
     }
 }
@@ -149,14 +153,8 @@ async fn connect(
     Ok((sender, traffic))
 }
 
-/// No byte was sent. A refused connection takes the endpoint out on this core at once, until a check says otherwise.
-fn not_connected(
-    core: &Core,
-    upstream: &Upstream,
-    error: &io::Error,
-    source: Option<&Rc<Source>>,
-) -> Failure {
-    core.suspect(&upstream.id, error.kind() == io::ErrorKind::ConnectionRefused);
+/// No byte was sent.
+fn not_connected(error: &io::Error, source: Option<&Rc<Source>>) -> Failure {
     Failure {
         failed: Failed {
             sent: false,
@@ -166,5 +164,6 @@ fn not_connected(
         },
         timeout: false,
         elsewhere: true,
+        refused: error.kind() == io::ErrorKind::ConnectionRefused,
     }
 }

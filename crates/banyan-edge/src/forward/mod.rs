@@ -43,9 +43,12 @@ pub(crate) async fn send(
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        upstream.cells.failures.increment();
         if let Some(problem) = source.and_then(|s| s.problem()) {
             return Err(problem);
+        }
+        if failure.elsewhere {
+            upstream.cells.failures.increment();
+            core.suspect(&upstream.id, failure.refused);
         }
         judge(&core, &failure)?;
         exchange.retries += 1;

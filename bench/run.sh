@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# All benchmarks; see bench/README.md.
+set -euo pipefail
+cd "$(dirname "$0")"
+exec ./edge.sh "$@"
