@@ -68,14 +68,43 @@ impl Finding {
     }
 }
 
+/// Long sentences are broken to this many columns; commands never are, for they are copied.
+const WIDTH: usize = 110;
+
+/// Breaks at spaces; a line that fits stays as it is, indentation included.
+fn wrap(line: &str, room: usize) -> Vec<String> {
+    if line.chars().count() <= room {
+        return vec![line.to_owned()];
+    }
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for word in line.split(' ') {
+        if !current.is_empty() && current.chars().count() + 1 + word.chars().count() > room {
+            lines.push(std::mem::take(&mut current));
+        } else if !current.is_empty() {
+            current.push(' ');
+        }
+        current.push_str(word);
+    }
+    lines.push(current);
+    lines
+}
+
 pub(crate) fn render(findings: &[Finding], paint: Paint) -> String {
     let width = findings.iter().map(|f| f.name.chars().count()).max().unwrap_or(0);
     let indent = " ".repeat(width + 4);
     let mut out = String::new();
     for finding in findings {
         let (mark, style) = finding.level.mark();
-        let mut seen = finding.seen.trim_end().lines();
-        let first = seen.next().unwrap_or_default();
+        let room = WIDTH.saturating_sub(width + 4).max(40);
+        let seen: Vec<String> = finding
+            .seen
+            .trim_end()
+            .lines()
+            .flat_map(|line| wrap(line, room))
+            .collect();
+        let mut seen = seen.iter();
+        let first = seen.next().map(String::as_str).unwrap_or_default();
         out.push_str(&format!(
             "{} {:<width$}  {first}\n",
             paint.with(style, mark),
@@ -117,5 +146,23 @@ pub(crate) fn summary(findings: &[Finding]) -> String {
         "nothing to do".to_owned()
     } else {
         parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn long_sentences_are_broken_under_their_beginning_and_commands_are_not() {
+        let findings = [
+            Finding::new(Level::Good, "clock", "plausible"),
+            Finding::new(Level::Problem, "port 8080", "word ".repeat(30)).fix("command ".repeat(15)),
+        ];
+        expect![[""]].assert_eq(&render(&findings, Paint::OFF));
+        assert_eq!(summary(&findings), "1 problem");
+        assert_eq!(summary(&findings[..1]), "nothing to do");
     }
 }
