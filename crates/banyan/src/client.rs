@@ -105,6 +105,8 @@ impl Client {
                     return Ok(answer);
                 }
                 Some(other) => answer.replies.push(other),
+                // Status, plan and trial are one reply and the end.
+                None if !answer.replies.is_empty() => return Ok(answer),
                 None => {
                     ignore(line.finish());
                     anyhow::bail!("the controller went away in the middle of its answer");

@@ -161,7 +161,12 @@ mod tests {
             Finding::new(Level::Good, "clock", "plausible"),
             Finding::new(Level::Problem, "port 8080", "word ".repeat(30)).fix("command ".repeat(15)),
         ];
-        expect![[""]].assert_eq(&render(&findings, Paint::OFF));
+        expect![[r#"
+            ✓ clock      plausible
+            ✗ port 8080  word word word word word word word word word word word word word word word word word word word
+                         word word word word word word word word word word word
+                         → command command command command command command command command command command command command command command command 
+        "#]].assert_eq(&render(&findings, Paint::OFF));
         assert_eq!(summary(&findings), "1 problem");
         assert_eq!(summary(&findings[..1]), "nothing to do");
     }

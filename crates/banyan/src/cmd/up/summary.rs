@@ -100,13 +100,14 @@ impl Summary {
                 let release = self
                     .status
                     .release
-                    .map(|r| format!(", release {r}"))
+                    .map(|r| format!("release {r}"))
                     .unwrap_or_default();
-                lines.push((
-                    depth,
-                    named(edge.process.as_str(), &rows),
-                    ports(&rows) + &release,
-                ));
+                let detail = [ports(&rows), release]
+                    .iter()
+                    .filter(|part| !part.is_empty())
+                    .cloned()
+                    .collect::<Vec<_>>();
+                lines.push((depth, named(edge.process.as_str(), &rows), detail.join(", ")));
                 depth += 1;
             }
         }
