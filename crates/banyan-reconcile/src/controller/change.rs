@@ -342,6 +342,35 @@ impl<D: Driver> Changer<D> {
             .unwrap_or_else(|refused: Refused| done_reply(refused.into()))
     }
 
+    /// The same for children of an earlier controller. A configuration that is wrong by now must not keep them running:
+    /// what cannot be described without it is stopped while it is taken over.
+    pub(super) async fn take_over_and_down(&self, paths: &ConfigPaths, events: Events<'_>) -> Done {
+        if let Ok(loaded) = self.loaded(paths) {
+            self.driver.equip(&loaded);
+        }
+        let saved = watched::read::<Topology>(&self.state.topology());
+        let app = match saved {
+            Ok(Some(topology)) => topology.app,
+            Ok(None) => {
+                return Done {
+                    outcome: Outcome::Nothing,
+                    error: None,
+                    notes: Vec::new(),
+                };
+            }
+            Err(error) => return Refused::from(error).into(),
+        };
+        match take_over(&*self.driver, &self.state, &app).await {
+            Ok(taken) => {
+                events(Event::Reached(Box::new(taken.topology)));
+                let mut done = self.down(&app, events).await;
+                done.notes.splice(0..0, taken.notes);
+                done
+            }
+            Err(error) => Refused::from(error).into(),
+        }
+    }
+
     /// Stops everything in order. Whatever plan was under way is set aside.
     pub(super) async fn down(&self, app: &topology::AppName, events: Events<'_>) -> Done {
         let go = async {

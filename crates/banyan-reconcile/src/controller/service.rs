@@ -213,10 +213,11 @@ impl<D: Driver> Loop<D> {
         self.cut_short("everything goes down").await;
         let changer = self.changer.clone();
         let app = self.topology.as_ref().map(|topology| topology.app.clone());
+        let config = self.config.clone();
         let (sender, events) = mpsc::unbounded_channel();
         let task = self.tasks.spawn(TaskKind::Background, "down", async move {
             let mut hear = |event| drop(sender.send(event));
-            Box::pin(bring_down(&changer, app, &mut hear)).await
+            Box::pin(bring_down(&changer, app, &config, &mut hear)).await
         });
         self.busy = Some(Busy {
             what: What::Down,
@@ -348,15 +349,13 @@ async fn perform<D: Driver>(
 async fn bring_down<D: Driver>(
     changer: &Changer<D>,
     app: Option<AppName>,
+    config: &ConfigPaths,
     hear: &mut (dyn FnMut(Event) + Send),
 ) -> Reply {
     done_reply(match app {
         Some(app) => changer.down(&app, hear).await,
-        None => Done {
-            outcome: Outcome::Nothing,
-            error: None,
-            notes: Vec::new(),
-        },
+        // Nothing was brought up by this controller: what runs was left by an earlier one.
+        None => changer.take_over_and_down(config, hear).await,
     })
 }
 

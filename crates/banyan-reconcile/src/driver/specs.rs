@@ -66,8 +66,10 @@ impl Specs {
         let process = topology.processes.get(&id.process);
         let process =
             process.ok_or_else(|| StepError(format!("process {} is not configured", id.process)))?;
+        // At the first start instances come before the edge: then the configuration says who will get requests.
         let edge_process = topology.edge.as_ref().map(|edge| &edge.process);
-        let listens = edge_process == Some(&id.process) || process.settings.ready.is_some();
+        let to_be = loaded.config.edge.as_ref().map(|edge| &edge.process);
+        let listens = edge_process.or(to_be) == Some(&id.process) || process.settings.ready.is_some();
         let started = Started {
             child: id.to_string(),
             names: Names::instance(id, instance.port),

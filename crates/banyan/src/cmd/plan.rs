@@ -20,6 +20,7 @@ pub(crate) struct Saved {
     pub(crate) config_hash: String,
     pub(crate) plan: Steps,
     pub(crate) notes: Vec<String>,
+    /// The steps in words.
     pub(crate) text: Vec<String>,
 }
 
@@ -57,9 +58,14 @@ fn saved(answer: Answer, change: Change) -> anyhow::Result<Saved> {
             plan,
             config_hash,
             notes,
-            text,
+            ..
         } = reply
         {
+            let text = plan
+                .steps
+                .iter()
+                .map(|planned| planned.step.to_string())
+                .collect();
             return Ok(Saved {
                 change,
                 config_hash,

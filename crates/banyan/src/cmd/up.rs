@@ -14,6 +14,7 @@ use banyan_reconcile::proto::{Progress, Request, Status};
 use banyan_reconcile::{Done, Ending, LockError};
 use banyan_runtime::shutdown::{ShutdownStage, ShutdownTrigger};
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, shutdown};
+use banyan_supervisor::Adopted;
 use banyan_telemetry::log;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -25,6 +26,7 @@ use crate::client::{Client, TICK};
 use crate::controller::{self, Running};
 use crate::exit::Exit;
 use crate::output::Context;
+use crate::remains::Remains;
 use crate::render::error::{Advise, advised, from_controller};
 use crate::{loading, serving};
 
@@ -75,11 +77,13 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
     let runtime = controller::runtime()?;
     let exit = runtime.block_on(async {
         let state = context.place.state()?;
+        let survivors = Remains::find(&state).children;
         let running = Running::start(state, context.place.config_paths()?, controller::loader());
         let mut running = match running {
             Err(error) => return Err(explain_lock(error, context).await),
             Ok(running) => running,
         };
+        audience.notes(&taken_over(&survivors));
         let (trigger, mut signals) = shutdown::channel();
         trigger
             .on_signals(&running.tasks)
@@ -98,6 +102,18 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
     // Tasks that still wait for peers have nobody to serve any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
+}
+
+/// Said before the first step: nothing of this is started again.
+fn taken_over(survivors: &[Adopted]) -> Vec<String> {
+    if survivors.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<String> = survivors.iter().map(|child| child.id.to_string()).collect();
+    vec![format!(
+        "an earlier controller is gone; its children run on and are taken over: {}",
+        names.join(", ")
+    )]
 }
 
 /// A closed terminal is like Ctrl-C: a controller that nobody sees any more must not leave its children behind.
