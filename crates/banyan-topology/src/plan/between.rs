@@ -182,25 +182,13 @@ impl Planner<'_> {
     fn roll(&mut self, process: &ProcessName) {
         self.admit_kept(process);
         let (old, mut new) = self.changing(process);
-        let slot_freed = |slot: u32| old.iter().any(|instance| instance.id.slot == slot);
         // A new slot adds capacity before a replaced one may lack it.
-        new.sort_by_key(|instance| {
-            let adds = !slot_freed(instance.id.slot);
-            (
-                !adds,
-                !self.desired.rotation.contains(&instance.id),
-                instance.id.clone(),
-            )
-        });
+        new.sort_by_key(|instance| old.iter().any(|other| other.id.slot == instance.id.slot));
         for instance in &new {
             self.make_room_and_start(instance);
             self.admit(&instance.id);
             let (old, _) = self.changing(process);
-            let same_slot = old.iter().find(|other| other.id.slot == instance.id.slot);
-            let lasting = self.desired.rotation.contains(&instance.id);
-            if let Some(replaced) = same_slot
-                && (lasting || !self.at.rotation.contains(&replaced.id))
-            {
+            if let Some(replaced) = old.iter().find(|other| other.id.slot == instance.id.slot) {
                 self.retire(replaced);
             }
         }

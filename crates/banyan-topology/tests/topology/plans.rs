@@ -221,6 +221,25 @@ fn a_full_process_lacks_one_instance_at_a_time_in_a_deploy() {
 }
 
 #[test]
+fn where_room_must_be_made_the_instance_without_traffic_goes_first() {
+    let half = "r2 edge web<=2 web.1@r1* web.2@r2";
+    shows(
+        half,
+        "r3 edge web<=2 web.1@r3* web.2@r3*",
+        expect![[r#"
+        1   make r3 the current release (was r2)
+        2   stop web.2@r2
+        3   start web.1@r3 on port 20301
+        4   admit web.1@r3
+        5   drain web.1@r1
+        6   stop web.1@r1
+        7   start web.2@r3 on port 20302
+        8   admit web.2@r3
+    "#]],
+    );
+}
+
+#[test]
 fn a_lowered_max_makes_room_before_the_new_release_starts() {
     shows(
         "r1 edge web.1@r1* web.2@r1* web.3@r1*",
@@ -374,7 +393,8 @@ fn what_died_is_started_again() {
         2   start web.1@r1 on port 20101
         3   admit web.1@r1
         4   start web.2@r1 on port 20102
-        5   admit web.2@r1"#]].assert_eq(&plan.to_string());
+        5   admit web.2@r1"#]]
+    .assert_eq(&plan.to_string());
 }
 
 #[test]
