@@ -28,7 +28,7 @@ use crate::exit::Exit;
 use crate::output::Context;
 use crate::remains::Remains;
 use crate::render::error::{Advise, advised, from_controller};
-use crate::{loading, serving};
+use crate::{loading, machine, serving};
 
 /// How long an answer through the edge may take once all steps are done.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -168,9 +168,23 @@ async fn bring_up(
             // Nothing runs: the controller ends by itself, and ending it touches nothing.
             running.trigger.advance(ShutdownStage::Draining);
             drop(running.ended().await);
+            audience.notes(&Vec::from_iter(port_taken(&error, context)));
             Err(from_controller(&error))
         }
     }
+}
+
+/// The plan knows that a port is taken; who has it can be seen here.
+fn port_taken(error: &str, context: &Context) -> Option<String> {
+    if !error.contains("in use") {
+        return None;
+    }
+    let port = loading::load(&context.place).ok()?.config.edge?.listen.port();
+    let holder = machine::port_holder(port)?;
+    Some(format!(
+        "port {port} is held by {} (pid {})",
+        holder.program?, holder.pid?
+    ))
 }
 
 /// Shows the progress of `work` until it is done.

@@ -23,6 +23,8 @@ pub(crate) struct ProgressLine<W> {
 
 struct Running {
     label: String,
+    /// The inverse of a step that had been done.
+    undoing: bool,
     began: Instant,
     said: Instant,
 }
@@ -40,11 +42,13 @@ impl<W: Write> ProgressLine<W> {
 
     pub(crate) fn event(&mut self, progress: &Progress, now: Instant) -> io::Result<()> {
         self.clear()?;
-        if let Some(line) = ended(progress, self.paint) {
+        let undoing = self.running.as_ref().is_some_and(|running| running.undoing);
+        if let Some(line) = ended(progress, undoing, self.paint) {
             self.running = None;
             return writeln!(self.out, "{line}");
         }
         self.running = Some(Running {
+            undoing: progress.state == ProgressState::Reverting,
             label: format!("{} {}", position(progress, self.paint), progress.what),
             began: now,
             said: now,
@@ -115,10 +119,10 @@ fn position(progress: &Progress, paint: Paint) -> String {
 }
 
 /// The line of a step that has ended; `None` while it runs.
-fn ended(progress: &Progress, paint: Paint) -> Option<String> {
+fn ended(progress: &Progress, undoing: bool, paint: Paint) -> Option<String> {
     let (mark, note) = match progress.state {
-        ProgressState::Begun => return None,
-        ProgressState::Reverting => (paint.yellow("↩"), "undone".to_owned()),
+        ProgressState::Begun | ProgressState::Reverting => return None,
+        ProgressState::Done if undoing => (paint.yellow("↩"), String::new()),
         ProgressState::Done => (paint.green("✓"), String::new()),
         ProgressState::Skipped => (paint.dim("·"), "held already".to_owned()),
         ProgressState::Failed => (paint.red("✗"), "failed".to_owned()),
@@ -188,14 +192,16 @@ mod tests {
             now,
         )
         .unwrap();
-        line.event(&step(2, "stop web.1@r1", ProgressState::Reverting, Some(20)), now)
+        line.event(&step(2, "stop web.1@r1", ProgressState::Reverting, None), now)
+            .unwrap();
+        line.event(&step(2, "stop web.1@r1", ProgressState::Done, Some(20)), now)
             .unwrap();
         expect![[r#"
             [ 1/12] start postgres 15 on port 21000 … 11 s so far
             ✓ [ 1/12] start postgres 15 on port 21000          12 s
             · [ 2/12] start web.1@r1                           held already
             ✗ [ 3/12] admit web.1@r1                           failed, 1.0 s
-            ↩ [ 2/12] stop web.1@r1                            undone, 20 ms
+            ↩ [ 2/12] stop web.1@r1                            20 ms
         "#]]
         .assert_eq(&String::from_utf8(out).unwrap());
     }
