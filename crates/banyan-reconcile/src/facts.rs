@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use banyan_config::{Config, Database};
 use banyan_runtime::listener::{self, BindError};
+use banyan_supervisor::engine::postgres::{self, PostgresError};
 use banyan_topology::{Facts, Release, ReleaseId, Topology};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,8 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     #[error("failed to read {path}")]
     Read {
         path: PathBuf,
@@ -51,8 +54,11 @@ pub fn gather(
         .sum::<usize>()
         + 8;
     Ok(Facts {
-        postgres_installed: postgres_installed(),
-        data_version: data_version(state)?,
+        postgres_installed: postgres::installed(&[])
+            .into_iter()
+            .map(|found| found.major)
+            .collect(),
+        data_version: postgres::of_data(&state.path().join("data").join("postgres"))?,
         memory_bytes: memory_bytes()?,
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
@@ -113,27 +119,6 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
         .filter(|address| matches!(listener::bind_per_core(*address, 1), Err(BindError::InUse { .. })))
         .map(|address| address.port())
         .collect()
-}
-
-fn postgres_installed() -> BTreeSet<u32> {
-    let Ok(entries) = std::fs::read_dir("/usr/lib/postgresql") else {
-        return BTreeSet::new();
-    };
-    let version = |entry: std::io::Result<std::fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let version = entry.file_name().to_str()?.parse().ok()?;
-        entry.path().join("bin/postgres").exists().then_some(version)
-    };
-    entries.filter_map(version).collect()
-}
-
-fn data_version(state: &StateDir) -> Result<Option<u32>, FactsError> {
-    let path = state.path().join("data/postgres/PG_VERSION");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.trim().parse().ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(FactsError::Read { path, source }),
-    }
 }
 
 /// The machine's memory, or what this container may use of it.

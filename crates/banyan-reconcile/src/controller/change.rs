@@ -100,13 +100,14 @@ impl<D: Driver> Changer<D> {
 
     async fn try_bring_up(&self, paths: &ConfigPaths, events: Events<'_>) -> Result<Done, Refused> {
         let loaded = self.loaded(paths)?;
-        self.driver.equip(&loaded);
+        let warnings = self.driver.equip(&loaded);
         let taken = take_over(&*self.driver, &self.state, &loaded.config.name).await?;
         let TakenOver {
             topology,
             unfinished,
             mut notes,
         } = taken;
+        notes.extend(warnings);
         events(Event::Reached(Box::new(topology.clone())));
         if let Some((journal, record)) = unfinished {
             match self

@@ -1,12 +1,15 @@
 //! This machine: children by the supervisor, the edge by snapshot and report.
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{ShutdownStage, TaskKind, Tasks};
 use banyan_supervisor::child::SupervisorConfig;
+use banyan_supervisor::engine::postgres::{PostgresError, Server};
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
 use banyan_topology::report::EdgeReport;
 use banyan_topology::{Database, Edge, Epoch, Instance, InstanceId, ReleaseId, Step, Topology};
@@ -97,18 +100,21 @@ impl Local {
         }
     }
 
-    async fn start_database(&self, database: &Database) -> Result<(), StepError> {
-        let spec = self.specs.database(&self.supervisor, database).await?;
-        self.start_and_wait(spec).await?;
-        let prepared = self.specs.prepare_database(database).await;
-        if prepared.is_err() {
-            self.supervisor.stop(&ChildId(POSTGRES.to_owned())).await;
-        }
-        prepared
+    async fn start_database(&self, database: &Database, topology: &Topology) -> Result<(), StepError> {
+        let server = self.specs.server(database, topology.app.as_str())?;
+        let log = server.log.clone();
+        let runs = self.runs(&ChildId(POSTGRES.to_owned())).await;
+        let started = start_server(server, self.supervisor.clone(), runs).await;
+        started.map_err(|error| StepError(format!("{}\nits log: {}", chain(&error), log.display())))
+    }
+
+    async fn runs(&self, id: &ChildId) -> bool {
+        self.supervisor.status().await.iter().any(|child| child.id == *id)
     }
 
     async fn run_release(&self, release: ReleaseId, topology: &Topology) -> Result<(), StepError> {
         let loaded = self.equipment()?;
+        self.specs.prepare(release, topology, &loaded)?;
         let Some(spec) = self.specs.release_command(release, topology, &loaded)? else {
             return Ok(());
         };
@@ -131,6 +137,7 @@ impl Local {
 
     async fn start_instance(&self, instance: &Instance, topology: &Topology) -> Result<(), StepError> {
         let loaded = self.equipment()?;
+        self.specs.prepare(instance.id.release, topology, &loaded)?;
         let spec = self.specs.instance(instance, topology, &loaded)?;
         self.start_and_wait(spec).await
     }
@@ -254,15 +261,14 @@ impl Local {
     }
 
     /// The spec of a child of `topology` by its name.
-    async fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
+    fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
         if id.0 == EDGE {
             return Ok(topology.edge.as_ref().map(|edge| self.specs.edge(edge)));
         }
         if id.0 == POSTGRES {
-            return match &topology.database {
-                Some(database) => self.specs.database(&self.supervisor, database).await.map(Some),
-                None => Ok(None),
-            };
+            let server = topology.database.as_ref();
+            let spec = |database| Ok(self.specs.server(database, topology.app.as_str())?.spec());
+            return server.map(spec).transpose();
         }
         let instance = id.0.parse::<InstanceId>().ok();
         match instance.and_then(|id| topology.instances.get(&id)) {
@@ -276,15 +282,16 @@ impl Local {
 }
 
 impl Driver for Local {
-    fn equip(&self, loaded: &Loaded) {
+    fn equip(&self, loaded: &Loaded) -> Vec<String> {
         self.equipment.send_replace(Some(Arc::new(loaded.clone())));
+        self.specs.identity(loaded).into_iter().collect()
     }
 
     async fn adopt(&self, expected: &Topology) -> Vec<String> {
         let mut notes = Vec::new();
         for survivor in self.supervisor.survivors().await {
             let id = survivor.id.clone();
-            let spec = match self.spec_of(&id, expected).await {
+            let spec = match self.spec_of(&id, expected) {
                 Ok(Some(spec)) => {
                     self.supervisor.adopt(spec, &survivor).await;
                     continue;
@@ -328,7 +335,7 @@ impl Driver for Local {
 
     async fn perform(&self, step: Move<'_>) -> Result<Option<String>, StepError> {
         match step.step {
-            Step::StartDatabase(database) => self.start_database(database).await?,
+            Step::StartDatabase(database) => self.start_database(database, step.before).await?,
             Step::StopDatabase(_) => return Ok(self.stop(POSTGRES).await),
             Step::RunRelease(release) => self.run_release(*release, step.before).await?,
             Step::SetRelease { .. } => {}
@@ -389,6 +396,20 @@ impl Driver for Local {
     async fn kill_all(&self) {
         self.supervisor.kill_all().await;
     }
+}
+
+type Starting = Pin<Box<dyn Future<Output = Result<(), PostgresError>> + Send>>;
+
+/// A killed controller may have started it (`runs`): then it only remains to wait.
+fn start_server(server: Server, supervisor: Handle, runs: bool) -> Starting {
+    Box::pin(async move {
+        if !runs {
+            return server.start(&supervisor).await;
+        }
+        let ready = supervisor.ready(&ChildId(POSTGRES.to_owned())).await;
+        ready.map_err(PostgresError::NotReady)?;
+        server.provision().await
+    })
 }
 
 /// An error with its causes on one line.

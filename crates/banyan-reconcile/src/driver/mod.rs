@@ -3,7 +3,6 @@
 mod judge;
 mod local;
 mod publisher;
-mod render;
 mod specs;
 mod trial;
 mod wait;
@@ -44,7 +43,8 @@ pub struct Attempt<'a> {
 
 pub trait Driver: Send + Sync + 'static {
     /// What launches need beyond the topology (secrets, folders): before anything else, and whenever it changes.
-    fn equip(&self, loaded: &Loaded);
+    /// Returns what people should know.
+    fn equip(&self, loaded: &Loaded) -> Vec<String>;
 
     /// Takes over what an earlier controller left running, as far as `expected` describes it; stops the rest.
     /// Returns what people should know.

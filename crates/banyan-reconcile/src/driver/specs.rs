@@ -1,17 +1,17 @@
 //! Children of this installation as the supervisor starts them: from topology, release and equipment.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use banyan_config::{Database as Configured, DatabaseAddress, LiveProbe, ProcessSettings, ReadyProbe};
-use banyan_supervisor::{ChildId, ChildSpec, Handle, LiveRule, Probe, RunAs, StopSignal};
-use banyan_topology::model::Launch;
+use banyan_config::{DatabaseAddress, Placeholder};
+use banyan_supervisor::engine::app::{self, AppContext};
+use banyan_supervisor::engine::identity;
+use banyan_supervisor::engine::postgres::{self, Server};
+use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_topology::{Database, Edge, Instance, InstanceId, Release, ReleaseId, Topology};
 
 use super::local::{chain, stop_signal};
-use super::render::{Names, render};
 use super::{Attempt, StepError};
 use crate::controller::{ControllerConfig, Loaded};
 use crate::paths::StateDir;
@@ -62,54 +62,31 @@ impl Specs {
         loaded: &Loaded,
     ) -> Result<ChildSpec, StepError> {
         let id = &instance.id;
-        let release = self.release(id.release)?;
         let process = topology.processes.get(&id.process);
         let process =
             process.ok_or_else(|| StepError(format!("process {} is not configured", id.process)))?;
         // At the first start instances come before the edge: then the configuration says who will get requests.
         let edge_process = topology.edge.as_ref().map(|edge| &edge.process);
         let to_be = loaded.config.edge.as_ref().map(|edge| &edge.process);
-        let listens = edge_process.or(to_be) == Some(&id.process) || process.settings.ready.is_some();
-        let started = Started {
-            child: id.to_string(),
-            names: Names::instance(id, instance.port),
-            settings: &process.settings,
-            listens,
-        };
-        self.launched(
-            &release,
-            release.commands.get(&id.process),
-            started,
-            topology,
-            loaded,
-        )
+        let served = edge_process.or(to_be) == Some(&id.process);
+        let release = self.release(id.release)?;
+        self.within(&release, topology, loaded, |context| {
+            app::instance(context, id, instance.port, process, served)
+        })
     }
 
-    pub(super) fn trial(&self, attempt: Attempt<'_>, loaded: &Loaded) -> Result<ChildSpec, StepError> {
-        let Attempt {
-            topology,
-            release,
-            process,
-            port,
-        } = attempt;
-        let id = InstanceId {
-            process: process.name.clone(),
-            slot: 0,
-            release: release.id,
-        };
-        let started = Started {
-            child: TRIAL.to_owned(),
-            names: Names::instance(&id, port),
-            settings: &process.settings,
-            listens: true,
-        };
-        self.launched(
-            release,
-            release.commands.get(&process.name),
-            started,
-            topology,
-            loaded,
-        )
+    /// What a launch of the release needs on the disk.
+    pub(super) fn prepare(
+        &self,
+        release: ReleaseId,
+        topology: &Topology,
+        loaded: &Loaded,
+    ) -> Result<(), StepError> {
+        let release = self.release(release)?;
+        self.within(&release, topology, loaded, |context| {
+            app::prepare_data(context.data, &context.run_as)?;
+            app::write_files(context)
+        })
     }
 
     /// `None`: the release has no such command.
@@ -120,23 +97,25 @@ impl Specs {
         loaded: &Loaded,
     ) -> Result<Option<ChildSpec>, StepError> {
         let release = self.release(release)?;
-        let Some(launch) = &release.release_command else {
-            return Ok(None);
+        self.within(&release, topology, loaded, app::release_command)
+    }
+
+    pub(super) fn trial(&self, attempt: Attempt<'_>, loaded: &Loaded) -> Result<ChildSpec, StepError> {
+        let id = InstanceId {
+            process: attempt.process.name.clone(),
+            slot: 0,
+            release: attempt.release.id,
         };
-        let settings = ProcessSettings {
-            ready: None,
-            live: None,
-            start_grace: Duration::from_secs(60),
-            stop_grace: Duration::from_secs(30),
-        };
-        let started = Started {
-            child: "release".to_owned(),
-            names: Names::release(release.id),
-            settings: &settings,
-            listens: false,
-        };
-        self.launched(&release, Some(launch), started, topology, loaded)
-            .map(Some)
+        let spec = self.within(attempt.release, attempt.topology, loaded, |context| {
+            app::prepare_data(context.data, &context.run_as)?;
+            app::write_files(context)?;
+            app::instance(context, &id, attempt.port, attempt.process, true)
+        })?;
+        Ok(ChildSpec {
+            id: ChildId(TRIAL.to_owned()),
+            log: self.log(TRIAL),
+            ..spec
+        })
     }
 
     /// A survivor that no topology explains: enough to stop it.
@@ -147,16 +126,29 @@ impl Specs {
         }
     }
 
-    pub(super) async fn database(
-        &self,
-        _supervisor: &Handle,
-        _database: &Database,
-    ) -> Result<ChildSpec, StepError> {
-        Err(StepError("PostgreSQL is not managed yet".to_owned()))
+    pub(super) fn server(&self, database: &Database, app: &str) -> Result<Server, StepError> {
+        let make = || {
+            let run_as = postgres::run_as()?;
+            let data = postgres::place(self.state.path(), app, &run_as)?;
+            let installed = postgres::installed(&[]);
+            let installation = postgres::choose(&installed, Some(database.version), Some(database.version))?;
+            Ok(Server {
+                database: database.clone(),
+                bin: installation.bin.clone(),
+                data,
+                secrets: self.state.secrets(),
+                log: self.log(POSTGRES),
+                run_as,
+            })
+        };
+        make().map_err(|error: postgres::PostgresError| StepError(chain(&error)))
     }
 
-    pub(super) async fn prepare_database(&self, _database: &Database) -> Result<(), StepError> {
-        Ok(())
+    /// Whom the app's processes run as, and what people should know about that.
+    pub(super) fn identity(&self, loaded: &Loaded) -> Option<String> {
+        let folder = loaded.root.join(&loaded.config.app.dir);
+        let facts = identity::app_facts(loaded.config.app.user.as_deref(), &folder).ok()?;
+        identity::of_app(&facts).warning
     }
 
     fn release(&self, id: ReleaseId) -> Result<Release, StepError> {
@@ -164,83 +156,61 @@ impl Specs {
         release.map_err(|error| StepError(chain(&error)))
     }
 
-    fn launched(
+    fn within<T>(
         &self,
         release: &Release,
-        launch: Option<&Launch>,
-        started: Started<'_>,
         topology: &Topology,
         loaded: &Loaded,
-    ) -> Result<ChildSpec, StepError> {
-        let Started {
-            child,
-            names,
-            settings,
-            listens,
-        } = started;
-        let what = || format!("{} has no command for {}", release.id, names.process);
-        let launch = launch.ok_or_else(|| StepError(what()))?;
-        let database = self.database_address(topology, loaded)?;
-        let mut env = self.base_env.clone();
-        env.extend(names.env(&loaded.config.name, &self.data()));
-        let rendered = render(
-            launch,
-            env,
-            &names,
-            database.as_ref(),
-            &loaded.secrets,
-            &self.data(),
-        );
-        let mut rendered = rendered.map_err(|error| StepError(chain(&error)))?;
-        let written = launch.argv.first().map_or("", |argument| argument.as_str());
-        if let Some(copy) = Releases::new(self.state.releases()).program(release, written)
-            && copy.exists()
-        {
-            rendered.argv[0] = copy.to_string_lossy().into_owned();
-        }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, names.port));
-        Ok(ChildSpec {
-            argv: rendered.argv,
-            env: rendered.env,
-            cwd: loaded.root.join(&release.dir),
-            ready: ready(settings.ready.as_ref(), address, listens),
-            live: settings.live.as_ref().map(|live| live_probe(live, address)),
-            start_grace: settings.start_grace,
-            stop_grace: settings.stop_grace,
-            port: listens.then_some(names.port),
-            ..self.plain(&child)
-        })
+        work: impl FnOnce(&AppContext<'_>) -> Result<T, app::AppError>,
+    ) -> Result<T, StepError> {
+        let folder = loaded.root.join(&release.dir);
+        let facts = identity::app_facts(release.user.as_deref(), &folder).map_err(|error| {
+            let folder = folder.display();
+            StepError(format!("failed to look at the app's folder {folder}: {error}"))
+        })?;
+        let database = self.database_address(release, topology, loaded)?;
+        let releases = Releases::new(self.state.releases());
+        let context = AppContext {
+            app: &topology.app,
+            release,
+            folder: &folder,
+            data: &self.state.path().join("data").join("app"),
+            logs: &self.state.logs(),
+            run_as: identity::of_app(&facts).run_as,
+            base: &self.base_env,
+            secrets: &loaded.secrets,
+            database: database.as_ref(),
+            program: &|path| releases.program(release, path).filter(|copy| copy.exists()),
+        };
+        work(&context).map_err(|error| StepError(chain(&error)))
     }
 
     fn database_address(
         &self,
+        release: &Release,
         topology: &Topology,
         loaded: &Loaded,
     ) -> Result<Option<DatabaseAddress>, StepError> {
-        match (&loaded.config.database, &topology.database) {
-            (Some(Configured::External(external)), _) => {
-                let secret = |placeholder: &banyan_config::Placeholder| match placeholder {
-                    banyan_config::Placeholder::Secret(name) => {
-                        Some(loaded.secrets.get(name)?.expose().to_owned())
-                    }
-                    _ => None,
-                };
-                let url = external
-                    .url
-                    .render(&secret)
-                    .map_err(|error| StepError(chain(&error)))?;
-                let address = DatabaseAddress::parse(&url);
-                address
-                    .map(Some)
-                    .map_err(|error| StepError(format!("database.url: {error}")))
-            }
-            _ => Ok(None),
+        if let Some(database) = &topology.database {
+            let address = self.server(database, topology.app.as_str())?.address();
+            return address.map(Some).map_err(|error| StepError(chain(&error)));
         }
-    }
-
-    /// Given to the app as `BANYAN_DATA_DIR`.
-    fn data(&self) -> PathBuf {
-        self.state.path().join("data").join("app")
+        let Some(url) = &release.database_url else {
+            return Ok(None);
+        };
+        if url.placeholders().any(|placeholder| placeholder.is_database()) {
+            return Err(StepError("the database of the app does not run".to_owned()));
+        }
+        let secret = |placeholder: &Placeholder| match placeholder {
+            Placeholder::Secret(name) => Some(loaded.secrets.get(name)?.expose().to_owned()),
+            _ => None,
+        };
+        let url = url.render(&secret).map_err(|error| StepError(chain(&error)))?;
+        let address = DatabaseAddress::parse(&url);
+        // Without the URL: it holds the password.
+        address
+            .map(Some)
+            .map_err(|error| StepError(format!("database.url: {error}")))
     }
 
     fn plain(&self, id: &str) -> ChildSpec {
@@ -261,52 +231,4 @@ impl Specs {
             port: None,
         }
     }
-}
-
-struct Started<'a> {
-    child: String,
-    names: Names,
-    settings: &'a ProcessSettings,
-    listens: bool,
-}
-
-fn ready(probe: Option<&ReadyProbe>, address: SocketAddr, listens: bool) -> Probe {
-    match probe {
-        Some(probe) => Probe::Http {
-            address,
-            path: probe.path.clone(),
-            host: probe.host.clone(),
-            status: probe.status,
-            interval: probe.interval,
-            timeout: probe.timeout,
-            rise: probe.rise,
-            fall: probe.fall,
-        },
-        None if listens => Probe::Tcp {
-            address,
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-        },
-        None => Probe::Running {
-            for_at_least: Duration::from_secs(1),
-        },
-    }
-}
-
-fn live_probe(live: &LiveProbe, address: SocketAddr) -> (Probe, LiveRule) {
-    let probe = Probe::Http {
-        address,
-        path: live.path.clone(),
-        host: live.host.clone(),
-        status: 200,
-        interval: live.interval,
-        timeout: live.timeout,
-        rise: 1,
-        fall: live.failures,
-    };
-    let rule = LiveRule {
-        failures: live.failures,
-        interval: live.interval,
-    };
-    (probe, rule)
 }

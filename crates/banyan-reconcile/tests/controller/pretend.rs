@@ -260,7 +260,9 @@ impl Pretend {
 }
 
 impl Driver for Pretend {
-    fn equip(&self, _loaded: &Loaded) {}
+    fn equip(&self, _loaded: &Loaded) -> Vec<String> {
+        Vec::new()
+    }
 
     async fn adopt(&self, _expected: &Topology) -> Vec<String> {
         Vec::new()

@@ -288,7 +288,9 @@ fn names(topology: &Topology) -> BTreeSet<String> {
 }
 
 impl Driver for World {
-    fn equip(&self, _loaded: &Loaded) {}
+    fn equip(&self, _loaded: &Loaded) -> Vec<String> {
+        Vec::new()
+    }
 
     async fn adopt(&self, expected: &Topology) -> Vec<String> {
         let names = names(expected);
