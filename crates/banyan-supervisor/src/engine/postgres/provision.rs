@@ -14,25 +14,28 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(600);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// What the app needs of the server.
+struct Wanted {
+    user: String,
+    password: String,
+    database: String,
+}
+
 /// Waits until the server answers, then makes what of the app's role and database is missing.
 pub(super) async fn provision(server: &Server) -> Result<(), PostgresError> {
     let superuser = config(&server.address_of(SUPERUSER, "postgres")?);
-    let (name, user) = (server.database.name.clone(), server.database.user.clone());
-    let password = secret::password(&server.secrets, &user)?;
-    patiently(&superuser, async |client: &Client| {
-        make_role(client, &user, &password).await?;
-        make_database(client, &name, &user).await
-    })
-    .await
+    let wanted = Wanted {
+        password: secret::password(&server.secrets, &server.database.user)?,
+        user: server.database.user.clone(),
+        database: server.database.name.clone(),
+    };
+    patiently(&superuser, &wanted).await
 }
 
 /// True: the server takes queries.
 pub(super) async fn answers(server: &Server) -> Result<bool, PostgresError> {
     let superuser = config(&server.address_of(SUPERUSER, "postgres")?);
-    let work = once(&superuser, async |client: &Client| {
-        client.check_connection().await
-    });
-    Ok(work.await.is_ok())
+    Ok(once(&superuser, None).await.is_ok())
 }
 
 fn config(address: &DatabaseAddress) -> Config {
@@ -48,27 +51,30 @@ fn config(address: &DatabaseAddress) -> Config {
     config
 }
 
-/// Runs `work` on a connection; the connection's own task is driven here, beside it.
-async fn once<T>(
-    config: &Config,
-    work: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
-) -> Result<T, tokio_postgres::Error> {
+/// On a connection of its own, whose task is driven here. `None`: only asks whether it answers.
+async fn once(config: &Config, wanted: Option<&Wanted>) -> Result<(), tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
+    let work = async {
+        match wanted {
+            Some(wanted) => {
+                make_role(&client, &wanted.user, &wanted.password).await?;
+                make_database(&client, &wanted.database, &wanted.user).await
+            }
+            None => client.check_connection().await,
+        }
+    };
     tokio::select! {
-        result = work(&client) => result,
+        result = work => result,
         Err(error) = connection => Err(error),
     }
 }
 
 /// Again while the server is starting up; any other error is one.
-async fn patiently<T>(
-    config: &Config,
-    work: impl AsyncFn(&Client) -> Result<T, tokio_postgres::Error>,
-) -> Result<T, PostgresError> {
+async fn patiently(config: &Config, wanted: &Wanted) -> Result<(), PostgresError> {
     let until = Clock.now() + RECOVERY_LIMIT;
     loop {
-        match once(config, async |client: &Client| work(client).await).await {
-            Ok(value) => return Ok(value),
+        match once(config, Some(wanted)).await {
+            Ok(()) => return Ok(()),
             Err(error) if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW) && Clock.now() < until => {
                 tokio::time::sleep(AGAIN).await;
             }
