@@ -257,26 +257,45 @@ impl Installation {
     /// Waits for a 200 on `path` and for the end of every plan.
     pub async fn serving(&mut self, path: &str) {
         let client = Client::fresh_connections(self.edge.address());
+        let controller = self.controller.as_mut().expect("a controller in the foreground");
         let waited = wait::until("a 200 through the edge", SERVING_LIMIT, async || {
+            if let Some(status) = controller.has_ended() {
+                return Ok(Err(format!("up ended with {status}")));
+            }
             match client.get(path).await {
-                Ok(answer) if answer.status() == 200 => Ok(()),
+                Ok(answer) if answer.status() == 200 => Ok(Ok(())),
                 Ok(answer) => Err(answer.status().to_string()),
                 Err(failure) => Err(failure.to_string()),
             }
         });
-        if let Err(timed_out) = waited.await {
-            let ended = self.controller_mut().has_ended();
-            panic!(
-                "{timed_out}; controller: {ended:?}\n{}\n{}",
-                self.controller_output(),
-                self.logs()
-            );
+        let served = waited
+            .await
+            .map_err(|timed_out| timed_out.to_string())
+            .and_then(|end| end);
+        if let Err(reason) = served {
+            panic!("{reason}\n{}\n{}", self.controller_output(), self.logs());
         }
         self.settled().await;
     }
 
-    /// Waits until the controller answers and has no unfinished plan.
-    pub async fn settled(&self) -> Value {
+    /// Waits until `up` says that it is done, if it was started in the foreground, and the controller has no unfinished plan.
+    pub async fn settled(&mut self) -> Value {
+        if let Some(controller) = &mut self.controller {
+            let announced = wait::until("`up` to say that it serves", SERVING_LIMIT, async || {
+                match (controller.stdout().contains(" is up at "), controller.has_ended()) {
+                    (true, _) => Ok(Ok(())),
+                    (false, Some(status)) => Ok(Err(format!("up ended with {status}"))),
+                    (false, None) => Err("not yet"),
+                }
+            });
+            let announced = announced
+                .await
+                .map_err(|timed_out| timed_out.to_string())
+                .and_then(|end| end);
+            if let Err(reason) = announced {
+                panic!("{reason}\n{}\n{}", self.controller_output(), self.logs());
+            }
+        }
         let waited = wait::until(
             "the controller to have nothing left to do",
             SERVING_LIMIT,

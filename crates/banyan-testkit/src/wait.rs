@@ -1,7 +1,6 @@
 //! Waiting for a condition with a deadline: what tests do instead of sleeping.
 
 use std::fmt;
-use std::future::Future;
 use std::time::Duration;
 
 use banyan_runtime::Clock;
@@ -34,10 +33,10 @@ pub fn blocking<T, E: fmt::Display>(
 }
 
 /// As [`blocking`], for probes that are futures.
-pub async fn until<T, E: fmt::Display, F: Future<Output = Result<T, E>>>(
+pub async fn until<T, E: fmt::Display>(
     what: &str,
     limit: Duration,
-    mut probe: impl FnMut() -> F,
+    mut probe: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, TimedOut> {
     let end = Clock.now() + limit;
     loop {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,12 +14,11 @@ use banyan_upstream::health::CheckResult;
 /// More of an answer than this is not read.
 const ANSWER: u64 = 64 * 1024;
 
+/// The wait for the end of an answer whose head is there.
+const REST: Duration = Duration::from_millis(50);
+
 /// `probe` of `None`: a TCP connect.
-pub(crate) async fn check(
-    address: SocketAddr,
-    probe: Option<ReadyProbe>,
-    limit: std::time::Duration,
-) -> CheckResult {
+pub(crate) async fn check(address: SocketAddr, probe: Option<ReadyProbe>, limit: Duration) -> CheckResult {
     match timeout(limit, answer(address, probe.as_ref())).await {
         Err(_elapsed) => CheckResult::Bad(format!("no answer within {limit:?}")),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => CheckResult::Refused,
@@ -43,9 +43,16 @@ async fn answer(address: SocketAddr, probe: Option<&ReadyProbe>) -> io::Result<O
         probe.path
     );
     stream.write_all(request.as_bytes()).await?;
-    // Read to the end: closing with unread bytes would look like an error to the instance.
+    let mut stream = stream.take(ANSWER);
     let mut text = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut text).await?;
+    while !text.windows(4).any(|window| window == b"\r\n\r\n") {
+        if stream.read_buf(&mut text).await? == 0 {
+            break;
+        }
+    }
+    // The head decides. The rest is read, as closing with unread bytes would look like an error to the instance; but one
+    // that ignores `Connection: close` is sound, too.
+    drop(timeout(REST, stream.read_to_end(&mut Vec::new())).await);
     status(&text)
         .map(Some)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
