@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use banyan_runtime::{Clock, Tasks};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -56,6 +56,17 @@ pub(super) struct World {
     pub(super) kill: CancellationToken,
 }
 
+impl World {
+    pub(super) async fn clear_the_place(&self, spec: &ChildSpec) {
+        let (launcher, spec) = (self.launcher.clone(), spec.clone());
+        // A panic in there would show at the launch, as a taken port.
+        self.tasks
+            .spawn_blocking(move || launcher.clear_the_place(&spec))
+            .await
+            .ok();
+    }
+}
+
 type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 pub(super) struct Actor {
@@ -74,7 +85,12 @@ pub(super) struct Actor {
     live_probe: InFlight<Result<(), String>>,
     sweep: InFlight<usize>,
     kill_seen: bool,
+    /// That it listens elsewhere was said.
+    warned: bool,
 }
+
+/// A start that takes this long is looked at: an app on the wrong port would wait for its whole grace.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Link {
     pub(super) commands: mpsc::Sender<ToChild>,
@@ -117,13 +133,14 @@ impl Actor {
             live_probe: None,
             sweep: None,
             kill_seen: false,
+            warned: false,
         };
         (actor, Link { commands, status })
     }
 
     /// Starts the process, answers whether that worked, then lives on.
     pub(super) async fn start(mut self, reply: oneshot::Sender<Result<(), StartError>>) {
-        self.clear_the_place().await;
+        self.world.clear_the_place(&self.spec).await;
         match self.launch() {
             Ok(()) => {
                 // A caller that has gone away does not unmake the start.
@@ -148,21 +165,6 @@ impl Actor {
             };
             self.apply(event);
         }
-    }
-
-    /// Processes of this name that nobody adopted (their controller was killed) would hold its port or its data.
-    async fn clear_the_place(&mut self) {
-        let footprint = self.world.launcher.footprint(&self.spec);
-        let sweep = move || {
-            for _round in 0..100 {
-                footprint.kill();
-                if footprint.members().is_empty() {
-                    return;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-        };
-        self.world.tasks.spawn_blocking(sweep).await.ok();
     }
 
     fn launch(&mut self) -> Result<(), StartError> {
@@ -251,6 +253,9 @@ impl Actor {
                 (self.ready_probe, self.live_probe) = (None, None);
             }
             let now = self.world.clock.now();
+            if matches!(event, Event::Ready(Err(_))) && self.machine.starting_for(now) > LOOK_AFTER {
+                self.warn_once();
+            }
             for action in self.machine.step(now, event) {
                 events.extend(self.perform(action));
             }
@@ -288,6 +293,20 @@ impl Actor {
             Action::Stopped(report) => self.stopped(&report),
         }
         None
+    }
+
+    /// Only a warning: a program may open another port first and its real one later.
+    fn warn_once(&mut self) {
+        if std::mem::replace(&mut self.warned, true) {
+            return;
+        }
+        let (id, footprint, port) = (self.spec.id.clone(), self.footprint(), self.spec.port);
+        self.world.tasks.spawn_blocking(move || {
+            let pids: Vec<u32> = footprint.members().iter().map(|entry| entry.pid).collect();
+            if let Some(found) = diagnose::listening(&pids, port) {
+                tracing::warn!(child = %id, "not ready yet: {found}");
+            }
+        });
     }
 
     fn signal(&self, signal: Signal) {

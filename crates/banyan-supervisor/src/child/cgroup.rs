@@ -25,8 +25,7 @@ impl Cgroups {
         // The only honest test of permission, and of a cgroup file system behind the path, is to try.
         let trial = cgroups.folder.join("trial");
         let permitted = fs::create_dir_all(&trial).is_ok() && trial.join("cgroup.procs").exists();
-        fs::remove_dir(&trial).ok();
-        fs::remove_dir(&cgroups.folder).ok();
+        cgroups.remove_empty();
         permitted.then_some(cgroups)
     }
 
@@ -39,6 +38,15 @@ impl Cgroups {
     /// Removes the (empty) cgroup of a child, and the installation's with the last one.
     pub(crate) fn remove(&self, path: &Path) {
         fs::remove_dir(path).ok();
+        fs::remove_dir(&self.folder).ok();
+    }
+
+    /// Removes every cgroup without a process: what a killed controller left, and the installation's own if it was the last.
+    pub(crate) fn remove_empty(&self) {
+        for item in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            // One with processes in it stays: the kernel refuses.
+            fs::remove_dir(item.path()).ok();
+        }
         fs::remove_dir(&self.folder).ok();
     }
 

@@ -192,6 +192,14 @@ impl Machine {
         matches!(self.phase, Phase::Done)
     }
 
+    /// How long a start that has not become ready runs; zero for all other states.
+    pub(crate) fn starting_for(&self, now: Instant) -> Duration {
+        match &self.phase {
+            Phase::Running(running) => running.starting_for(now),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// No main process is to be watched: it has ended, or none was started.
     pub(crate) fn main_is_gone(&self) -> bool {
         !matches!(self.phase, Phase::Running(_) | Phase::Ending(_))

@@ -59,6 +59,7 @@ impl Once {
     }
 
     async fn outcome(&mut self) -> Option<Result<RunOutcome, StartError>> {
+        self.world.clear_the_place(&self.spec).await;
         let log_from = log::length(&self.spec.log);
         let process = match self.launch() {
             Ok(process) => process,

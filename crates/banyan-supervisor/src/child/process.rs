@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
@@ -61,6 +62,19 @@ impl Launcher {
             marker: self.marker(&spec.id),
             cgroup: None,
             engine: engine_folders(spec),
+        }
+    }
+
+    /// Kills processes of this name that nobody adopted (their controller was killed): they would hold its port or its
+    /// data. Blocking.
+    pub(crate) fn clear_the_place(&self, spec: &ChildSpec) {
+        let footprint = self.footprint(spec);
+        for _round in 0..100 {
+            if footprint.members().is_empty() {
+                return;
+            }
+            footprint.kill();
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -164,9 +178,11 @@ impl Process {
 
     /// Returns when it has ended (and is not yet reaped).
     pub(crate) async fn ended(&self) -> Exit {
-        // An error of the watch could only be answered by looking: that is what `exit` does.
-        self.pidfd.readable().await.ok();
-        self.exit()
+        match self.pidfd.readable().await {
+            Ok(_ended) => self.exit(),
+            // The runtime is shutting down, which says nothing about the process.
+            Err(_shutting_down) => std::future::pending().await,
+        }
     }
 
     fn exit(&self) -> Exit {
@@ -176,7 +192,7 @@ impl Process {
                 words: "ended; its exit code is unknown, it was started by an earlier controller".to_owned(),
             };
         }
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit {

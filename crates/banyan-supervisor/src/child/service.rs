@@ -206,9 +206,18 @@ impl Service {
         let launcher = self.world.launcher.clone();
         let recorded = std::mem::take(&mut self.unclaimed);
         let tasks = self.world.tasks.clone();
+        let actors: Vec<_> = self
+            .children
+            .values()
+            .map(|child| child.link.commands.clone())
+            .collect();
         self.world
             .tasks
             .spawn(TaskKind::Background, "kill all", async move {
+                // One may be in the middle of a start: it sees the order right after.
+                for actor in actors {
+                    actor.closed().await;
+                }
                 loop {
                     let (launcher, recorded) = (launcher.clone(), recorded.clone());
                     let round = move || survivor::kill_everything(&launcher, &recorded);

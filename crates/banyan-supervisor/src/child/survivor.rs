@@ -112,7 +112,11 @@ pub(super) fn kill_everything(launcher: &Launcher, recorded: &[Adopted]) -> bool
     for entry in &leftovers {
         procfs::send(entry.pid, entry.start_ticks, rustix::process::Signal::KILL);
     }
-    survivors.is_empty() && leftovers.is_empty()
+    let nothing_left = survivors.is_empty() && leftovers.is_empty();
+    if let (true, Some(cgroups)) = (nothing_left, &launcher.cgroups) {
+        cgroups.remove_empty();
+    }
+    nothing_left
 }
 
 fn marked(launcher: &Launcher) -> Vec<Entry> {

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use banyan_config::{DatabaseAddress, Placeholder, RenderError, Secrets, Template};
+use banyan_config::{DatabaseAddress, DatabaseUrlError, Placeholder, RenderError, Secrets, Template};
 use banyan_topology::model::Launch;
 use banyan_topology::{AppName, InstanceId, Process, Release};
 
@@ -30,6 +30,7 @@ pub struct AppContext<'a> {
     /// `PATH`, `LANG`, `TZ` as the controller has them, and nothing else of its environment.
     pub base: &'a BTreeMap<String, String>,
     pub secrets: &'a Secrets,
+    /// The managed server's; `None`: there is none, or it is the user's own (then the release holds its URL).
     pub database: Option<&'a DatabaseAddress>,
     /// Where the release's copy of a program lies, by the path that commands name it with.
     pub program: &'a dyn Fn(&str) -> Option<PathBuf>,
@@ -46,6 +47,8 @@ pub enum AppError {
         #[source]
         source: RenderError,
     },
+    #[error("the `url` in [database] cannot be used")]
+    DatabaseUrl(#[source] DatabaseUrlError),
     #[error("failed to write {path}")]
     File {
         path: PathBuf,
@@ -74,9 +77,9 @@ pub fn instance(
     })?;
     let name = format!("{}.{}", id.process, id.slot);
     let own = Own {
-        process: id.process.as_str().to_owned(),
         instance: Some(name),
         port: Some(port),
+        ..Own::new(context, id.process.as_str())?
     };
     let (argv, env) = render(context, launch, &own)?;
     let settings = &process.settings;
@@ -117,11 +120,7 @@ pub fn release_command(context: &AppContext<'_>) -> Result<Option<ChildSpec>, Ap
     let Some(launch) = &context.release.release_command else {
         return Ok(None);
     };
-    let own = Own {
-        process: "release".to_owned(),
-        instance: None,
-        port: None,
-    };
+    let own = Own::new(context, "release")?;
     let (argv, env) = render(context, launch, &own)?;
     let id = format!("release@{}", context.release.id);
     Ok(Some(ChildSpec {
@@ -144,11 +143,7 @@ pub fn release_command(context: &AppContext<'_>) -> Result<Option<ChildSpec>, Ap
 
 /// Writes the release's files from their templates, readable by the app's user only.
 pub fn write_files(context: &AppContext<'_>) -> Result<(), AppError> {
-    let own = Own {
-        process: String::new(),
-        instance: None,
-        port: None,
-    };
+    let own = Own::new(context, "")?;
     for file in &context.release.files {
         let value = |placeholder: &Placeholder| value(context, &own, placeholder);
         let text = file.text.render(&value).map_err(|source| AppError::Render {
@@ -180,6 +175,34 @@ struct Own {
     process: String,
     instance: Option<String>,
     port: Option<u16>,
+    database: Option<DatabaseAddress>,
+}
+
+impl Own {
+    fn new(context: &AppContext<'_>, process: &str) -> Result<Self, AppError> {
+        let mut own = Self {
+            process: process.to_owned(),
+            instance: None,
+            port: None,
+            database: context.database.cloned(),
+        };
+        if let (None, Some(_)) = (context.database, &context.release.database_url) {
+            let url = database_url(context, &own)?.unwrap_or_default();
+            own.database = Some(DatabaseAddress::parse(&url).map_err(AppError::DatabaseUrl)?);
+        }
+        Ok(own)
+    }
+}
+
+fn database_url(context: &AppContext<'_>, own: &Own) -> Result<Option<String>, AppError> {
+    let value = |placeholder: &Placeholder| value(context, own, placeholder);
+    let template = context.release.database_url.as_ref();
+    let rendered = template.map(|template| template.render(&value)).transpose();
+    rendered.map_err(|source| AppError::Render {
+        what: "database url".to_owned(),
+        of: own.process.clone(),
+        source,
+    })
 }
 
 fn address(port: u16) -> SocketAddr {
@@ -217,7 +240,8 @@ fn render(context: &AppContext<'_>, launch: &Launch, own: &Own) -> Result<Render
         let of = own.instance.clone().unwrap_or_else(|| own.process.clone());
         move |source| AppError::Render { what, of, source }
     };
-    let mut env = own_environment(context, own);
+    let url = database_url(context, own)?.or_else(|| own.database.as_ref().map(DatabaseAddress::url));
+    let mut env = own_environment(context, own, url);
     for (name, template) in &launch.env {
         let text = template
             .render(&value)
@@ -237,7 +261,7 @@ fn render(context: &AppContext<'_>, launch: &Launch, own: &Own) -> Result<Render
 }
 
 /// What every child is told, before the user's own variables.
-fn own_environment(context: &AppContext<'_>, own: &Own) -> BTreeMap<String, String> {
+fn own_environment(context: &AppContext<'_>, own: &Own, url: Option<String>) -> BTreeMap<String, String> {
     let home = match &context.run_as {
         RunAs::User(user) => account::find(user).map(|account| account.home),
         RunAs::Same => account::find_by_uid(rustix::process::geteuid().as_raw()).map(|account| account.home),
@@ -260,8 +284,8 @@ fn own_environment(context: &AppContext<'_>, own: &Own) -> BTreeMap<String, Stri
     if let Some(instance) = &own.instance {
         set("BANYAN_INSTANCE", instance.clone());
     }
-    if let Some(database) = context.database {
-        set("DATABASE_URL", database.url());
+    if let Some(url) = url {
+        set("DATABASE_URL", url);
     }
     env
 }
@@ -275,7 +299,7 @@ fn value(context: &AppContext<'_>, own: &Own, placeholder: &Placeholder) -> Opti
         Placeholder::Release => Some(context.release.id.0.to_string()),
         Placeholder::Data => Some(context.data.to_string_lossy().into_owned()),
         Placeholder::Secret(name) => context.secrets.get(name).map(|secret| secret.expose().to_owned()),
-        database => context.database?.value(database),
+        database => own.database.as_ref()?.value(database),
     }
 }
 

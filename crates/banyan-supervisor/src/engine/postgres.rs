@@ -102,17 +102,37 @@ impl Server {
         }
     }
 
-    /// From whatever there is (nothing, a data directory, a crashed server's leftovers) to a server that answers and
-    /// has the app's role and database. On failure nothing is left running.
+    /// From whatever there is (nothing, a data directory, a crashed server's leftovers, our own running server) to a
+    /// server that answers and has the app's role and database. On failure nothing that it started is left running.
     pub async fn start(&self, handle: &Handle) -> Result<(), PostgresError> {
+        if self.runs_already(handle).await {
+            return self.become_ready(handle).await;
+        }
         init::prepare(self, handle).await?;
-        self.check_place()?;
+        self.check_place().await?;
         handle.start(self.spec()).await?;
         let started = self.become_ready(handle).await;
         if started.is_err() {
             handle.stop(&child_id()).await;
         }
         started
+    }
+
+    /// As a child, or (then it is adopted) as one that an earlier controller left.
+    async fn runs_already(&self, handle: &Handle) -> bool {
+        let id = child_id();
+        if handle.status().await.iter().any(|child| child.id == id) {
+            return true;
+        }
+        let survivor = handle
+            .survivors()
+            .await
+            .into_iter()
+            .find(|survivor| survivor.id == id);
+        match survivor {
+            Some(survivor) => handle.adopt(self.spec(), &survivor).await,
+            None => false,
+        }
     }
 
     async fn become_ready(&self, handle: &Handle) -> Result<(), PostgresError> {
@@ -163,14 +183,15 @@ impl Server {
     }
 
     /// What would make it exit at once, seen before it does.
-    fn check_place(&self) -> Result<(), PostgresError> {
+    async fn check_place(&self) -> Result<(), PostgresError> {
         if let Some(pid) = running_server(&self.data) {
             return Err(PostgresError::AnotherServer {
                 pid,
                 data: self.data.clone(),
             });
         }
-        self.remove_stale_lock()?;
+        end_backends(&self.data).await?;
+        self.remove_foreign_lock()?;
         if TcpStream::connect_timeout(&self.socket(), Duration::from_secs(1)).is_ok() {
             return Err(PostgresError::PortInUse {
                 port: self.database.port,
@@ -180,10 +201,13 @@ impl Server {
         Ok(())
     }
 
-    /// After a crash or a reboot the number in postmaster.pid may belong to some other program of the same user;
-    /// PostgreSQL then refuses to start. It is no server in this directory: that was just looked at.
-    fn remove_stale_lock(&self) -> Result<(), PostgresError> {
+    /// After a crash or a reboot the number in postmaster.pid may belong to some other program of the same user, and
+    /// PostgreSQL refuses to start. A number that belongs to nobody it deals with itself.
+    fn remove_foreign_lock(&self) -> Result<(), PostgresError> {
         let lock = self.data.join("postmaster.pid");
+        if locked_by(&self.data).and_then(procfs::entry).is_none() {
+            return Ok(());
+        }
         match fs::remove_file(&lock) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(io_error("remove the stale", &lock)(error))
@@ -193,20 +217,42 @@ impl Server {
     }
 }
 
-/// The pid of a server (or of what a dead one left) that runs in this data directory.
+fn locked_by(data: &Path) -> Option<u32> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// The pid of the server that runs in this data directory.
 fn running_server(data: &Path) -> Option<u32> {
-    let data = fs::canonicalize(data).ok()?;
-    let runs_here = |pid: u32| {
-        let link = |name| fs::read_link(format!("/proc/{pid}/{name}")).ok();
-        let name = |path: PathBuf| path.file_name().is_some_and(|name| name == "postgres");
-        link("cwd").is_some_and(|cwd| cwd == data) && link("exe").is_some_and(name)
+    let canonical = fs::canonicalize(data).ok()?;
+    locked_by(data).filter(|pid| runs_in(*pid, &canonical))
+}
+
+fn runs_in(pid: u32, data: &Path) -> bool {
+    let link = |name| fs::read_link(format!("/proc/{pid}/{name}")).ok();
+    let postgres = |exe: PathBuf| exe.file_name().is_some_and(|name| name == "postgres");
+    link("cwd").is_some_and(|cwd| cwd == data) && link("exe").is_some_and(postgres)
+}
+
+/// What a killed server left ends by itself, but may be in the middle of a long query; a new server must not share the
+/// data with it.
+async fn end_backends(data: &Path) -> Result<(), PostgresError> {
+    const ROUNDS: u32 = 100;
+    let Ok(data) = fs::canonicalize(data) else {
+        return Ok(());
     };
-    let mut table = procfs::table();
-    table.sort_by_key(|entry| entry.start_ticks);
-    table
-        .into_iter()
-        .map(|entry| entry.pid)
-        .find(|pid| runs_here(*pid))
+    for _round in 0..ROUNDS {
+        let mut left = procfs::table();
+        left.retain(|entry| runs_in(entry.pid, &data));
+        if left.is_empty() {
+            return Ok(());
+        }
+        for entry in left {
+            procfs::send(entry.pid, entry.start_ticks, rustix::process::Signal::KILL);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(PostgresError::SharedMemory)
 }
 
 fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PostgresError + 'a {

@@ -50,6 +50,14 @@ impl Running {
         }
     }
 
+    pub(super) fn starting_for(&self, now: Instant) -> Duration {
+        if self.was_ready {
+            Duration::ZERO
+        } else {
+            now.saturating_duration_since(self.since)
+        }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }

@@ -41,6 +41,7 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
             text: Template::parse("password={{database.password}}\n").unwrap(),
         }],
         programs: BTreeMap::new(),
+        database_url: None,
         secrets_digest: String::new(),
     }
 }
@@ -148,4 +149,25 @@ fn files_are_written_for_the_apps_user_only() {
     let path = folder.path().join("database.ini");
     assert_eq!(fs::read_to_string(&path).unwrap(), "password=p$PORT{{x\n");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_users_own_database_is_known_by_its_parts_too() {
+    let mut release = release(&["web"], &[("HOST_OF_DB", "{{database.host}}:{{database.port}}")]);
+    release.database_url = Some(Template::literal(
+        "postgres://ada:pw@db.example/photos?sslmode=require",
+    ));
+    let spec = with_context(&release, Path::new("/app"), |context| {
+        let context = AppContext {
+            database: None,
+            run_as: RunAs::Same,
+            ..*context
+        };
+        instance(&context, &id(), 20001, &process(), true).unwrap()
+    });
+    assert_eq!(spec.env["HOST_OF_DB"], "db.example:5432");
+    assert_eq!(
+        spec.env["DATABASE_URL"],
+        "postgres://ada:pw@db.example/photos?sslmode=require"
+    );
 }

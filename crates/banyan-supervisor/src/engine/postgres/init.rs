@@ -42,6 +42,7 @@ pub(super) async fn prepare(server: &Server, handle: &Handle) -> Result<(), Post
 
 async fn create(server: &Server, handle: &Handle) -> Result<(), PostgresError> {
     let folder = unfinished(&server.data);
+    end_earlier_initdb(server, handle).await;
     clear(&folder)?;
     let owner = server.owner();
     create_private_dir(&folder, &owner).map_err(io_error("create", &folder))?;
@@ -68,12 +69,18 @@ fn clear(folder: &Path) -> Result<(), PostgresError> {
     }
 }
 
-async fn run_initdb(
-    server: &Server,
-    handle: &Handle,
-    folder: &Path,
-    password_file: &Path,
-) -> Result<(), PostgresError> {
+/// Of a controller that was killed meanwhile: it would write into what is deleted here.
+async fn end_earlier_initdb(server: &Server, handle: &Handle) {
+    let spec = initdb(server, &server.data, &server.data);
+    let survivors = handle.survivors().await;
+    if let Some(survivor) = survivors.iter().find(|survivor| survivor.id == spec.id) {
+        let id = spec.id.clone();
+        handle.adopt(spec, survivor).await;
+        handle.stop(&id).await;
+    }
+}
+
+fn initdb(server: &Server, folder: &Path, password_file: &Path) -> ChildSpec {
     let argument = |name: &str, path: &Path| format!("{name}={}", path.display());
     let argv = vec![
         server.bin.join("initdb").display().to_string(),
@@ -85,7 +92,7 @@ async fn run_initdb(
         "--encoding=UTF8".to_owned(),
         "--locale=C.UTF-8".to_owned(),
     ];
-    let spec = ChildSpec {
+    ChildSpec {
         id: ChildId("initdb".to_owned()),
         argv,
         ready: Probe::Running {
@@ -95,7 +102,16 @@ async fn run_initdb(
         stop: StopSignal::Terminate,
         port: None,
         ..server.spec()
-    };
+    }
+}
+
+async fn run_initdb(
+    server: &Server,
+    handle: &Handle,
+    folder: &Path,
+    password_file: &Path,
+) -> Result<(), PostgresError> {
+    let spec = initdb(server, folder, password_file);
     let outcome = handle.run(spec, LIMIT).await?;
     if outcome.success {
         return Ok(());

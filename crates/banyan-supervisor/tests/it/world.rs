@@ -1,8 +1,5 @@
 //! A supervisor in a temporary folder; whatever it started is killed when the test ends, also when it fails.
 
-#![expect(dead_code, reason = "each test file uses a part of it")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
@@ -39,9 +36,13 @@ pub(crate) fn helper_for_all(folder: &Path) -> PathBuf {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_log_limit(1 << 20)
+    }
+
+    pub(crate) fn with_log_limit(log_limit: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let (handle, trigger, runtime_tasks) = supervisor(folder.path(), 1 << 20);
+        let (handle, trigger, runtime_tasks) = supervisor(folder.path(), log_limit);
         Self {
             folder,
             handle,

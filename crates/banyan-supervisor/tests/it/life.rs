@@ -1,13 +1,9 @@
 //! Start, readiness, restart and stop of real processes.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod world;
-
 use std::time::Duration;
 
+use crate::world::{HELPER, World, eventually, free_port, http, is_alive};
 use banyan_supervisor::{ChildState, LiveRule, NotReady, StartError};
-use world::{HELPER, World, eventually, free_port, http, is_alive};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_starts_becomes_ready_and_stops() {
@@ -162,7 +158,7 @@ async fn an_app_on_the_wrong_port_is_told_which() {
     let (wrong, right) = (free_port(), free_port());
     let script = format!("{HELPER} serve {wrong} 200 & wait");
     let mut spec = world.http_spec("web", right, &["sh", "-c", &script]);
-    spec.start_grace = Duration::from_millis(1500);
+    spec.start_grace = Duration::from_secs(3);
     let reason = timeout_of(&world, spec).await;
     assert!(
         reason.contains(&format!("it listens on {wrong}, but PORT is {right}")),
@@ -176,7 +172,7 @@ async fn a_health_path_that_answers_500_is_named() {
     let world = World::new();
     let port = free_port();
     let mut spec = world.http_spec("web", port, &[HELPER, "serve", &port.to_string(), "500"]);
-    spec.start_grace = Duration::from_millis(1500);
+    spec.start_grace = Duration::from_secs(3);
     let reason = timeout_of(&world, spec).await;
     assert_eq!(reason, "GET /readyz answered 500, expected 200");
     world.end().await;

@@ -2,20 +2,16 @@
 //!
 //! As root the server runs as user `postgres`, else as whoever runs the tests.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod world;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use crate::world::{World, free_port, is_alive};
 use banyan_config::DatabaseAddress;
 use banyan_supervisor::engine::postgres::{self, PostgresError, Server};
 use banyan_topology::Database;
 use tokio_postgres::NoTls;
-use world::{World, free_port, is_alive};
 
 fn server(world: &World) -> Server {
     let installation = postgres::choose(&postgres::installed(&[]), None, None).unwrap();
@@ -51,7 +47,10 @@ async fn query(address: &DatabaseAddress, sql: &str) -> Result<String, String> {
     if !address.password.is_empty() {
         config.password(&address.password);
     }
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| error.to_string())?;
+    let (client, connection) = config
+        .connect(NoTls)
+        .await
+        .map_err(|error| format!("{error:?}"))?;
     let work = async {
         let rows = client
             .query(sql, &[])
@@ -156,7 +155,7 @@ impl Back for Server {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(world::PATIENCE, back).await.unwrap();
+        tokio::time::timeout(crate::world::PATIENCE, back).await.unwrap();
     }
 }
 
@@ -245,5 +244,20 @@ async fn a_lock_file_of_a_dead_server_does_not_prevent_the_start() {
         query(&server.address().unwrap(), "SELECT 'up'").await.unwrap(),
         "up"
     );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_outlived_its_controller_is_taken_over_and_not_started_twice() {
+    let mut world = World::new();
+    let server = server(&world);
+    server.start(&world.handle).await.unwrap();
+    let before = world.until_ready("postgres").await.pid;
+    world.restart_controller().await;
+    server.start(&world.handle).await.unwrap();
+    assert_eq!(world.until_ready("postgres").await.pid, before);
+    let report = world.handle.stop(&postgres::child_id()).await.unwrap();
+    assert!(!report.killed, "{report:?}");
+    assert!(processes_in(&server.data).is_empty());
     world.end().await;
 }
