@@ -32,7 +32,6 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
         id: ReleaseId(3),
         dir: PathBuf::from("."),
         user: None,
-        database_url: None,
         commands: BTreeMap::from([("web".parse().unwrap(), launch.clone())]),
         release_command: Some(launch),
         files: vec![FileTemplate {
