@@ -251,19 +251,46 @@ const PALETTE: [Style; 5] = [
     Style::Blue,
 ];
 
-/// `web.1@r3  | text`; the edge's access log lines in short.
+/// `web.1@r3  | text`; access lines and events of our own roles in short, unknown JSON as it is.
 pub(crate) fn render(line: &Line, width: usize, paint: Paint) -> String {
     let hash = line.child.bytes().fold(7_usize, |hash, byte| {
         hash.wrapping_mul(31).wrapping_add(byte.into())
     });
     let style = PALETTE[hash % PALETTE.len()];
     let name = paint.with(style, &format!("{:<width$} |", line.child));
-    let text = if line.child == "edge" {
-        access(&line.text, paint)
-    } else {
-        None
-    };
+    let text = access(&line.text, paint).or_else(|| event(&line.text, paint));
     format!("{name} {}", text.as_deref().unwrap_or(&line.text))
+}
+
+/// An event of a role: `INFO snapshot taken  epoch=48 endpoints=2`.
+fn event(text: &str, paint: Paint) -> Option<String> {
+    let record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let field = |name: &str| record.get(name).and_then(serde_json::Value::as_str);
+    let (level, message) = (field("level")?, field("message")?);
+    if !field("target")?.starts_with("banyan") {
+        return None;
+    }
+    let style = match level {
+        "ERROR" => Style::Red,
+        "WARN" => Style::Yellow,
+        _ => Style::Dim,
+    };
+    let rest: Vec<String> = record
+        .iter()
+        .filter(|(name, _)| !["timestamp", "level", "message", "target"].contains(&name.as_str()))
+        .map(|(name, value)| {
+            format!(
+                "{name}={}",
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            )
+        })
+        .collect();
+    let line = format!(
+        "{} {message}  {}",
+        paint.with(style, level),
+        paint.dim(&rest.join(" "))
+    );
+    Some(line.trim_end().to_owned())
 }
 
 /// An access log record in one readable line; `None` when the line is something else.
@@ -379,6 +406,21 @@ mod tests {
         assert_eq!(iso_ms("2026-03-01 10:00:00-02"), Some(utc));
         assert_eq!(iso_ms("1970-01-02T00:00:00.007Z"), Some(86_400_007));
         assert_eq!(iso_ms("not a date at all, really"), None);
+    }
+
+    #[test]
+    fn an_event_of_a_role_is_shown_in_short_and_foreign_json_as_it_is() {
+        let shown = |text: &str| {
+            let line = Line {
+                child: "edge".to_owned(),
+                text: text.to_owned(),
+            };
+            render(&line, 4, Paint::OFF)
+        };
+        let event = r#"{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","message":"snapshot taken","epoch":"48","endpoints":2,"target":"banyan_edge::control"}"#;
+        assert_eq!(shown(event), "edge | INFO snapshot taken  endpoints=2 epoch=48");
+        let foreign = r#"{"level":"info","message":"hi","target":"app"}"#;
+        assert_eq!(shown(foreign), format!("edge | {foreign}"));
     }
 
     #[test]
