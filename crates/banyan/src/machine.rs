@@ -1,7 +1,7 @@
 //! Facts about this machine, read from /proc, /sys and the file system. Judging them is `cmd::doctor`'s work.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -40,19 +40,6 @@ pub(crate) fn system() -> System {
         distribution_postgres,
         root: geteuid().is_root(),
     }
-}
-
-/// Major versions whose server is installed, ascending.
-pub(crate) fn installed_postgres() -> Vec<u32> {
-    let mut versions: Vec<u32> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().join("bin/postgres").exists())
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    versions.sort_unstable();
-    versions
 }
 
 /// Soft and hard limit of open files; `None`: unlimited.
@@ -198,21 +185,6 @@ pub(crate) fn find_program(program: &str, folder: &Path, path: &str) -> Option<P
     path.split(':')
         .map(|dir| Path::new(dir).join(program))
         .find(|file| executable(file))
-}
-
-/// The name of the user that owns `path`.
-pub(crate) fn owner(path: &Path) -> Option<String> {
-    let uid = fs::metadata(path).ok()?.uid();
-    user_name(uid)
-}
-
-pub(crate) fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    })
 }
 
 #[cfg(test)]

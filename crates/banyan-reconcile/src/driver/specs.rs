@@ -51,6 +51,10 @@ impl Specs {
             // Its own drain must be over before it is killed.
             stop_grace: edge.settings.timeouts.drain + Duration::from_secs(5),
             port: Some(edge.listen.port()),
+            // That it serves is told by its report; this only tells a start from an exit at once.
+            ready: Probe::Running {
+                for_at_least: Duration::from_millis(100),
+            },
             ..self.plain(EDGE)
         }
     }

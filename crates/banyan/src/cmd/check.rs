@@ -3,13 +3,15 @@
 mod judge;
 mod trial;
 
+use anyhow::Context as _;
+use banyan_supervisor::engine::identity;
 use serde::Serialize;
 
 use crate::cli::Check;
 use crate::exit::Exit;
+use crate::loading;
 use crate::output::Context;
 use crate::render::findings::{self, Finding};
-use crate::{loading, machine};
 
 /// Findings of one class, in the order of their importance.
 #[derive(Clone, Debug, Serialize)]
@@ -21,9 +23,11 @@ pub(crate) struct Group {
 
 pub(crate) fn run(args: &Check, context: &Context) -> anyhow::Result<Exit> {
     let loaded = loading::load(&context.place)?;
+    let folder = context.place.folder().join(&loaded.config.app.dir);
+    let facts = identity::app_facts(loaded.config.app.user.as_deref(), &folder)
+        .with_context(|| format!("failed to look at the app's folder {}", folder.display()))?;
     let seen = judge::Seen {
-        root: machine::system().root,
-        folder_owner: machine::owner(&context.place.folder().join(&loaded.config.app.dir)),
+        identity: identity::of_app(&facts),
         warnings: loaded
             .warnings
             .iter()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use banyan_reconcile::{Lock, StateDir};
+use banyan_supervisor::engine::postgres;
 use banyan_topology::Topology;
 use serde_json::json;
 
@@ -38,6 +39,8 @@ pub(crate) fn run(args: &Destroy, context: &Context) -> anyhow::Result<Exit> {
     }
     let doomed = doomed(&state);
     agree(args, &name(&state, context)?, &doomed, context)?;
+    // First, because only this knows whether a server still runs on the data.
+    postgres::destroy(state.path())?;
     for path in &doomed {
         remove(path).with_context(|| format!("failed to delete {}", path.display()))?;
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use banyan_config::{Config, Database};
 use banyan_runtime::Clock;
+use banyan_supervisor::engine::identity::{self, Identity};
+use banyan_supervisor::engine::postgres;
 
 use crate::exit::Exit;
 use crate::machine::{self, Cgroup, Holder, System};
@@ -23,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) wanted_postgres: Option<WantedPostgres>,
     pub(crate) ports: Vec<PortFact>,
     pub(crate) programs: Vec<ProgramFact>,
+    /// `None`: no configuration, or no folder.
+    pub(crate) identity: Option<Identity>,
     pub(crate) open_files: (Option<u64>, Option<u64>),
     pub(crate) cgroup: Cgroup,
     pub(crate) disk: Option<(PathBuf, u64)>,
@@ -101,7 +105,8 @@ fn gather(place: &Place) -> Facts {
         .unwrap_or_default();
     Facts {
         system: machine::system(),
-        installed_postgres: machine::installed_postgres(),
+        installed_postgres: installed_postgres(),
+        identity: config.as_ref().and_then(|config| identity(config, place)),
         wanted_postgres: config.as_ref().map_or(Some(WantedPostgres::default()), managed),
         ports: config
             .as_ref()
@@ -119,6 +124,24 @@ fn gather(place: &Place) -> Facts {
         newest_file_ms: machine::modified_ms(place.config()),
         config: fact,
     }
+}
+
+/// Major versions, ascending.
+fn installed_postgres() -> Vec<u32> {
+    let path = environment("PATH").unwrap_or_default();
+    let search: Vec<PathBuf> = path.split(':').map(PathBuf::from).collect();
+    let mut majors: Vec<u32> = postgres::installed(&search)
+        .iter()
+        .map(|found| found.major)
+        .collect();
+    majors.sort_unstable();
+    majors
+}
+
+fn identity(config: &Config, place: &Place) -> Option<Identity> {
+    let folder = place.folder().join(&config.app.dir);
+    let facts = identity::app_facts(config.app.user.as_deref(), &folder).ok()?;
+    Some(identity::of_app(&facts))
 }
 
 fn ports(config: &Config, state: &str) -> Vec<PortFact> {

@@ -1,5 +1,7 @@
 //! Findings of `doctor` and `check`: a mark, a name, what was seen, what to do.
 
+use banyan_supervisor::RunAs;
+use banyan_supervisor::engine::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 use super::paint::{Paint, Style};
@@ -125,6 +127,16 @@ pub(crate) fn render(findings: &[Finding], paint: Paint) -> String {
         }
     }
     out
+}
+
+/// Which user the app's code runs as.
+pub(crate) fn of_identity(identity: &Identity) -> Finding {
+    const NAME: &str = "user of the app";
+    match (&identity.warning, &identity.run_as) {
+        (Some(warning), _) => Finding::new(Level::Warning, NAME, warning.clone()),
+        (None, RunAs::User(user)) => Finding::new(Level::Good, NAME, format!("runs as {user}")),
+        (None, RunAs::Same) => Finding::new(Level::Good, NAME, "runs as you"),
+    }
 }
 
 /// `2 problems, 1 warning`, or `nothing to do`.

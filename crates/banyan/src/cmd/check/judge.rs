@@ -2,13 +2,14 @@
 
 use banyan_config::{Config, Database, EdgeTable, ProcessTable, Template};
 
+use banyan_supervisor::engine::identity::Identity;
+
 use super::Group;
-use crate::render::findings::{Finding, Level};
+use crate::render::findings::{Finding, Level, of_identity};
 
 /// What must be known beside the configuration.
 pub(crate) struct Seen {
-    pub(crate) root: bool,
-    pub(crate) folder_owner: Option<String>,
+    pub(crate) identity: Identity,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ fn transparent(config: &Config, seen: &Seen) -> Vec<Finding> {
             "no process gets requests: workers only",
         ));
     }
-    findings.push(user(config, seen));
+    findings.push(of_identity(&seen.identity));
     findings
 }
 
@@ -145,25 +146,6 @@ fn exposure(edge: &EdgeTable) -> Finding {
             format!("{} is reached from outside, without TLS", edge.listen),
         )
         .fix("put a TLS proxy in front, and name it in edge.trusted_proxies")
-    }
-}
-
-fn user(config: &Config, seen: &Seen) -> Finding {
-    let name = "user of the app";
-    match (&config.app.user, seen.root, seen.folder_owner.as_deref()) {
-        (Some(user), true, _) if user != "root" => Finding::new(Level::Good, name, format!("runs as {user}")),
-        (_, false, _) => Finding::new(Level::Good, name, "runs as you; Banyan is not root"),
-        (None, true, Some(owner)) if owner != "root" => Finding::new(
-            Level::Good,
-            name,
-            format!("runs as {owner}, who owns the app's folder"),
-        ),
-        _ => Finding::new(
-            Level::Warning,
-            name,
-            "Banyan is root and no user is named: it runs as nobody, or as root",
-        )
-        .fix("[app]\nuser = \"www-data\""),
     }
 }
 

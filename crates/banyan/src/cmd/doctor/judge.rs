@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{ConfigFact, Facts, PortFact, ProgramFact, WantedPostgres};
 use crate::machine::{Cgroup, System};
 use crate::render::amount;
-use crate::render::findings::{Finding, Level};
+use crate::render::findings::{Finding, Level, of_identity};
 
 /// Below this, PostgreSQL's first start and a few logs already fill the disk.
 const DISK_PROBLEM: u64 = 512 << 20;
@@ -20,6 +20,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![system(facts), configuration(&facts.config)];
     findings.extend(facts.wanted_postgres.map(|wanted| postgres(wanted, facts)));
     findings.extend(facts.programs.iter().map(program));
+    findings.extend(facts.identity.as_ref().map(of_identity));
     findings.extend(facts.ports.iter().map(port));
     findings.push(open_files(facts));
     findings.push(cgroup(&facts.cgroup));
@@ -229,6 +230,8 @@ fn clock(facts: &Facts) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use banyan_supervisor::RunAs;
+    use banyan_supervisor::engine::identity::Identity;
     use expect_test::expect;
 
     use super::*;
@@ -262,6 +265,10 @@ mod tests {
                 program: "node".to_owned(),
                 found: Some("/usr/bin/node".into()),
             }],
+            identity: Some(Identity {
+                run_as: RunAs::Same,
+                warning: None,
+            }),
             open_files: (Some(1024), Some(1_048_576)),
             cgroup: Cgroup::Usable,
             disk: Some(("/srv/photos/.banyan".into(), 80 << 30)),
@@ -283,6 +290,7 @@ mod tests {
             ✓ configuration     banyan.toml
             ✓ PostgreSQL        15 is installed
             ✓ command of web    /usr/bin/node
+            ✓ user of the app   runs as you
             ✓ port 8080 (edge)  free
             ✓ open files        1024 per process, 1048576 at most
             ✓ cgroups           each child gets a group of its own
