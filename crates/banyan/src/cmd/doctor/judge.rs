@@ -358,6 +358,7 @@ mod tests {
                                     → install node, or write its path in banyan.toml
             ✗ command of worker     there is no program ./bin/work
                                     → build the app, or correct the command in banyan.toml
+            ✓ user of the app       runs as you
             ✗ port 8080 (edge)      in use by nginx (pid 812)
                                     → kill 812, or set edge.listen to another port
             ✗ port 5432 (database)  in use by a program of another user
