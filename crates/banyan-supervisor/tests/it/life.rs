@@ -262,3 +262,23 @@ async fn a_command_beyond_its_limit_is_killed() {
     assert_eq!(outcome.log_tail, "working");
     world.end().await;
 }
+
+/// Only root can do this; for other users there is nothing to give up.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_root_a_child_gives_up_its_rights_for_good() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let script = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status; test $(ulimit -n) -gt 1024 && echo files; echo again >> /dev/stdout";
+    let mut spec = world.spec("nobody", &["sh", "-c", script]);
+    spec.user = banyan_supervisor::RunAs::User("nobody".to_owned());
+    let outcome = world.handle.run(spec, Duration::from_secs(5)).await.unwrap();
+    assert!(outcome.success, "{outcome:?}");
+    let lines: Vec<&str> = outcome.log_tail.lines().collect();
+    assert_eq!(
+        lines,
+        ["65534", "65534", "65534", "NoNewPrivs:\t1", "files", "again"]
+    );
+    world.end().await;
+}

@@ -206,13 +206,10 @@ impl Machine {
         let (killed_main, killed_left) = (sweeping.killed_main, sweeping.killed_left);
         match sweeping.purpose.clone() {
             Purpose::Stop { asked } => {
-                if killed_left > 0 {
-                    self.last_exit = format!(
-                        "{}; {killed_left} process(es) it left were killed",
-                        self.last_exit
-                    );
-                }
                 self.done(now, asked, killed_main, actions);
+                if let (1.., Some(Action::Stopped(report))) = (killed_left, actions.last_mut()) {
+                    report.how += &format!("; {killed_left} process(es) it left were killed");
+                }
             }
             Purpose::Restart { uptime } | Purpose::Replace { uptime, .. } => {
                 self.exits += 1;

@@ -115,3 +115,51 @@ impl Server {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::child::RunAs;
+
+    fn trouble(log_tail: &str) -> String {
+        let server = Server {
+            database: banyan_topology::Database {
+                version: 15,
+                port: 20005,
+                memory_bytes: 1 << 40,
+                max_connections: 100,
+                name: "photos".to_owned(),
+                user: "photos".to_owned(),
+                settings: BTreeMap::new(),
+            },
+            bin: PathBuf::from("/usr/lib/postgresql/15/bin"),
+            data: PathBuf::from("/state/data/postgres"),
+            secrets: PathBuf::from("/state/secrets"),
+            log: PathBuf::from("/state/logs/postgres.log"),
+            run_as: RunAs::Same,
+        };
+        let found = server.known_trouble(log_tail);
+        found.map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_servers_last_words_become_a_next_step() {
+        let full = trouble("initdb: error: could not write file \"x\": No space left on device");
+        assert!(
+            full.contains("no space is left on the disk of /state/data/postgres"),
+            "{full}"
+        );
+        let memory = trouble("FATAL:  could not map anonymous shared memory: Cannot allocate memory");
+        assert!(
+            memory.contains("lower `memory`") && memory.contains("1048576 MiB"),
+            "{memory}"
+        );
+        let shared = trouble("FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use");
+        assert!(shared.contains("ps -C postgres"), "{shared}");
+        let port = trouble("LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use");
+        assert!(port.contains("port 20005 is taken"), "{port}");
+        assert_eq!(trouble("LOG:  all is well"), "");
+    }
+}
