@@ -113,7 +113,6 @@ impl Control {
             .workers
             .map_or(cores::available().get(), usize::from)
             .max(1);
-        let settings = Arc::new(snapshot.settings.clone());
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -121,7 +120,7 @@ impl Control {
                     index,
                     clock,
                     start,
-                    settings: Arc::clone(&settings),
+                    settings: snapshot.settings.clone(),
                     metrics,
                     log: log.clone(),
                     events: events_to.clone(),

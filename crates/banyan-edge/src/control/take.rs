@@ -137,7 +137,6 @@ impl Control {
             checked.active.configure(probe.as_ref());
             self.endpoints.insert(endpoint.id.clone(), checked);
         }
-        let settings = Arc::new(self.snapshot.settings.clone());
         for (index, core) in self.cores.iter().enumerate() {
             let cells = self
                 .endpoints
@@ -145,7 +144,7 @@ impl Control {
                 .map(|(id, c)| (id.clone(), Arc::clone(&c.cells[index])));
             let _gone = core.commands.send(Command::Snapshot(Box::new(CoreSnapshot {
                 epoch: self.snapshot.epoch,
-                settings: Arc::clone(&settings),
+                settings: self.snapshot.settings.clone(),
                 endpoints: self.snapshot.upstream.endpoints.clone(),
                 cells: cells.collect(),
             })));

@@ -36,7 +36,7 @@ pub(crate) enum Command {
 /// One core's share of a snapshot.
 pub(crate) struct CoreSnapshot {
     pub epoch: Epoch,
-    pub settings: Arc<EdgeSettings>,
+    pub settings: EdgeSettings,
     pub endpoints: Vec<Endpoint>,
     /// This core's counters of each endpoint.
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,

@@ -54,7 +54,8 @@ pub(crate) struct Core {
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
     index: usize,
-    settings: RefCell<Arc<EdgeSettings>>,
+    /// Each core has its own copy: a shared counter of references would be written by every core on every request.
+    settings: RefCell<Rc<EdgeSettings>>,
     draining: Cell<bool>,
     ids: RefCell<RequestIds>,
     events: mpsc::UnboundedSender<Event>,
@@ -66,7 +67,7 @@ pub(crate) struct CoreStart {
     pub index: usize,
     pub clock: Clock,
     pub start: Instant,
-    pub settings: Arc<EdgeSettings>,
+    pub settings: EdgeSettings,
     pub metrics: Arc<CoreMetrics>,
     pub log: mpsc::Sender<String>,
     pub events: mpsc::UnboundedSender<Event>,
@@ -136,7 +137,7 @@ impl Core {
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
             index: start.index,
-            settings: RefCell::new(start.settings),
+            settings: RefCell::new(Rc::new(start.settings)),
             draining: Cell::new(false),
             ids: RefCell::new(RequestIds::new()),
             events: start.events,
@@ -148,8 +149,8 @@ impl Core {
         self.clock.now()
     }
 
-    pub(crate) fn settings(&self) -> Arc<EdgeSettings> {
-        Arc::clone(&self.settings.borrow())
+    pub(crate) fn settings(&self) -> Rc<EdgeSettings> {
+        Rc::clone(&self.settings.borrow())
     }
 
     pub(crate) fn next_id(&self) -> HeaderValue {
@@ -224,7 +225,7 @@ impl Core {
             endpoints,
             mut cells,
         } = snapshot;
-        *self.settings.borrow_mut() = settings;
+        *self.settings.borrow_mut() = Rc::new(settings);
         let mut set = self.endpoints.borrow_mut();
         let change = set.update(&endpoints, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();
