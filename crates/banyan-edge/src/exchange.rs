@@ -27,6 +27,8 @@ pub(crate) struct Exchange {
     pub upstream: Option<Rc<Upstream>>,
     pub retries: u32,
     pub outcome: Outcome,
+    /// A failed attempt had sent the request: whatever follows, its effect is not known.
+    pub may_have_acted: bool,
     /// Of the answer's body.
     pub bytes: u64,
     status: Option<StatusCode>,
@@ -53,6 +55,7 @@ impl Exchange {
             upstream: None,
             retries: 0,
             outcome: Outcome::Refused,
+            may_have_acted: false,
             bytes: 0,
             status: None,
             started,
@@ -65,7 +68,11 @@ impl Exchange {
 
     /// The answer that the edge makes itself.
     pub(crate) fn refuse(mut self, refusal: Refusal) -> Response<DownBody> {
-        self.outcome = refusal.outcome();
+        self.outcome = if self.may_have_acted {
+            Outcome::Unknown
+        } else {
+            refusal.outcome()
+        };
         self.core.metrics.made_here.increment();
         let page = respond::page(refusal, self.form, &self.id);
         self.answer(page.map(|text| DownBody {

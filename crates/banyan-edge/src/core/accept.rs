@@ -30,21 +30,31 @@ pub(crate) async fn accept(
     core: Rc<Core>,
     address: SocketAddr,
     listener: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) {
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => until_stopped(&core, address, listener, stopped).await,
+        Err(error) => tracing::error!(%error, %address, "cannot accept connections"),
+    }
+    core.stopped_accepting();
+    core.tell(Event::StoppedListening {
+        core: core.index,
+        address,
+    });
+}
+
+async fn until_stopped(
+    core: &Rc<Core>,
+    address: SocketAddr,
+    listener: tokio::net::TcpListener,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, %address, "cannot accept connections");
-            return;
-        }
-    };
     loop {
         tokio::select! {
             biased;
             _ = &mut stopped => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => start(&core, stream, peer.ip()),
+                Ok((stream, peer)) => start(core, stream, peer.ip()),
                 Err(error) => {
                     tracing::warn!(%error, %address, "failed to accept a connection");
                     tokio::time::sleep(PAUSE).await;
@@ -52,11 +62,7 @@ pub(crate) async fn accept(
             }
         }
     }
-    empty_queue(&core, listener);
-    core.tell(Event::StoppedListening {
-        core: core.index,
-        address,
-    });
+    empty_queue(core, listener);
 }
 
 fn empty_queue(core: &Rc<Core>, listener: tokio::net::TcpListener) {

@@ -30,6 +30,8 @@ use crate::request_id::RequestIds;
 use command::{Command, CoreSnapshot, Event};
 
 const TICK: Duration = Duration::from_millis(250);
+/// For tasks to end after their connections were ended.
+const LAST: Duration = Duration::from_secs(1);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,8 @@ pub(crate) struct Core {
     /// Each core has its own copy: a shared counter of references would be written by every core on every request.
     settings: RefCell<Rc<EdgeSettings>>,
     draining: Cell<bool>,
+    /// Listeners whose queue may still hold connections.
+    accepting: Cell<usize>,
     ids: RefCell<RequestIds>,
     events: mpsc::UnboundedSender<Event>,
     tasks: Tasks,
@@ -120,7 +124,8 @@ pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<
             _ = tick.tick() => core.tick(),
         }
     }
-    core.tasks.finished().await;
+    // A task that hangs on a peer must not keep the last log lines back.
+    let _some_hang = tokio::time::timeout(LAST, core.tasks.finished()).await;
     core.log.borrow_mut().flush();
 }
 
@@ -139,6 +144,7 @@ impl Core {
             index: start.index,
             settings: RefCell::new(Rc::new(start.settings)),
             draining: Cell::new(false),
+            accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
             events: start.events,
             tasks: start.tasks,
@@ -178,8 +184,14 @@ impl Core {
         self.tell(Event::Suspect { id: id.clone() });
     }
 
+    /// A listener's queue is empty and its socket closed.
+    fn stopped_accepting(&self) {
+        self.accepting.set(self.accepting.get().saturating_sub(1));
+        self.tell_if_drained();
+    }
+
     fn tell_if_drained(&self) {
-        if self.draining.get() && self.metrics.open.get() == 0 {
+        if self.draining.get() && self.accepting.get() == 0 && self.metrics.open.get() == 0 {
             self.tell(Event::Drained { core: self.index });
         }
     }
@@ -195,6 +207,7 @@ impl Core {
             Command::Listen { address, listener } => {
                 let (stop, stopped) = oneshot::channel();
                 acceptors.insert(address, stop);
+                self.accepting.set(self.accepting.get() + 1);
                 self.spawn(
                     "listener",
                     accept::accept(Rc::clone(self), address, listener, stopped),

@@ -50,6 +50,7 @@ pub(crate) async fn send(
             upstream.cells.failures.increment();
             core.suspect(&upstream.id, failure.refused);
         }
+        exchange.may_have_acted |= failure.failed.sent;
         judge(&core, &failure)?;
         exchange.retries += 1;
         core.metrics.retries.increment();
@@ -57,7 +58,11 @@ pub(crate) async fn send(
             tried.push(upstream);
         }
     }
-    Err(Refusal::BadGateway(Effect::None))
+    Err(Refusal::BadGateway(if exchange.may_have_acted {
+        Effect::Unknown
+    } else {
+        Effect::None
+    }))
 }
 
 /// Whether a failed attempt may be followed by another.

@@ -255,3 +255,23 @@ async fn an_unready_instance_gets_nothing() {
         Some("/readyz answered 503 instead of 200")
     );
 }
+
+#[tokio::test]
+async fn a_check_needs_the_status_only() {
+    // Keeps every connection open, whatever the edge asks for.
+    let upstream = Upstream::answering(|r| r.target().to_owned()).await;
+    let mut world = World::launch(&[upstream.address], |s| {
+        s.upstream.ready = Some(banyan_config::ReadyProbe {
+            path: "/readyz".to_owned(),
+            host: None,
+            status: 200,
+            interval: Duration::from_millis(50),
+            timeout: Duration::from_secs(5),
+            rise: 1,
+            fall: 1,
+        });
+    })
+    .await;
+    world.until(|r| r.endpoints[0].healthy).await;
+    assert_eq!(world.get("/").await.text(), "/");
+}
