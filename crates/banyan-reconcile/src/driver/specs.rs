@@ -72,7 +72,7 @@ impl Specs {
         // At the first start instances come before the edge: then the configuration says who will get requests.
         let edge_process = topology.edge.as_ref().map(|edge| &edge.process);
         let to_be = loaded.config.edge.as_ref().map(|edge| &edge.process);
-        let served = edge_process.or(to_be) == Some(&id.process);
+        let served = edge_process.or(to_be) == Some(&id.process) || process.settings.ready.is_some();
         let release = self.release(id.release)?;
         self.within(&release, topology, loaded, |context| {
             app::instance(context, id, instance.port, process, served)
