@@ -2,8 +2,9 @@
 //!
 //! stdout and stderr are the file itself (O_APPEND), not a pipe, so a child outlives its controller and loses nothing
 //! when that is killed. The price: rotation is copy and truncate. Lines written in the moment between the last copy
-//! and the truncation are lost (microseconds, and only at a rotation), and nothing rotates while no controller runs. A program that
-//! opens /dev/stdout anew with truncation (`> /dev/stdout` in a shell script) empties its log, as with any file.
+//! and the truncation are lost (microseconds, and only at a rotation), and nothing rotates while no controller runs.
+//! A program that opens /dev/stdout anew with truncation (`> /dev/stdout` in a shell script) empties its log, as with
+//! any file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
