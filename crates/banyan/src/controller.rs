@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use banyan_reconcile::proto::{ConfigPaths, Reply, Request};
@@ -20,14 +21,17 @@ use crate::render::progress::ProgressLine;
 /// Logs of children are rotated at this size.
 const LOG_LIMIT_BYTES: u64 = 32 << 20;
 
+/// A peer that does not read must not keep a stopped controller alive.
+const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
+
 /// A controller that runs in this process.
 pub(crate) struct Running {
     pub(crate) handle: Handle,
     /// Ends it: `Draining` stops everything in order, `Now` at once.
     pub(crate) trigger: ShutdownTrigger,
-    /// For tasks beside it.
-    pub(crate) tasks: Tasks,
+    tasks: Tasks,
     service: JoinHandle<Option<Ending>>,
+    ending: Option<Ending>,
 }
 
 impl Running {
@@ -50,15 +54,26 @@ impl Running {
             trigger,
             tasks,
             service,
+            ending: None,
         })
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until those who asked have their last reply (`banyan down` in another terminal).
     pub(crate) async fn ended(&mut self) -> anyhow::Result<Ending> {
-        (&mut self.service)
-            .await
-            .context("the controller's task was lost")?
-            .context("the controller ended by a bug; its children run on, `banyan up` takes over")
+        // Kept: this wait may be cut short by a signal and begun again.
+        let ending = match self.ending {
+            Some(ending) => ending,
+            None => (&mut self.service)
+                .await
+                .context("the controller's task was lost")?
+                .context("the controller ended by a bug; its children run on, `banyan up` takes over")?,
+        };
+        self.ending = Some(ending);
+        let replied = tokio::time::timeout(LAST_REPLIES_WITHIN, self.tasks.finished()).await;
+        if replied.is_err() {
+            tracing::debug!("a peer did not take its last reply in time");
+        }
+        Ok(ending)
     }
 }
 

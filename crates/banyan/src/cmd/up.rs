@@ -85,10 +85,12 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
         };
         audience.notes(&taken_over(&survivors));
         let (trigger, mut signals) = shutdown::channel();
+        // Apart from the controller's tasks, whose end is waited for: these end only with the process.
+        let listening = Tasks::new(trigger.clone());
         trigger
-            .on_signals(&running.tasks)
+            .on_signals(&listening)
             .context("failed to listen for signals")?;
-        on_hangup(trigger, &running.tasks).context("failed to listen for signals")?;
+        on_hangup(trigger, &listening).context("failed to listen for signals")?;
         bring_up(&mut running, &mut signals, &mut audience, began, context).await?;
         if signals.stage() == ShutdownStage::Running {
             tokio::select! {
@@ -100,7 +102,7 @@ fn live(mut audience: Audience, began: Instant, context: &Context) -> anyhow::Re
         finish(ending, context)
     });
     // Tasks that still wait for peers have nobody to serve any more.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    runtime.shutdown_background();
     exit
 }
 
