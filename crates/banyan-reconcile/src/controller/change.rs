@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use banyan_runtime::{Clock, watched};
-use banyan_topology::{self as topology, Plan, Release, Topology, check, plan};
+use banyan_topology::{self as topology, Topology, plan};
 
-use super::{Done, Loaded, Loader};
+use super::proposal::tried;
+use super::refused::Refused;
+use super::{Done, Loader};
 use crate::driver::{Attempt, Driver};
 use crate::durable::Disk;
 use crate::execute::{Ended, Event, Execution};
-use crate::facts;
 use crate::intent::Intent;
 use crate::journal::{Entry, Header, Journal, Journals, OnFailure, Reason, Record};
 use crate::paths::StateDir;
@@ -41,52 +42,10 @@ impl<D> Clone for Changer<D> {
     }
 }
 
-/// A wish, thought through; nothing of it is done.
-struct Proposal {
-    loaded: Loaded,
-    current: Topology,
-    desired: Topology,
-    plan: Plan,
-    release: Release,
-    /// The release is made for this plan and not stored yet.
-    is_new: bool,
-    /// One that nothing of the plan uses.
-    free_port: Option<u16>,
-    intent: Intent,
-    intent_after: Intent,
-    notes: Vec<String>,
-    hash: String,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     Forward,
     Backward,
-}
-
-/// Why a wish is refused, in words.
-pub(super) struct Refused(pub(super) String);
-
-impl<E: std::error::Error> From<E> for Refused {
-    fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
-        }
-        Self(text)
-    }
-}
-
-impl From<Refused> for Done {
-    fn from(refused: Refused) -> Self {
-        Self {
-            outcome: Outcome::Refused,
-            error: Some(refused.0),
-            notes: Vec::new(),
-        }
-    }
 }
 
 impl<D: Driver> Changer<D> {
@@ -246,41 +205,6 @@ impl<D: Driver> Changer<D> {
             .await;
         self.prune_releases(&ended.topology);
         Ok(with_notes(ended.into(), proposal.notes))
-    }
-
-    async fn propose(&self, paths: &ConfigPaths, change: &Change) -> Result<Proposal, Refused> {
-        let loaded = self.loaded(paths)?;
-        let current = self.current(&loaded.config.name).await?;
-        let intent = Intent::read(&self.state.intent())?;
-        let kept = Releases::new(self.state.releases()).all()?;
-        let facts = facts::gather(&loaded, &self.state, &current, &intent, kept)?;
-        let resolved = topology::resolve(&loaded.config, &facts, &current, &wished(change))?;
-        let plan = plan::between(&current, &resolved.topology);
-        refuse_unsafe(&current, &plan, &resolved.topology)?;
-        let mut intent = intent;
-        if resolved.is_new {
-            intent.next_release.0 = resolved.release.id.0 + 1;
-        }
-        let mut notes = loaded.notes.clone();
-        notes.extend(resolved.notes);
-        Ok(Proposal {
-            hash: format!("{}-{}", loaded.hash, plan.fingerprint()),
-            intent_after: intent.reached(&resolved.topology, resolved.pinned),
-            free_port: facts.free_ports.into_iter().find(|port| {
-                let ports = resolved.topology.instances.values().map(|instance| instance.port);
-                !ports
-                    .chain(resolved.topology.database.iter().map(|database| database.port))
-                    .any(|p| p == *port)
-            }),
-            release: resolved.release,
-            is_new: resolved.is_new,
-            desired: resolved.topology,
-            loaded,
-            current,
-            plan,
-            intent,
-            notes,
-        })
     }
 
     pub(super) async fn resume(&self, events: Events<'_>) -> Done {
@@ -446,17 +370,6 @@ impl<D: Driver> Changer<D> {
         }
     }
 
-    fn loaded(&self, paths: &ConfigPaths) -> Result<Loaded, Refused> {
-        (self.load)(paths).map_err(|errors| Refused(errors.join("\n")))
-    }
-
-    /// What is reached, without what has died for good.
-    async fn current(&self, app: &topology::AppName) -> Result<Topology, Refused> {
-        let saved: Option<Topology> = watched::read(&self.state.topology())?;
-        let saved = saved.unwrap_or_else(|| Topology::nothing(app.clone()));
-        Ok(self.driver.observe(&saved).await)
-    }
-
     fn set_aside_unfinished(&self, reason: &str) -> Result<(), Refused> {
         if let Some((mut journal, _)) = Journals::new(self.state.journal()).unfinished()? {
             journal.append(&Entry::Abandoned {
@@ -486,35 +399,6 @@ fn no_longer_fits(reason: String) -> Refused {
     Refused(format!(
         "what runs has changed since that plan stopped ({reason}); `banyan apply` makes a new plan"
     ))
-}
-
-fn refuse_unsafe(current: &Topology, plan: &Plan, desired: &Topology) -> Result<(), Refused> {
-    check::plan(current, plan, desired).map_err(|violations| {
-        let lines: Vec<String> = violations
-            .iter()
-            .map(|violation| format!("  {violation}"))
-            .collect();
-        Refused(format!(
-            "this change is refused, nothing was done:\n{}",
-            lines.join("\n")
-        ))
-    })
-}
-
-/// The process whose instances get the requests; without an edge the first.
-fn tried(desired: &Topology) -> Option<&topology::Process> {
-    match &desired.edge {
-        Some(edge) => desired.processes.get(&edge.process),
-        None => desired.processes.values().next(),
-    }
-}
-
-fn wished(change: &Change) -> topology::Change {
-    match change {
-        Change::Configuration => topology::Change::Configuration,
-        Change::Deploy => topology::Change::Deploy,
-        Change::Rollback { to } => topology::Change::Rollback { to: *to },
-    }
 }
 
 impl From<Ended> for Done {

@@ -5,7 +5,9 @@
 
 mod change;
 mod handle;
+mod proposal;
 mod rates;
+mod refused;
 mod service;
 mod sockets;
 mod status;
