@@ -95,6 +95,13 @@ fn warn_about_gaps(
     }
 }
 
+impl Default for EdgeSettings {
+    /// What an empty `[edge]` means.
+    fn default() -> Self {
+        settings(&Reader::new(&[], crate::keys::ROOT).table("edge"))
+    }
+}
+
 fn settings(table: &Reader<'_>) -> EdgeSettings {
     let addresses = table.texts("trusted_proxies");
     EdgeSettings {

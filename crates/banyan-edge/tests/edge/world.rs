@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts};
+use banyan_config::{EdgeSettings, EdgeTimeouts};
 use banyan_edge::{Config, Error, Handle};
 use banyan_runtime::ShutdownStage;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
@@ -55,25 +55,13 @@ impl Log {
 
 pub(crate) fn settings() -> EdgeSettings {
     EdgeSettings {
-        balance: Balance::RoundRobin,
-        trusted_proxies: Vec::new(),
         timeouts: EdgeTimeouts {
-            header: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
-            connect: Duration::from_secs(1),
             response: Duration::from_secs(10),
-            no_endpoint: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            ..EdgeSettings::default().timeouts
         },
-        limits: EdgeLimits {
-            header_bytes: 32 * 1024,
-            headers: 100,
-            request_line: 8 * 1024,
-            body: 10 << 20,
-            body_rate: 500,
-        },
-        access_log: true,
         workers: Some(2),
+        ..EdgeSettings::default()
     }
 }
 

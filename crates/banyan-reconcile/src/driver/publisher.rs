@@ -58,9 +58,7 @@ fn draining(old: &EdgeSnapshot, topology: &Topology) -> BTreeSet<InstanceId> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts};
+    use banyan_config::EdgeSettings;
     use banyan_topology::snapshot::EndpointState;
     use banyan_topology::{Edge, Instance};
 
@@ -77,27 +75,7 @@ mod tests {
         topology.edge = Some(Edge {
             listen: "127.0.0.1:8080".parse().unwrap(),
             process: "web".parse().unwrap(),
-            settings: EdgeSettings {
-                balance: Balance::RoundRobin,
-                trusted_proxies: Vec::new(),
-                timeouts: EdgeTimeouts {
-                    header: Duration::from_secs(10),
-                    idle: Duration::from_secs(60),
-                    connect: Duration::from_secs(1),
-                    response: Duration::from_secs(60),
-                    no_endpoint: Duration::from_secs(5),
-                    drain: Duration::from_secs(30),
-                },
-                limits: EdgeLimits {
-                    header_bytes: 1,
-                    headers: 1,
-                    request_line: 1,
-                    body: 1,
-                    body_rate: 1,
-                },
-                access_log: true,
-                workers: None,
-            },
+            settings: EdgeSettings::default(),
         });
         topology
     }

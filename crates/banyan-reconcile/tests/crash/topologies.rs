@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts, ProcessSettings};
+use banyan_config::{EdgeLimits, EdgeSettings, ProcessSettings};
 use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ReleaseId, Topology};
 
 pub(crate) struct Shape {
@@ -105,25 +105,11 @@ fn edge(body: u64) -> Edge {
         listen: "127.0.0.1:8080".parse().unwrap(),
         process: "web".parse().unwrap(),
         settings: EdgeSettings {
-            balance: Balance::RoundRobin,
-            trusted_proxies: Vec::new(),
-            timeouts: EdgeTimeouts {
-                header: Duration::from_secs(10),
-                idle: Duration::from_secs(60),
-                connect: Duration::from_secs(1),
-                response: Duration::from_secs(60),
-                no_endpoint: Duration::from_secs(5),
-                drain: Duration::from_secs(30),
-            },
             limits: EdgeLimits {
-                header_bytes: 1 << 15,
-                headers: 100,
-                request_line: 1 << 13,
                 body,
-                body_rate: 500,
+                ..EdgeSettings::default().limits
             },
-            access_log: true,
-            workers: None,
+            ..EdgeSettings::default()
         },
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use banyan_config::{Balance, EdgeLimits, EdgeSettings, EdgeTimeouts, ProcessSettings};
+use banyan_config::{EdgeSettings, EdgeTimeouts, ProcessSettings};
 use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ProcessName, ReleaseId, Topology};
 
 pub(crate) fn topology(text: &str) -> Topology {
@@ -104,27 +104,12 @@ fn edge(word: &str) -> Edge {
 }
 
 pub(crate) fn edge_settings(idle: u64) -> EdgeSettings {
-    let seconds = Duration::from_secs;
     EdgeSettings {
-        balance: Balance::RoundRobin,
-        trusted_proxies: Vec::new(),
         timeouts: EdgeTimeouts {
-            header: seconds(10),
-            idle: seconds(idle),
-            connect: seconds(1),
-            response: seconds(60),
-            no_endpoint: seconds(5),
-            drain: seconds(30),
+            idle: Duration::from_secs(idle),
+            ..EdgeSettings::default().timeouts
         },
-        limits: EdgeLimits {
-            header_bytes: 32 << 10,
-            headers: 100,
-            request_line: 8 << 10,
-            body: 10 << 20,
-            body_rate: 500,
-        },
-        access_log: true,
-        workers: None,
+        ..EdgeSettings::default()
     }
 }
 
