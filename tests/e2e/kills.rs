@@ -19,7 +19,11 @@ async fn an_instance_killed_each_second_costs_at_most_the_writes_it_had_received
 /// Reads without an answer's bytes go to another instance.
 pub(crate) fn assert_only_received_requests_failed(report: &Report, killed: usize) {
     let failures = report.failures();
-    println!("{killed} kills: {} failed requests", failures.len());
+    println!(
+        "{killed} kills: {} failed requests\n{}",
+        failures.len(),
+        report.explain(20)
+    );
     for sample in &failures {
         let answer = &sample.answer;
         let cut = !answer.detail.starts_with(|first: char| first.is_ascii_digit());

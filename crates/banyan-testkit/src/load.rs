@@ -196,8 +196,11 @@ impl Report {
             )
         });
         let shown: Vec<String> = lines.collect();
-        let more = failures.len().saturating_sub(limit);
-        format!("{}\n  … and {more} more", shown.join("\n"))
+        let more = match failures.len().saturating_sub(limit) {
+            0 => String::new(),
+            more => format!("\n  … and {more} more"),
+        };
+        shown.join("\n") + &more
     }
 }
 
