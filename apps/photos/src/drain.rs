@@ -1,7 +1,8 @@
 //! SIGTERM: say not ready, go on serving with `Connection: close`, stop accepting once nothing arrives any more, end.
 //!
 //! An app cannot know when the load balancer has taken it out; what it can see is that requests stop coming. Limits:
-//! accepting ends after [`QUIET`] without a request or [`ACCEPT_LIMIT`]; all ends [`END_LIMIT`] after the signal.
+//! accepting ends after [`QUIET`] without a request or [`ACCEPT_LIMIT`]; all ends [`END_LIMIT`] after the signal,
+//! below the 30 seconds after which supervisors commonly kill.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::serve::App;
 
 const QUIET: Duration = Duration::from_secs(1);
 const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
-pub(crate) const END_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(25);
 
 pub(crate) struct Drain {
     begun: watch::Sender<bool>,

@@ -97,6 +97,8 @@ impl From<sqlx::Error> for ApiError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            // What the end of a connection looks like in the middle of a message.
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::WorkerCrashed => Self::Busy(text),
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // A NUL in a text: PostgreSQL cannot store it.
@@ -116,12 +118,12 @@ fn broken(cause: String) -> ApiError {
     }
 }
 
-/// Connection trouble, too many connections, shutdown or start-up, read-only after a failover, a lost deadlock.
+/// Connection trouble (08), no log-in (28), no such database (3D), a lost deadlock (40), too many connections (53), a
+/// database closed to connections (55000), shutdown or start-up (57P), read-only after a failover (25006).
 fn passes_by(sqlstate: &str) -> bool {
-    ["08", "53", "57P", "40"]
+    ["08", "28", "3D", "40", "53", "55000", "57P", "25006"]
         .iter()
         .any(|class| sqlstate.starts_with(class))
-        || sqlstate == "25006"
 }
 
 #[cfg(test)]

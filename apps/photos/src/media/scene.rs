@@ -144,7 +144,9 @@ fn forest(canvas: &mut Canvas<'_>, dice: &mut Dice) {
         let color = canvas.tone(near);
         canvas.push(format_args!("<path d='{trees}' fill='{color}'/>"));
         canvas.land(&line, near);
-        canvas.mist(base + 60.0);
+        if layer < 2 {
+            canvas.mist(base + 60.0);
+        }
     }
 }
 
@@ -264,10 +266,13 @@ impl<'p> Canvas<'p> {
         self.push(format_args!(
             "<linearGradient id='s' x1='0' x2='0' y1='0' y2='1'><stop stop-color='{top}'/>\
              <stop offset='.45' stop-color='{middle}'/><stop offset='.75' stop-color='{horizon}'/></linearGradient>\
-             <radialGradient id='g'><stop stop-color='{light}' stop-opacity='.75'/>\
+             <radialGradient id='g'><stop stop-color='{light}' stop-opacity='.8'/>\
+             <stop offset='.35' stop-color='{light}' stop-opacity='.28'/>\
+             <stop offset='.7' stop-color='{light}' stop-opacity='.07'/>\
              <stop offset='1' stop-color='{light}' stop-opacity='0'/></radialGradient>\
              <linearGradient id='m' x1='0' x2='0' y1='0' y2='1'><stop stop-color='{horizon}' stop-opacity='0'/>\
-             <stop offset='1' stop-color='{horizon}' stop-opacity='.55'/></linearGradient>\
+             <stop offset='.6' stop-color='{horizon}' stop-opacity='.55'/>\
+             <stop offset='1' stop-color='{horizon}' stop-opacity='0'/></linearGradient>\
              <rect width='1200' height='900' fill='url(#s)'/>"
         ));
         if top.is_dark() {
@@ -319,7 +324,7 @@ impl<'p> Canvas<'p> {
     /// Lighter towards the ground, as in the distance.
     fn mist(&mut self, bottom: f64) {
         self.push(format_args!(
-            "<rect y='{:.0}' width='1200' height='170' fill='url(#m)' opacity='.5'/>",
+            "<rect y='{:.0}' width='1200' height='260' fill='url(#m)' opacity='.6'/>",
             bottom - 170.0
         ));
     }

@@ -69,7 +69,7 @@ async fn a_database_that_is_away_is_answered_503_and_used_again_when_back() {
         .json(Method::POST, "/api/articles", Some(&token), &article("t"))
         .await
         .unwrap();
-    assert_eq!(answer.status(), 503, "{answer:?}");
+    assert_eq!(answer.status(), 503, "{answer:?}\n{}", app.process.stderr());
     assert_eq!(answer.headers()["retry-after"], "1");
     assert_eq!(app.get("/healthz").await.status(), 200);
     assert_eq!(
