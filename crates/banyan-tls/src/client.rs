@@ -1,0 +1,127 @@
+//! The other side, for looking at what is served: who is trusted is exactly what this installation serves itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::provider;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("failed to read a certificate from {0}")]
+    Certificate(std::path::PathBuf),
+    #[error("{0} is not a domain or an address")]
+    Name(String),
+    #[error("failed to set up TLS")]
+    Tls(#[from] Error),
+    #[error("failed to speak TLS")]
+    Handshake(#[from] std::io::Error),
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// Those of the CA in this file, for the name that is asked for.
+    Authority(&'a Path),
+    /// The first certificate in this file and no other, whatever its issuer and names.
+    Exactly(&'a Path),
+}
+
+/// Speaks TLS over `stream` to a server called `name`, offering these ALPN protocols.
+pub async fn connect(
+    stream: TcpStream,
+    name: &str,
+    trust: Trust<'_>,
+    protocols: &[&str],
+) -> Result<TlsStream<TcpStream>, ClientError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let mut config = match trust {
+        Trust::Authority(path) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(first(path)?)?;
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+        Trust::Exactly(path) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Exactly {
+                certificate: first(path)?,
+                provider: provider(),
+            }))
+            .with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    let server = ServerName::try_from(name.to_owned()).map_err(|_| ClientError::Name(name.to_owned()))?;
+    Ok(TlsConnector::from(Arc::new(config))
+        .connect(server, stream)
+        .await?)
+}
+
+fn first(path: &Path) -> Result<CertificateDer<'static>, ClientError> {
+    CertificateDer::from_pem_file(path).map_err(|_| ClientError::Certificate(path.to_owned()))
+}
+
+#[derive(Debug)]
+struct Exactly {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Exactly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.certificate {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

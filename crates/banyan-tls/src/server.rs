@@ -1,0 +1,95 @@
+//! What the edge serves TLS by: certificates chosen by name, tickets whose key outlives a change of certificates.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::pair::Pair;
+use crate::provider;
+
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up TLS")]
+pub struct ServerError(#[from] rustls::Error);
+
+/// Makes server configurations. All of them ask clients for no certificate, so they share one ticket key: a session may
+/// be resumed after a change of certificates, but never one made under another client-certificate policy.
+pub struct Server {
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Server {
+    pub fn new() -> Result<Self, ServerError> {
+        Ok(Self {
+            tickets: rustls::crypto::ring::Ticketer::new()?,
+        })
+    }
+
+    /// For new handshakes. The first certificate serves clients that name no known domain.
+    pub fn config(&self, pairs: &[Pair]) -> Result<Arc<ServerConfig>, ServerError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ByName::new(pairs)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = Arc::clone(&self.tickets);
+        // Tickets carry the state: nothing to look up, nothing that cores would share.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(config))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+#[derive(Debug)]
+struct ByName {
+    /// Wildcards under their `*.` name. Several for one name: different kinds of key.
+    names: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    default: Vec<Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn new(pairs: &[Pair]) -> Self {
+        let mut names: HashMap<String, Vec<_>> = HashMap::new();
+        for pair in pairs {
+            for name in &pair.names {
+                let of_name = names.entry(name.clone()).or_default();
+                of_name.push(Arc::clone(&pair.certified));
+            }
+        }
+        Self {
+            names,
+            default: pairs.iter().map(|pair| Arc::clone(&pair.certified)).collect(),
+        }
+    }
+
+    fn of(&self, name: Option<&str>) -> Option<&[Arc<CertifiedKey>]> {
+        let name = name?.to_ascii_lowercase();
+        let exact = self.names.get(&name);
+        let found = exact.or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.names.get(&format!("*.{parent}"))
+        });
+        found.map(Vec::as_slice)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let candidates = self.of(hello.server_name()).unwrap_or(&self.default);
+        let schemes = hello.signature_schemes();
+        let fits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(schemes).is_some();
+        candidates
+            .iter()
+            .find(fits)
+            .or_else(|| candidates.first())
+            .cloned()
+    }
+}
