@@ -244,7 +244,7 @@ impl Actor {
             if event == Event::Left(0)
                 && let Some(process) = self.process.take()
             {
-                process.release(&self.world.launcher);
+                process.release();
                 self.since_ms = None;
                 self.tell(FromChild::Process(self.spec.id.clone(), None));
             }

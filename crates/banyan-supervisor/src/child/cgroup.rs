@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::spec::ChildId;
 
@@ -25,7 +25,7 @@ impl Cgroups {
         // The only honest test of permission, and of a cgroup file system behind the path, is to try.
         let trial = cgroups.folder.join("trial");
         let permitted = fs::create_dir_all(&trial).is_ok() && trial.join("cgroup.procs").exists();
-        cgroups.remove_empty();
+        cgroups.remove_empty(|_id| false);
         permitted.then_some(cgroups)
     }
 
@@ -35,19 +35,17 @@ impl Cgroups {
         Ok(path)
     }
 
-    /// Removes the (empty) cgroup of a child, and the installation's with the last one.
-    pub(crate) fn remove(&self, path: &Path) {
-        fs::remove_dir(path).ok();
-        fs::remove_dir(&self.folder).ok();
-    }
-
-    /// Removes every cgroup without a process: what a killed controller left, and the installation's own if it was the last.
-    pub(crate) fn remove_empty(&self) {
+    /// Removes every cgroup without a process, but those of `keep` (one may be about to be joined). True: none is left.
+    pub(crate) fn remove_empty(&self, keep: impl Fn(&ChildId) -> bool) -> bool {
         for item in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            // One with processes in it stays: the kernel refuses.
-            fs::remove_dir(item.path()).ok();
+            let name = item.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix("child-"));
+            if !id.is_some_and(|id| keep(&ChildId(id.to_owned()))) {
+                // One with processes in it stays: the kernel refuses. It does so for a moment after the last has ended.
+                fs::remove_dir(item.path()).ok();
+            }
         }
-        fs::remove_dir(&self.folder).ok();
+        fs::remove_dir(&self.folder).is_ok() || !self.folder.exists()
     }
 
     /// Children that have a cgroup, with their processes.

@@ -94,7 +94,7 @@ impl Once {
                 }
             }
         };
-        process.release(&self.world.launcher);
+        process.release();
         Some(Ok(RunOutcome {
             success: exit.success,
             exit: exit.words,

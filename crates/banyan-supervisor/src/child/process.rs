@@ -88,14 +88,9 @@ impl Launcher {
         let spawned = self.spawn(spec, log, cgroup.as_deref());
         let spawned =
             spawned.and_then(|child| Process::of_child(child, self.footprint(spec), cgroup.clone()));
-        spawned.map_err(|source| {
-            if let (Some(cgroups), Some(cgroup)) = (&self.cgroups, &cgroup) {
-                cgroups.remove(cgroup);
-            }
-            StartError::Spawn {
-                id: spec.id.clone(),
-                source,
-            }
+        spawned.map_err(|source| StartError::Spawn {
+            id: spec.id.clone(),
+            source,
         })
     }
 
@@ -232,14 +227,11 @@ impl Process {
         }
     }
 
-    /// Everything of it is gone: reaps it and removes its cgroup.
-    pub(crate) fn release(mut self, launcher: &Launcher) {
+    /// Everything of it is gone: reaps it.
+    pub(crate) fn release(mut self) {
         if let Some(child) = &mut self.child {
             // Already ended, so this returns at once; an error means that it is reaped already.
             child.try_wait().ok();
-        }
-        if let (Some(cgroups), Some(cgroup)) = (&launcher.cgroups, &self.footprint.cgroup) {
-            cgroups.remove(cgroup);
         }
     }
 }

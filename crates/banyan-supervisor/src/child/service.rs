@@ -80,7 +80,25 @@ pub fn build(config: SupervisorConfig, tasks: &Tasks) -> io::Result<(Service, Ha
 
 impl Service {
     /// Returns when `shutdown` says now, **leaving the children running**: stopping is the plan's work.
-    pub async fn run(mut self, mut shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
+        self.serve(shutdown).await;
+        // Those of the children that were stopped last; a busy one is tried for some moments.
+        const TRIES: u32 = 20;
+        for _try in 0..TRIES {
+            if self.tidy() || !self.children.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Removes cgroups that no child needs any more. True: none is left.
+    fn tidy(&self) -> bool {
+        let cgroups = self.world.launcher.cgroups.as_ref();
+        cgroups.is_none_or(|cgroups| cgroups.remove_empty(|id| self.children.contains_key(id)))
+    }
+
+    async fn serve(&mut self, mut shutdown: Shutdown) {
         let mut rotation = tokio::time::interval(ROTATE_EVERY);
         rotation.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -93,7 +111,10 @@ impl Service {
                     Some(request) => self.handle(request).await,
                     None => return,
                 },
-                _ = rotation.tick() => self.rotate(),
+                _ = rotation.tick() => {
+                    self.rotate();
+                    self.tidy();
+                }
             }
         }
     }

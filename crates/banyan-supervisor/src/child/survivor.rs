@@ -114,7 +114,7 @@ pub(super) fn kill_everything(launcher: &Launcher, recorded: &[Adopted]) -> bool
     }
     let nothing_left = survivors.is_empty() && leftovers.is_empty();
     if let (true, Some(cgroups)) = (nothing_left, &launcher.cgroups) {
-        cgroups.remove_empty();
+        cgroups.remove_empty(|_id| false);
     }
     nothing_left
 }
