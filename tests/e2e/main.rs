@@ -15,6 +15,7 @@ mod drill;
 mod endings;
 mod failed_deploys;
 mod first_steps;
+mod full_disk;
 mod growth;
 mod kills;
 mod resume;

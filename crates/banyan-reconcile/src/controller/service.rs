@@ -58,9 +58,6 @@ struct Busy {
     last: Option<String>,
 }
 
-/// How long the answers that are under way at the end may take to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     BringUp,
@@ -82,12 +79,11 @@ impl<D: Driver> Service<D> {
     /// (Ctrl-C); `shutdown` at `Now` kills everything at once.
     pub async fn run(self, mut shutdown: Shutdown) -> Ending {
         let (reports, mut reported) = mpsc::channel(REPORTS);
-        let answers = Tasks::new(banyan_runtime::shutdown::channel().0);
         let acceptors = [
             self.tasks.spawn(
                 TaskKind::Background,
                 "control socket",
-                super::sockets::serve_control(self.control, self.handle, answers.clone()),
+                super::sockets::serve_control(self.control, self.handle, self.tasks.clone()),
             ),
             self.tasks.spawn(
                 TaskKind::Background,
@@ -142,9 +138,6 @@ impl<D: Driver> Service<D> {
         for acceptor in acceptors {
             acceptor.abort();
         }
-        // Who asked for the end hears that it came: the process may be gone as soon as this returns.
-        drop((state, messages));
-        drop(tokio::time::timeout(LAST_WORDS, answers.finished()).await);
         drop(self.lock);
         ending
     }

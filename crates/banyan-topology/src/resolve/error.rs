@@ -26,7 +26,8 @@ pub enum ResolveError {
     OtherApp { running: AppName, wanted: AppName },
 
     #[error(
-        "PostgreSQL {version} is not installed{}; run `sudo apt-get install -y postgresql-{version}`{}",
+        "{}PostgreSQL {version} is not installed{}; run `sudo apt-get install -y postgresql-{version}`{}",
+        why(.may_choose),
         have(.installed),
         instead(.may_choose, .installed)
     )]
@@ -126,6 +127,15 @@ fn have(versions: &[u32]) -> String {
         String::new()
     } else {
         format!(" (installed: {})", list(versions))
+    }
+}
+
+/// Nobody has asked for this version: the data has.
+fn why(may_choose: &bool) -> &'static str {
+    if *may_choose {
+        ""
+    } else {
+        "the data directory needs the version that made it: "
     }
 }
 

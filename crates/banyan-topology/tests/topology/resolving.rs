@@ -276,7 +276,7 @@ fn data_of_another_major_version_is_not_touched() {
         &it,
         &Change::Configuration,
         expect![
-            "PostgreSQL 13 is not installed (installed: 15); run `sudo apt-get install -y postgresql-13`"
+            "the data directory needs the version that made it: PostgreSQL 13 is not installed (installed: 15); run `sudo apt-get install -y postgresql-13`"
         ],
     );
     it.database().postgres = Some(15);
@@ -395,7 +395,7 @@ fn several_mistakes_are_told_at_once() {
         &it,
         &Change::Configuration,
         expect![[r#"
-        PostgreSQL 15 is not installed (installed: 13); run `sudo apt-get install -y postgresql-15`
+        the data directory needs the version that made it: PostgreSQL 15 is not installed (installed: 13); run `sudo apt-get install -y postgresql-15`
         process.web.count = 4 is more than its max = 2; lower count or raise max
         the edge forwards to process `site`, which r1 does not have (it has web); set edge.process to one of them, or add the process"#]],
     );
