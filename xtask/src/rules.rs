@@ -25,6 +25,7 @@ struct Dependency {
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-telemetry", &[]),
     ("banyan-runtime", &["banyan-telemetry"]),
+    ("banyan-tls", &[]),
     ("banyan-config", &[]),
     ("banyan-topology", &["banyan-config"]),
     (
@@ -74,6 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "banyan-edge",
             "banyan-supervisor",
             "banyan-reconcile",
+            "banyan-tls",
             "banyan-runtime",
             "banyan-telemetry",
         ],
@@ -105,6 +107,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("argon2", &["photos"]),
     ("jsonwebtoken", &["photos"]),
     ("mimalloc", &["banyan"]),
+    ("rustls", &["banyan-tls"]),
+    ("rcgen", &["banyan-tls"]),
     ("tracing-subscriber", &["banyan-telemetry", "photos"]),
 ];
 
