@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// A rollback holds until the next deploy: the configuration's own release is not made while this is set.
+    /// Holds until the next deploy, after a rollback and after a deploy that failed and was undone: the configuration's
+    /// own release is not made while this is set, so that a restart of the machine does not try the broken one again.
     pub pinned: Option<ReleaseId>,
     /// Number of the next release that is made. Never goes back, so a number names one release for ever.
     pub next_release: ReleaseId,
@@ -39,6 +40,14 @@ impl Intent {
 
     pub fn write(&self, path: &Path) -> Result<(), WatchedError> {
         watched::publish(path, self)
+    }
+
+    /// The intent once a plan from release `before` to `wanted` has been undone.
+    pub fn undone(mut self, before: Option<ReleaseId>, wanted: Option<ReleaseId>) -> Self {
+        if before.is_some() && wanted.is_some() && before != wanted {
+            self.pinned = before;
+        }
+        self
     }
 
     /// The intent once `topology` is reached with this pin. Ports stay remembered when nothing runs any more.

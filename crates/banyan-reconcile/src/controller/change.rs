@@ -196,7 +196,9 @@ impl<D: Driver> Changer<D> {
             },
             from: proposal.current.clone(),
             plan: proposal.plan,
-            intent_before: proposal.intent,
+            intent_before: proposal
+                .intent
+                .undone(proposal.current.release, proposal.desired.release),
             intent_after: proposal.intent_after,
         };
         let (journal, record) = Journals::new(self.state.journal()).create(header)?;

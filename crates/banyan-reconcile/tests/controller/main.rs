@@ -181,6 +181,24 @@ async fn a_deploy_that_fails_is_undone_and_says_why() {
 }
 
 #[tokio::test]
+async fn after_a_failed_deploy_the_old_release_is_kept_until_the_next_deploy() {
+    let mut installation = Installation::up(ONE).await;
+    let before = installation.driver.children();
+    installation.write(&ONE.replace("[process.web]", "[app.env]\nBROKEN = \"yes\"\n[process.web]"));
+    installation.driver.fail("admit web.1@r2");
+    let failed = installation.apply(Change::Configuration).await;
+    assert_eq!(failed.outcome, Outcome::RolledBack);
+    installation.driver.fail("nothing");
+
+    let kept = installation.apply(Change::Configuration).await;
+    assert_eq!(kept.outcome, Outcome::Nothing);
+    expect!["r1 is kept since a rollback or a failed deploy: commands, environment and programs of the configuration wait for `banyan deploy`"].assert_eq(&kept.notes.join("\n"));
+    assert_eq!(installation.driver.children(), before);
+    assert_eq!(installation.apply(Change::Deploy).await.outcome, Outcome::Changed);
+    installation.down().await;
+}
+
+#[tokio::test]
 async fn a_change_that_fails_stands_until_it_is_resumed_or_reverted() {
     let mut installation = Installation::up(ONE).await;
     let before = installation.driver.children();

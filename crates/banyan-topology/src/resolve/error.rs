@@ -106,7 +106,7 @@ pub enum ResolveError {
     },
 
     #[error(
-        "{0} is pinned by a rollback, but its content is no longer kept; run `banyan deploy` to make a new release"
+        "{0} is kept since a rollback or a failed deploy, but its content is gone; run `banyan deploy` to make a new release"
     )]
     PinnedLost(ReleaseId),
 }

@@ -154,7 +154,7 @@ fn a_rollback_holds_until_the_next_deploy() {
     assert_eq!(it.current.release, Some(ReleaseId(1)));
     expect![[r#"
         r1 is kept until the next deploy; `banyan deploy` goes forward again; what its release command did to the data stays
-        r1 is pinned by a rollback: commands, environment and programs of the configuration wait for `banyan deploy`"#]].assert_eq(&[rolled_back, scaled].concat().join("\n"));
+        r1 is kept since a rollback or a failed deploy: commands, environment and programs of the configuration wait for `banyan deploy`"#]].assert_eq(&[rolled_back, scaled].concat().join("\n"));
     it.apply(Change::Deploy);
     assert_eq!((it.current.release, it.facts.pinned), (Some(ReleaseId(3)), None));
 }
@@ -243,7 +243,7 @@ fn impossible_rollbacks_say_why() {
         &it,
         &Change::Configuration,
         expect![
-            "r7 is pinned by a rollback, but its content is no longer kept; run `banyan deploy` to make a new release"
+            "r7 is kept since a rollback or a failed deploy, but its content is gone; run `banyan deploy` to make a new release"
         ],
     );
 }
