@@ -61,7 +61,7 @@ doc: toolchain ## Build the API documentation
 
 .PHONY: deny
 deny: toolchain ## Licences, sources and version floors of the dependencies (cargo-deny; its build takes minutes)
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version '^$(DENY_VERSION)'
+	@cargo deny --version >/dev/null 2>&1 || env -u CARGO_TARGET_DIR cargo install --locked cargo-deny --version '^$(DENY_VERSION)'
 	@cargo deny --log-level error check licenses bans sources
 
 .PHONY: clean
@@ -78,4 +78,4 @@ deps: toolchain
 nextest: toolchain
 	@cargo nextest --version >/dev/null 2>&1 || { \
 	  echo "cargo-nextest (the test runner) is missing: installing $(NEXTEST_VERSION) from crates.io, a few minutes"; \
-	  CARGO_TARGET_DIR= cargo install --locked cargo-nextest --version $(NEXTEST_VERSION); }
+	  env -u CARGO_TARGET_DIR cargo install --locked cargo-nextest --version $(NEXTEST_VERSION); }
