@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::model::{Balance, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ProcessTable};
+use crate::model::{Balance, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable};
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
 use crate::process::{Hosts, host_names};
@@ -20,7 +20,10 @@ pub(crate) fn build(
     let table = root.table("edge");
     let process: ProcessName = table.text_or_default("process").parse().ok()?;
     match processes.get(&process) {
-        Some(settings) => warn_about_gaps(&table, &process, settings, root, report),
+        Some(settings) => {
+            warn_about_gaps(&table, &process, settings, root, report);
+            warn_about_balance(&table, report);
+        }
         None if root.has("edge") => missing_process(root, &table, &process, processes, report),
         None => return None,
     }
@@ -105,7 +108,13 @@ impl Default for EdgeSettings {
 fn settings(table: &Reader<'_>) -> EdgeSettings {
     let addresses = table.texts("trusted_proxies");
     EdgeSettings {
-        balance: Balance::RoundRobin,
+        balance: balance(table),
+        weights: table.numbers("weights"),
+        hash_by: match table.text_or_default("hash_by").as_str() {
+            "ip" => HashBy::Ip,
+            _ => HashBy::Path,
+        },
+        slow_start: table.duration("slow_start"),
         trusted_proxies: addresses
             .iter()
             .filter_map(|text| text.value.parse::<IpAddr>().ok())
@@ -116,6 +125,35 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
+    }
+}
+
+/// A wrong word is reported elsewhere.
+fn balance(table: &Reader<'_>) -> Balance {
+    let word = table.text_or_default("balance");
+    let known = Balance::ALL.into_iter().find(|balance| balance.name() == word);
+    known.unwrap_or(Balance::P2cEwma)
+}
+
+/// Keys that would be without effect.
+fn warn_about_balance(table: &Reader<'_>, report: &Report) {
+    let balance = balance(table);
+    let without = |name: &str, help: &str| {
+        if let Some(entry) = table.entry(name) {
+            let message = format!("`{name}` has no effect with balance = \"{}\"", balance.name());
+            report.warning(&entry.place, message, &[help]);
+        }
+    };
+    match balance {
+        Balance::RoundRobin => without("weights", "balance = \"weighted\" is round robin with weights"),
+        Balance::IpHash => without(
+            "weights",
+            "balance = \"ring\" with hash_by = \"ip\" goes by weights",
+        ),
+        _ => {}
+    }
+    if balance != Balance::Ring {
+        without("hash_by", "only balance = \"ring\" goes by it");
     }
 }
 

@@ -36,7 +36,7 @@ pub use error::{At, Errors, Problem};
 pub use load::{Loaded, load};
 pub use model::{
     App, Balance, Config, Database, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase,
-    FileTemplate, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
+    FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};

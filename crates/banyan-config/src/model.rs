@@ -124,8 +124,15 @@ pub struct EdgeTable {
 /// What a running edge can change without a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeSettings {
-    /// How an endpoint is picked.
+    /// How an endpoint is picked. Default `p2c_ewma`.
     pub balance: Balance,
+    /// By slot number, beginning with 1; the others weigh 1.
+    pub weights: Vec<u32>,
+    /// What `ring` goes by. Default the path.
+    pub hash_by: HashBy,
+    /// How long the share of a new endpoint rises from 10 % to 100 %. Default 20 s; 0: no slow start.
+    #[serde(with = "duration")]
+    pub slow_start: Duration,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
     pub trusted_proxies: Vec<IpAddr>,
     pub timeouts: EdgeTimeouts,
@@ -139,7 +146,49 @@ pub struct EdgeSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
+    /// Each in turn.
     RoundRobin,
+    /// In turn, by weight.
+    Weighted,
+    /// The one with the fewest requests under way.
+    LeastConnections,
+    /// The same client address, the same endpoint.
+    IpHash,
+    /// The same key, the same endpoint, unless it has more than its share.
+    Ring,
+    /// Of two random ones the one that is expected to answer sooner.
+    P2cEwma,
+}
+
+impl Balance {
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::Weighted,
+        Self::LeastConnections,
+        Self::IpHash,
+        Self::Ring,
+        Self::P2cEwma,
+    ];
+
+    /// As written in banyan.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Weighted => "weighted",
+            Self::LeastConnections => "least_connections",
+            Self::IpHash => "ip_hash",
+            Self::Ring => "ring",
+            Self::P2cEwma => "p2c_ewma",
+        }
+    }
+}
+
+/// What of a request `ring` hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HashBy {
+    Path,
+    Ip,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

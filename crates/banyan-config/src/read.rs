@@ -90,6 +90,14 @@ impl<'a> Reader<'a> {
         self.items(name).0.iter().filter_map(text).collect()
     }
 
+    pub(crate) fn numbers<N: TryFrom<i64>>(&self, name: &str) -> Vec<N> {
+        let Some(Value::List(items)) = self.entry(name).map(|entry| &entry.node.value) else {
+            return Vec::new();
+        };
+        let number = |node: &Node| integer(&node.value).and_then(|number| N::try_from(number).ok());
+        items.iter().filter_map(number).collect()
+    }
+
     pub(crate) fn text_or_default(&self, name: &str) -> String {
         self.value(name, |value| {
             if let Value::Text(text) = value {

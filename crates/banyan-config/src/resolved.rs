@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command;
-use crate::model::{Config, Database, EdgeTable, ManagedDatabase, ProcessTable};
+use crate::model::{Balance, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable};
 use crate::name::HostName;
 use crate::template::Template;
 use crate::units::{format_bytes, format_duration};
@@ -129,7 +129,18 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("public", edge.listen.ip().is_unspecified());
     out.text("process", edge.process.as_str());
     out.hosts(&edge.hosts);
-    out.text("balance", "round_robin");
+    out.text("balance", settings.balance.name());
+    if !settings.weights.is_empty() {
+        out.list("weights", settings.weights.iter().map(u32::to_string));
+    }
+    let hash_by = match settings.hash_by {
+        HashBy::Path => "path",
+        HashBy::Ip => "ip",
+    };
+    if settings.balance == Balance::Ring {
+        out.text("hash_by", hash_by);
+    }
+    out.text("slow_start", &format_duration(settings.slow_start));
     out.list(
         "trusted_proxies",
         settings

@@ -42,6 +42,21 @@ fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
+/// Whose request it is: the peer, or behind trusted proxies the last address that none of them vouches for.
+///
+/// Reads `X-Forwarded-For` with the peer's own address appended or not.
+pub(crate) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> IpAddr {
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let hops: Vec<_> = tokens(headers, FORWARDED_FOR).collect();
+    let addresses = hops.iter().rev().map_while(|hop| hop.parse::<IpAddr>().ok());
+    addresses
+        .map(|address| address.to_canonical())
+        .find(|address| !trusted.contains(address))
+        .unwrap_or(peer)
+}
+
 /// Fields that `Connection:` may not remove: they decide routing, framing, identity or trust.
 fn is_protected(name: &HeaderName) -> bool {
     [

@@ -9,17 +9,18 @@ pub(crate) struct RequestIds {
     state: u64,
 }
 
+/// The standard library's hasher keys are the operating system's randomness.
+pub(crate) fn seed() -> u64 {
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
+}
+
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        // The standard library's hasher keys are the operating system's randomness.
-        let random = || {
-            std::collections::hash_map::RandomState::new()
-                .build_hasher()
-                .finish()
-        };
         Self {
-            prefix: random(),
-            state: random(),
+            prefix: seed(),
+            state: seed(),
         }
     }
 

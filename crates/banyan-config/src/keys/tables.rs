@@ -209,9 +209,36 @@ static EDGE: &[Key] = &[
         .default("\"web\"")
         .alias(&["upstream", "app"]),
     Key::new("hosts", List(&Text(Name)), "Hosts that it may run on, of [host].").alias(&["host"]),
-    Key::new("balance", OneOf(&["round_robin"]), "How an instance is picked.")
-        .default("\"round_robin\"")
-        .alias(&["policy", "strategy"]),
+    Key::new(
+        "balance",
+        OneOf(&[
+            "p2c_ewma",
+            "round_robin",
+            "weighted",
+            "least_connections",
+            "ip_hash",
+            "ring",
+        ]),
+        "How an instance is picked.",
+    )
+    .default("\"p2c_ewma\"")
+    .alias(&["policy", "strategy", "algorithm", "load_balancing"]),
+    Key::new(
+        "weights",
+        List(&Integer { min: 1, max: 100 }),
+        "Shares of instances 1, 2, …; the others weigh 1. Not for round_robin and ip_hash.",
+    )
+    .alias(&["weight"]),
+    Key::new("hash_by", OneOf(&["path", "ip"]), "What `ring` goes by.")
+        .default("\"path\"")
+        .alias(&["hash", "hash_key", "key"]),
+    Key::new(
+        "slow_start",
+        Duration { min: 0, max: HOUR },
+        "How long the share of a new instance rises from 10 % to 100 %.",
+    )
+    .default("\"20s\"")
+    .alias(&["slowstart", "warm_up", "ramp"]),
     Key::new(
         "trusted_proxies",
         List(&Text(Address)),

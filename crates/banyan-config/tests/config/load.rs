@@ -228,7 +228,8 @@ fn the_resolved_form_shows_all_but_secrets() {
         port = 8080
         public = false
         process = "web"
-        balance = "round_robin"
+        balance = "p2c_ewma"
+        slow_start = "20s"
         trusted_proxies = ["10.0.0.1", "::1"]
         access_log = true
 

@@ -19,8 +19,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::InstanceId;
-use banyan_upstream::EndpointSet;
+use banyan_upstream::balance::hash::Random;
 use banyan_upstream::retry::Budget;
+use banyan_upstream::{EndpointSet, Rules};
 
 use crate::access_log::AccessLog;
 use crate::forward::pool::Upstream;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     /// Woken when an endpoint may have become pickable.
     pub ready_changed: Notify,
     pub budget: RefCell<Budget>,
+    pub random: RefCell<Random>,
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
@@ -135,9 +137,10 @@ impl Core {
         Self {
             clock: start.clock,
             start: start.start,
-            endpoints: RefCell::new(EndpointSet::new(start.index)),
+            endpoints: RefCell::new(EndpointSet::new(start.index, Rules::from(&start.settings))),
             ready_changed: Notify::new(),
             budget: RefCell::new(Budget::new(now)),
+            random: RefCell::new(Random::new(crate::request_id::seed())),
             metrics: start.metrics,
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
@@ -179,7 +182,7 @@ impl Core {
     /// A connection to it failed: have it checked now. `refused`: nobody listens, so it gets nothing until then.
     pub(crate) fn suspect(&self, id: &InstanceId, refused: bool) {
         if refused {
-            self.endpoints.borrow_mut().set_ready(id, false);
+            self.endpoints.borrow_mut().set_ready(id, false, self.now());
         }
         self.tell(Event::Suspect { id: id.clone() });
     }
@@ -200,7 +203,7 @@ impl Core {
         match command {
             Command::Snapshot(snapshot) => self.apply(*snapshot),
             Command::Ready { id, ready } => {
-                self.endpoints.borrow_mut().set_ready(&id, ready);
+                self.endpoints.borrow_mut().set_ready(&id, ready, self.now());
                 self.settle_unready(&id, ready);
                 self.ready_changed.notify_waiters();
             }
@@ -238,9 +241,10 @@ impl Core {
             endpoints,
             mut cells,
         } = snapshot;
+        let rules = Rules::from(&settings);
         *self.settings.borrow_mut() = Rc::new(settings);
         let mut set = self.endpoints.borrow_mut();
-        let change = set.update(&endpoints, |endpoint| {
+        let change = set.update(&endpoints, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();
             Upstream::new(endpoint.id.clone(), endpoint.address, cells)
         });

@@ -59,6 +59,10 @@ pub(crate) async fn attempt(
     let before = lease.traffic.now();
     exchange.outcome = Outcome::Unknown;
     let sent = send_on(&core, &mut lease.sender, request, source).await;
+    let now = core.now();
+    let sound = matches!(&sent, Ok(Ok(response)) if !response.status().is_server_error());
+    let took = now.saturating_duration_since(lease.in_flight.since);
+    lease.in_flight.upstream.load.observe(now, took, sound);
     let (written, read) = lease.traffic.now();
     match sent {
         Ok(Ok(response)) => Ok((response, lease)),

@@ -2,6 +2,7 @@
 
 mod attempt;
 pub(crate) mod body;
+mod choose;
 pub(crate) mod pool;
 pub(crate) mod upgrade;
 
@@ -10,9 +11,7 @@ use std::rc::Rc;
 use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
 
-use banyan_upstream::Pick;
 use banyan_upstream::retry::Effect;
 
 use crate::core::Core;
@@ -20,7 +19,8 @@ use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use attempt::Failure;
 use body::Source;
-use pool::{InFlight, Lease, Upstream};
+use choose::Wanted;
+use pool::{Lease, Upstream};
 
 /// A last bound; reached only when connection after connection breaks before anything is sent.
 const ATTEMPTS: usize = 16;
@@ -34,9 +34,10 @@ pub(crate) async fn send(
     source: Option<&Rc<Source>>,
 ) -> Result<Answer, Refusal> {
     let core = Rc::clone(&exchange.core);
+    let wanted = Wanted::of(&core, &exchange.peer, head);
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
     for _ in 0..ATTEMPTS {
-        let in_flight = choose(&core, &tried).await?;
+        let in_flight = choose::choose(&core, &wanted, &tried).await?;
         let upstream = Rc::clone(&in_flight.upstream);
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source).await {
@@ -77,31 +78,5 @@ fn judge(core: &Core, failure: &Failure) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::BadGateway(failure.failed.effect()))
-    }
-}
-
-/// The next endpoint's turn, waiting for a ready one if there is none.
-async fn choose(core: &Rc<Core>, tried: &[Rc<Upstream>]) -> Result<InFlight, Refusal> {
-    if let Some(in_flight) = pick(core, tried) {
-        return Ok(in_flight);
-    }
-    let deadline = tokio::time::Instant::now() + core.settings().timeouts.no_endpoint;
-    loop {
-        let changed = core.ready_changed.notified();
-        if let Some(in_flight) = pick(core, tried) {
-            return Ok(in_flight);
-        }
-        timeout_at(deadline, changed)
-            .await
-            .map_err(|_| Refusal::NoEndpoint)?;
-    }
-}
-
-/// Picking and counting is one synchronous step: a drain that starts later sees the request in flight.
-fn pick(core: &Rc<Core>, tried: &[Rc<Upstream>]) -> Option<InFlight> {
-    let mut set = core.endpoints.borrow_mut();
-    match set.pick(|upstream| !tried.iter().any(|t| Rc::ptr_eq(t, upstream))) {
-        Pick::Endpoint(entry) => Some(InFlight::begin(core, &entry.data)),
-        Pick::NoneReady => None,
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::EndpointState;
+use banyan_upstream::{Load, Loaded};
 
 use super::body::UpBody;
 use crate::core::Core;
@@ -34,9 +35,17 @@ pub(crate) struct Upstream {
     /// The id as text, for the log.
     pub label: String,
     pub cells: Arc<EndpointCells>,
+    /// This core's share of it.
+    pub load: Load,
     idle: RefCell<Vec<Idle>>,
     /// `None`: no longer in the snapshot.
     state: Cell<Option<EndpointState>>,
+}
+
+impl Loaded for Upstream {
+    fn load(&self) -> &Load {
+        &self.load
+    }
 }
 
 /// A connection that can take a request.
@@ -53,6 +62,7 @@ impl Upstream {
             id,
             address,
             cells,
+            load: Load::default(),
             idle: RefCell::default(),
             state: Cell::new(Some(EndpointState::Active)),
         })
@@ -98,14 +108,18 @@ impl Upstream {
 /// A request on its way to an endpoint, counted from the moment it was picked.
 pub(crate) struct InFlight {
     pub upstream: Rc<Upstream>,
+    /// When it was picked.
+    pub since: Instant,
     core: Rc<Core>,
 }
 
 impl InFlight {
-    pub(crate) fn begin(core: &Rc<Core>, upstream: &Rc<Upstream>) -> Self {
+    pub(crate) fn begin(core: &Rc<Core>, upstream: &Rc<Upstream>, since: Instant) -> Self {
         upstream.cells.in_flight.increment();
+        upstream.load.begin();
         Self {
             upstream: Rc::clone(upstream),
+            since,
             core: Rc::clone(core),
         }
     }
@@ -113,6 +127,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.upstream.load.end();
         let left = self.upstream.cells.in_flight.decrement();
         if left == 0 && self.upstream.state.get() != Some(EndpointState::Active) {
             self.core.tell(Event::Emptied);
