@@ -41,7 +41,8 @@ const fn palette(sky: [u32; 3], light: u32, far: u32, near: u32) -> Palette {
 
 pub(super) fn landscape(number: usize) -> String {
     let mut dice = Dice::new(number as u64, 1);
-    let palette = &PALETTES[number * 4 % PALETTES.len()];
+    // Neighbours differ, and every scene meets every palette.
+    let palette = &PALETTES[(number + number / 6) * 4 % PALETTES.len()];
     let mut canvas = Canvas::new(palette);
     let scene = number * 5 % 6;
     canvas.sky(&mut dice, scene);
