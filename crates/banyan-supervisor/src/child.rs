@@ -23,6 +23,7 @@ mod spec;
 mod status;
 mod survivor;
 
+pub use cgroup::{CgroupUse, cgroup_use};
 pub use error::{NotReady, StartError};
 pub use service::{Handle, Service, SupervisorConfig, build};
 pub use spec::{ChildId, ChildSpec, LiveRule, Probe, RunAs, StopSignal};

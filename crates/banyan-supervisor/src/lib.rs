@@ -8,6 +8,6 @@ pub mod engine;
 pub mod launch;
 
 pub use child::{
-    Adopted, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe, RunAs,
-    RunOutcome, Service, StartError, StopReport, StopSignal, SupervisorConfig, build,
+    Adopted, CgroupUse, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe,
+    RunAs, RunOutcome, Service, StartError, StopReport, StopSignal, SupervisorConfig, build, cgroup_use,
 };

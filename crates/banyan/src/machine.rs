@@ -49,33 +49,6 @@ pub(crate) fn open_files() -> (Option<u64>, Option<u64>) {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cgroup {
-    /// cgroup v2, and a group can be made for each child.
-    Usable,
-    /// cgroup v2, but this user may not make groups in its own.
-    NotPermitted,
-    /// No cgroup v2 here.
-    Absent,
-}
-
-pub(crate) fn cgroup() -> Cgroup {
-    let root = Path::new("/sys/fs/cgroup");
-    if !root.join("cgroup.controllers").exists() {
-        return Cgroup::Absent;
-    }
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::/"))
-        .unwrap_or_default();
-    let access = rustix::fs::access(root.join(own), rustix::fs::Access::WRITE_OK);
-    match access {
-        Ok(()) => Cgroup::Usable,
-        Err(_) => Cgroup::NotPermitted,
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// `None`: a process of another user, which cannot be seen.
     pub(crate) pid: Option<u32>,
@@ -179,7 +152,8 @@ pub(crate) fn find_program(program: &str, folder: &Path, path: &str) -> Option<P
         fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
-        let file = folder.join(program);
+        // Through components: `./././app` would be shown otherwise.
+        let file: PathBuf = folder.join(program).components().collect();
         return executable(&file).then_some(file);
     }
     path.split(':')

@@ -217,7 +217,11 @@ impl Local {
         let goal = Goal::Listens(edge.listen);
         let failure = tokio::select! {
             listens = self.edge.wait(epoch, &goal, EDGE_LIMIT) => match listens {
-                Ok(()) => return Ok(()),
+                // It listens; `status` is not to call it starting a moment later.
+                Ok(()) => match self.supervisor.ready(&id).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error.to_string(),
+                },
                 Err(error) => error.to_string(),
             },
             exited = exits => exited,

@@ -9,6 +9,30 @@ use std::path::PathBuf;
 
 use super::spec::ChildId;
 
+/// Whether children of this process can be fenced by a cgroup each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupUse {
+    Usable,
+    /// There is cgroup v2, but this user may not make groups in its own.
+    NotPermitted,
+    /// No cgroup v2 is mounted.
+    Absent,
+}
+
+/// What a child started by this process would get. Leaves no trace.
+pub fn cgroup_use() -> CgroupUse {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let mounted = base(&read("/proc/mounts"), &read("/proc/self/cgroup")).is_some();
+    match (
+        mounted,
+        Cgroups::detect(&format!("doctor-{}", std::process::id())),
+    ) {
+        (_, Some(_)) => CgroupUse::Usable,
+        (true, None) => CgroupUse::NotPermitted,
+        (false, None) => CgroupUse::Absent,
+    }
+}
+
 /// Where the cgroups of one installation are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroups {

@@ -48,7 +48,9 @@ pub(super) fn pick(
                 .clone();
             if !release.same_content(&configured) {
                 let what = "commands, environment and programs of the configuration wait for `banyan deploy`";
-                notes.push(format!("{pinned} is kept since a rollback or a failed deploy: {what}"));
+                notes.push(format!(
+                    "{pinned} is kept since a rollback or a failed deploy: {what}"
+                ));
             }
             Ok(Picked {
                 release,

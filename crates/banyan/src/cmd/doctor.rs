@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use banyan_config::{Config, Database};
 use banyan_runtime::Clock;
+use banyan_supervisor::CgroupUse;
 use banyan_supervisor::engine::identity::{self, Identity};
 use banyan_supervisor::engine::postgres;
 
 use crate::exit::Exit;
-use crate::machine::{self, Cgroup, Holder, System};
+use crate::machine::{self, Holder, System};
 use crate::output::{Context, environment};
 use crate::render::findings;
 use crate::{loading, place::Place};
@@ -28,7 +29,7 @@ pub(crate) struct Facts {
     /// `None`: no configuration, or no folder.
     pub(crate) identity: Option<Identity>,
     pub(crate) open_files: (Option<u64>, Option<u64>),
-    pub(crate) cgroup: Cgroup,
+    pub(crate) cgroup: CgroupUse,
     pub(crate) disk: Option<(PathBuf, u64)>,
     pub(crate) memory: Option<u64>,
     pub(crate) now_ms: u64,
@@ -117,7 +118,7 @@ fn gather(place: &Place) -> Facts {
             .map(|config| programs(config, place))
             .unwrap_or_default(),
         open_files: machine::open_files(),
-        cgroup: machine::cgroup(),
+        cgroup: banyan_supervisor::cgroup_use(),
         disk: state.and_then(|state| Some((state.clone(), machine::free_disk(&state)?))),
         memory: machine::memory(),
         now_ms: Clock.unix_ms(),

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use banyan_supervisor::CgroupUse;
+
 use super::{ConfigFact, Facts, PortFact, ProgramFact, WantedPostgres};
-use crate::machine::{Cgroup, System};
+use crate::machine::System;
 use crate::render::amount;
 use crate::render::findings::{Finding, Level, of_identity};
 
@@ -23,7 +25,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.identity.as_ref().map(of_identity));
     findings.extend(facts.ports.iter().map(port));
     findings.push(open_files(facts));
-    findings.push(cgroup(&facts.cgroup));
+    findings.push(cgroup(facts.cgroup));
     findings.extend(facts.disk.as_ref().map(|(path, free)| disk(path, *free)));
     findings.push(clock(facts));
     findings
@@ -182,12 +184,12 @@ fn open_files(facts: &Facts) -> Finding {
     ))
 }
 
-fn cgroup(cgroup: &Cgroup) -> Finding {
+fn cgroup(cgroup: CgroupUse) -> Finding {
     match cgroup {
-        Cgroup::Usable => Finding::new(Level::Good, "cgroups", "each child gets a group of its own"),
-        Cgroup::NotPermitted => Finding::new(Level::Note, "cgroups", "not permitted for this user")
+        CgroupUse::Usable => Finding::new(Level::Good, "cgroups", "each child gets a group of its own"),
+        CgroupUse::NotPermitted => Finding::new(Level::Note, "cgroups", "not permitted for this user")
             .note("children are ended by process group instead; a child that leaves its group can escape"),
-        Cgroup::Absent => Finding::new(Level::Note, "cgroups", "no cgroup v2 here")
+        CgroupUse::Absent => Finding::new(Level::Note, "cgroups", "no cgroup v2 here")
             .note("children are ended by process group instead; a child that leaves its group can escape"),
     }
 }
@@ -270,7 +272,7 @@ mod tests {
                 warning: None,
             }),
             open_files: (Some(1024), Some(1_048_576)),
-            cgroup: Cgroup::Usable,
+            cgroup: CgroupUse::Usable,
             disk: Some(("/srv/photos/.banyan".into(), 80 << 30)),
             memory: Some(16 << 30),
             now_ms: CLOCK_AT_LEAST_MS + 1,
@@ -341,7 +343,7 @@ mod tests {
                 },
             ],
             open_files: (Some(1024), Some(4096)),
-            cgroup: Cgroup::NotPermitted,
+            cgroup: CgroupUse::NotPermitted,
             disk: Some(("/srv/photos/.banyan".into(), 100 << 20)),
             now_ms: 1_000,
             ..healthy()
