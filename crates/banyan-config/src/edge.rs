@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::model::{Balance, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable};
+use crate::model::{
+    Balance, EdgeHealth, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
+};
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
 use crate::process::{Hosts, host_names};
@@ -115,6 +117,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
             _ => HashBy::Path,
         },
         slow_start: table.duration("slow_start"),
+        health: health(&table.table("health")),
         trusted_proxies: addresses
             .iter()
             .filter_map(|text| text.value.parse::<IpAddr>().ok())
@@ -154,6 +157,16 @@ fn warn_about_balance(table: &Reader<'_>, report: &Report) {
     }
     if balance != Balance::Ring {
         without("hash_by", "only balance = \"ring\" goes by it");
+    }
+}
+
+fn health(table: &Reader<'_>) -> EdgeHealth {
+    EdgeHealth {
+        failures: table.number("failures"),
+        window: table.duration("window"),
+        eject: table.duration("eject"),
+        max_ejected: table.number("max_ejected"),
+        panic: table.number("panic"),
     }
 }
 

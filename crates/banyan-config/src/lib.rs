@@ -35,8 +35,9 @@ pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use load::{Loaded, load};
 pub use model::{
-    App, Balance, Config, Database, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase,
-    FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe,
+    App, Balance, Config, Database, EdgeHealth, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts,
+    ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable,
+    ReadyProbe,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};

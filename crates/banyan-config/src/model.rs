@@ -133,6 +133,7 @@ pub struct EdgeSettings {
     /// How long the share of a new endpoint rises from 10 % to 100 %. Default 20 s; 0: no slow start.
     #[serde(with = "duration")]
     pub slow_start: Duration,
+    pub health: EdgeHealth,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
     pub trusted_proxies: Vec<IpAddr>,
     pub timeouts: EdgeTimeouts,
@@ -189,6 +190,23 @@ impl Balance {
 pub enum HashBy {
     Path,
     Ip,
+}
+
+/// Passive health: what requests say about an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeHealth {
+    /// Failures in a row that eject an endpoint; 0: nobody is ejected. Default 5.
+    pub failures: u32,
+    /// Within which they must lie. Default 10 s.
+    #[serde(with = "duration")]
+    pub window: Duration,
+    /// For how long, times how often it was ejected lately. Default 30 s.
+    #[serde(with = "duration")]
+    pub eject: Duration,
+    /// Percent of the endpoints that may be ejected at once. Default 50.
+    pub max_ejected: u32,
+    /// Below this percentage of sound endpoints ejections are passed over. Default 50.
+    pub panic: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -152,6 +152,13 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     if let Some(workers) = settings.workers {
         out.line("workers", workers);
     }
+    let health = &settings.health;
+    out.table("edge.health");
+    out.line("failures", health.failures);
+    out.text("window", &format_duration(health.window));
+    out.text("eject", &format_duration(health.eject));
+    out.line("max_ejected", health.max_ejected);
+    out.line("panic", health.panic);
     let timeouts = &settings.timeouts;
     out.table("edge.timeouts");
     out.text("header", &format_duration(timeouts.header));

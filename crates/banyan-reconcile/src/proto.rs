@@ -129,6 +129,9 @@ pub struct Row {
     pub kind: String,
     pub in_rotation: Option<bool>,
     pub healthy: Option<bool>,
+    /// Why the edge has taken it out for a while.
+    #[serde(default)]
+    pub ejected: Option<String>,
     pub rps: Option<f64>,
     pub in_flight: Option<u64>,
 }

@@ -25,6 +25,12 @@ pub struct EndpointReport {
     pub healthy: bool,
     /// Why it is not healthy, in words.
     pub reason: Option<String>,
+    /// Why passive health has taken it out for a while, in words.
+    #[serde(default)]
+    pub ejected: Option<String>,
+    /// How often it has.
+    #[serde(default)]
+    pub ejections: u64,
     /// Requests sent and not yet finished, over all cores; upgraded connections count.
     pub in_flight: u64,
     pub requests: u64,

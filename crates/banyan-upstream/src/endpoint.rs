@@ -32,6 +32,8 @@ pub struct Entry<D> {
     pub address: SocketAddr,
     pub state: EndpointState,
     pub ready: bool,
+    /// Passive health has taken it out for a while.
+    pub ejected: bool,
     pub weight: f64,
     /// When it became ready.
     pub since: Option<Instant>,
@@ -46,6 +48,8 @@ pub struct Rules {
     pub weights: Vec<u32>,
     /// How long a new endpoint's share rises from 10 % to 100 %.
     pub slow_start: Duration,
+    /// With fewer than this percentage ready and not ejected, ejected ones are used.
+    pub panic: u32,
 }
 
 impl From<&EdgeSettings> for Rules {
@@ -54,6 +58,7 @@ impl From<&EdgeSettings> for Rules {
             balance: settings.balance,
             weights: settings.weights.clone(),
             slow_start: settings.slow_start,
+            panic: settings.health.panic,
         }
     }
 }
@@ -114,6 +119,7 @@ impl<D: Loaded> EndpointSet<D> {
                     address: endpoint.address,
                     state: endpoint.state,
                     ready: false,
+                    ejected: false,
                     weight,
                     since: None,
                     data: attach(endpoint),
@@ -144,6 +150,17 @@ impl<D: Loaded> EndpointSet<D> {
         changed
     }
 
+    /// Passive health takes it out, or lets it return.
+    pub fn set_ejected(&mut self, id: &InstanceId, ejected: bool, now: Instant) {
+        for entry in self.entries.iter_mut().filter(|e| e.id == *id) {
+            if entry.ejected && !ejected {
+                entry.since = Some(now);
+            }
+            entry.ejected = ejected;
+        }
+        self.settle();
+    }
+
     /// The endpoint for a request; `admits` leaves out more. `None`: there is none now.
     pub fn pick(&mut self, demand: &Demand, admits: Option<&dyn Fn(&D) -> bool>) -> Option<&Entry<D>> {
         let admitted: Vec<usize>;
@@ -168,7 +185,12 @@ impl<D: Loaded> EndpointSet<D> {
 
     /// Works out anew who may be picked.
     fn settle(&mut self) {
-        let may = |entry: &Entry<D>| entry.ready && entry.state == EndpointState::Active;
+        let active = |entry: &&Entry<D>| entry.state == EndpointState::Active;
+        let all = self.entries.iter().filter(active).count();
+        let sound = |entry: &&Entry<D>| active(entry) && entry.ready && !entry.ejected;
+        let sound = self.entries.iter().filter(sound).count();
+        let panic = sound * 100 < all * self.rules.panic as usize;
+        let may = |entry: &Entry<D>| active(&entry) && entry.ready && (panic || !entry.ejected);
         let slots = 0..self.entries.len();
         self.eligible = slots.filter(|slot| may(&self.entries[*slot])).collect();
         let ends = |slot: &usize| {
@@ -225,6 +247,7 @@ mod tests {
             balance,
             weights: vec![3, 1, 2],
             slow_start: Duration::from_secs(20),
+            panic: 50,
         }
     }
 
@@ -319,6 +342,33 @@ mod tests {
             let (first, last) = (share(later), share(later + Duration::from_secs(20)));
             prop_assert!((60..460).contains(&first), "{} of 2000 at first", first);
             prop_assert!((700..1300).contains(&last), "{} of 2000 in the end", last);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ejected_ones_get_nothing_unless_less_than_half_are_sound(
+            states in prop::collection::vec((any::<bool>(), any::<bool>()), 1..9), balance in balances(),
+        ) {
+            let now = Instant::now();
+            let mut set = EndpointSet::new(0, rules(balance));
+            let list: Vec<_> = (0..states.len()).map(|n| endpoint(n as u32, EndpointState::Active)).collect();
+            set.update(&list, rules(balance), data);
+            for (endpoint, (ready, ejected)) in list.iter().zip(&states) {
+                set.set_ready(&endpoint.id, *ready, now);
+                set.set_ejected(&endpoint.id, *ejected, now);
+            }
+            let sound = states.iter().filter(|(ready, ejected)| *ready && !ejected).count();
+            let panic = sound * 2 < states.len();
+            for number in 0..40 {
+                match set.pick(&demand(now, number), None) {
+                    Some(entry) => {
+                        let (ready, ejected) = states[entry.data.slot as usize];
+                        prop_assert!(ready && (panic || !ejected));
+                    }
+                    None => prop_assert!(states.iter().all(|(ready, _)| !ready)),
+                }
+            }
         }
     }
 

@@ -257,8 +257,52 @@ static EDGE: &[Key] = &[
         "Worker threads. Default: one per core.",
     )
     .alias(&["threads"]),
+    Key::new(
+        "health",
+        Table(HEALTH),
+        "Passive health: instances that fail requests are taken out for a while.",
+    )
+    .alias(&["outlier_detection", "outliers", "passive"]),
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
+];
+
+static HEALTH: &[Key] = &[
+    Key::new(
+        "failures",
+        Integer { min: 0, max: 1000 },
+        "Failed requests in a row (5xx, broken off, timed out) that eject an instance; 0: never.",
+    )
+    .default("5")
+    .alias(&["max_fails", "consecutive_5xx", "consecutive_errors", "fall"]),
+    Key::new(
+        "window",
+        Duration { min: 100, max: HOUR },
+        "Within which they must lie.",
+    )
+    .default("\"10s\"")
+    .alias(&["interval"]),
+    Key::new(
+        "eject",
+        Duration { min: 100, max: HOUR },
+        "For how long, times how often it was ejected lately.",
+    )
+    .default("\"30s\"")
+    .alias(&["base_ejection_time", "fail_timeout", "ejection_time"]),
+    Key::new(
+        "max_ejected",
+        Integer { min: 0, max: 100 },
+        "Percent of the instances that may be ejected at once.",
+    )
+    .default("50")
+    .alias(&["max_ejection_percent"]),
+    Key::new(
+        "panic",
+        Integer { min: 0, max: 100 },
+        "With fewer than this percentage of instances sound, ejections are passed over.",
+    )
+    .default("50")
+    .alias(&["panic_threshold", "healthy_panic_threshold"]),
 ];
 
 static TIMEOUTS: &[Key] = &[

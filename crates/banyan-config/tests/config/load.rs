@@ -233,6 +233,13 @@ fn the_resolved_form_shows_all_but_secrets() {
         trusted_proxies = ["10.0.0.1", "::1"]
         access_log = true
 
+        [edge.health]
+        failures = 5
+        window = "10s"
+        eject = "30s"
+        max_ejected = 50
+        panic = 50
+
         [edge.timeouts]
         header = "10s"
         idle = "1m"

@@ -5,6 +5,7 @@
 
 mod checks;
 mod drain;
+mod ejections;
 mod health;
 mod listen;
 mod report;
@@ -22,7 +23,7 @@ use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
 use banyan_topology::report::{EdgeReport, EndpointReport};
 use banyan_topology::snapshot::EdgeSnapshot;
 use banyan_topology::{Epoch, InstanceId};
-use banyan_upstream::health::CheckResult;
+use banyan_upstream::health::{CheckResult, Outliers};
 
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
@@ -50,6 +51,7 @@ pub(crate) struct Control {
     snapshot: EdgeSnapshot,
     cores: Vec<CoreLink>,
     endpoints: BTreeMap<InstanceId, Checked>,
+    outliers: Outliers<InstanceId>,
     listening: Vec<Listening>,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -130,6 +132,7 @@ impl Control {
             })
             .collect::<std::io::Result<_>>()
             .map_err(Error::Thread)?;
+        let outliers = Outliers::new(snapshot.settings.health.clone());
         let mut control = Self {
             clock,
             start,
@@ -137,6 +140,7 @@ impl Control {
             snapshot,
             cores,
             endpoints: BTreeMap::new(),
+            outliers,
             listening: Vec::new(),
             refused: None,
             events,
@@ -160,7 +164,9 @@ impl Control {
         let mut tick = tokio::time::interval(REPORT_EVERY);
         loop {
             self.start_due_checks();
-            let due = tokio::time::Instant::from_std(self.next_check());
+            self.let_return();
+            let due = self.next_check().min(self.next_return());
+            let due = tokio::time::Instant::from_std(due);
             tokio::select! {
                 () = shutdown.draining() => return Ok(()),
                 () = inner.draining() => return Err(Error::TaskPanicked),
@@ -194,6 +200,15 @@ impl Control {
                 if let Some(checked) = self.endpoints.get_mut(&id) {
                     checked.suspect(now);
                 }
+                return;
+            }
+            Event::Failed { id, cause } => {
+                if !self.count_failure(&id, cause) {
+                    return;
+                }
+            }
+            Event::Recovered { id } => {
+                self.outliers.succeeded(&id);
                 return;
             }
             Event::Emptied => {}
@@ -246,6 +261,8 @@ impl Control {
             id: id.clone(),
             healthy: checked.active.ready(),
             reason: checked.active.reason().map(str::to_owned),
+            ejected: self.why_ejected(id),
+            ejections: self.outliers.ejections(id),
             in_flight: checked.cells.iter().map(|c| c.in_flight.get()).sum(),
             requests: checked.cells.iter().map(|c| c.requests.get()).sum(),
             failures: checked.cells.iter().map(|c| c.failures.get()).sum(),

@@ -124,6 +124,7 @@ impl Control {
 
     /// Tells every core; health of what remains is kept, what is new is checked at once.
     pub(super) fn spread_snapshot(&mut self) {
+        self.update_outliers();
         let now = self.clock.now();
         let probe = self.snapshot.upstream.ready.clone();
         let count = self.cores.len();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use banyan_config::EdgeSettings;
 use banyan_topology::snapshot::Endpoint;
 use banyan_topology::{Epoch, InstanceId};
+use banyan_upstream::health::Cause;
 
 use crate::metrics::EndpointCells;
 
@@ -17,6 +18,11 @@ pub(crate) enum Command {
     Ready {
         id: InstanceId,
         ready: bool,
+    },
+    /// Passive health takes it out, or lets it return.
+    Ejected {
+        id: InstanceId,
+        ejected: bool,
     },
     Listen {
         address: SocketAddr,
@@ -52,6 +58,15 @@ pub(crate) enum Event {
     },
     /// A connection to the endpoint failed.
     Suspect {
+        id: InstanceId,
+    },
+    /// A request to it failed.
+    Failed {
+        id: InstanceId,
+        cause: Cause,
+    },
+    /// The first success after a failure that was told.
+    Recovered {
         id: InstanceId,
     },
     /// Nothing is in flight any more from this core to an endpoint that is not active.

@@ -20,6 +20,7 @@ use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::InstanceId;
 use banyan_upstream::balance::hash::Random;
+use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
 use banyan_upstream::{EndpointSet, Rules};
 
@@ -187,6 +188,16 @@ impl Core {
         self.tell(Event::Suspect { id: id.clone() });
     }
 
+    /// What became of a request to it. `None`: it answered, and no error of its own.
+    pub(crate) fn observed(&self, upstream: &Upstream, cause: Option<Cause>) {
+        let id = || upstream.id.clone();
+        match (cause, upstream.tell_failure(cause.is_some())) {
+            (_, false) => {}
+            (Some(cause), true) => self.tell(Event::Failed { id: id(), cause }),
+            (None, true) => self.tell(Event::Recovered { id: id() }),
+        }
+    }
+
     /// A listener's queue is empty and its socket closed.
     fn stopped_accepting(&self) {
         self.accepting.set(self.accepting.get().saturating_sub(1));
@@ -205,6 +216,10 @@ impl Core {
             Command::Ready { id, ready } => {
                 self.endpoints.borrow_mut().set_ready(&id, ready, self.now());
                 self.settle_unready(&id, ready);
+                self.ready_changed.notify_waiters();
+            }
+            Command::Ejected { id, ejected } => {
+                self.endpoints.borrow_mut().set_ejected(&id, ejected, self.now());
                 self.ready_changed.notify_waiters();
             }
             Command::Listen { address, listener } => {
@@ -283,6 +298,7 @@ impl Core {
         let now = self.now();
         for entry in self.endpoints.borrow().entries() {
             entry.data.expire_idle(now);
+            entry.data.forget_told();
         }
     }
 }

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Failed;
 
 use super::Answer;
@@ -31,6 +32,17 @@ pub(crate) struct Failure {
     pub elsewhere: bool,
     /// Nobody listens there.
     pub refused: bool,
+}
+
+impl Failure {
+    /// What it says about the endpoint.
+    pub(super) fn cause(&self) -> Cause {
+        match (self.timeout, self.failed.sent) {
+            (true, _) => Cause::Timeout,
+            (false, true) => Cause::BrokeOff,
+            (false, false) => Cause::Unreachable,
+        }
+    }
 }
 
 pub(crate) async fn attempt(

@@ -12,6 +12,7 @@ use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
 
+use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Effect;
 
 use crate::core::Core;
@@ -41,7 +42,12 @@ pub(crate) async fn send(
         let upstream = Rc::clone(&in_flight.upstream);
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                let status = answer.0.status();
+                let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
+                core.observed(&upstream, cause);
+                return Ok(answer);
+            }
             Err(failure) => failure,
         };
         if let Some(problem) = source.and_then(|s| s.problem()) {
@@ -50,6 +56,7 @@ pub(crate) async fn send(
         if failure.elsewhere {
             upstream.cells.failures.increment();
             core.suspect(&upstream.id, failure.refused);
+            core.observed(&upstream, Some(failure.cause()));
         }
         exchange.may_have_acted |= failure.failed.sent;
         judge(&core, &failure)?;

@@ -27,6 +27,8 @@ use crate::metrics::EndpointCells;
 pub(crate) const IDLE: Duration = Duration::from_secs(4);
 /// Per core and endpoint.
 const IDLE_LIMIT: usize = 1024;
+/// Failures per endpoint and tick that the control task hears of: enough to judge, too few to be a burden.
+const TOLD_LIMIT: u32 = 50;
 
 /// An endpoint as one core knows it.
 pub(crate) struct Upstream {
@@ -37,6 +39,10 @@ pub(crate) struct Upstream {
     pub cells: Arc<EndpointCells>,
     /// This core's share of it.
     pub load: Load,
+    /// A failure was told and no success since.
+    failing: Cell<bool>,
+    /// Failures told since the last tick.
+    told: Cell<u32>,
     idle: RefCell<Vec<Idle>>,
     /// `None`: no longer in the snapshot.
     state: Cell<Option<EndpointState>>,
@@ -63,6 +69,8 @@ impl Upstream {
             address,
             cells,
             load: Load::default(),
+            failing: Cell::default(),
+            told: Cell::default(),
             idle: RefCell::default(),
             state: Cell::new(Some(EndpointState::Active)),
         })
@@ -74,6 +82,24 @@ impl Upstream {
         if state != Some(EndpointState::Active) {
             self.close_idle();
         }
+    }
+
+    /// Whether the control task is to hear of this result: failures up to a limit, and the success after them.
+    pub(crate) fn tell_failure(&self, failed: bool) -> bool {
+        if !failed {
+            return self.failing.replace(false);
+        }
+        let tell = self.told.get() < TOLD_LIMIT;
+        if tell {
+            self.told.set(self.told.get() + 1);
+            self.failing.set(true);
+        }
+        tell
+    }
+
+    /// Each tick.
+    pub(crate) fn forget_told(&self) {
+        self.told.set(0);
     }
 
     pub(crate) fn close_idle(&self) {

@@ -4,6 +4,7 @@
 
 mod balance;
 mod drain;
+mod ejection;
 mod forwarded;
 mod keep_alive;
 mod limits;

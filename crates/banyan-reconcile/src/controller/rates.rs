@@ -88,6 +88,8 @@ mod tests {
                 id: "web.1@r1".parse().unwrap(),
                 healthy: true,
                 reason: None,
+                ejected: None,
+                ejections: 0,
                 in_flight: 0,
                 requests: requests / 2,
                 failures: 0,

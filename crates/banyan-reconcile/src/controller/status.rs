@@ -65,6 +65,7 @@ fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Ins
                     kind: id.process.to_string(),
                     in_rotation: served.then(|| topology.rotation.contains(&id)),
                     healthy: endpoint.map(|endpoint| endpoint.healthy),
+                    ejected: endpoint.and_then(|endpoint| endpoint.ejected.clone()),
                     rps: per_instance.get(&id).copied(),
                     in_flight: endpoint.map(|endpoint| endpoint.in_flight),
                     child,
@@ -89,6 +90,7 @@ fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -
         kind,
         in_rotation: None,
         healthy: None,
+        ejected: None,
         rps: is_edge.then(|| rates.total(now)).flatten(),
         in_flight: rates
             .current(now)

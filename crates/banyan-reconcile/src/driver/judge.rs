@@ -92,6 +92,8 @@ mod tests {
                 id: web(),
                 healthy,
                 reason: (!healthy).then(|| "connection refused".to_owned()),
+                ejected: None,
+                ejections: 0,
                 in_flight,
                 requests: 0,
                 failures: 0,

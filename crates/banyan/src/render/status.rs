@@ -114,6 +114,7 @@ fn state(row: &Row) -> (String, Style) {
     let (word, style) = match &row.child.state {
         ChildState::Starting => ("starting", Style::Yellow),
         ChildState::Ready if row.healthy == Some(false) => ("unhealthy", Style::Red),
+        ChildState::Ready if row.ejected.is_some() => ("ejected", Style::Red),
         ChildState::Ready => ("ready", Style::Green),
         ChildState::NotReady { .. } => ("not ready", Style::Red),
         ChildState::BackingOff { .. } => ("restarting", Style::Red),
@@ -139,7 +140,8 @@ fn trouble(row: &Row) -> Option<String> {
             "{id} exited {exits} times, last with {exit}; it is tried again in {}; see `banyan logs -p {id}`",
             wait(wait_ms)
         )),
-        ChildState::Starting | ChildState::Ready | ChildState::Stopping => None,
+        ChildState::Ready => row.ejected.as_ref().map(|why| format!("{id} is ejected: {why}")),
+        ChildState::Starting | ChildState::Stopping => None,
     }
 }
 
@@ -167,6 +169,10 @@ mod tests {
                 {"id": "web.2@r3", "state": "crash_loop", "exits": 6, "exit": "exit code 1", "wait_ms": 30_000,
                  "pid": null, "since_ms": null, "restarts": 6, "memory_bytes": null, "cpu_ms": null, "port": 20002,
                  "user": "nobody", "kind": "web", "in_rotation": true, "healthy": false, "rps": 0.0, "in_flight": 0},
+                {"id": "web.3@r3", "state": "ready", "pid": 4005, "since_ms": 200_000, "restarts": 0,
+                 "memory_bytes": 12_582_912, "cpu_ms": 10, "port": 20003, "user": "nobody", "kind": "web",
+                 "in_rotation": true, "healthy": true, "rps": 0.0, "in_flight": 0,
+                 "ejected": "5 requests in a row failed, the last answered 500; back in 12 s"},
             ],
             "edge_report": null, "unfinished": [4, 9, "start web.3@r3: exited"], "rotation": [],
             "state_dir": ".banyan", "log_dir": ".banyan/logs",
@@ -185,7 +191,9 @@ mod tests {
             postgres  postgres 15  ready       4002  21000       1h         0       66 MiB
             web.1@r3  web          ready       4003  20001  56m 41s         0  106  12 MiB
             web.2@r3  web          crash loop        20002                  6  0.0
+            web.3@r3  web          ejected     4005  20003  56m 41s         0  0.0  12 MiB
             ! web.2@r3 exited 6 times, last with exit code 1; it is tried again in 30 s; see `banyan logs -p web.2@r3`
+            ! web.3@r3 is ejected: 5 requests in a row failed, the last answered 500; back in 12 s
 
             unfinished plan: 4 of 9 steps are done
               start web.3@r3: exited
