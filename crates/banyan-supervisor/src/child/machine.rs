@@ -298,7 +298,7 @@ impl Machine {
             return self.done(now, now, false, actions);
         }
         self.exits += 1;
-        let until = now + self.backoff.after(Duration::ZERO);
+        let until = now + self.backoff.after(Duration::ZERO, false);
         self.phase = Phase::Waiting { until };
     }
 

@@ -24,11 +24,14 @@ pub(super) enum Purpose {
     /// It exited by itself after `uptime`.
     Restart {
         uptime: Duration,
+        /// It was ready at some time.
+        served: bool,
     },
     /// Liveness failed: ended like a stop, then started like after an exit.
     Replace {
         reason: String,
         uptime: Duration,
+        served: bool,
     },
 }
 
@@ -166,7 +169,12 @@ impl Machine {
     pub(super) fn replace(&mut self, now: Instant, reason: String) {
         if let Phase::Running(running) = &self.phase {
             let uptime = now.saturating_duration_since(running.since);
-            let purpose = Purpose::Replace { reason, uptime };
+            let served = running.was_ready();
+            let purpose = Purpose::Replace {
+                reason,
+                uptime,
+                served,
+            };
             self.phase = Phase::Ending(Ending::new(purpose, now, &self.rules));
         }
     }
@@ -176,7 +184,8 @@ impl Machine {
             Phase::Running(running) => {
                 let uptime = now.saturating_duration_since(running.since);
                 self.last_exit = exit;
-                Sweeping::new(Purpose::Restart { uptime }, now, now, false)
+                let served = running.was_ready();
+                Sweeping::new(Purpose::Restart { uptime, served }, now, now, false)
             }
             Phase::Ending(ending) => {
                 self.last_exit = match &ending.purpose {
@@ -211,9 +220,9 @@ impl Machine {
                     report.how += &format!("; {killed_left} process(es) it left were killed");
                 }
             }
-            Purpose::Restart { uptime } | Purpose::Replace { uptime, .. } => {
+            Purpose::Restart { uptime, served } | Purpose::Replace { uptime, served, .. } => {
                 self.exits += 1;
-                let until = now + self.backoff.after(uptime);
+                let until = now + self.backoff.after(uptime, served);
                 self.phase = Phase::Waiting { until };
             }
         }

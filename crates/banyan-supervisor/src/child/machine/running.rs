@@ -34,6 +34,10 @@ enum LiveCheck {
 }
 
 impl Running {
+    pub(super) fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,

@@ -6,7 +6,7 @@ use banyan_runtime::Clock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::child::backoff::{CRASH_LOOP, FIRST, SLOWEST, STEADY};
+use crate::child::backoff::{CRASH_LOOP, FIRST, SERVED, SLOWEST, STEADY};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -73,7 +73,9 @@ struct Simulation {
     /// What the world will tell, and when.
     pending: Vec<(Instant, Event)>,
     launches: Vec<Instant>,
-    ends: Vec<(Instant, Duration)>,
+    /// When, after how long, and whether it had been ready.
+    ends: Vec<(Instant, Duration, bool)>,
+    served: bool,
     signalled: Option<Instant>,
     killed: Option<Instant>,
     stopped: Vec<StopReport>,
@@ -93,6 +95,7 @@ impl Simulation {
             pending: Vec::new(),
             launches: Vec::new(),
             ends: Vec::new(),
+            served: false,
             signalled: None,
             killed: None,
             stopped: Vec::new(),
@@ -153,7 +156,7 @@ impl Simulation {
             leaves: 0,
         });
         if !life.launches {
-            self.ends.push((self.now, Duration::ZERO));
+            self.ends.push((self.now, Duration::ZERO, false));
             self.later(Duration::ZERO, Event::LaunchFailed("no program".to_owned()));
             return;
         }
@@ -180,8 +183,10 @@ impl Simulation {
             // The rest of what was to come from this process will not.
             self.pending.retain(|(_, event)| matches!(event, Event::Left(_)));
             let launched = self.launches.last().copied().unwrap_or(self.now);
-            self.ends.push((self.now, self.now - launched));
+            self.ends.push((self.now, self.now - launched, self.served));
+            self.served = false;
         }
+        self.served |= matches!(event, Event::Ready(Ok(())));
         for action in self.machine.step(self.now, event) {
             self.perform(action);
         }
@@ -229,11 +234,13 @@ impl Simulation {
 }
 
 /// The least wait after each end, by the rule as the documentation has it.
-fn least_wait(quick: u32) -> Duration {
-    if quick >= CRASH_LOOP {
-        SLOWEST / 2
-    } else {
+fn least_wait(quick: u32, served: bool) -> Duration {
+    if quick < CRASH_LOOP {
         FIRST * (1 << (quick - 1)) / 2
+    } else if served {
+        SERVED / 2
+    } else {
+        SLOWEST / 2
     }
 }
 
@@ -249,11 +256,11 @@ proptest! {
         let mut simulation = Simulation::new(rules(), seed, lives.clone());
         simulation.run_for(Duration::from_secs(45 * 60));
         let mut quick = 0;
-        for (index, (end, uptime)) in simulation.ends.iter().enumerate() {
+        for (index, (end, uptime, served)) in simulation.ends.iter().enumerate() {
             quick = if *uptime >= STEADY { 1 } else { quick + 1 };
             if let Some(next) = simulation.launches.get(index + 1) {
                 let waited = *next - *end;
-                prop_assert!(waited >= least_wait(quick), "{waited:?} after {quick} quick exits");
+                prop_assert!(waited >= least_wait(quick, *served), "{waited:?} after {quick} quick exits");
                 // What it left has two seconds after a replacement, then it is killed.
                 prop_assert!(waited <= SLOWEST + ms(4000), "{waited:?} is giving up");
             }
