@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Rust's installer puts cargo here; a shell opened before it ran does not know it yet.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# Rust's installer puts cargo into the home; a shell opened before it ran does not know it yet.
+# Test tools that are not on this machine are built into target/tools: nothing of yours changes.
+TOOLS := $(CURDIR)/target/tools
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
 DURATION ?= 300
 STAGE ?= stages/single-server.toml
 NEXTEST_VERSION := 0.9.143
@@ -61,7 +63,7 @@ doc: toolchain ## Build the API documentation
 
 .PHONY: deny
 deny: toolchain ## Licences, sources and version floors of the dependencies (cargo-deny; its build takes minutes)
-	@cargo deny --version >/dev/null 2>&1 || env -u CARGO_TARGET_DIR cargo install --locked cargo-deny --version '^$(DENY_VERSION)'
+	@cargo deny --version >/dev/null 2>&1 || env -u CARGO_TARGET_DIR cargo install --locked --debug --root '$(TOOLS)' cargo-deny --version '^$(DENY_VERSION)'
 	@cargo deny --log-level error check licenses bans sources
 
 .PHONY: clean
@@ -77,5 +79,5 @@ deps: toolchain
 
 nextest: toolchain
 	@cargo nextest --version >/dev/null 2>&1 || { \
-	  echo "cargo-nextest (the test runner) is missing: installing $(NEXTEST_VERSION) from crates.io, a few minutes"; \
-	  env -u CARGO_TARGET_DIR cargo install --locked cargo-nextest --version $(NEXTEST_VERSION); }
+	  echo "cargo-nextest (the test runner) is missing: building $(NEXTEST_VERSION) from crates.io, a few minutes, once"; \
+	  env -u CARGO_TARGET_DIR cargo install --locked --debug --root '$(TOOLS)' cargo-nextest --version $(NEXTEST_VERSION); }
