@@ -192,7 +192,7 @@ impl Report {
                 answer.kind,
                 answer.outcome,
                 latency.as_secs_f64(),
-                answer.detail
+                answer.detail.trim()
             )
         });
         let shown: Vec<String> = lines.collect();
