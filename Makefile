@@ -54,7 +54,7 @@ conformance: deps nextest ## The RealWorld API suite against the sample app, thr
 
 .PHONY: bench
 bench: deps build ## Compare the edge with nginx and HAProxy (bench/README.md says how)
-	@exec bench/run.sh
+	@BANYAN=target/release/banyan exec bench/run.sh
 
 .PHONY: doc
 doc: toolchain ## Build the API documentation
