@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::model::{
-    Balance, EdgeHealth, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
+    Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
 };
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
@@ -25,6 +25,7 @@ pub(crate) fn build(
         Some(settings) => {
             warn_about_gaps(&table, &process, settings, root, report);
             warn_about_balance(&table, report);
+            warn_about_queue(&table.table("queue"), report);
         }
         None if root.has("edge") => missing_process(root, &table, &process, processes, report),
         None => return None,
@@ -118,6 +119,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         },
         slow_start: table.duration("slow_start"),
         health: health(&table.table("health")),
+        queue: queue(&table.table("queue")),
         trusted_proxies: addresses
             .iter()
             .filter_map(|text| text.value.parse::<IpAddr>().ok())
@@ -160,6 +162,19 @@ fn warn_about_balance(table: &Reader<'_>, report: &Report) {
     }
 }
 
+fn warn_about_queue(table: &Reader<'_>, report: &Report) {
+    if table.has("max_connections") {
+        return;
+    }
+    for name in ["length", "wait"] {
+        if let Some(entry) = table.entry(name) {
+            let message = format!("`{name}` has no effect without `max_connections`");
+            let help = "without a limit per instance nothing waits";
+            report.warning(&entry.place, message, &[help]);
+        }
+    }
+}
+
 fn health(table: &Reader<'_>) -> EdgeHealth {
     EdgeHealth {
         failures: table.number("failures"),
@@ -167,6 +182,16 @@ fn health(table: &Reader<'_>) -> EdgeHealth {
         eject: table.duration("eject"),
         max_ejected: table.number("max_ejected"),
         panic: table.number("panic"),
+    }
+}
+
+fn queue(table: &Reader<'_>) -> EdgeQueue {
+    EdgeQueue {
+        max_connections: table
+            .integer("max_connections")
+            .and_then(|limit| u32::try_from(limit.value).ok()),
+        length: table.number("length"),
+        wait: table.duration("wait"),
     }
 }
 

@@ -35,7 +35,7 @@ pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use load::{Loaded, load};
 pub use model::{
-    App, Balance, Config, Database, EdgeHealth, EdgeLimits, EdgeSettings, EdgeTable, EdgeTimeouts,
+    App, Balance, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts,
     ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable,
     ReadyProbe,
 };

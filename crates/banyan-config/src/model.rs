@@ -134,6 +134,7 @@ pub struct EdgeSettings {
     #[serde(with = "duration")]
     pub slow_start: Duration,
     pub health: EdgeHealth,
+    pub queue: EdgeQueue,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
     pub trusted_proxies: Vec<IpAddr>,
     pub timeouts: EdgeTimeouts,
@@ -207,6 +208,18 @@ pub struct EdgeHealth {
     pub max_ejected: u32,
     /// Below this percentage of sound endpoints ejections are passed over. Default 50.
     pub panic: u32,
+}
+
+/// How much an endpoint gets at once, and what happens to the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeQueue {
+    /// Requests at once per endpoint, over all cores; `None`: no limit, and so no queue.
+    pub max_connections: Option<u32>,
+    /// Requests that may wait when every endpoint has its limit. Default 1000 → 503.
+    pub length: u32,
+    /// How long. Default 10 s → 503.
+    #[serde(with = "duration")]
+    pub wait: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

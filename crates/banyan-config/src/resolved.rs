@@ -159,6 +159,12 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.text("eject", &format_duration(health.eject));
     out.line("max_ejected", health.max_ejected);
     out.line("panic", health.panic);
+    if let Some(limit) = settings.queue.max_connections {
+        out.table("edge.queue");
+        out.line("max_connections", limit);
+        out.line("length", settings.queue.length);
+        out.text("wait", &format_duration(settings.queue.wait));
+    }
     let timeouts = &settings.timeouts;
     out.table("edge.timeouts");
     out.text("header", &format_duration(timeouts.header));

@@ -74,6 +74,9 @@ impl Exchange {
             refusal.outcome()
         };
         self.core.metrics.made_here.increment();
+        if refusal == Refusal::Busy {
+            self.core.metrics.shed.increment();
+        }
         let page = respond::page(refusal, self.form, &self.id);
         self.answer(page.map(|text| DownBody {
             content: Content::Page(Some(text)),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use banyan_telemetry::{Counter, Gauge, Histogram};
 use banyan_topology::report::EdgeTotals;
 
+use crate::forward::gate::Seats;
+
 /// Written by one core only.
 #[derive(Default)]
 #[repr(align(128))]
@@ -18,6 +20,10 @@ pub(crate) struct CoreMetrics {
     pub open: Gauge,
     pub in_flight: Gauge,
     pub latency: Histogram,
+    /// For an endpoint; recorded where there is a limit per endpoint.
+    pub queue_wait: Histogram,
+    /// Refused because everything was busy for too long, or the queue was full.
+    pub shed: Counter,
 }
 
 /// What one core counts of one endpoint.
@@ -27,6 +33,8 @@ pub(crate) struct EndpointCells {
     pub in_flight: Gauge,
     pub requests: Counter,
     pub failures: Counter,
+    /// Shared with the other cores.
+    pub seats: Arc<Seats>,
 }
 
 impl CoreMetrics {
@@ -38,9 +46,10 @@ impl CoreMetrics {
 }
 
 /// Over all cores; `second` as given to the histograms.
-pub(crate) fn totals(cores: &[Arc<CoreMetrics>], second: u64) -> EdgeTotals {
+pub(crate) fn totals(cores: &[Arc<CoreMetrics>], waiting: usize, second: u64) -> EdgeTotals {
     let sum = |read: fn(&CoreMetrics) -> u64| cores.iter().map(|c| read(c)).sum();
     let quantiles = Histogram::quantiles(cores.iter().map(|c| &c.latency), second);
+    let waits = Histogram::quantiles(cores.iter().map(|c| &c.queue_wait), second);
     EdgeTotals {
         requests: sum(|c| c.requests.get()),
         responses_2xx: sum(|c| c.responses[2].get()),
@@ -53,5 +62,9 @@ pub(crate) fn totals(cores: &[Arc<CoreMetrics>], second: u64) -> EdgeTotals {
         in_flight: sum(|c| c.in_flight.get()),
         p50_us: quantiles.p50_us,
         p99_us: quantiles.p99_us,
+        queue_length: waiting as u64,
+        queue_p50_us: waits.p50_us,
+        queue_p99_us: waits.p99_us,
+        shed: sum(|c| c.shed.get()),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     ClientGone,
     /// No instance was ready in time.
     NoEndpoint,
+    /// Every instance had as much as it may have, for too long or with too many waiting.
+    Busy,
     /// The instance could not be reached, or broke off.
     BadGateway(Effect),
     /// The instance did not answer in time.
@@ -61,7 +63,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -77,6 +79,7 @@ impl Refusal {
             Self::RequestLineTooLong => "the address is longer than allowed",
             Self::HeaderTooLarge => "the request header is larger than allowed",
             Self::ClientGone => "the request body ended early",
+            Self::Busy => "the application has more to do than it can; please try again shortly",
             Self::NoEndpoint => "no instance of the application is ready; please try again shortly",
             Self::BadGateway(Effect::None) => "the application could not be reached; nothing was changed",
             Self::BadGateway(Effect::Unknown) => {
@@ -96,6 +99,7 @@ impl Refusal {
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
             | Self::NoEndpoint
+            | Self::Busy
             | Self::BadGateway(Effect::None) => Outcome::Refused,
             // The head and a part of the body may have been passed on before the limit was met.
             Self::BodyTooSlow
@@ -116,7 +120,11 @@ impl Refusal {
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
-            Self::MethodNotAllowed | Self::NoEndpoint | Self::BadGateway(_) | Self::GatewayTimeout => false,
+            Self::MethodNotAllowed
+            | Self::NoEndpoint
+            | Self::Busy
+            | Self::BadGateway(_)
+            | Self::GatewayTimeout => false,
         }
     }
 }
@@ -152,7 +160,7 @@ pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Re
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if refusal == Refusal::NoEndpoint {
+    if [Refusal::NoEndpoint, Refusal::Busy].contains(&refusal) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
     if refusal == Refusal::MethodNotAllowed {

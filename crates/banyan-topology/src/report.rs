@@ -52,6 +52,17 @@ pub struct EdgeTotals {
     pub in_flight: u64,
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
+    /// Requests that wait because every endpoint has as many as it may have.
+    #[serde(default)]
+    pub queue_length: u64,
+    /// How long requests waited for an endpoint; `None`: there is no limit per endpoint.
+    #[serde(default)]
+    pub queue_p50_us: Option<u64>,
+    #[serde(default)]
+    pub queue_p99_us: Option<u64>,
+    /// Requests refused because the queue was full or the wait too long.
+    #[serde(default)]
+    pub shed: u64,
 }
 
 /// One line on the report socket (`.banyan/report.sock`).

@@ -95,6 +95,11 @@ impl<D: Loaded> EndpointSet<D> {
         &self.entries
     }
 
+    /// Who may be picked now.
+    pub fn eligible(&self) -> impl Iterator<Item = &Entry<D>> {
+        self.eligible.iter().map(|slot| &self.entries[*slot])
+    }
+
     /// Takes a new list and new rules. The same name at another address is another endpoint.
     pub fn update(
         &mut self,

@@ -9,6 +9,7 @@ pub mod balance;
 mod endpoint;
 pub mod health;
 mod load;
+pub mod queue;
 pub mod retry;
 
 pub use balance::Demand;

@@ -263,6 +263,12 @@ static EDGE: &[Key] = &[
         "Passive health: instances that fail requests are taken out for a while.",
     )
     .alias(&["outlier_detection", "outliers", "passive"]),
+    Key::new(
+        "queue",
+        Table(QUEUE),
+        "How much an instance gets at once, and what happens to the rest.",
+    )
+    .alias(&["breaker", "circuit_breaker", "concurrency"]),
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
 ];
@@ -303,6 +309,41 @@ static HEALTH: &[Key] = &[
     )
     .default("50")
     .alias(&["panic_threshold", "healthy_panic_threshold"]),
+];
+
+static QUEUE: &[Key] = &[
+    Key::new(
+        "max_connections",
+        Integer {
+            min: 1,
+            max: 1_000_000,
+        },
+        "Requests at once per instance. Without it: no limit, and so no queue.",
+    )
+    .alias(&["max_conns", "maxconn", "max_requests", "concurrency"]),
+    Key::new(
+        "length",
+        Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "Requests that may wait when every instance has its limit, the oldest first; then 503.",
+    )
+    .default("1000")
+    .alias(&[
+        "size",
+        "max_pending",
+        "max_pending_requests",
+        "pending",
+        "backlog",
+    ]),
+    Key::new(
+        "wait",
+        Duration { min: 0, max: HOUR },
+        "How long one may wait; then 503.",
+    )
+    .default("\"10s\"")
+    .alias(&["timeout"]),
 ];
 
 static TIMEOUTS: &[Key] = &[

@@ -29,10 +29,15 @@ pub(super) struct Checked {
 
 impl Checked {
     pub(super) fn new(address: SocketAddr, cores: usize, probe: Option<&ReadyProbe>, now: Instant) -> Self {
+        let seats = Arc::default();
+        let cells = |_| EndpointCells {
+            seats: Arc::clone(&seats),
+            ..EndpointCells::default()
+        };
         Self {
             address,
             active: Active::new(probe, now),
-            cells: (0..cores).map(|_| Arc::default()).collect(),
+            cells: (0..cores).map(cells).map(Arc::new).collect(),
             checking: false,
             suspected: false,
         }

@@ -27,6 +27,7 @@ use banyan_upstream::health::{CheckResult, Outliers};
 
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
+use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
 use crate::{Config, Error, access_log};
 use health::Checked;
@@ -52,6 +53,7 @@ pub(crate) struct Control {
     cores: Vec<CoreLink>,
     endpoints: BTreeMap<InstanceId, Checked>,
     outliers: Outliers<InstanceId>,
+    gate: Arc<Gate>,
     listening: Vec<Listening>,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -115,6 +117,7 @@ impl Control {
             .workers
             .map_or(cores::available().get(), usize::from)
             .max(1);
+        let gate = Arc::<Gate>::default();
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -126,6 +129,7 @@ impl Control {
                     metrics,
                     log: log.clone(),
                     events: events_to.clone(),
+                    gate: Arc::clone(&gate),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
                 })
@@ -141,6 +145,7 @@ impl Control {
             cores,
             endpoints: BTreeMap::new(),
             outliers,
+            gate,
             listening: Vec::new(),
             refused: None,
             events,
@@ -251,7 +256,7 @@ impl Control {
                 .iter()
                 .filter_map(|e| self.endpoint_report(&e.id))
                 .collect(),
-            totals: totals(&metrics, second),
+            totals: totals(&metrics, self.gate.waiting(), second),
         });
     }
 

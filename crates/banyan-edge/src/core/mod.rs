@@ -22,9 +22,10 @@ use banyan_topology::InstanceId;
 use banyan_upstream::balance::hash::Random;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
-use banyan_upstream::{EndpointSet, Rules};
+use banyan_upstream::{Demand, EndpointSet, Rules};
 
 use crate::access_log::AccessLog;
+use crate::forward::gate::Gate;
 use crate::forward::pool::Upstream;
 use crate::guard::Shared;
 use crate::metrics::CoreMetrics;
@@ -55,6 +56,8 @@ pub(crate) struct Core {
     pub ready_changed: Notify,
     pub budget: RefCell<Budget>,
     pub random: RefCell<Random>,
+    /// Common to all cores.
+    pub gate: Arc<Gate>,
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
@@ -78,6 +81,7 @@ pub(crate) struct CoreStart {
     pub metrics: Arc<CoreMetrics>,
     pub log: mpsc::Sender<String>,
     pub events: mpsc::UnboundedSender<Event>,
+    pub gate: Arc<Gate>,
     pub tasks: Tasks,
 }
 
@@ -141,6 +145,7 @@ impl Core {
             endpoints: RefCell::new(EndpointSet::new(start.index, Rules::from(&start.settings))),
             ready_changed: Notify::new(),
             budget: RefCell::new(Budget::new(now)),
+            gate: start.gate,
             random: RefCell::new(Random::new(crate::request_id::seed())),
             metrics: start.metrics,
             log: RefCell::new(AccessLog::new(start.log)),
@@ -198,6 +203,44 @@ impl Core {
         }
     }
 
+    /// An endpoint may have become pickable.
+    fn wake_waiting(&self) {
+        self.ready_changed.notify_waiters();
+        self.hand_out();
+    }
+
+    /// Gives what is free to those who have waited longest, on whatever core they wait.
+    pub(crate) fn hand_out(&self) {
+        while self.gate.waiting() > 0 {
+            let limit = self.settings().queue.max_connections.unwrap_or(u32::MAX);
+            let random = self.random.borrow_mut().number();
+            let demand = Demand {
+                now: self.now(),
+                key: random,
+                random,
+            };
+            let has_room = |upstream: &Rc<Upstream>| upstream.cells.seats.has_room(limit);
+            let mut set = self.endpoints.borrow_mut();
+            let Some(entry) = set.pick(&demand, Some(&has_room)) else {
+                return;
+            };
+            let seat = entry.data.cells.seats.take(limit);
+            drop(set);
+            if let Some(seat) = seat {
+                self.gate.give(seat);
+            }
+        }
+    }
+
+    /// How long a request waited for its endpoint, which is nothing for most.
+    pub(crate) fn waited(&self, begun: Instant) {
+        let now = self.now();
+        let second = now.saturating_duration_since(self.start).as_secs();
+        self.metrics
+            .queue_wait
+            .record(second, now.saturating_duration_since(begun));
+    }
+
     /// A listener's queue is empty and its socket closed.
     fn stopped_accepting(&self) {
         self.accepting.set(self.accepting.get().saturating_sub(1));
@@ -216,11 +259,11 @@ impl Core {
             Command::Ready { id, ready } => {
                 self.endpoints.borrow_mut().set_ready(&id, ready, self.now());
                 self.settle_unready(&id, ready);
-                self.ready_changed.notify_waiters();
+                self.wake_waiting();
             }
             Command::Ejected { id, ejected } => {
                 self.endpoints.borrow_mut().set_ejected(&id, ejected, self.now());
-                self.ready_changed.notify_waiters();
+                self.wake_waiting();
             }
             Command::Listen { address, listener } => {
                 let (stop, stopped) = oneshot::channel();
@@ -270,7 +313,7 @@ impl Core {
             entry.data.set_state(None);
         }
         drop(set);
-        self.ready_changed.notify_waiters();
+        self.wake_waiting();
         self.tell(Event::Applied {
             core: self.index,
             epoch,
@@ -295,6 +338,7 @@ impl Core {
 
     fn tick(&self) {
         self.log.borrow_mut().flush();
+        self.hand_out();
         let now = self.now();
         for entry in self.endpoints.borrow().entries() {
             entry.data.expire_idle(now);

@@ -1,14 +1,18 @@
-//! Who gets the request: the balance policy's choice, waiting for a ready endpoint if there is none.
+//! Who gets the request: the balance policy's choice, waiting while nobody is ready or everybody has all it may have.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
-use tokio::time::timeout_at;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use banyan_config::{Balance, HashBy};
 use banyan_upstream::Demand;
 use banyan_upstream::balance::hash;
+use banyan_upstream::queue::Ticket;
 
+use super::gate::Seat;
 use super::pool::{InFlight, Upstream};
 use crate::core::{Core, Peer};
 use crate::headers;
@@ -26,8 +30,8 @@ impl Wanted {
             (Balance::Ring, HashBy::Path) => hash::bytes(head.uri.path().as_bytes()),
             (Balance::IpHash, _) | (Balance::Ring, HashBy::Ip) => {
                 match headers::client_address(&head.headers, peer.address, &settings.trusted_proxies) {
-                    std::net::IpAddr::V4(ip) => hash::bytes(&ip.octets()),
-                    std::net::IpAddr::V6(ip) => hash::bytes(&ip.octets()),
+                    IpAddr::V4(ip) => hash::bytes(&ip.octets()),
+                    IpAddr::V6(ip) => hash::bytes(&ip.octets()),
                 }
             }
             _ => 0,
@@ -36,19 +40,37 @@ impl Wanted {
     }
 }
 
-/// The next endpoint's turn, waiting for a ready one if there is none.
+/// The next endpoint's turn, waiting within limits if there is none.
 pub(super) async fn choose(
     core: &Rc<Core>,
     wanted: &Wanted,
     tried: &[Rc<Upstream>],
 ) -> Result<InFlight, Refusal> {
-    if let Some(in_flight) = pick(core, wanted, tried) {
+    let Some(limit) = core.settings().queue.max_connections else {
+        return ready_one(core, wanted, tried).await;
+    };
+    let begun = core.now();
+    // Who waits already comes first.
+    let at_once = (core.gate.waiting() == 0)
+        .then(|| free_one(core, wanted, tried, limit))
+        .flatten();
+    let chosen = match at_once {
+        Some(in_flight) => Ok(in_flight),
+        None => in_line(core).await,
+    };
+    core.waited(begun);
+    chosen
+}
+
+/// Without a limit: only readiness counts.
+async fn ready_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>]) -> Result<InFlight, Refusal> {
+    if let Some(in_flight) = pick(core, wanted, tried, None) {
         return Ok(in_flight);
     }
-    let deadline = tokio::time::Instant::now() + core.settings().timeouts.no_endpoint;
+    let deadline = Instant::now() + core.settings().timeouts.no_endpoint;
     loop {
         let changed = core.ready_changed.notified();
-        if let Some(in_flight) = pick(core, wanted, tried) {
+        if let Some(in_flight) = pick(core, wanted, tried, None) {
             return Ok(in_flight);
         }
         timeout_at(deadline, changed)
@@ -60,19 +82,108 @@ pub(super) async fn choose(
 /// Picking and counting is one synchronous step: a drain that starts later sees the request in flight.
 ///
 /// One that was tried gets it again only if there is no other.
-fn pick(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>]) -> Option<InFlight> {
+fn pick(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: Option<u32>) -> Option<InFlight> {
     let demand = Demand {
         now: core.now(),
         key: wanted.key,
         random: core.random.borrow_mut().number(),
     };
+    let has_room = |upstream: &Rc<Upstream>| limit.is_none_or(|limit| upstream.cells.seats.has_room(limit));
     let mut set = core.endpoints.borrow_mut();
+    let untried =
+        |upstream: &Rc<Upstream>| has_room(upstream) && !tried.iter().any(|t| Rc::ptr_eq(t, upstream));
+    let mut chosen = None;
     if !tried.is_empty() {
-        let untried = |upstream: &Rc<Upstream>| !tried.iter().any(|t| Rc::ptr_eq(t, upstream));
-        if let Some(entry) = set.pick(&demand, Some(&untried)) {
-            return Some(InFlight::begin(core, &entry.data, demand.now));
+        chosen = set.pick(&demand, Some(&untried)).map(|e| Rc::clone(&e.data));
+    }
+    if chosen.is_none() {
+        let found = match limit {
+            Some(_) => set.pick(&demand, Some(&has_room)),
+            None => set.pick(&demand, None),
+        };
+        chosen = found.map(|e| Rc::clone(&e.data));
+    }
+    Some(InFlight::begin(core, &chosen?, demand.now))
+}
+
+/// With a limit: an endpoint with room, and a seat at it.
+fn free_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: u32) -> Option<InFlight> {
+    loop {
+        let mut in_flight = pick(core, wanted, tried, Some(limit))?;
+        // Another core may have been faster; then it has no room any more.
+        if let Some(seat) = in_flight.upstream.cells.seats.take(limit) {
+            in_flight.seat = Some(seat);
+            return Some(in_flight);
         }
     }
-    let entry = set.pick(&demand, None)?;
-    Some(InFlight::begin(core, &entry.data, demand.now))
+}
+
+/// Waits for a seat at any endpoint.
+async fn in_line(core: &Rc<Core>) -> Result<InFlight, Refusal> {
+    let settings = core.settings();
+    let (time, refusal) = if core.endpoints.borrow().eligible().next().is_some() {
+        (settings.queue.wait, Refusal::Busy)
+    } else {
+        (settings.timeouts.no_endpoint, Refusal::NoEndpoint)
+    };
+    let deadline = Instant::now() + time;
+    let mut place = Place::enter(core, settings.queue.length as usize)?;
+    core.hand_out();
+    loop {
+        let offered = timeout_at(deadline, &mut place.offered).await;
+        let Ok(Ok(seat)) = offered else {
+            return Err(refusal);
+        };
+        match sit_down(core, seat) {
+            Some(in_flight) => return Ok(in_flight),
+            None => place.again(),
+        }
+    }
+}
+
+/// `None`: this core knows that the endpoint gets nothing new, the one that offered it did not yet.
+fn sit_down(core: &Rc<Core>, seat: Seat) -> Option<InFlight> {
+    let set = core.endpoints.borrow();
+    let entry = set.eligible().find(|e| seat.is_of(&e.data.cells.seats))?;
+    let mut in_flight = InFlight::begin(core, &entry.data, core.now());
+    in_flight.seat = Some(seat);
+    Some(in_flight)
+}
+
+/// A place in the line; who goes away, however it ends, leaves it.
+struct Place {
+    core: Rc<Core>,
+    ticket: Ticket,
+    offered: oneshot::Receiver<Seat>,
+}
+
+impl Place {
+    fn enter(core: &Rc<Core>, length: usize) -> Result<Self, Refusal> {
+        let (ticket, offered) = core.gate.enter(length).map_err(|_full| Refusal::Busy)?;
+        Ok(Self {
+            core: Rc::clone(core),
+            ticket,
+            offered,
+        })
+    }
+
+    fn again(&mut self) {
+        self.offered = self.core.gate.again(self.ticket);
+        self.core.hand_out();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.offered.close();
+        // Taken already: the usual end.
+        if self.offered.is_terminated() {
+            return;
+        }
+        self.core.gate.leave(self.ticket);
+        if let Ok(seat) = self.offered.try_recv() {
+            drop(seat);
+            self.core.hand_out();
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod attempt;
 pub(crate) mod body;
 mod choose;
+pub(crate) mod gate;
 pub(crate) mod pool;
 pub(crate) mod upgrade;
 

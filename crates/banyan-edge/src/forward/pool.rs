@@ -19,6 +19,7 @@ use banyan_topology::snapshot::EndpointState;
 use banyan_upstream::{Load, Loaded};
 
 use super::body::UpBody;
+use super::gate::Seat;
 use crate::core::Core;
 use crate::core::command::Event;
 use crate::metrics::EndpointCells;
@@ -136,6 +137,8 @@ pub(crate) struct InFlight {
     pub upstream: Rc<Upstream>,
     /// When it was picked.
     pub since: Instant,
+    /// Where there is a limit.
+    pub seat: Option<Seat>,
     core: Rc<Core>,
 }
 
@@ -146,6 +149,7 @@ impl InFlight {
         Self {
             upstream: Rc::clone(upstream),
             since,
+            seat: None,
             core: Rc::clone(core),
         }
     }
@@ -154,6 +158,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.upstream.load.end();
+        if self.seat.take().is_some() {
+            self.core.hand_out();
+        }
         let left = self.upstream.cells.in_flight.decrement();
         if left == 0 && self.upstream.state.get() != Some(EndpointState::Active) {
             self.core.tell(Event::Emptied);

@@ -8,6 +8,7 @@ mod ejection;
 mod forwarded;
 mod keep_alive;
 mod limits;
+mod queue;
 mod retry;
 mod smuggling;
 mod snapshots;

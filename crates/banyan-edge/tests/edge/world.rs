@@ -142,6 +142,22 @@ impl World {
         self.until(|r| r.epoch == epoch).await;
     }
 
+    /// As [`World::until`] without waiting for the report of each second: an epoch is reported at once, with all counts.
+    pub(crate) async fn soon(&mut self, mut wanted: impl FnMut(&EdgeReport) -> bool) -> EdgeReport {
+        let soon = async {
+            loop {
+                self.publish(|_| {}).await;
+                let report = self.handle.report();
+                if wanted(&report) {
+                    return report;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, soon)
+            .await
+            .expect("never reported")
+    }
+
     pub(crate) async fn until(&mut self, wanted: impl FnMut(&EdgeReport) -> bool) -> EdgeReport {
         match tokio::time::timeout(PATIENCE, self.handle.wait_for(wanted)).await {
             Ok(report) => report.expect("the edge ended"),

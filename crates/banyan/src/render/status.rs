@@ -74,6 +74,11 @@ fn header(status: &Status, paint: Paint) -> String {
                 amount::latency_us(p99)
             ));
         }
+        if let Some(p99) = totals.queue_p99_us.filter(|_| totals.queue_length > 0) {
+            let wait = amount::latency_us(p99);
+            let text = format!("{} waiting for an instance, p99 {wait}", totals.queue_length);
+            rates.push(paint.red(&text));
+        }
         if let Some(refused) = &report.refused {
             rates.push(paint.red(&format!("the edge refuses the newest snapshot: {refused}")));
         }
