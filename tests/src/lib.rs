@@ -6,7 +6,9 @@
 pub mod binaries;
 pub mod guard;
 pub mod installation;
+pub mod manifest;
 pub mod site;
 
-pub use installation::{Installation, Manifest};
+pub use installation::Installation;
+pub use manifest::Manifest;
 pub use site::Site;
