@@ -45,6 +45,11 @@ impl Config {
         self.state_dir.join("snapshots").join("edge.json")
     }
 
+    /// Where the edge that replaces this one asks for its sockets.
+    fn handover_path(&self) -> PathBuf {
+        self.state_dir.join("handover.sock")
+    }
+
     fn report_path(&self) -> PathBuf {
         self.state_dir.join("report.sock")
     }

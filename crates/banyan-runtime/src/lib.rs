@@ -7,6 +7,7 @@ pub mod clock;
 pub mod control;
 pub mod cores;
 pub mod fd;
+pub mod handover;
 pub mod listener;
 pub mod shutdown;
 pub mod task;

@@ -23,6 +23,8 @@ pub(super) struct Checked {
     pub cells: Vec<Arc<EndpointCells>>,
     /// A check is running.
     checking: bool,
+    /// Its first result is there.
+    pub was_checked: bool,
     /// Some core took it out on its own: the next result goes to all cores even if nothing changed here.
     suspected: bool,
 }
@@ -39,6 +41,7 @@ impl Checked {
             active: Active::new(probe, now),
             cells: (0..cores).map(cells).map(Arc::new).collect(),
             checking: false,
+            was_checked: false,
             suspected: false,
         }
     }
@@ -87,6 +90,7 @@ impl Control {
             return;
         };
         checked.checking = false;
+        checked.was_checked = true;
         let verdict = checked.active.observe(now, result.result);
         if checked.suspected {
             checked.active.suspect(now);

@@ -1,6 +1,10 @@
 //! Listening sockets: one per core and address. A new address is bound before the old one is given up.
+//!
+//! What a running edge passed on (see `handover`) is used instead of binding; where it had other threads, each core takes
+//! its share of the sockets, so that every queue is served.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
 
 use banyan_runtime::listener::{self, BindError};
 use banyan_topology::snapshot::EdgeSnapshot;
@@ -13,8 +17,8 @@ pub(super) struct Listening {
     /// As configured; port 0 asks for a free one.
     asked: SocketAddr,
     bound: SocketAddr,
-    /// Cores that still accept.
-    cores: usize,
+    /// Sockets that are still accepted on.
+    sockets: usize,
 }
 
 impl Control {
@@ -33,7 +37,7 @@ impl Control {
 
     /// Nothing new in the snapshot; but if its address could not be bound before, try now.
     pub(super) fn listen_again(&mut self) -> std::result::Result<(), String> {
-        if self.listening.is_empty() {
+        if self.listening.is_empty() && self.opening.is_none() {
             self.bind(self.snapshot.listen)
                 .map_err(|error| error.to_string())?;
             self.publish();
@@ -54,11 +58,18 @@ impl Control {
         Ok(former)
     }
 
+    /// A configured address by the one it is bound to.
+    pub(super) fn asked_of(&self) -> HashMap<SocketAddr, SocketAddr> {
+        self.listening.iter().map(|l| (l.bound, l.asked)).collect()
+    }
+
     fn bind(&mut self, address: SocketAddr) -> std::result::Result<(), BindError> {
         let count = self.cores.len();
         // Our own sockets on the same port (127.0.0.1 → 0.0.0.0) are no reason to refuse.
         let beside_ours = self.listening.iter().any(|l| l.bound.port() == address.port());
-        let sockets = if beside_ours {
+        let sockets = if let Some(inherited) = self.inherited.remove(&address) {
+            complete(inherited, address, count)?
+        } else if beside_ours {
             listener::share(address, count)?
         } else {
             listener::bind_per_core(address, count)?
@@ -70,9 +81,9 @@ impl Control {
         self.listening.push(Listening {
             asked: address,
             bound,
-            cores: count,
+            sockets: sockets.len(),
         });
-        for (core, listener) in self.cores.iter().zip(sockets) {
+        for (core, listener) in self.cores.iter().cycle().zip(sockets) {
             let _gone = core.commands.send(Command::Listen {
                 address: bound,
                 listener,
@@ -91,8 +102,20 @@ impl Control {
     pub(super) fn stopped_listening(&mut self, core: usize, address: SocketAddr) {
         tracing::debug!(core, %address, "stopped listening");
         for listening in self.listening.iter_mut().filter(|l| l.bound == address) {
-            listening.cores = listening.cores.saturating_sub(1);
+            listening.sockets = listening.sockets.saturating_sub(1);
         }
-        self.listening.retain(|l| l.cores > 0);
+        self.listening.retain(|l| l.sockets > 0);
     }
+}
+
+/// At least one socket per core: more cores than the former process had threads bind the rest.
+fn complete(
+    mut sockets: Vec<TcpListener>,
+    address: SocketAddr,
+    count: usize,
+) -> std::result::Result<Vec<TcpListener>, BindError> {
+    let missing = count.saturating_sub(sockets.len());
+    let bound = sockets.first().and_then(|s| s.local_addr().ok());
+    sockets.extend(listener::share(bound.unwrap_or(address), missing)?);
+    Ok(sockets)
 }

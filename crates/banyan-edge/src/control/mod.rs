@@ -6,6 +6,7 @@
 mod checks;
 mod drain;
 mod ejections;
+mod handover;
 mod health;
 mod listen;
 mod report;
@@ -13,11 +14,13 @@ mod take;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use banyan_runtime::handover::Door;
 use banyan_runtime::watched::Watch;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
 use banyan_topology::report::{EdgeReport, EndpointReport};
@@ -30,6 +33,7 @@ use crate::core::{self, CoreStart};
 use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
 use crate::{Config, Error, access_log};
+use handover::Inherited;
 use health::Checked;
 use listen::Listening;
 
@@ -61,6 +65,12 @@ pub(crate) struct Control {
     results_to: mpsc::UnboundedSender<Result>,
     reports: watch::Sender<EdgeReport>,
     log_written: oneshot::Receiver<()>,
+    /// Of the edge that ran before us, until we accept.
+    inherited: Inherited,
+    /// While inherited sockets wait for our first checks: until when at most.
+    opening: Option<tokio::time::Instant>,
+    door_path: PathBuf,
+    door: Option<Door>,
 }
 
 /// Of a check.
@@ -87,8 +97,10 @@ pub(crate) async fn run(
     let Some(snapshot) = take::first(&mut watch, &reports, &mut shutdown).await else {
         return Ok(());
     };
-    let mut control = Control::begin(config, snapshot, reports, tasks)?;
+    let inherited = handover::inherit(config.handover_path(), &tasks).await;
+    let mut control = Control::begin(config, snapshot, reports, tasks, inherited)?;
     let served = control.serve(&mut watch, &mut shutdown, inner).await;
+    control.door = None;
     control.drain(&mut shutdown).await;
     control.end().await;
     served
@@ -100,8 +112,10 @@ impl Control {
         snapshot: EdgeSnapshot,
         reports: watch::Sender<EdgeReport>,
         tasks: Tasks,
+        inherited: Inherited,
     ) -> std::result::Result<Self, Error> {
         let clock = Clock;
+        let door_path = config.handover_path();
         let start = clock.now();
         let (events_to, events) = mpsc::unbounded_channel();
         let (results_to, results) = mpsc::unbounded_channel();
@@ -153,9 +167,13 @@ impl Control {
             results_to,
             reports,
             log_written,
+            inherited,
+            opening: None,
+            door_path,
+            door: None,
         };
         control.spread_snapshot();
-        control.listen_first();
+        control.begin_to_listen();
         Ok(control)
     }
 
@@ -170,6 +188,7 @@ impl Control {
         loop {
             self.start_due_checks();
             self.let_return();
+            self.open_if_warm();
             let due = self.next_check().min(self.next_return());
             let due = tokio::time::Instant::from_std(due);
             tokio::select! {
@@ -178,10 +197,12 @@ impl Control {
                 () = watch.changed() => self.look(watch),
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
+                Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
                 () = tokio::time::sleep_until(due) => {}
                 // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
                 _ = tick.tick() => {
                     self.look(watch);
+                    self.keep_door();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
                         return Err(Error::TaskPanicked);

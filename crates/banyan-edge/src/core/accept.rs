@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
-use super::command::Event;
+use super::command::{Event, Share};
 use super::{Core, Open, Peer, Stage};
 use crate::guard::{Guard, GuardConfig, HeadLimits};
 use crate::pipeline;
@@ -25,15 +26,16 @@ const HYPER_HEADERS: usize = 100;
 /// After a failed accept (too many open files): time for others to close some.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until `stopped` fires or is dropped, then empties the queue: closing the socket would reset what waits there.
+/// Accepts until `asks` is closed, then empties the queue: closing the socket would reset what waits there, unless a
+/// process that replaces this one holds it, too.
 pub(crate) async fn accept(
     core: Rc<Core>,
     address: SocketAddr,
     listener: TcpListener,
-    stopped: oneshot::Receiver<()>,
+    asks: mpsc::UnboundedReceiver<Share>,
 ) {
     match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => until_stopped(&core, address, listener, stopped).await,
+        Ok(listener) => until_stopped(&core, address, listener, asks).await,
         Err(error) => tracing::error!(%error, %address, "cannot accept connections"),
     }
     core.stopped_accepting();
@@ -47,12 +49,15 @@ async fn until_stopped(
     core: &Rc<Core>,
     address: SocketAddr,
     listener: tokio::net::TcpListener,
-    mut stopped: oneshot::Receiver<()>,
+    mut asks: mpsc::UnboundedReceiver<Share>,
 ) {
     loop {
         tokio::select! {
             biased;
-            _ = &mut stopped => break,
+            ask = asks.recv() => match ask {
+                Some(to) => share(address, &listener, &to),
+                None => break,
+            },
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => start(core, stream, peer.ip()),
                 Err(error) => {
@@ -63,6 +68,14 @@ async fn until_stopped(
         }
     }
     empty_queue(core, listener);
+}
+
+fn share(address: SocketAddr, listener: &tokio::net::TcpListener, to: &Share) {
+    match listener.as_fd().try_clone_to_owned() {
+        // Who asked may have given up.
+        Ok(copy) => drop(to.send((address, copy))),
+        Err(error) => tracing::warn!(%error, %address, "cannot share a listening socket"),
+    }
 }
 
 fn empty_queue(core: &Rc<Core>, listener: tokio::net::TcpListener) {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+use tokio::sync::mpsc;
 
 use banyan_config::EdgeSettings;
 use banyan_topology::snapshot::Endpoint;
@@ -31,6 +34,8 @@ pub(crate) enum Command {
     StopListening {
         address: SocketAddr,
     },
+    /// A copy of every listening socket, for the process that replaces this one.
+    Share(Share),
     /// The lame-duck window begins: no new connections, every answer closes its connection.
     Drain,
     /// The window is over: idle connections close.
@@ -38,6 +43,9 @@ pub(crate) enum Command {
     /// Everything ends, whatever is in flight.
     End,
 }
+
+/// Where copies of listening sockets go, each with its bound address. The last sender to be dropped ends the wait.
+pub(crate) type Share = mpsc::UnboundedSender<(SocketAddr, OwnedFd)>;
 
 /// One core's share of a snapshot.
 pub(crate) struct CoreSnapshot {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
@@ -30,7 +30,7 @@ use crate::forward::pool::Upstream;
 use crate::guard::Shared;
 use crate::metrics::CoreMetrics;
 use crate::request_id::RequestIds;
-use command::{Command, CoreSnapshot, Event};
+use command::{Command, CoreSnapshot, Event, Share};
 
 const TICK: Duration = Duration::from_millis(250);
 /// For tasks to end after their connections were ended.
@@ -112,10 +112,13 @@ impl Drop for Open {
     }
 }
 
+/// Those of one core by address: several where a process with more threads passed its sockets on.
+type Acceptors = HashMap<SocketAddr, Vec<mpsc::UnboundedSender<Share>>>;
+
 /// The core's life: commands in order until the end.
 pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<Command>) {
     let core = Rc::new(Core::new(start));
-    let mut acceptors: HashMap<SocketAddr, oneshot::Sender<()>> = HashMap::new();
+    let mut acceptors = Acceptors::new();
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
@@ -253,7 +256,7 @@ impl Core {
         }
     }
 
-    fn obey(self: &Rc<Self>, command: Command, acceptors: &mut HashMap<SocketAddr, oneshot::Sender<()>>) {
+    fn obey(self: &Rc<Self>, command: Command, acceptors: &mut Acceptors) {
         match command {
             Command::Snapshot(snapshot) => self.apply(*snapshot),
             Command::Ready { id, ready } => {
@@ -266,16 +269,21 @@ impl Core {
                 self.wake_waiting();
             }
             Command::Listen { address, listener } => {
-                let (stop, stopped) = oneshot::channel();
-                acceptors.insert(address, stop);
+                let (ask, asks) = mpsc::unbounded_channel();
+                acceptors.entry(address).or_default().push(ask);
                 self.accepting.set(self.accepting.get() + 1);
                 self.spawn(
                     "listener",
-                    accept::accept(Rc::clone(self), address, listener, stopped),
+                    accept::accept(Rc::clone(self), address, listener, asks),
                 );
             }
-            // Dropping the sender stops the acceptor.
+            // Dropping the senders stops the acceptors.
             Command::StopListening { address } => drop(acceptors.remove(&address)),
+            Command::Share(to) => {
+                for acceptor in acceptors.values().flatten() {
+                    let _ended = acceptor.send(to.clone());
+                }
+            }
             Command::Drain => {
                 acceptors.clear();
                 self.draining.set(true);

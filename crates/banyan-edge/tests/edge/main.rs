@@ -6,6 +6,7 @@ mod balance;
 mod drain;
 mod ejection;
 mod forwarded;
+mod handover;
 mod keep_alive;
 mod limits;
 mod queue;

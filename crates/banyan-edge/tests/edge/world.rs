@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub snapshot: EdgeSnapshot,
     pub handle: Handle,
-    pub dir: TempDir,
+    pub dir: Arc<TempDir>,
     pub log: Log,
     pub service: JoinHandle<Result<(), Error>>,
     trigger: ShutdownTrigger,
@@ -87,9 +87,8 @@ impl World {
     }
 
     /// Serving, but not waiting for any endpoint.
-    #[expect(clippy::disallowed_methods, reason = "the role under test")]
     pub(crate) async fn launch(addresses: &[SocketAddr], change: impl FnOnce(&mut EdgeSnapshot)) -> Self {
-        let dir = TempDir::new().unwrap();
+        let dir = Arc::new(TempDir::new().unwrap());
         std::fs::create_dir(dir.path().join("snapshots")).unwrap();
         let mut snapshot = EdgeSnapshot {
             epoch: Epoch(10),
@@ -107,6 +106,20 @@ impl World {
             },
         };
         change(&mut snapshot);
+        let mut world = Self::run(dir, snapshot);
+        world.put();
+        let epoch = world.snapshot.epoch;
+        world.until(|r| r.epoch == epoch && !r.listening.is_empty()).await;
+        world
+    }
+
+    /// Another edge in the same state folder, not waited for.
+    pub(crate) fn successor(&self) -> Self {
+        Self::run(Arc::clone(&self.dir), self.snapshot.clone())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the role under test")]
+    fn run(dir: Arc<TempDir>, snapshot: EdgeSnapshot) -> Self {
         let log = Log::default();
         let config = Config {
             state_dir: dir.path().to_owned(),
@@ -115,18 +128,14 @@ impl World {
         let (service, handle) = banyan_edge::build(config).unwrap();
         let (trigger, shutdown) = shutdown::channel();
         let service = tokio::spawn(service.run(shutdown));
-        let mut world = Self {
+        Self {
             snapshot,
             handle,
             dir,
             log,
             service,
             trigger,
-        };
-        world.put();
-        let epoch = world.snapshot.epoch;
-        world.until(|r| r.epoch == epoch && !r.listening.is_empty()).await;
-        world
+        }
     }
 
     pub(crate) fn put(&self) {
