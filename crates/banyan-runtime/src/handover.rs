@@ -4,7 +4,7 @@
 //! one process closes nothing. SO_REUSEPORT alone would lose what waits in the queue of a socket that closes.
 //!
 //! The socket is 0600, and both sides check that the other runs as the same user (or root). One process is asked at a
-//! time; each answer is bounded by [`LIMIT`].
+//! time; each answer is bounded by `LIMIT`.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;

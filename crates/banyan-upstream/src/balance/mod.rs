@@ -1,6 +1,6 @@
-//! How one of several eligible endpoints is chosen: one file per policy, all behind [`Policy`].
+//! How one of several eligible endpoints is chosen: one file per policy, all behind `Policy`.
 //!
-//! A policy sees endpoints as slots of a [`Field`] and only ever returns an eligible one. Time and randomness come with
+//! A policy sees endpoints as slots of a `Field` and only ever returns an eligible one. Time and randomness come with
 //! the [`Demand`]; loads are those of one core.
 
 pub mod hash;
