@@ -20,7 +20,7 @@ mod web;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::settings::Settings;
 
@@ -36,9 +36,16 @@ enum Verb {
     /// Serve HTTP on HOST:PORT until SIGTERM (the default)
     Serve,
     /// Bring the database's schema up to date; safe to run from several places at once
-    Migrate,
+    Migrate(Migrate),
     /// Fill the database with users, follows, posts, likes and comments; the same numbers make the same rows
     Seed(seed::Amounts),
+}
+
+#[derive(Debug, Args)]
+struct Migrate {
+    /// Then fill the database with demo data if it has no user at all; their password is public
+    #[arg(long)]
+    demo: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +84,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match &cli.verb {
             None | Some(Verb::Serve) => serve::run(settings).await?,
-            Some(Verb::Migrate) => store::migrate::run(&settings.database).await?,
+            Some(Verb::Migrate(Migrate { demo })) => {
+                store::migrate::run(&settings.database).await?;
+                if *demo && let Some(made) = seed::demo(&settings.database).await? {
+                    report(&made);
+                }
+            }
             Some(Verb::Seed(amounts)) => report(&seed::run(&settings.database, amounts).await?),
         }
         Ok(())

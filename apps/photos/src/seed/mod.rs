@@ -2,6 +2,8 @@
 //! so a second run adds nothing; ids and dates come from the seed, too.
 //!
 //! All seeded users share one password (`photos-demo`); the first is `demo`, e-mail `demo@photos.test`.
+//!
+//! `photos migrate --demo` fills a database without users only, in one transaction: whole or not at all.
 
 mod graph;
 mod rows;
@@ -11,7 +13,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::auth::hash_with_salt;
 use crate::settings::Database;
@@ -38,6 +40,18 @@ pub(crate) struct Amounts {
     /// Another seed makes other rows, beside those that are there
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+impl Amounts {
+    /// What a first visitor sees: enough for several pages, made in a moment.
+    const DEMO: Self = Self {
+        users: NonZeroUsize::new(50).unwrap(),
+        posts: 200,
+        follows: 600,
+        likes: None,
+        comments: None,
+        seed: 1,
+    };
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +92,39 @@ impl fmt::Display for Made {
 }
 
 pub(crate) async fn run(database: &Database, amounts: &Amounts) -> Result<Made, SeedError> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .connect_with(database.options.clone())
+    let mut connection = PgConnection::connect_with(&database.options).await?;
+    let made = insert(&mut connection, amounts).await?;
+    connection.close().await?;
+    Ok(made)
+}
+
+/// `None`: it has users already, and nothing was done. Several at once, and users who register meanwhile, wait.
+pub(crate) async fn demo(database: &Database) -> Result<Option<Made>, SeedError> {
+    let mut connection = PgConnection::connect_with(&database.options).await?;
+    // Without a lock first: a site in use must not wait for this at each deploy.
+    if has_users(&mut connection).await? {
+        return Ok(None);
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::query("lock table users in share row exclusive mode")
+        .execute(&mut *transaction)
         .await?;
+    if has_users(&mut transaction).await? {
+        return Ok(None);
+    }
+    let made = insert(&mut transaction, &Amounts::DEMO).await?;
+    transaction.commit().await?;
+    connection.close().await?;
+    Ok(Some(made))
+}
+
+async fn has_users(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from users)")
+        .fetch_one(connection)
+        .await
+}
+
+async fn insert(connection: &mut PgConnection, amounts: &Amounts) -> Result<Made, SeedError> {
     let seed = amounts.seed;
     let salt = format!("photos-seed-{seed}");
     let hash = hash_with_salt(DEMO_PASSWORD, salt.as_bytes()).map_err(SeedError::Password)?;
@@ -102,15 +145,16 @@ pub(crate) async fn run(database: &Database, amounts: &Amounts) -> Result<Made, 
         amounts.comments.unwrap_or(posts.len() * 2),
     );
     let made = Made {
-        users: rows::insert_users(&pool, &users, &hash).await?,
-        follows: rows::insert_follows(&pool, &users, &follows).await?,
-        posts: rows::insert_posts(&pool, seed, &posts).await?,
-        likes: rows::insert_likes(&pool, &users, &posts, &likes).await?,
-        comments: rows::insert_comments(&pool, seed, &users, &posts, &comments).await?,
+        users: rows::insert_users(connection, &users, &hash).await?,
+        follows: rows::insert_follows(connection, &users, &follows).await?,
+        posts: rows::insert_posts(connection, seed, &posts).await?,
+        likes: rows::insert_likes(connection, &users, &posts, &likes).await?,
+        comments: rows::insert_comments(connection, seed, &users, &posts, &comments).await?,
         log_in: users.first().map(|user| user.email.clone()).unwrap_or_default(),
     };
     // Without statistics the first queries would be planned for empty tables.
-    sqlx::query("analyze").execute(&pool).await?;
-    pool.close().await;
+    sqlx::query("analyze users, follows, posts, post_tags, post_counts, likes, comments")
+        .execute(connection)
+        .await?;
     Ok(made)
 }

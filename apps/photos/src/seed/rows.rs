@@ -1,7 +1,7 @@
 //! The rows and their insertion, some thousands per statement. A row that is there is left alone, and counts on users and
 //! posts change by what was really added, in the same statement.
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration as _;
 
@@ -69,7 +69,11 @@ pub(super) fn users(seed: u64, count: usize) -> Vec<User> {
         .collect()
 }
 
-pub(super) async fn insert_users(pool: &PgPool, users: &[User], hash: &str) -> Result<u64, sqlx::Error> {
+pub(super) async fn insert_users(
+    connection: &mut PgConnection,
+    users: &[User],
+    hash: &str,
+) -> Result<u64, sqlx::Error> {
     let mut added = 0;
     for batch in users.chunks(BATCH) {
         let column = |of: fn(&User) -> &str| batch.iter().map(of).collect::<Vec<_>>();
@@ -86,7 +90,7 @@ pub(super) async fn insert_users(pool: &PgPool, users: &[User], hash: &str) -> R
         .bind(column(|user| &user.image))
         .bind(batch.iter().map(|user| created_at(user.id)).collect::<Vec<_>>())
         .bind(hash)
-        .execute(pool)
+        .execute(&mut *connection)
         .await?
         .rows_affected();
     }
@@ -94,7 +98,7 @@ pub(super) async fn insert_users(pool: &PgPool, users: &[User], hash: &str) -> R
 }
 
 pub(super) async fn insert_follows(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     users: &[User],
     follows: &[(usize, usize)],
 ) -> Result<u64, sqlx::Error> {
@@ -111,14 +115,18 @@ pub(super) async fn insert_follows(
         )
         .bind(followers)
         .bind(followees)
-        .execute(pool)
+        .execute(&mut *connection)
         .await?
         .rows_affected();
     }
     Ok(added)
 }
 
-pub(super) async fn insert_posts(pool: &PgPool, seed: u64, posts: &[PostKey]) -> Result<u64, sqlx::Error> {
+pub(super) async fn insert_posts(
+    connection: &mut PgConnection,
+    seed: u64,
+    posts: &[PostKey],
+) -> Result<u64, sqlx::Error> {
     let mut added = 0;
     for (number, batch) in posts.chunks(BATCH).enumerate() {
         let mut texts = Vec::with_capacity(batch.len());
@@ -146,7 +154,7 @@ pub(super) async fn insert_posts(pool: &PgPool, seed: u64, posts: &[PostKey]) ->
             .bind(photos.collect::<Vec<_>>())
             .bind(batch.iter().map(|key| created_at(key.id)).collect::<Vec<_>>())
             .bind(texts.iter().map(|text| text.tags.join(",")).collect::<Vec<_>>())
-            .fetch_one(pool)
+            .fetch_one(&mut *connection)
             .await?;
         added += count.unsigned_abs();
     }
@@ -181,7 +189,7 @@ const INSERT_POSTS: &str = "
     select count(*) from added";
 
 pub(super) async fn insert_likes(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     users: &[User],
     posts: &[PostKey],
     likes: &[(usize, usize)],
@@ -209,7 +217,7 @@ pub(super) async fn insert_likes(
         )
         .bind(batch.iter().map(|(post, _)| posts[*post].id).collect::<Vec<_>>())
         .bind(batch.iter().map(|(_, user)| users[*user].id).collect::<Vec<_>>())
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await?;
         added += count.unsigned_abs();
     }
@@ -217,7 +225,7 @@ pub(super) async fn insert_likes(
 }
 
 pub(super) async fn insert_comments(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     seed: u64,
     users: &[User],
     posts: &[PostKey],
@@ -251,7 +259,7 @@ pub(super) async fn insert_comments(
         .bind(given.0)
         .bind(given.1)
         .bind(given.2)
-        .execute(pool)
+        .execute(&mut *connection)
         .await?
         .rows_affected();
     }

@@ -90,3 +90,31 @@ async fn seeded_data_is_served_with_exact_counts_and_a_log_in() {
     assert!(shown > 0);
     assert_eq!(feed["articlesCount"], shown);
 }
+
+#[tokio::test]
+async fn several_migrations_with_demo_data_at_once_fill_an_empty_database_once() {
+    let world = World::without_schema();
+    let demo = ["migrate", "--demo"];
+    let (one, two, three) = tokio::join!(world.run(&demo), world.run(&demo), world.run(&demo));
+    let mut filled = 0;
+    for run in [one, two, three] {
+        assert!(run.status.success(), "{}", run.output());
+        filled += usize::from(run.stdout.starts_with("added: 50 users, 600 follows, 200 posts"));
+    }
+    assert_eq!(filled, 1, "one of them made the rows");
+    let demo_data = digest(&world).await;
+    let seeded = World::new().await;
+    assert!(seeded.run(&["seed"]).await.status.success());
+    assert_eq!(demo_data, digest(&seeded).await, "the same rows as `seed`");
+}
+
+#[tokio::test]
+async fn demo_data_never_comes_to_a_database_with_a_user() {
+    let world = World::new().await;
+    world.ready("web.1").await.register("ann").await;
+    let before = digest(&world).await;
+    let run = world.run(&["migrate", "--demo"]).await;
+    assert!(run.status.success(), "{}", run.output());
+    assert_eq!(run.stdout, "");
+    assert_eq!(digest(&world).await, before);
+}
