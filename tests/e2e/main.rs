@@ -18,5 +18,6 @@ mod first_steps;
 mod full_disk;
 mod growth;
 mod kills;
+mod one_off;
 mod resume;
 mod scenario;

@@ -25,6 +25,8 @@ mod survivor;
 
 pub use cgroup::{CgroupUse, cgroup_use};
 pub use error::{NotReady, StartError};
+pub use process::become_command;
 pub use service::{Handle, Service, SupervisorConfig, build};
 pub use spec::{ChildId, ChildSpec, LiveRule, Probe, RunAs, StopSignal};
 pub use status::{Adopted, ChildState, ChildStatus, RunOutcome, StopReport};
+pub use survivor::survivors;

@@ -9,5 +9,6 @@ pub mod launch;
 
 pub use child::{
     Adopted, CgroupUse, ChildId, ChildSpec, ChildState, ChildStatus, Handle, LiveRule, NotReady, Probe,
-    RunAs, RunOutcome, Service, StartError, StopReport, StopSignal, SupervisorConfig, build, cgroup_use,
+    RunAs, RunOutcome, Service, StartError, StopReport, StopSignal, SupervisorConfig, become_command, build,
+    cgroup_use, survivors,
 };

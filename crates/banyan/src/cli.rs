@@ -87,6 +87,15 @@ pub(crate) enum Verb {
     /// What runs where, since when, how it is
     #[command(after_help = "Example:\n  banyan status --watch\n  banyan status --json | jq .children")]
     Status(Status),
+    /// Run a command as the app does: its environment, user and folder
+    ///
+    /// It gets what the instances of the serving release get: DATABASE_URL, secrets, [app.env], PORT (a free one). It is
+    /// attached to this terminal, and its exit code is this one's (127: the program was not found).
+    #[command(
+        after_help = "Example:\n  banyan run -- ../../target/release/photos seed --users 200\n  \
+                      banyan run -- sh -c 'psql \"$DATABASE_URL\"'"
+    )]
+    Run(Run),
     /// Logs of all children, merged by time of arrival
     #[command(after_help = "Example:\n  banyan logs -f -p web\n  banyan logs -p edge -n 100 --json")]
     Logs(Logs),
@@ -163,6 +172,16 @@ pub(crate) struct Status {
     /// Show it anew each second until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Whose environment it gets [default: that of the process which gets the requests]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) process: Option<String>,
+    /// The program and its arguments, in the app's folder; no shell takes them apart
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -91,7 +91,7 @@ fn building(error: BuildError) -> anyhow::Error {
 }
 
 /// What children inherit. The rest of this environment is nobody's business.
-fn base_env() -> BTreeMap<String, String> {
+pub(crate) fn base_env() -> BTreeMap<String, String> {
     ["PATH", "HOME", "LANG", "TZ"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), environment(name)?)))

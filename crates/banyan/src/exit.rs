@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Failed,
     /// `plan`: changes; `check`, `doctor`: findings.
     Findings,
+    /// `run`: there is no such program. As shells say it.
+    NoProgram,
     /// Wrong usage. Not clap's 2, which would read as "changes".
     Usage,
 }
@@ -30,6 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Findings => 2,
+            Exit::NoProgram => 127,
             Exit::Usage => 64,
         })
     }

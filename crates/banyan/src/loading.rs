@@ -51,8 +51,17 @@ pub(crate) fn load_for_controller(paths: &ConfigPaths) -> Result<ForController, 
         Failure::Unreadable(error) => vec![format!("{error:#}")],
         Failure::Wrong(errors) => vec![errors.to_string()],
     })?;
-    Ok(ForController {
-        root: folder(&paths.file),
+    Ok(with_root(loaded, &paths.file))
+}
+
+/// For verbs that do a controller's work without one: paths in messages are as typed, the root is absolute.
+pub(crate) fn load_with_root(place: &Place) -> anyhow::Result<ForController> {
+    Ok(with_root(load(place)?, &place.config_paths()?.file))
+}
+
+fn with_root(loaded: Loaded, file: &Path) -> ForController {
+    ForController {
+        root: folder(file),
         secrets: loaded.secrets,
         hash: loaded.hash,
         notes: loaded
@@ -61,7 +70,7 @@ pub(crate) fn load_for_controller(paths: &ConfigPaths) -> Result<ForController, 
             .map(|warning| warning.message.clone())
             .collect(),
         config: loaded.config,
-    })
+    }
 }
 
 pub(crate) fn load_files(file: &Path, overlay: Option<&Path>) -> Result<Loaded, Failure> {

@@ -1,6 +1,7 @@
 //! Facts about this machine, read from /proc, /sys and the file system. Judging them is `cmd::doctor`'s work.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -115,6 +116,11 @@ pub(crate) fn argv(pid: u32) -> Vec<String> {
         .filter(|part| !part.is_empty())
         .map(|part| String::from_utf8_lossy(part).into_owned())
         .collect()
+}
+
+/// Asks the kernel for a free port; nothing is served on it.
+pub(crate) fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// Free bytes for this user where `path` is, or will be.

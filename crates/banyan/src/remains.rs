@@ -1,6 +1,4 @@
-//! What is left of an installation whose controller is gone: the children it recorded that still run.
-
-use std::fs;
+//! What is left of an installation whose controller is gone: its children that still run.
 
 use banyan_reconcile::StateDir;
 use banyan_supervisor::Adopted;
@@ -12,35 +10,19 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// A record that cannot be read counts as none: `up` says what is wrong with it.
+    /// Recorded ones, and those that a controller had started but not recorded when it was killed. A record that cannot be
+    /// read counts as none: `up` says what is wrong with it.
     pub(crate) fn find(state: &StateDir) -> Self {
-        let recorded: Vec<Adopted> = banyan_runtime::watched::read(&state.path().join("children.json"))
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let children = recorded
-            .into_iter()
-            .filter(|child| runs(child, boot_id.trim()))
-            .collect();
-        Self { children }
+        Self {
+            children: banyan_supervisor::survivors(state.path()),
+        }
     }
-}
-
-/// Pid, start time and boot agree, and it is not a zombie.
-fn runs(child: &Adopted, boot_id: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", child.pid)).unwrap_or_default();
-    // The program's name may contain anything, so fields are counted from its closing parenthesis.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().collect())
-        .unwrap_or_default();
-    let started = fields.get(19).and_then(|ticks| ticks.parse().ok());
-    child.boot_id == boot_id && started == Some(child.start_ticks) && fields.first() != Some(&"Z")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use banyan_supervisor::ChildId;
 
     use super::*;

@@ -46,6 +46,9 @@ fn wrong_usage_exits_64_and_writes_nothing_to_stdout() {
         &["up", "--fast"],
         &["rollback", "three"],
         &["apply", "--resume", "--revert"],
+        &["run"],
+        &["run", "--"],
+        &["run", "echo"],
         &[],
     ] {
         let output = banyan(folder.path(), arguments);
@@ -80,8 +83,8 @@ fn help_and_version_are_data() {
 #[test]
 fn a_folder_without_configuration_is_told_what_to_do() {
     let folder = folder(&[]);
-    for verb in ["up", "plan", "apply", "deploy", "config", "check"] {
-        let output = banyan(folder.path(), &[verb]);
+    for verb in ["up", "plan", "apply", "deploy", "config", "check", "run -- true"] {
+        let output = banyan(folder.path(), &verb.split(' ').collect::<Vec<_>>());
         assert_eq!(code(&output), 1, "{verb}");
         let text = stderr(&output);
         assert!(

@@ -99,11 +99,7 @@ async fn the_oldest_is_served_first_whatever_core_it_is_on() {
     }
     let report = world.soon(|r| r.totals.in_flight == 0).await;
     assert_eq!(report.totals.queue_length, 0);
-    assert!(
-        report.totals.queue_p99_us.unwrap() > 1000,
-        "{:?}",
-        report.totals
-    );
+    assert!(report.totals.queue_p99_us.unwrap() > 1000, "{:?}", report.totals);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod judge;
 mod local;
+mod one_off;
 mod publisher;
 mod specs;
 mod trial;
@@ -13,6 +14,7 @@ use banyan_supervisor::ChildStatus;
 use banyan_topology::{Process, Release, Step, Topology};
 
 pub use local::Local;
+pub use one_off::{OneOff, OneOffError};
 
 use crate::controller::Loaded;
 use crate::proto::Trial;

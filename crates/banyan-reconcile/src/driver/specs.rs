@@ -30,10 +30,18 @@ pub(super) struct Specs {
 
 impl Specs {
     pub(super) fn new(config: &ControllerConfig) -> Self {
+        Self::at(
+            config.state.clone(),
+            config.program.clone(),
+            config.base_env.clone(),
+        )
+    }
+
+    pub(super) fn at(state: StateDir, program: PathBuf, base_env: BTreeMap<String, String>) -> Self {
         Self {
-            state: config.state.clone(),
-            program: config.program.clone(),
-            base_env: config.base_env.clone(),
+            state,
+            program,
+            base_env,
         }
     }
 
@@ -86,8 +94,16 @@ impl Specs {
         topology: &Topology,
         loaded: &Loaded,
     ) -> Result<(), StepError> {
-        let release = self.release(release)?;
-        self.within(&release, topology, loaded, |context| {
+        self.prepare_for(&self.release(release)?, topology, loaded)
+    }
+
+    pub(super) fn prepare_for(
+        &self,
+        release: &Release,
+        topology: &Topology,
+        loaded: &Loaded,
+    ) -> Result<(), StepError> {
+        self.within(release, topology, loaded, |context| {
             app::prepare_data(context.data, &context.run_as)?;
             app::write_files(context)
         })
@@ -160,7 +176,7 @@ impl Specs {
         release.map_err(|error| StepError(chain(&error)))
     }
 
-    fn within<T>(
+    pub(super) fn within<T>(
         &self,
         release: &Release,
         topology: &Topology,

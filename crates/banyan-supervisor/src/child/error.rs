@@ -1,4 +1,4 @@
-//! What can go wrong with a start, in words a user can act on.
+//! What can go wrong with a start, in words a user can act on. Who asked for the start says of what: `failed to start web.1@r1: …`.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use super::spec::ChildId;
 pub enum StartError {
     #[error("a child named {0} exists already")]
     Exists(ChildId),
-    #[error("failed to start {id}: {program} was not found; check the command, or install it")]
+    #[error("{program} was not found; check the command, or install it")]
     ProgramMissing { id: ChildId, program: String },
-    #[error("failed to start {id}")]
+    #[error("its process could not be made")]
     Spawn {
         id: ChildId,
         #[source]
@@ -18,9 +18,9 @@ pub enum StartError {
     },
     #[error("`{0}` cannot be the name of a child: letters, digits, `.`, `@`, `-` and `_` only, at most 100")]
     Name(ChildId),
-    #[error("failed to start {id}: its folder {folder} does not exist or cannot be entered")]
+    #[error("its folder {folder} does not exist or cannot be entered")]
     Folder { id: ChildId, folder: String },
-    #[error("failed to start {id}: there is no user `{user}` on this machine")]
+    #[error("there is no user `{user}` on this machine")]
     User { id: ChildId, user: String },
     #[error("the supervisor has ended")]
     Gone,

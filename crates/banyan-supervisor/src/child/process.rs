@@ -95,22 +95,8 @@ impl Launcher {
     }
 
     fn spawn(&self, spec: &ChildSpec, log: fs::File, cgroup: Option<&Path>) -> io::Result<Child> {
-        #[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
-        let mut command = Command::new(&self.program);
-        command.arg("launch");
-        if let RunAs::User(user) = &spec.user {
-            command.args(["--user", user]);
-        }
-        if let Some(cgroup) = cgroup {
-            command.arg("--cgroup").arg(cgroup);
-        }
-        command
-            .args(["--nofile", &OPEN_FILES.to_string(), "--"])
-            .args(&spec.argv)
-            .env_clear()
-            .envs(&spec.env)
+        shim(&self.program, spec, cgroup)
             .env(MARKER, self.marker(&spec.id))
-            .current_dir(&spec.cwd)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -138,6 +124,38 @@ impl Launcher {
             child: None,
             footprint,
         })
+    }
+}
+
+/// `spec` through the launch shim of `program` (this binary), with its whole environment.
+fn shim(program: &Path, spec: &ChildSpec, cgroup: Option<&Path>) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts children")]
+    let mut command = Command::new(program);
+    command.arg("launch");
+    if let RunAs::User(user) = &spec.user {
+        command.args(["--user", user]);
+    }
+    if let Some(cgroup) = cgroup {
+        command.arg("--cgroup").arg(cgroup);
+    }
+    command
+        .args(["--nofile", &OPEN_FILES.to_string(), "--"])
+        .args(&spec.argv)
+        .env_clear()
+        .envs(&spec.env)
+        .current_dir(&spec.cwd);
+    command
+}
+
+/// Becomes `spec` instead of starting it: same pid, same terminal. Without marker and cgroup, for it is no child: a
+/// controller neither watches nor ends it. Returns only when that failed.
+pub fn become_command(program: &Path, spec: &ChildSpec) -> StartError {
+    match check(spec) {
+        Ok(()) => StartError::Spawn {
+            id: spec.id.clone(),
+            source: shim(program, spec, None).exec(),
+        },
+        Err(error) => error,
     }
 }
 

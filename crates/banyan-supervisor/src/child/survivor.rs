@@ -42,6 +42,21 @@ pub(super) fn record(state_dir: &Path, children: &[Adopted]) {
     }
 }
 
+/// What [`super::Handle::survivors`] tells, for a process that is no supervisor: writes nothing. Blocking.
+///
+/// Children that only their cgroup shows are left out: to look there is to have a cgroup of one's own.
+pub fn survivors(state_dir: &Path) -> Vec<Adopted> {
+    let Ok(state_dir) = std::fs::canonicalize(state_dir) else {
+        return Vec::new();
+    };
+    let launcher = Launcher {
+        installation: installation(&state_dir),
+        program: PathBuf::new(),
+        cgroups: None,
+    };
+    find(&launcher, &recorded(&state_dir), &BTreeSet::new())
+}
+
 pub(super) fn is_alive(child: &Adopted) -> bool {
     child.boot_id == procfs::boot_id()
         && procfs::entry(child.pid)

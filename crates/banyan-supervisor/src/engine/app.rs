@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use banyan_config::{DatabaseAddress, DatabaseUrlError, Placeholder, RenderError, Secrets, Template};
 use banyan_topology::model::Launch;
-use banyan_topology::{AppName, InstanceId, Process, Release};
+use banyan_topology::{AppName, InstanceId, Process, ProcessName, Release};
 
 use super::postgres::files::{Owner, write_private};
 use crate::account;
@@ -70,11 +70,7 @@ pub fn instance(
     process: &Process,
     served: bool,
 ) -> Result<ChildSpec, AppError> {
-    let launch = context.release.commands.get(&id.process);
-    let launch = launch.ok_or_else(|| AppError::NoProcess {
-        release: context.release.id.0,
-        process: id.process.to_string(),
-    })?;
+    let launch = launch_of(context, &id.process)?;
     let name = format!("{}.{}", id.process, id.slot);
     let own = Own {
         instance: Some(name),
@@ -123,7 +119,35 @@ pub fn release_command(context: &AppContext<'_>) -> Result<Option<ChildSpec>, Ap
     let own = Own::new(context, "release")?;
     let (argv, env) = render(context, launch, &own)?;
     let id = format!("release@{}", context.release.id);
-    Ok(Some(ChildSpec {
+    Ok(Some(command(context, id, argv, env)))
+}
+
+/// A command that a person runs beside the instances of a process, with all that those get; `argv` as it was typed.
+/// Its instance is `web.0`, a slot that no instance has.
+pub fn one_off(
+    context: &AppContext<'_>,
+    process: &ProcessName,
+    port: u16,
+    argv: Vec<String>,
+) -> Result<ChildSpec, AppError> {
+    let launch = launch_of(context, process)?;
+    let own = Own {
+        instance: Some(format!("{process}.0")),
+        port: Some(port),
+        ..Own::new(context, process.as_str())?
+    };
+    let env = environment(context, launch, &own)?;
+    Ok(command(context, "run".to_owned(), argv, env))
+}
+
+/// Something that runs to its end.
+fn command(
+    context: &AppContext<'_>,
+    id: String,
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+) -> ChildSpec {
+    ChildSpec {
         log: context.logs.join(format!("{id}.log")),
         id: ChildId(id),
         argv,
@@ -138,7 +162,15 @@ pub fn release_command(context: &AppContext<'_>) -> Result<Option<ChildSpec>, Ap
         stop: StopSignal::Terminate,
         stop_grace: Duration::from_secs(10),
         port: None,
-    }))
+    }
+}
+
+fn launch_of<'a>(context: &AppContext<'a>, process: &ProcessName) -> Result<&'a Launch, AppError> {
+    let launch = context.release.commands.get(process);
+    launch.ok_or_else(|| AppError::NoProcess {
+        release: context.release.id.0,
+        process: process.to_string(),
+    })
 }
 
 /// Writes the release's files from their templates, readable by the app's user only.
@@ -192,6 +224,11 @@ impl Own {
         }
         Ok(own)
     }
+
+    fn failed(&self, what: String) -> impl FnOnce(RenderError) -> AppError {
+        let of = self.instance.clone().unwrap_or_else(|| self.process.clone());
+        move |source| AppError::Render { what, of, source }
+    }
 }
 
 fn database_url(context: &AppContext<'_>, own: &Own) -> Result<Option<String>, AppError> {
@@ -235,29 +272,35 @@ fn ready_probe(process: &Process, port: u16, served: bool) -> Probe {
 type Rendered = (Vec<String>, BTreeMap<String, String>);
 
 fn render(context: &AppContext<'_>, launch: &Launch, own: &Own) -> Result<Rendered, AppError> {
+    let env = environment(context, launch, own)?;
     let value = |placeholder: &Placeholder| value(context, own, placeholder);
-    let failed = |what: String| {
-        let of = own.instance.clone().unwrap_or_else(|| own.process.clone());
-        move |source| AppError::Render { what, of, source }
-    };
-    let url = database_url(context, own)?.or_else(|| own.database.as_ref().map(DatabaseAddress::url));
-    let mut env = own_environment(context, own, url);
-    for (name, template) in &launch.env {
-        let text = template
-            .render(&value)
-            .map_err(failed(format!("environment variable {name}")))?;
-        env.insert(name.clone(), text);
-    }
     let variable = |name: &str| env.get(name).cloned();
     let render = |template: &Template| template.render_argument(&value, &variable);
     let argv: Result<Vec<String>, RenderError> = launch.argv.iter().map(render).collect();
-    let mut argv = argv.map_err(failed("command".to_owned()))?;
+    let mut argv = argv.map_err(own.failed("command".to_owned()))?;
     if let Some(first) = argv.first_mut()
         && let Some(copy) = (context.program)(first)
     {
         *first = copy.to_string_lossy().into_owned();
     }
     Ok((argv, env))
+}
+
+fn environment(
+    context: &AppContext<'_>,
+    launch: &Launch,
+    own: &Own,
+) -> Result<BTreeMap<String, String>, AppError> {
+    let value = |placeholder: &Placeholder| value(context, own, placeholder);
+    let url = database_url(context, own)?.or_else(|| own.database.as_ref().map(DatabaseAddress::url));
+    let mut env = own_environment(context, own, url);
+    for (name, template) in &launch.env {
+        let text = template
+            .render(&value)
+            .map_err(own.failed(format!("environment variable {name}")))?;
+        env.insert(name.clone(), text);
+    }
+    Ok(env)
 }
 
 /// What every child is told, before the user's own variables.

@@ -91,6 +91,11 @@ async fn a_child_of_a_killed_controller_is_found_even_when_it_was_never_recorded
     fs::remove_file(world.path().join("children.json")).unwrap_or_default();
     let survivors = world.handle.survivors().await;
     assert_eq!(survivors.len(), 1, "{survivors:?}");
+    assert_eq!(
+        banyan_supervisor::survivors(world.path()),
+        survivors,
+        "without a supervisor, too"
+    );
     let spec = world.spec("app", &["sleep", "1000"]);
     assert!(world.handle.adopt(spec, &survivors[0]).await);
     world.handle.stop(&ChildId("app".to_owned())).await.unwrap();

@@ -114,6 +114,12 @@ pub fn resolve(
     }
 }
 
+/// The release alone that [`resolve`] would choose: for what runs beside the instances while there are none.
+pub fn resolve_release(config: &Config, facts: &Facts, current: &Topology) -> Result<Release, ResolveError> {
+    let picked = release::pick(config, facts, current, &Change::Configuration, &mut Vec::new())?;
+    Ok(picked.release)
+}
+
 fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) -> Edge {
     let EdgeTable {
         listen,

@@ -10,6 +10,7 @@ mod down;
 mod init;
 mod logs;
 mod plan;
+mod run;
 mod status;
 mod up;
 mod version;
@@ -26,6 +27,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Up(args) => up::run(&args, context),
         Verb::Down => down::run(context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Run(args) => run::run(args, context),
         Verb::Logs(args) => logs::run(args, context),
         Verb::Doctor => doctor::run(context),
         Verb::Config(args) => config::run(&args, context),

@@ -1,7 +1,6 @@
 //! One more instance, judged: by the controller that runs, or by one in a scratch folder that leaves no trace.
 
 use std::fs::DirBuilder;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::Group;
 use crate::client::{Answer, Client};
 use crate::controller::{self, Running};
 use crate::loading;
+use crate::machine;
 use crate::output::Context;
 use crate::remains::Remains;
 use crate::render::findings::{Finding, Level};
@@ -88,7 +88,7 @@ fn scratch(config: &Config, request: &Request, context: &Context) -> anyhow::Res
 /// The same app with one instance of its front process, on a port that disturbs nobody. A database that is the
 /// person's own is used but not migrated.
 fn alone() -> anyhow::Result<Loader> {
-    let listen = free_address().context("failed to find a free port for the trial")?;
+    let listen = machine::free_address().context("failed to find a free port for the trial")?;
     Ok(Arc::new(move |paths| {
         let mut loaded = loading::load_for_controller(paths)?;
         let config = &mut loaded.config;
@@ -108,11 +108,6 @@ fn alone() -> anyhow::Result<Loader> {
         }
         Ok(loaded)
     }))
-}
-
-/// Asks the kernel for a free port; nothing is served on it.
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn findings(answer: Answer) -> Vec<Finding> {
