@@ -68,17 +68,18 @@ fn node(node: &mut Node, kind: &'static Kind, name: &str, path: &str, key: &Plac
             table(entries, keys, path, Some(key), report);
             return true;
         }
-        (Kind::Short(keys), Value::Text(text)) => {
-            let problem = text::check(text::rule(&keys[0].kind), text);
-            if problem.is_none() {
+        (Kind::Short(keys), Value::Text(_)) => {
+            let mut short = node.clone();
+            let sound = self::node(&mut short, &keys[0].kind, name, path, key, report);
+            if sound {
                 let entry = Entry {
                     name: keys[0].name.to_owned(),
-                    place: place.clone(),
-                    node: node.clone(),
+                    place,
+                    node: short,
                 };
                 node.value = Value::Table(vec![entry]);
             }
-            problem
+            return sound;
         }
         (Kind::Map(rule, kind), Value::Table(entries)) => {
             map(entries, *rule, kind, path, report);
@@ -190,6 +191,10 @@ fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
             Wrong::new(is("a list"), format!("write {name} = [{{ … }}]"))
         }
         (Kind::List(_), _) => Wrong::new(is("a list"), format!("write {name} = [ … ]")),
+        (Kind::Short(keys), _) if matches!(keys[0].kind, Kind::OneOf(_)) => Wrong::new(
+            is("a word or a table"),
+            format!("write for example {name} = \"ip\""),
+        ),
         (Kind::Short(_), _) => Wrong::new(
             is("a path or a table"),
             format!("write {name} = \"/healthz\" or {name} = {{ path = \"/healthz\" }}"),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
+    Sticky,
 };
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
@@ -25,6 +26,7 @@ pub(crate) fn build(
         Some(settings) => {
             warn_about_gaps(&table, &process, settings, root, report);
             warn_about_balance(&table, report);
+            check_sticky(&table, report);
             warn_about_queue(&table.table("queue"), report);
         }
         None if root.has("edge") => missing_process(root, &table, &process, processes, report),
@@ -118,6 +120,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
             _ => HashBy::Path,
         },
         slow_start: table.duration("slow_start"),
+        sticky: sticky(&table.table("sticky")),
         health: health(&table.table("health")),
         queue: queue(&table.table("queue")),
         trusted_proxies: addresses
@@ -138,6 +141,45 @@ fn balance(table: &Reader<'_>) -> Balance {
     let word = table.text_or_default("balance");
     let known = Balance::ALL.into_iter().find(|balance| balance.name() == word);
     known.unwrap_or(Balance::P2cEwma)
+}
+
+fn sticky(table: &Reader<'_>) -> Option<Sticky> {
+    match (
+        table.text("by").map(|by| by.value).as_deref(),
+        table.text("cookie"),
+    ) {
+        (Some("ip"), _) => Some(Sticky::Ip),
+        (_, Some(name)) => Some(Sticky::Cookie(name.value)),
+        (_, None) => None,
+    }
+}
+
+fn check_sticky(table: &Reader<'_>, report: &Report) {
+    let sticky = table.table("sticky");
+    match (sticky.text("by"), sticky.text("cookie")) {
+        (Some(by), Some(cookie)) if by.value == "ip" => report.error(
+            &cookie.place,
+            "sticky by address has no cookie".to_owned(),
+            &["write sticky = \"ip\", or sticky = { cookie = \"…\" }"],
+        ),
+        (Some(by), None) if by.value == "cookie" => report.error(
+            &by.place,
+            "sticky by cookie needs the cookie's name".to_owned(),
+            &["write sticky = { cookie = \"myapp_i\" }"],
+        ),
+        (Some(by), None) if by.value == "ip" && table.has("balance") => {
+            let place = &table
+                .entry("balance")
+                .map_or(by.place, |entry| entry.place.clone());
+            let help = "the client's address alone decides; remove one of the two";
+            report.warning(
+                place,
+                "`balance` has no effect with sticky = \"ip\"".to_owned(),
+                &[help],
+            );
+        }
+        _ => {}
+    }
 }
 
 /// Keys that would be without effect.

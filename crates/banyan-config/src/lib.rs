@@ -37,7 +37,7 @@ pub use load::{Loaded, load};
 pub use model::{
     App, Balance, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts,
     ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable,
-    ReadyProbe,
+    ReadyProbe, Sticky,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};

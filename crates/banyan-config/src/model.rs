@@ -133,6 +133,8 @@ pub struct EdgeSettings {
     /// How long the share of a new endpoint rises from 10 % to 100 %. Default 20 s; 0: no slow start.
     #[serde(with = "duration")]
     pub slow_start: Duration,
+    /// `None`: each request goes by itself.
+    pub sticky: Option<Sticky>,
     pub health: EdgeHealth,
     pub queue: EdgeQueue,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
@@ -191,6 +193,16 @@ impl Balance {
 pub enum HashBy {
     Path,
     Ip,
+}
+
+/// How a client stays with its instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sticky {
+    /// By its address.
+    Ip,
+    /// By a signed cookie of this name.
+    Cookie(String),
 }
 
 /// Passive health: what requests say about an endpoint.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command;
-use crate::model::{Balance, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable};
+use crate::model::{Balance, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable, Sticky};
 use crate::name::HostName;
 use crate::template::Template;
 use crate::units::{format_bytes, format_duration};
@@ -151,6 +151,11 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("access_log", settings.access_log);
     if let Some(workers) = settings.workers {
         out.line("workers", workers);
+    }
+    match &settings.sticky {
+        Some(Sticky::Ip) => out.text("sticky", "ip"),
+        Some(Sticky::Cookie(name)) => out.line("sticky", format!("{{ cookie = {} }}", quoted(name))),
+        None => {}
     }
     let health = &settings.health;
     out.table("edge.health");

@@ -57,6 +57,13 @@ pub(crate) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAdd
         .unwrap_or(peer)
 }
 
+/// Whether the client speaks TLS to us, or to a trusted proxy: of headers as the instance gets them.
+pub(crate) fn came_by_https(headers: &HeaderMap) -> bool {
+    headers
+        .get(FORWARDED_PROTO)
+        .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
 /// Fields that `Connection:` may not remove: they decide routing, framing, identity or trust.
 fn is_protected(name: &HeaderName) -> bool {
     [

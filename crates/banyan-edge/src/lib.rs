@@ -16,6 +16,7 @@ mod metrics;
 mod pipeline;
 mod request_id;
 mod respond;
+mod sticky;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use banyan_config::{Balance, EdgeSettings};
+use banyan_config::{Balance, EdgeSettings, Sticky};
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::{Endpoint, EndpointState};
 
@@ -54,8 +54,13 @@ pub struct Rules {
 
 impl From<&EdgeSettings> for Rules {
     fn from(settings: &EdgeSettings) -> Self {
+        let balance = match settings.sticky {
+            // The address decides, so no policy has a say.
+            Some(Sticky::Ip) => Balance::IpHash,
+            Some(Sticky::Cookie(_)) | None => settings.balance,
+        };
         Self {
-            balance: settings.balance,
+            balance,
             weights: settings.weights.clone(),
             slow_start: settings.slow_start,
             panic: settings.health.panic,

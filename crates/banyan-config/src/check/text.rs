@@ -3,17 +3,9 @@
 use std::net::IpAddr;
 
 use super::Wrong;
-use crate::keys::{Kind, RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
+use crate::keys::{RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
 use crate::name::ProcessName;
 use crate::secrets::is_variable_name;
-
-/// The rule of a text kind; no rule but being text for the others.
-pub(super) fn rule(kind: &Kind) -> Rule {
-    match kind {
-        Kind::Text(rule) => *rule,
-        _ => Rule::Template,
-    }
-}
 
 pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
     if text.contains('\0') {
@@ -32,6 +24,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Setting => setting(text),
         Rule::UrlPath => url_path(text),
         Rule::Address => address(text),
+        Rule::Cookie => cookie(text),
     }
 }
 
@@ -139,6 +132,15 @@ fn url_path(text: &str) -> Option<Wrong> {
         format!("cannot be \"{text}\": only a path, beginning with `/`"),
         help,
     ))
+}
+
+fn cookie(text: &str) -> Option<Wrong> {
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if !text.is_empty() && text.len() <= 64 && text.bytes().all(sound) {
+        return None;
+    }
+    let rule = "1 to 64 letters, digits, underscores or hyphens";
+    Some(Wrong::new(format!("cannot be `{text}`"), rule))
 }
 
 fn address(text: &str) -> Option<Wrong> {

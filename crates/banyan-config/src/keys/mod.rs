@@ -62,6 +62,8 @@ pub(crate) enum Rule {
     /// A file or folder; relative or absolute.
     Path,
     Address,
+    /// Name of a cookie.
+    Cookie,
     /// Any text, with placeholders; what they are is checked where the value is used.
     Template,
     /// Words for a program, with placeholders; checked where it is used.

@@ -2,7 +2,9 @@
 
 use super::Key;
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Short, Table, Text};
-use super::Rule::{Address, Command, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath, Variable};
+use super::Rule::{
+    Address, Command, Cookie, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath, Variable,
+};
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -258,6 +260,12 @@ static EDGE: &[Key] = &[
     )
     .alias(&["threads"]),
     Key::new(
+        "sticky",
+        Short(STICKY),
+        "Clients stay with their instance: \"ip\" or { cookie = \"NAME\" }. Without it each request goes by itself.",
+    )
+    .alias(&["affinity", "session_affinity", "stickiness", "persistence"]),
+    Key::new(
         "health",
         Table(HEALTH),
         "Passive health: instances that fail requests are taken out for a while.",
@@ -271,6 +279,15 @@ static EDGE: &[Key] = &[
     .alias(&["breaker", "circuit_breaker", "concurrency"]),
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
+];
+
+static STICKY: &[Key] = &[
+    Key::new(
+        "by",
+        OneOf(&["cookie", "ip"]),
+        "What a client is known by. `cookie` alone means by cookie.",
+    ),
+    Key::new("cookie", Text(Cookie), "Name of the cookie, which is signed.").alias(&["cookie_name", "name"]),
 ];
 
 static HEALTH: &[Key] = &[

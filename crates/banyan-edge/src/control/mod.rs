@@ -32,6 +32,7 @@ use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
 use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
+use crate::sticky::Key;
 use crate::{Config, Error, access_log};
 use handover::Inherited;
 use health::Checked;
@@ -58,6 +59,10 @@ pub(crate) struct Control {
     endpoints: BTreeMap<InstanceId, Checked>,
     outliers: Outliers<InstanceId>,
     gate: Arc<Gate>,
+    /// Where the installation's secrets are.
+    secrets: PathBuf,
+    /// Read when sticky sessions by cookie are wanted for the first time.
+    sticky: Option<Key>,
     listening: Vec<Listening>,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -132,6 +137,7 @@ impl Control {
             .map_or(cores::available().get(), usize::from)
             .max(1);
         let gate = Arc::<Gate>::default();
+        let secrets = config.state_dir.join("secrets");
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -160,6 +166,8 @@ impl Control {
             endpoints: BTreeMap::new(),
             outliers,
             gate,
+            secrets,
+            sticky: None,
             listening: Vec::new(),
             refused: None,
             events,
@@ -172,6 +180,8 @@ impl Control {
             door_path,
             door: None,
         };
+        let wanted = control.snapshot.settings.sticky.clone();
+        control.refused = control.need_key(wanted.as_ref()).err();
         control.spread_snapshot();
         control.begin_to_listen();
         Ok(control)

@@ -1,18 +1,21 @@
 //! Which snapshots are taken: valid, and not older than what is served. The last good one stays otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use banyan_config::Sticky;
 use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
+use banyan_topology::InstanceId;
 use banyan_topology::report::EdgeReport;
 use banyan_topology::snapshot::EdgeSnapshot;
 
 use super::Control;
 use super::health::Checked;
 use crate::core::command::{Command, CoreSnapshot};
+use crate::sticky::Key;
 
 /// Waits for the first good snapshot; `None`: the end came before.
 pub(super) async fn first(
@@ -114,12 +117,34 @@ impl Control {
             }
             return self.listen_again();
         }
+        self.need_key(snapshot.settings.sticky.as_ref())?;
         let former = self.listen_for(&snapshot)?;
         self.snapshot = snapshot;
         self.spread_snapshot();
         self.stop_listening(&former);
         tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.upstream.endpoints.len(), "snapshot taken");
         Ok(())
+    }
+
+    /// Reads or makes the key for sticky sessions, if they are wanted.
+    pub(super) fn need_key(&mut self, sticky: Option<&Sticky>) -> Result<(), String> {
+        if matches!(sticky, Some(Sticky::Cookie(_))) && self.sticky.is_none() {
+            let key = Key::load(&self.secrets).map_err(|error| {
+                let folder = self.secrets.display();
+                format!("no key for sticky sessions in {folder}: {error}")
+            })?;
+            self.sticky = Some(key);
+        }
+        Ok(())
+    }
+
+    /// What clients' cookies say that are to stay with an endpoint.
+    fn cookies(&self) -> BTreeMap<InstanceId, String> {
+        let (Some(Sticky::Cookie(_)), Some(key)) = (&self.snapshot.settings.sticky, &self.sticky) else {
+            return BTreeMap::new();
+        };
+        let ids = self.snapshot.upstream.endpoints.iter().map(|e| &e.id);
+        ids.map(|id| (id.clone(), key.value(id))).collect()
     }
 
     /// Tells every core; health of what remains is kept, what is new is checked at once.
@@ -138,6 +163,7 @@ impl Control {
             checked.active.configure(probe.as_ref());
             self.endpoints.insert(endpoint.id.clone(), checked);
         }
+        let cookies = self.cookies();
         for (index, core) in self.cores.iter().enumerate() {
             let cells = self
                 .endpoints
@@ -148,6 +174,7 @@ impl Control {
                 settings: self.snapshot.settings.clone(),
                 endpoints: self.snapshot.upstream.endpoints.clone(),
                 cells: cells.collect(),
+                cookies: cookies.clone(),
             })));
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct CoreSnapshot {
     pub endpoints: Vec<Endpoint>,
     /// This core's counters of each endpoint.
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
+    /// What a client's cookie says that is to stay with an endpoint; empty without sticky sessions by cookie.
+    pub cookies: BTreeMap<InstanceId, String>,
 }
 
 /// From a core.

@@ -306,6 +306,7 @@ impl Core {
             settings,
             endpoints,
             mut cells,
+            mut cookies,
         } = snapshot;
         let rules = Rules::from(&settings);
         *self.settings.borrow_mut() = Rc::new(settings);
@@ -316,6 +317,7 @@ impl Core {
         });
         for entry in set.entries() {
             entry.data.set_state(Some(entry.state));
+            entry.data.set_cookie(cookies.remove(&entry.id));
         }
         for entry in change.removed {
             entry.data.set_state(None);

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use http::header::{self, HeaderMap};
 use http::request::Parts;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use banyan_config::{Balance, HashBy};
+use banyan_config::{Balance, HashBy, Sticky};
 use banyan_upstream::Demand;
 use banyan_upstream::balance::hash;
 use banyan_upstream::queue::Ticket;
@@ -17,26 +18,65 @@ use super::pool::{InFlight, Upstream};
 use crate::core::{Core, Peer};
 use crate::headers;
 use crate::respond::Refusal;
+use crate::sticky;
 
 /// What a request says about who should get it.
 pub(super) struct Wanted {
     key: u64,
+    /// With sticky sessions by cookie.
+    cookie: Option<Cookie>,
+}
+
+struct Cookie {
+    name: String,
+    /// What the client sent; it may be anything.
+    sent: Option<String>,
+    secure: bool,
 }
 
 impl Wanted {
     pub(super) fn of(core: &Core, peer: &Peer, head: &Parts) -> Self {
         let settings = core.settings();
-        let key = match (settings.balance, settings.hash_by) {
-            (Balance::Ring, HashBy::Path) => hash::bytes(head.uri.path().as_bytes()),
-            (Balance::IpHash, _) | (Balance::Ring, HashBy::Ip) => {
-                match headers::client_address(&head.headers, peer.address, &settings.trusted_proxies) {
-                    IpAddr::V4(ip) => hash::bytes(&ip.octets()),
-                    IpAddr::V6(ip) => hash::bytes(&ip.octets()),
-                }
+        let by_address =
+            || match headers::client_address(&head.headers, peer.address, &settings.trusted_proxies) {
+                IpAddr::V4(ip) => hash::bytes(&ip.octets()),
+                IpAddr::V6(ip) => hash::bytes(&ip.octets()),
+            };
+        let key = match (&settings.sticky, settings.balance, settings.hash_by) {
+            (Some(Sticky::Ip), _, _) | (_, Balance::IpHash, _) | (_, Balance::Ring, HashBy::Ip) => {
+                by_address()
             }
+            (_, Balance::Ring, HashBy::Path) => hash::bytes(head.uri.path().as_bytes()),
             _ => 0,
         };
-        Self { key }
+        let cookie = match &settings.sticky {
+            Some(Sticky::Cookie(name)) => Some(Cookie {
+                name: name.clone(),
+                sent: sticky::sent(&head.headers, name).map(str::to_owned),
+                secure: headers::came_by_https(&head.headers),
+            }),
+            Some(Sticky::Ip) | None => None,
+        };
+        Self { key, cookie }
+    }
+
+    /// Gives the client the cookie of the instance that answered, unless its own is of one that can be used: then it was
+    /// only busy, and gets the next request.
+    pub(super) fn remember(&self, core: &Core, upstream: &Upstream, headers: &mut HeaderMap) {
+        let Some(cookie) = &self.cookie else { return };
+        let stays = cookie.sent.as_ref().is_some_and(|sent| {
+            core.endpoints
+                .borrow()
+                .eligible()
+                .any(|e| e.data.has_cookie(sent))
+        });
+        if stays {
+            return;
+        }
+        let value = upstream.cookie();
+        if let Some(set) = value.and_then(|value| sticky::set(&cookie.name, &value, cookie.secure)) {
+            headers.append(header::SET_COOKIE, set);
+        }
     }
 }
 
@@ -92,8 +132,13 @@ fn pick(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: Option<
     let mut set = core.endpoints.borrow_mut();
     let untried =
         |upstream: &Rc<Upstream>| has_room(upstream) && !tried.iter().any(|t| Rc::ptr_eq(t, upstream));
-    let mut chosen = None;
-    if !tried.is_empty() {
+    let sent = wanted.cookie.as_ref().and_then(|cookie| cookie.sent.as_ref());
+    let mut chosen = sent.and_then(|sent| {
+        let mut all = set.eligible().map(|e| &e.data);
+        all.find(|upstream| upstream.has_cookie(sent) && untried(upstream))
+            .cloned()
+    });
+    if chosen.is_none() && !tried.is_empty() {
         chosen = set.pick(&demand, Some(&untried)).map(|e| Rc::clone(&e.data));
     }
     if chosen.is_none() {

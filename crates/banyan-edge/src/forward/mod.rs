@@ -43,10 +43,11 @@ pub(crate) async fn send(
         let upstream = Rc::clone(&in_flight.upstream);
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source).await {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 let status = answer.0.status();
                 let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
                 core.observed(&upstream, cause);
+                wanted.remember(&core, &upstream, answer.0.headers_mut());
                 return Ok(answer);
             }
             Err(failure) => failure,

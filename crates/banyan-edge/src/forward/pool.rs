@@ -40,6 +40,8 @@ pub(crate) struct Upstream {
     pub cells: Arc<EndpointCells>,
     /// This core's share of it.
     pub load: Load,
+    /// What the cookie of a client says that is to stay here.
+    cookie: RefCell<Option<String>>,
     /// A failure was told and no success since.
     failing: Cell<bool>,
     /// Failures told since the last tick.
@@ -70,6 +72,7 @@ impl Upstream {
             address,
             cells,
             load: Load::default(),
+            cookie: RefCell::default(),
             failing: Cell::default(),
             told: Cell::default(),
             idle: RefCell::default(),
@@ -96,6 +99,18 @@ impl Upstream {
             self.failing.set(true);
         }
         tell
+    }
+
+    pub(crate) fn set_cookie(&self, cookie: Option<String>) {
+        *self.cookie.borrow_mut() = cookie;
+    }
+
+    pub(crate) fn cookie(&self) -> Option<String> {
+        self.cookie.borrow().clone()
+    }
+
+    pub(crate) fn has_cookie(&self, cookie: &str) -> bool {
+        self.cookie.borrow().as_deref() == Some(cookie)
     }
 
     /// Each tick.

@@ -13,6 +13,7 @@ mod queue;
 mod retry;
 mod smuggling;
 mod snapshots;
+mod sticky;
 mod streaming;
 mod upgrade;
 mod world;

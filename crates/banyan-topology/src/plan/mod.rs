@@ -19,6 +19,10 @@ use crate::model::{Database, Edge, Instance, Process};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step", content = "with")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a plan has few steps: boxes would save nothing"
+)]
 pub enum Step {
     /// Start PostgreSQL (creating its data directory, role and database if absent); done when it answers queries.
     StartDatabase(Database),
