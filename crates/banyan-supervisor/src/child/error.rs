@@ -29,14 +29,14 @@ pub enum StartError {
 /// Why a start did not become ready. Every variant carries the last log lines where there are any.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    #[error("{id} exited ({exit}) {times} time(s) before it was ready\n{log_tail}")]
+    #[error("it exited ({exit}) {times} time(s) before it was ready\n{log_tail}")]
     Exited {
         id: ChildId,
         exit: String,
         times: u32,
         log_tail: String,
     },
-    #[error("{id} was not ready after {after:?}: {reason}\n{log_tail}")]
+    #[error("it was not ready after {after:?}: {reason}\n{log_tail}")]
     Timeout {
         id: ChildId,
         after: Duration,
@@ -45,7 +45,7 @@ pub enum NotReady {
     },
     #[error("no child is named {0}")]
     Unknown(ChildId),
-    #[error("{0} was stopped before it was ready")]
+    #[error("it was stopped before it was ready")]
     Stopped(ChildId),
     #[error("the supervisor has ended")]
     Gone,
