@@ -129,6 +129,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
             .collect(),
         timeouts: timeouts(&table.table("timeouts")),
         limits: limits(&table.table("limits")),
+        deadline_header: table.text("deadline_header").map(|name| name.value),
         access_log: table.boolean("access_log"),
         workers: table
             .integer("workers")

@@ -141,6 +141,8 @@ pub struct EdgeSettings {
     pub trusted_proxies: Vec<IpAddr>,
     pub timeouts: EdgeTimeouts,
     pub limits: EdgeLimits,
+    /// The header that tells instances how many milliseconds are left for their answer. Default: none.
+    pub deadline_header: Option<String>,
     /// One line of JSON per request in the edge's log. Default true.
     pub access_log: bool,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.

@@ -148,6 +148,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
             .iter()
             .map(|address| format!("\"{address}\"")),
     );
+    if let Some(name) = &settings.deadline_header {
+        out.text("deadline_header", name);
+    }
     out.line("access_log", settings.access_log);
     if let Some(workers) = settings.workers {
         out.line("workers", workers);

@@ -78,6 +78,7 @@ fn text(rule: Rule) -> Value {
         Rule::Variable => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
         Rule::Identifier => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]{0,62}$" }),
         Rule::Setting => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_.]*$" }),
+        Rule::ExtensionHeader => json!({ "type": "string", "pattern": "^[Xx]-[A-Za-z0-9-]{1,62}$" }),
         Rule::Cookie => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
         Rule::UrlPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
     }

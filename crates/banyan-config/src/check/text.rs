@@ -25,6 +25,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::UrlPath => url_path(text),
         Rule::Address => address(text),
         Rule::Cookie => cookie(text),
+        Rule::ExtensionHeader => extension_header(text),
     }
 }
 
@@ -140,6 +141,18 @@ fn cookie(text: &str) -> Option<Wrong> {
         return None;
     }
     let rule = "1 to 64 letters, digits, underscores or hyphens";
+    Some(Wrong::new(format!("cannot be `{text}`"), rule))
+}
+
+fn extension_header(text: &str) -> Option<Wrong> {
+    let lower = text.to_ascii_lowercase();
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let taken = lower.starts_with("x-forwarded-") || ["x-request-id", "x-real-ip"].contains(&lower.as_str());
+    let fits = (3..=64).contains(&text.len()) && lower.starts_with("x-") && text.bytes().all(sound);
+    if fits && !taken {
+        return None;
+    }
+    let rule = "X- and letters, digits or hyphens, such as \"X-Request-Timeout-Ms\"; not one that the edge sets itself";
     Some(Wrong::new(format!("cannot be `{text}`"), rule))
 }
 

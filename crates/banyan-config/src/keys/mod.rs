@@ -62,6 +62,8 @@ pub(crate) enum Rule {
     /// A file or folder; relative or absolute.
     Path,
     Address,
+    /// A header of nobody else's: begins with `X-`.
+    ExtensionHeader,
     /// Name of a cookie.
     Cookie,
     /// Any text, with placeholders; what they are is checked where the value is used.

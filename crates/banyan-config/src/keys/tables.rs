@@ -3,7 +3,8 @@
 use super::Key;
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Short, Table, Text};
 use super::Rule::{
-    Address, Command, Cookie, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath, Variable,
+    Address, Command, Cookie, ExtensionHeader, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath,
+    Variable,
 };
 
 const SECOND: u64 = 1_000;
@@ -247,6 +248,12 @@ static EDGE: &[Key] = &[
         "Addresses whose X-Forwarded-* headers are believed; those of all others are stripped.",
     )
     .default("[]"),
+    Key::new(
+        "deadline_header",
+        Text(ExtensionHeader),
+        "Header that tells instances how many milliseconds are left for their answer. Default: none.",
+    )
+    .alias(&["timeout_header", "deadline"]),
     Key::new(
         "access_log",
         Boolean,

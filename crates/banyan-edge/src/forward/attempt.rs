@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -18,6 +19,7 @@ use banyan_upstream::retry::Failed;
 use super::Answer;
 use super::body::{Source, UpBody};
 use super::pool::{InFlight, Lease, Metered, Upstream};
+use super::time::Time;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::respond::Outcome;
@@ -50,8 +52,10 @@ pub(crate) async fn attempt(
     in_flight: InFlight,
     head: &Parts,
     source: Option<&Rc<Source>>,
+    time: &Time,
 ) -> Result<Answer, Failure> {
     let core = Rc::clone(&exchange.core);
+    let limit = time.left(in_flight.since);
     let kept = in_flight.upstream.take_idle();
     let reused = kept.is_some();
     let (sender, traffic) = match kept {
@@ -67,14 +71,13 @@ pub(crate) async fn attempt(
         traffic,
         in_flight,
     };
-    let request = request(head, &lease.in_flight.upstream, source);
+    let mut request = request(head, &lease.in_flight.upstream, source);
+    time.tell(request.headers_mut(), limit);
     let before = lease.traffic.now();
     exchange.outcome = Outcome::Unknown;
-    let sent = send_on(&core, &mut lease.sender, request, source).await;
-    let now = core.now();
-    let sound = matches!(&sent, Ok(Ok(response)) if !response.status().is_server_error());
-    let took = now.saturating_duration_since(lease.in_flight.since);
-    lease.in_flight.upstream.load.observe(now, took, sound);
+    let waited = source.map_or(Duration::ZERO, |s| s.waited());
+    let sent = send_on(limit, &mut lease.sender, request, source).await;
+    observe(&core, &lease.in_flight, source, waited, &sent);
     let (written, read) = lease.traffic.now();
     match sent {
         Ok(Ok(response)) => Ok((response, lease)),
@@ -124,14 +127,29 @@ fn request(head: &Parts, upstream: &Upstream, source: Option<&Rc<Source>>) -> Re
 /// Whether hyper gave the request back: nothing of it was written.
 struct Unsent(bool);
 
+/// What the balance policy learns. Time spent on the client's side is not the endpoint's; `waited`: before this attempt.
+fn observe(core: &Core, in_flight: &InFlight, source: Option<&Rc<Source>>, waited: Duration, sent: &Sent) {
+    if source.is_some_and(|s| s.problem().is_some()) {
+        return;
+    }
+    let now = core.now();
+    let client = source.map_or(Duration::ZERO, |s| s.waited().saturating_sub(waited));
+    let took = now
+        .saturating_duration_since(in_flight.since)
+        .saturating_sub(client);
+    let sound = matches!(sent, Ok(Ok(response)) if !response.status().is_server_error());
+    in_flight.upstream.load.observe(now, took, sound);
+}
+
+type Sent = Result<Result<Response<Incoming>, Unsent>, tokio::time::error::Elapsed>;
+
 /// Waits for the answer's head. The time does not run while the client's body still comes.
 async fn send_on(
-    core: &Core,
+    limit: Duration,
     sender: &mut SendRequest<UpBody>,
     request: Request<UpBody>,
     source: Option<&Rc<Source>>,
-) -> Result<Result<Response<Incoming>, Unsent>, tokio::time::error::Elapsed> {
-    let limit = core.settings().timeouts.response;
+) -> Sent {
     let mut answer = pin!(sender.try_send_request(request));
     let mut taken = 0;
     loop {

@@ -50,6 +50,11 @@ impl Source {
         self.taken.get()
     }
 
+    /// Time that we waited for the client so far.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited.get()
+    }
+
     /// What was wrong with the client's side, if that ended the attempt.
     pub(crate) fn problem(&self) -> Option<Refusal> {
         self.problem.get()

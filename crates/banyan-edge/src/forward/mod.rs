@@ -5,6 +5,7 @@ pub(crate) mod body;
 mod choose;
 pub(crate) mod gate;
 pub(crate) mod pool;
+mod time;
 pub(crate) mod upgrade;
 
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use attempt::Failure;
 use body::Source;
 use choose::Wanted;
 use pool::{Lease, Upstream};
+use time::Time;
 
 /// A last bound; reached only when connection after connection breaks before anything is sent.
 const ATTEMPTS: usize = 16;
@@ -37,12 +39,14 @@ pub(crate) async fn send(
 ) -> Result<Answer, Refusal> {
     let core = Rc::clone(&exchange.core);
     let wanted = Wanted::of(&core, &exchange.peer, head);
+    let trusted = core.settings().trusted_proxies.contains(&exchange.peer.address);
+    let time = Time::of(&core.settings(), &head.headers, trusted);
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
     for _ in 0..ATTEMPTS {
         let in_flight = choose::choose(&core, &wanted, &tried).await?;
         let upstream = Rc::clone(&in_flight.upstream);
         exchange.upstream = Some(Rc::clone(&upstream));
-        let failure = match attempt::attempt(exchange, in_flight, head, source).await {
+        let failure = match attempt::attempt(exchange, in_flight, head, source, &time).await {
             Ok(mut answer) => {
                 let status = answer.0.status();
                 let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
@@ -62,6 +66,9 @@ pub(crate) async fn send(
         }
         exchange.may_have_acted |= failure.failed.sent;
         judge(&core, &failure)?;
+        if time.left(core.now()).is_zero() {
+            return Err(Refusal::GatewayTimeout);
+        }
         exchange.retries += 1;
         core.metrics.retries.increment();
         if failure.elsewhere {

@@ -275,3 +275,47 @@ async fn a_check_needs_the_status_only() {
     world.until(|r| r.endpoints[0].healthy).await;
     assert_eq!(world.get("/").await.text(), "/");
 }
+
+#[tokio::test]
+async fn instances_are_told_how_much_time_is_left_and_trusted_peers_may_give_less() {
+    let upstream = Upstream::answering(|request| request.header("x-request-timeout-ms")).await;
+    let mut world = World::with(&[upstream.address], |s| {
+        s.settings.deadline_header = Some("X-Request-Timeout-Ms".to_owned());
+    })
+    .await;
+    let asks = "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Timeout-Ms: 900\r\n\r\n";
+    assert_eq!(world.ask(asks).await.text(), "10000");
+    world
+        .publish(|s| s.settings.trusted_proxies = vec!["127.0.0.1".parse().unwrap()])
+        .await;
+    assert_eq!(world.ask(asks).await.text(), "900");
+    world.publish(|s| s.settings.deadline_header = None).await;
+    assert_eq!(world.ask(&get("/")).await.text(), "");
+}
+
+#[tokio::test]
+async fn a_second_instance_has_the_time_that_the_first_left() {
+    // Lets most of the time pass, and then breaks off without an answer.
+    let late = Upstream::start(|mut wire| async move {
+        if wire.message().await.is_some() {
+            tokio::time::sleep(Duration::from_millis(1000)).await;
+            wire.reset();
+        }
+    })
+    .await;
+    let told = Upstream::answering(|request| request.header("x-left")).await;
+    let world = World::with(&[late.address, told.address], |s| {
+        s.settings.deadline_header = Some("X-Left".to_owned());
+        s.settings.timeouts.response = Duration::from_secs(5);
+        s.settings.balance = banyan_config::Balance::RoundRobin;
+        s.settings.workers = Some(1);
+    })
+    .await;
+    // One of two in turn meets the late one first.
+    let mut least = u64::MAX;
+    for _ in 0..2 {
+        let left: u64 = world.get("/").await.text().parse().unwrap();
+        least = least.min(left);
+    }
+    assert!(least <= 4000, "{least}");
+}
