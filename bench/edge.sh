@@ -107,10 +107,7 @@ CONF
 
 cat >"$work/state/snapshots/edge.json" <<JSON
 { "epoch": 1, "app": "bench", "listen": "127.0.0.1:$banyan_port",
-  "settings": {
-    "balance": "round_robin", "trusted_proxies": [], "access_log": false, "workers": $workers,
-    "timeouts": { "header": "10s", "idle": "60s", "connect": "1s", "response": "60s", "no_endpoint": "5s", "drain": "1s" },
-    "limits": { "header_bytes": 32768, "headers": 100, "request_line": 8192, "body": 10485760, "body_rate": 500 } },
+  "settings": { "access_log": false, "workers": $workers },
   "upstream": { "process": "web", "ready": null,
     "endpoints": [ { "id": "web.1@r1", "address": "127.0.0.1:$upstream", "state": "active" } ] } }
 JSON

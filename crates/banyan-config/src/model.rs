@@ -123,6 +123,7 @@ pub struct EdgeTable {
 
 /// What a running edge can change without a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EdgeSettings {
     /// How an endpoint is picked. Default `p2c_ewma`.
     pub balance: Balance,

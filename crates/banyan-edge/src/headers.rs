@@ -82,25 +82,75 @@ fn is_protected(name: &HeaderName) -> bool {
         || name.as_str() == "x-real-ip"
 }
 
+/// Which of the headers that are treated specially a message has: one look at its names instead of a search for each.
+#[derive(Clone, Copy)]
+struct Marks(u8);
+
+impl Marks {
+    const CONNECTION: u8 = 1;
+    /// The other hop-by-hop fields.
+    const HOP: u8 = 2;
+    const TE: u8 = 4;
+    const EXPECT: u8 = 8;
+    const CLAIM: u8 = 16;
+
+    fn of(headers: &HeaderMap) -> Self {
+        let mark = |name: &HeaderName| match name.as_str() {
+            "connection" => Self::CONNECTION,
+            "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => Self::HOP,
+            "te" => Self::TE,
+            "expect" => Self::EXPECT,
+            "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-prefix" => Self::CLAIM,
+            _ => 0,
+        };
+        Self(headers.keys().fold(0, |marks, name| marks | mark(name)))
+    }
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+}
+
 /// Removes what concerns one connection only (RFC 9110 §7.6.1).
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let nominated: Vec<HeaderName> = tokens(headers, header::CONNECTION)
-            .filter(|token| !token.eq_ignore_ascii_case("close") && !token.eq_ignore_ascii_case("keep-alive"))
-            .filter_map(|token| token.parse().ok())
-            .filter(|name| !is_protected(name))
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
+    let marks = Marks::of(headers);
+    strip(headers, marks);
+}
+
+fn strip(headers: &mut HeaderMap, marks: Marks) {
+    if marks.has(Marks::CONNECTION) {
+        remove_nominated(headers);
         headers.remove(header::CONNECTION);
     }
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
+    if marks.has(Marks::HOP) {
+        for name in [
+            KEEP_ALIVE,
+            PROXY_CONNECTION,
+            header::TRANSFER_ENCODING,
+            header::UPGRADE,
+        ] {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Removes what `Connection` names.
+fn remove_nominated(headers: &mut HeaderMap) {
+    let usual =
+        |value: &[u8]| value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close");
+    if headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .all(|value| usual(value.as_bytes()))
+    {
+        return;
+    }
+    let nominated: Vec<HeaderName> = tokens(headers, header::CONNECTION)
+        .filter(|token| !usual(token.as_bytes()))
+        .filter_map(|token| token.parse().ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    for name in nominated {
         headers.remove(name);
     }
 }
@@ -115,19 +165,21 @@ pub(crate) struct Client<'a> {
 
 /// Prepares a request's headers for the instance. `upgrade` keeps the wish for another protocol.
 pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &HeaderValue, upgrade: bool) {
+    let marks = Marks::of(headers);
     let protocol = if upgrade {
         headers.get(header::UPGRADE).cloned()
     } else {
         None
     };
-    let wants_trailers = headers
-        .get(header::TE)
-        .and_then(|te| te.to_str().ok())
-        .is_some_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")));
-    strip_hop_by_hop(headers);
-    headers.remove(header::TE);
+    let wants_trailers = marks.has(Marks::TE) && wants_trailers(headers);
+    strip(headers, marks);
+    if marks.has(Marks::TE) {
+        headers.remove(header::TE);
+    }
     // The body is only read when the instance takes it; hyper then sends 100 to the client by itself.
-    headers.remove(header::EXPECT);
+    if marks.has(Marks::EXPECT) {
+        headers.remove(header::EXPECT);
+    }
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -135,12 +187,17 @@ pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &Hea
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    forwarded(headers, client);
+    forwarded(headers, client, marks.has(Marks::CLAIM));
     headers.insert(REQUEST_ID, id.clone());
 }
 
-fn forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
-    if !client.trusted {
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let te = headers.get(header::TE).and_then(|te| te.to_str().ok());
+    te.is_some_and(|te| te.split(',').any(|t| t.trim().eq_ignore_ascii_case("trailers")))
+}
+
+fn forwarded(headers: &mut HeaderMap, client: &Client<'_>, claims: bool) {
+    if claims && !client.trusted {
         for name in CLAIMS {
             headers.remove(name);
         }

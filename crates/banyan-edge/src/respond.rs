@@ -139,7 +139,9 @@ pub(crate) enum Form {
 impl Form {
     /// HTML for whoever asks for it by name (browsers do), JSON for programs.
     pub(crate) fn wanted(headers: &http::HeaderMap) -> Self {
-        let html = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("text/html"));
+        // Told apart by the length first: most programs say `*/*` or nothing.
+        let html =
+            |value: &HeaderValue| value.len() >= 9 && value.to_str().is_ok_and(|v| v.contains("text/html"));
         if headers.get_all(header::ACCEPT).iter().any(html) {
             Self::Html
         } else {

@@ -39,9 +39,10 @@ const CONTROL: Refusal = Refusal::BadRequest("a control byte in the header");
 
 /// Finds the end of the head in `bytes`, checking line ends and control bytes on the way.
 pub(crate) fn find_end(bytes: &[u8], from: usize, limits: &HeadLimits) -> Found {
-    for (index, byte) in bytes.iter().enumerate().skip(from) {
-        match byte {
-            0x20..=0x7e | 0x80.. | b'\t' => {}
+    let mut from = from;
+    while let Some(index) = next_control(bytes, from) {
+        match bytes[index] {
+            b'\t' => {}
             b'\n' if index > 0 && bytes[index - 1] == b'\r' => {
                 if index >= 3 && bytes[index - 3..index - 1] == *b"\r\n" {
                     return Found::End(index + 1);
@@ -52,12 +53,53 @@ pub(crate) fn find_end(bytes: &[u8], from: usize, limits: &HeadLimits) -> Found 
             b'\r' => return Found::Bad(BARE),
             _ => return Found::Bad(CONTROL),
         }
+        from = index + 1;
     }
     if bytes.len() >= limits.bytes {
         let first_line = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
         return Found::Bad(over_limit(first_line, limits));
     }
     Found::Partial
+}
+
+/// The first byte from `from` that is a control (below 0x20, or 0x7f), eight bytes at a time.
+fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = from;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ (ONES * 0x7f);
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (below | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
+        // A borrow may mark bytes above a true hit, never below it: the lowest mark is exact.
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter()
+        .position(|b| b.is_ascii_control())
+        .map(|index| at + index)
+}
+
+/// The lines of a head without their line ends.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(head);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let mut from = 0;
+        while let Some(index) = next_control(bytes, from) {
+            if bytes[index] == b'\n' {
+                rest = Some(&bytes[index + 1..]);
+                return Some(trim_cr(&bytes[..index]));
+            }
+            from = index + 1;
+        }
+        rest = None;
+        Some(trim_cr(bytes))
+    })
 }
 
 fn over_limit(first_line: usize, limits: &HeadLimits) -> Refusal {
@@ -70,9 +112,7 @@ fn over_limit(first_line: usize, limits: &HeadLimits) -> Refusal {
 
 /// Judges a complete head (with its empty line), whose bytes [`find_end`] has passed.
 pub(crate) fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
-    let mut lines = head[..head.len().saturating_sub(4)]
-        .split(|b| *b == b'\n')
-        .map(trim_cr);
+    let mut lines = lines(&head[..head.len().saturating_sub(4)]);
     let request_line = lines.next().unwrap_or_default();
     if request_line.len() > limits.request_line {
         return Err(Refusal::RequestLineTooLong);
@@ -120,8 +160,28 @@ fn request_line_version(line: &[u8]) -> Result<bool, Refusal> {
     }
 }
 
+/// Bytes that a method or a header name may have, and those that a host may have: tables, because each byte of every
+/// head is looked up.
+const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
+const HOST: [bool; 256] = alphanumeric_or(b"-._~%!$&'()*+;=:[]");
+
+const fn alphanumeric_or(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < more.len() {
+        table[more[index] as usize] = true;
+        index += 1;
+    }
+    table
+}
+
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
 
 fn has_token(value: &[u8], wanted: &[u8]) -> bool {
@@ -171,7 +231,7 @@ impl Seen {
 
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
         self.hosts += 1;
-        let valid = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
+        let valid = |b: &u8| HOST[usize::from(*b)];
         if self.hosts > 1 {
             return Err(Refusal::BadRequest("several Host headers"));
         }
@@ -219,6 +279,44 @@ impl Seen {
             Ok(Framing::Upgrade)
         } else {
             Err(Refusal::BadRequest("an upgrade with a body"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_told_apart_at_every_place_of_a_word_whatever_stands_beside_it() {
+        for byte in 0..=u8::MAX {
+            for beside in [0x20, 0x21, 0x60, 0x7e, 0x80, 0xff] {
+                for place in 0..20 {
+                    let mut bytes = [beside; 20];
+                    bytes[place] = byte;
+                    let expected = byte.is_ascii_control().then_some(place);
+                    for from in [0, 1, place] {
+                        let expected = expected.filter(|at| *at >= from);
+                        assert_eq!(
+                            next_control(&bytes, from),
+                            expected,
+                            "{byte:#x} at {place} from {from}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_controls_the_first_is_found() {
+        for (first, second) in [(0, 1), (0x1f, 0x7f), (0x7f, 0x1f), (0x7f, 0x7f), (b'\r', b'\n')] {
+            for place in 0..15 {
+                let mut bytes = [b'x'; 20];
+                bytes[place] = first;
+                bytes[place + 1..].fill(second);
+                assert_eq!(next_control(&bytes, 0), Some(place));
+            }
         }
     }
 }
