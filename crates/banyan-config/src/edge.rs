@@ -42,6 +42,7 @@ pub(crate) fn build(
         process,
         hosts: host_names(&table, hosts, report),
         settings: settings(&table),
+        routes: Vec::new(),
     })
 }
 

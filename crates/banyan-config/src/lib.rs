@@ -22,6 +22,7 @@ mod procfile;
 mod read;
 mod report;
 mod resolved;
+mod route;
 mod schema;
 mod scope;
 mod secrets;
@@ -41,6 +42,7 @@ pub use model::{
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};
+pub use route::{Forward, HeaderEdit, PathMatch, REGEX_SIZE, Route, RouteAction, RouteMatch, Share, SplitBy};
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, Source, Sources};

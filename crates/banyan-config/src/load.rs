@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::Sources;
 use crate::tree::{self, Entry, Value};
-use crate::{app, check, database, edge, process};
+use crate::{app, check, database, edge, process, route};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -103,7 +103,11 @@ fn build(root: &Reader<'_>, main: FileId, files: &Files<'_>, report: &Report) ->
         let help = "write a Procfile with a line web: command, or command = \"…\" in [process.web]";
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
     }
-    let edge = edge::build(root, &processes, &hosts, report);
+    let mut edge = edge::build(root, &processes, &hosts, report);
+    let routes = route::build(root, edge.as_ref(), &processes, report);
+    if let Some(edge) = &mut edge {
+        edge.routes = routes;
+    }
     let database = database::build(root, edge.as_ref(), &scope);
     if !root.has("name") {
         report.file_error(

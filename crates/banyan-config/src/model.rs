@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{AppName, HostName, ProcessName};
+use crate::route::Route;
 use crate::template::Template;
 use crate::units::duration;
 
@@ -119,6 +120,8 @@ pub struct EdgeTable {
     pub process: ProcessName,
     pub hosts: Vec<HostName>,
     pub settings: EdgeSettings,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
 }
 
 /// What a running edge can change without a restart.

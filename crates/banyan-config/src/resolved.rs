@@ -2,6 +2,8 @@
 //!
 //! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
 
+mod routes;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -25,6 +27,9 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     }
     if let Some(edge) = &config.edge {
         edge_table(&mut out, edge);
+    }
+    for route in config.edge.iter().flat_map(|edge| &edge.routes) {
+        routes::table(&mut out, route);
     }
     match &config.database {
         None => {}

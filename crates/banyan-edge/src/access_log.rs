@@ -24,6 +24,8 @@ pub(crate) struct Record<'a> {
     pub status: u16,
     pub bytes: u64,
     pub took: Duration,
+    /// The one that matched.
+    pub route: Option<&'a str>,
     pub upstream: Option<&'a str>,
     pub retries: u32,
     pub outcome: &'static str,
@@ -96,6 +98,9 @@ impl AccessLog {
             record.took.as_millis(),
             record.took.subsec_micros() % 1000
         );
+        if let Some(route) = record.route {
+            let _infallible = write!(out, ",\"route\":\"{route}\"");
+        }
         if let Some(upstream) = record.upstream {
             let _infallible = write!(out, ",\"upstream\":\"{upstream}\"");
         }
@@ -175,6 +180,7 @@ mod tests {
             status: 200,
             bytes: 12,
             took: Duration::from_micros(1_234),
+            route: None,
             upstream: Some("web.1@r1"),
             retries: 0,
             outcome: "answered",

@@ -11,11 +11,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::access_log::Record;
+use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::forward::pool::{Lease, Upstream};
 use crate::guard::REFUSED_METHOD;
 use crate::headers::REQUEST_ID;
 use crate::respond::{self, Form, Outcome, Refusal};
+use crate::route::serving::Routed;
 
 /// What the log says when the client went away before there was an answer (nginx's number).
 const CLIENT_GONE: u16 = 499;
@@ -24,6 +26,10 @@ pub(crate) struct Exchange {
     pub core: Rc<Core>,
     pub peer: Rc<Peer>,
     pub id: HeaderValue,
+    /// Whose endpoints it goes to; a route may change it.
+    pub group: Rc<Group>,
+    /// The route that matched and what it does to the answer.
+    pub routed: Option<Routed>,
     pub upstream: Option<Rc<Upstream>>,
     pub retries: u32,
     pub outcome: Outcome,
@@ -52,6 +58,8 @@ impl Exchange {
             id: trusted.then(kept).flatten().unwrap_or_else(|| core.next_id()),
             core: Rc::clone(core),
             peer: Rc::clone(peer),
+            group: core.default_group(),
+            routed: None,
             upstream: None,
             retries: 0,
             outcome: Outcome::Refused,
@@ -85,6 +93,22 @@ impl Exchange {
         }))
     }
 
+    /// What a route answers by itself.
+    pub(crate) fn give(mut self, response: Response<Bytes>) -> Response<DownBody> {
+        self.outcome = Outcome::Answered;
+        self.core.metrics.made_here.increment();
+        self.answer(response.map(|text| DownBody {
+            content: Content::Page(Some(text)),
+            exchange: None,
+            lease: None,
+        }))
+    }
+
+    /// A page in the form that the client asked for.
+    pub(crate) fn notice(&self, status: StatusCode, message: &str) -> Response<Bytes> {
+        respond::notice(status, message, self.form, &self.id)
+    }
+
     /// The instance's answer, streamed.
     pub(crate) fn pass(self, response: Response<Incoming>, lease: Lease) -> Response<DownBody> {
         self.answer(response.map(|body| DownBody {
@@ -105,6 +129,9 @@ impl Exchange {
         self.status = Some(response.status());
         self.core.metrics.answered(response.status());
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if let Some(routed) = &mut self.routed {
+            routed.answer(response.headers_mut());
+        }
         if self.core.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
                 .headers_mut()
@@ -123,6 +150,7 @@ impl Exchange {
             status: self.status.map_or(CLIENT_GONE, |s| s.as_u16()),
             bytes: self.bytes,
             took: self.core.now().saturating_duration_since(self.started),
+            route: self.routed.as_ref().map(Routed::name),
             upstream: self.upstream.as_ref().map(|u| u.label.as_str()),
             retries: self.retries,
             outcome: self.outcome.name(),

@@ -16,6 +16,7 @@ mod metrics;
 mod pipeline;
 mod request_id;
 mod respond;
+pub mod route;
 mod sticky;
 
 use std::io::{self, Write};

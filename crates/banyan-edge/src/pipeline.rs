@@ -1,9 +1,10 @@
 //! The order of stages for one request; each stage has its file beside this one.
 //!
-//! guard (head judged) → limits → target → headers → pick and forward → headers of the answer → stream → log (on drop).
+//! guard (head judged) → limits → target → route → headers → pick and forward → headers of the answer → stream → log (on drop).
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -17,6 +18,14 @@ use crate::forward::{self, upgrade};
 use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
 use crate::respond::Refusal;
+use crate::route::serving::{self, Next};
+
+/// Who answers.
+enum Reply {
+    Instance(forward::Answer),
+    /// A route, by itself.
+    Route(Response<Bytes>),
+}
 
 pub(crate) async fn serve(
     core: Rc<Core>,
@@ -27,12 +36,13 @@ pub(crate) async fn serve(
     let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
     let on_upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let result = proxy(&mut exchange, request, wants_upgrade).await;
-    let tunnels = matches!(&result, Ok((response, _)) if wants_upgrade && upgrade::agreed(response));
+    let tunnels =
+        matches!(&result, Ok(Reply::Instance((response, _))) if wants_upgrade && upgrade::agreed(response));
     if wants_upgrade {
         peer.guard.decide_upgrade(tunnels);
     }
     match (result, on_upgrade) {
-        (Ok((response, lease)), Some(client)) if tunnels => {
+        (Ok(Reply::Instance((response, lease))), Some(client)) if tunnels => {
             let mut answer = Response::new(DownBody::empty());
             *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             *answer.headers_mut() = response.headers().clone();
@@ -40,24 +50,26 @@ pub(crate) async fn serve(
             upgrade::tunnel(exchange, lease, client, response);
             answer
         }
-        (Ok((mut response, lease)), _) => {
+        (Ok(Reply::Instance((mut response, lease))), _) => {
             headers::strip_hop_by_hop(response.headers_mut());
             exchange.pass(response, lease)
         }
+        (Ok(Reply::Route(response)), _) => exchange.give(response),
         (Err(refusal), _) => exchange.refuse(refusal),
     }
 }
 
-async fn proxy(
-    exchange: &mut Exchange,
-    request: Request<Incoming>,
-    upgrade: bool,
-) -> Result<forward::Answer, Refusal> {
+async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -> Result<Reply, Refusal> {
     let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
     check(&core, &peer, &request)?;
     let (mut head, body) = request.into_parts();
     if let Some(uri) = headers::origin_form(&head.uri, &head.headers)? {
         head.uri = uri;
+    }
+    if let Some(routes) = core.routes()
+        && let Next::Answer(response) = serving::follow(exchange, routes, &mut head)?
+    {
+        return Ok(Reply::Route(response));
     }
     let settings = core.settings();
     let client = Client {
@@ -66,6 +78,9 @@ async fn proxy(
         trusted: settings.trusted_proxies.contains(&peer.address),
     };
     headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
+    if let Some(routed) = &exchange.routed {
+        routed.request(&mut head.headers);
+    }
     let limits = &settings.limits;
     let source =
         (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), limits.body, limits.body_rate));
@@ -73,7 +88,7 @@ async fn proxy(
     if answer.0.status() == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && upgrade::agreed(&answer.0)) {
         return Err(Refusal::BadGateway(Effect::Unknown));
     }
-    Ok(answer)
+    Ok(Reply::Instance(answer))
 }
 
 /// What can be refused by the head alone, beyond what the guard has refused already.

@@ -151,17 +151,8 @@ impl Form {
 }
 
 pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Response<Bytes> {
-    let status = refusal.status();
-    let id = request_id.to_str().unwrap_or_default();
-    let (kind, text) = match form {
-        Form::Html => ("text/html; charset=utf-8", html(status, refusal.message(), id)),
-        Form::Json => ("application/json", json(status, refusal.message(), id)),
-    };
-    let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = status;
+    let mut response = notice(refusal.status(), refusal.message(), form, request_id);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if [Refusal::NoEndpoint, Refusal::Busy].contains(&refusal) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
@@ -177,13 +168,34 @@ pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Re
     response
 }
 
+/// A page that says one thing.
+pub(crate) fn notice(
+    status: StatusCode,
+    message: &str,
+    form: Form,
+    request_id: &HeaderValue,
+) -> Response<Bytes> {
+    let id = request_id.to_str().unwrap_or_default();
+    let (kind, text) = match form {
+        Form::Html => ("text/html; charset=utf-8", html(status, message, id)),
+        Form::Json => ("application/json", json(status, message, id)),
+    };
+    let mut response = Response::new(Bytes::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 fn html(status: StatusCode, message: &str, id: &str) -> String {
     let reason = status.canonical_reason().unwrap_or_default();
     let code = status.as_u16();
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{code} {reason}</title>\n\
          <body style=\"font-family:sans-serif;max-width:36em;margin:4em auto\"><h1>{code} {reason}</h1>\n\
-         <p>{message}.</p><p><small>Request {}</small></p></body></html>\n",
+         <p>{}.</p><p><small>Request {}</small></p></body></html>\n",
+        escape(message.trim_end_matches('.')),
         escape(id)
     )
 }

@@ -91,9 +91,33 @@ pub struct Database {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     pub listen: SocketAddr,
-    /// The process whose instances get the requests.
+    /// The process whose instances get the requests that no route sends elsewhere.
     pub process: ProcessName,
     pub settings: config::EdgeSettings,
+    #[serde(default)]
+    pub routes: Vec<config::Route>,
+}
+
+impl Edge {
+    /// Whether its instances get requests: those of its own process and of every route's.
+    pub fn serves(&self, process: &ProcessName) -> bool {
+        self.process == *process || self.routed().any(|routed| routed == process)
+    }
+
+    fn routed(&self) -> impl Iterator<Item = &ProcessName> {
+        self.routes.iter().flat_map(config::Route::processes)
+    }
+
+    /// What it serves, its own process first, each once.
+    pub fn processes(&self) -> Vec<&ProcessName> {
+        let mut found = vec![&self.process];
+        for process in self.routed() {
+            if !found.contains(&process) {
+                found.push(process);
+            }
+        }
+        found
+    }
 }
 
 /// How instances of a process are judged and ended. Changing it restarts nothing.
@@ -109,7 +133,7 @@ pub struct Process {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     pub id: InstanceId,
-    /// Given to every instance as `PORT`; only the edge's process is expected to listen on it.
+    /// Given to every instance as `PORT`; only the processes that the edge serves are expected to listen on it.
     pub port: u16,
 }
 

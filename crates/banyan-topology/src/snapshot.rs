@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, ReadyProbe};
+use banyan_config::{EdgeSettings, ReadyProbe, Route};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
 use crate::model::Topology;
@@ -16,35 +16,59 @@ use crate::model::Topology;
 /// still counts them into the rotation.
 pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) -> Option<EdgeSnapshot> {
     let edge = topology.edge.as_ref()?;
-    let listed = topology.rotation.union(draining);
-    let endpoints = listed.filter_map(|id| {
-        let instance = topology.instances.get(id)?;
-        let state = if draining.contains(id) {
-            EndpointState::Draining
-        } else {
-            EndpointState::Active
-        };
-        Some(Endpoint {
-            id: id.clone(),
-            address: (Ipv4Addr::LOCALHOST, instance.port).into(),
-            state,
-        })
-    });
-    let ready = topology
-        .processes
-        .get(&edge.process)
-        .and_then(|process| process.settings.ready.clone());
+    let listed: BTreeSet<&InstanceId> = topology.rotation.union(draining).collect();
+    // What the edge serves no more (or not yet) has a group too: it finishes what it has, its health is known.
+    let mut processes = edge.processes();
+    for id in &listed {
+        if !processes.contains(&&id.process) {
+            processes.push(&id.process);
+        }
+    }
+    let mut groups = processes
+        .into_iter()
+        .map(|process| group(topology, process, &listed, draining));
+    let upstream = groups.next()?;
     Some(EdgeSnapshot {
         epoch,
         app: topology.app.clone(),
         listen: edge.listen,
         settings: edge.settings.clone(),
-        upstream: Upstream {
-            process: edge.process.clone(),
-            ready,
-            endpoints: endpoints.collect(),
-        },
+        upstream,
+        others: groups.collect(),
+        routes: edge.routes.clone(),
     })
+}
+
+fn group(
+    topology: &Topology,
+    process: &ProcessName,
+    listed: &BTreeSet<&InstanceId>,
+    draining: &BTreeSet<InstanceId>,
+) -> Upstream {
+    let endpoints = listed
+        .iter()
+        .filter(|id| id.process == *process)
+        .filter_map(|id| {
+            let instance = topology.instances.get(*id)?;
+            let state = if draining.contains(*id) {
+                EndpointState::Draining
+            } else {
+                EndpointState::Active
+            };
+            Some(Endpoint {
+                id: (*id).clone(),
+                address: (Ipv4Addr::LOCALHOST, instance.port).into(),
+                state,
+            })
+        });
+    Upstream {
+        process: process.clone(),
+        ready: topology
+            .processes
+            .get(process)
+            .and_then(|process| process.settings.ready.clone()),
+        endpoints: endpoints.collect(),
+    }
 }
 
 /// All that the edge role knows. It keeps the last good one and refuses older epochs.
@@ -54,7 +78,24 @@ pub struct EdgeSnapshot {
     pub app: AppName,
     pub listen: SocketAddr,
     pub settings: EdgeSettings,
+    /// Gets what no route sends elsewhere.
     pub upstream: Upstream,
+    /// The processes of routes, and those whose last instances finish.
+    #[serde(default)]
+    pub others: Vec<Upstream>,
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+impl EdgeSnapshot {
+    /// The default one first.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        std::iter::once(&self.upstream).chain(&self.others)
+    }
+
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.upstreams().flat_map(|upstream| &upstream.endpoints)
+    }
 }
 
 /// A group that gets traffic.

@@ -109,6 +109,11 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan --env production config\n  banyan config --manual    # every key, with comments"
     )]
     Config(Config),
+    /// Which route of banyan.toml a request takes, and why
+    #[command(
+        after_help = "Example:\n  banyan route explain GET https://shop.example/api/x --header 'X-Beta: 1'"
+    )]
+    Route(Route),
     /// The steps from what runs to what banyan.toml says; changes nothing
     ///
     /// Exit code 0: nothing to do, 1: error, 2: changes.
@@ -214,6 +219,31 @@ pub(crate) struct Config {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Route {
+    #[command(subcommand)]
+    pub(crate) question: RouteQuestion,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteQuestion {
+    /// Every route in the order in which they are asked: which one answers, and why the others do not
+    ///
+    /// Reads the configuration only; nothing needs to run.
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// For example GET
+    pub(crate) method: String,
+    /// With the domain: https://shop.example/api/x?y=1
+    pub(crate) url: String,
+    /// A header of the request, as `Name: value`; may be repeated
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// Plan a deploy: a new release even if nothing changed
     #[arg(long)]
@@ -267,6 +297,14 @@ pub(crate) enum RoleName {
 
 #[derive(Debug, Args)]
 pub(crate) struct Controller {}
+
+/// `Name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("`{text}` is not a header; they look like `X-Beta: 1`"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
 
 /// `r3` or `3`.
 fn release(text: &str) -> Result<u32, String> {

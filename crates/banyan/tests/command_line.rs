@@ -259,3 +259,45 @@ fn the_manual_and_the_schema_are_printed_without_a_configuration() {
     let schema = banyan(folder.path(), &["config", "--schema"]);
     assert!(serde_json::from_slice::<serde_json::Value>(&schema.stdout).is_ok());
 }
+
+const ROUTED: &str = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"true\"\n[process.api]\ncommand = \"true\"\n\
+[[route]]\nname = \"api\"\nprefix = \"/api\"\nprocess = \"api\"\nrewrite = \"/\"\n\
+[[route]]\nname = \"beta\"\nprefix = \"/\"\nheaders = { x-beta = \"*\" }\nsplit = { web = 3, api = 1 }\n\
+[[route]]\nname = \"old\"\npath = \"/api/old\"\nredirect = \"/new\"\n";
+
+#[test]
+fn route_explain_says_who_answers_and_why_without_anything_running() {
+    let folder = folder(&[("banyan.toml", ROUTED)]);
+    let told = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["route", "explain"].iter().chain(arguments).copied().collect();
+        let output = banyan(folder.path(), &arguments);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        stdout(&output)
+    };
+    expect_test::expect![[r#"
+        GET https://shop.example/api/x → route api: process api, rewritten to /
+
+        ROUTE  DOMAIN  FATE      WHY
+        old    any     no match  its path is another
+        api    any     wins      everything that it asks for holds
+        beta   any     no match  header x-beta is missing or another
+    "#]]
+    .assert_eq(&told(&["GET", "https://shop.example/api/x"]));
+    expect_test::expect![[r#"
+        GET https://shop.example/x → route beta: split api 25.000 %, web 75.000 %, by cookie
+
+        ROUTE  DOMAIN  FATE      WHY
+        old    any     no match  its path is another
+        api    any     no match  its path is another
+        beta   any     wins      everything that it asks for holds
+    "#]]
+    .assert_eq(&told(&["get", "https://shop.example/x", "--header", "X-Beta: 1"]));
+    assert!(told(&["GET", "http://a/api/old"]).contains("route old: redirect 302 to /new"));
+    assert!(told(&["GET", "http://a/x"]).contains("process web, the edge's own: no route matches"));
+    assert!(told(&["GET", "http://a/x/../api"]).contains("answered 400"));
+    let json: serde_json::Value =
+        serde_json::from_str(&told(&["--json", "GET", "http://a/api/x"])).expect("one JSON document");
+    assert_eq!(json["route"], "api");
+    assert_eq!(json["candidates"][0]["fate"], "does_not_match");
+    assert!(!folder.path().join(".banyan").exists());
+}

@@ -26,6 +26,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Address => address(text),
         Rule::Cookie => cookie(text),
         Rule::ExtensionHeader => extension_header(text),
+        Rule::HeaderName => header_name(text),
     }
 }
 
@@ -166,4 +167,15 @@ fn address(text: &str) -> Option<Wrong> {
         "write IP addresses: [\"10.0.0.5\"]"
     };
     Some(Wrong::new(format!("cannot contain \"{text}\""), help))
+}
+
+fn header_name(text: &str) -> Option<Wrong> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !text.is_empty() && text.bytes().all(token) {
+        return None;
+    }
+    Some(Wrong::new(
+        "cannot be a header's name",
+        "write the name alone, for example x-frame-options",
+    ))
 }

@@ -2,6 +2,7 @@
 //!
 //! The checks, the defaults, the nearest-key help, the JSON schema and the test of default.toml all read it.
 
+mod routes;
 mod tables;
 
 pub(crate) use tables::ROOT;
@@ -66,6 +67,8 @@ pub(crate) enum Rule {
     ExtensionHeader,
     /// Name of a cookie.
     Cookie,
+    /// Of an HTTP header.
+    HeaderName,
     /// Any text, with placeholders; what they are is checked where the value is used.
     Template,
     /// Words for a program, with placeholders; checked where it is used.

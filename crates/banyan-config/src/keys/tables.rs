@@ -6,6 +6,7 @@ use super::Rule::{
     Address, Command, Cookie, ExtensionHeader, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath,
     Variable,
 };
+use super::routes::ROUTE;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -34,6 +35,12 @@ pub(crate) static ROOT: &[Key] = &[
         "The HTTP front. Without it: the defaults, if there is a process `web`.",
     )
     .alias(&["http", "proxy", "server", "listen"]),
+    Key::new(
+        "route",
+        List(&Table(ROUTE)),
+        "Which requests go elsewhere than to the edge's process. The most specific one wins.",
+    )
+    .alias(&["routes", "location", "rule", "rules"]),
     Key::new(
         "database",
         Table(DATABASE),

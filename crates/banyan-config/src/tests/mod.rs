@@ -20,7 +20,9 @@ fn parse(text: &str) -> (Vec<Entry>, Report) {
 /// default.toml with every key that is commented out (`#key = …`) set; prose begins with `# `.
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
-        Some(key) if key.starts_with(|c: char| c.is_ascii_alphabetic()) => key.to_owned(),
+        Some(key) if key.starts_with(|c: char| c.is_ascii_alphabetic()) || key.starts_with("[[") => {
+            key.to_owned()
+        }
         _ => line.to_owned(),
     };
     crate::MANUAL.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -29,7 +31,7 @@ fn uncommented() -> String {
 fn assert_sound(text: &str) {
     let files = |path: &std::path::Path| {
         let text = match path.to_string_lossy().as_ref() {
-            "./Procfile" => "web: ./web\nworker: ./worker\n",
+            "./Procfile" => "web: ./web\nworker: ./worker\napi: ./api\nnext: ./next\n",
             "secrets.env" => "SECRET_KEY=x\nDATABASE_PASSWORD='p@ss/word'\n",
             "./settings.ini.in" => "db = {{database.url}}\n",
             other => panic!("unexpected file {other}"),

@@ -99,7 +99,7 @@ min = 2
                |
             15 | [scale.web]
                |  ^^^^^
-               = known here: `version`, `name`, `app`, `process`, `edge`, `database`, `host`
+               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `database`, `host`
 
             8 errors; nothing was changed"#]],
     );

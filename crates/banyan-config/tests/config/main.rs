@@ -4,6 +4,7 @@ mod detect;
 mod errors;
 mod load;
 mod properties;
+mod routes;
 mod values;
 
 use std::collections::BTreeMap;

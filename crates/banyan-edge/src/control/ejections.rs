@@ -18,7 +18,7 @@ const NOBODY_OUT: std::time::Duration = std::time::Duration::from_secs(60);
 impl Control {
     /// Who counts: those that the snapshot sends requests to.
     pub(super) fn update_outliers(&mut self) {
-        let endpoints = self.snapshot.upstream.endpoints.iter();
+        let endpoints = self.snapshot.endpoints();
         let active = endpoints.filter(|e| e.state == EndpointState::Active);
         let ids: Vec<_> = active.map(|e| e.id.clone()).collect();
         let rules = self.snapshot.settings.health.clone();

@@ -19,6 +19,7 @@ const NOTHING_DUE: Duration = Duration::from_secs(1);
 pub(super) struct Checked {
     pub address: SocketAddr,
     pub active: Active,
+    probe: Option<ReadyProbe>,
     /// One per core.
     pub cells: Vec<Arc<EndpointCells>>,
     /// A check is running.
@@ -39,11 +40,17 @@ impl Checked {
         Self {
             address,
             active: Active::new(probe, now),
+            probe: probe.cloned(),
             cells: (0..cores).map(cells).map(Arc::new).collect(),
             checking: false,
             was_checked: false,
             suspected: false,
         }
+    }
+
+    pub(super) fn configure(&mut self, probe: Option<&ReadyProbe>) {
+        self.active.configure(probe);
+        self.probe = probe.cloned();
     }
 
     pub(super) fn suspect(&mut self, now: Instant) {
@@ -72,7 +79,7 @@ impl Control {
             // What becomes suspect during the check is checked again after it.
             checked.suspected = false;
             let (id, address, limit) = (id.clone(), checked.address, checked.active.timeout());
-            let (probe, results) = (self.snapshot.upstream.ready.clone(), self.results_to.clone());
+            let (probe, results) = (checked.probe.clone(), self.results_to.clone());
             self.tasks.spawn(TaskKind::Background, "check", async move {
                 let result = checks::check(address, probe, limit).await;
                 let _gone = results.send(Result { id, address, result });

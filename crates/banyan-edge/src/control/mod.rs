@@ -25,7 +25,7 @@ use banyan_runtime::watched::Watch;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
 use banyan_topology::report::{EdgeReport, EndpointReport};
 use banyan_topology::snapshot::EdgeSnapshot;
-use banyan_topology::{Epoch, InstanceId};
+use banyan_topology::{Epoch, InstanceId, ProcessName};
 use banyan_upstream::health::{CheckResult, Outliers};
 
 use crate::core::command::{Command, Event};
@@ -58,7 +58,8 @@ pub(crate) struct Control {
     cores: Vec<CoreLink>,
     endpoints: BTreeMap<InstanceId, Checked>,
     outliers: Outliers<InstanceId>,
-    gate: Arc<Gate>,
+    /// The line of each process.
+    gates: BTreeMap<ProcessName, Arc<Gate>>,
     /// Where the installation's secrets are.
     secrets: PathBuf,
     /// Read when sticky sessions by cookie are wanted for the first time.
@@ -136,7 +137,6 @@ impl Control {
             .workers
             .map_or(cores::available().get(), usize::from)
             .max(1);
-        let gate = Arc::<Gate>::default();
         let secrets = config.state_dir.join("secrets");
         let cores = (0..count)
             .map(|index| {
@@ -149,7 +149,6 @@ impl Control {
                     metrics,
                     log: log.clone(),
                     events: events_to.clone(),
-                    gate: Arc::clone(&gate),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
                 })
@@ -165,7 +164,7 @@ impl Control {
             cores,
             endpoints: BTreeMap::new(),
             outliers,
-            gate,
+            gates: BTreeMap::new(),
             secrets,
             sticky: None,
             listening: Vec::new(),
@@ -282,12 +281,14 @@ impl Control {
             refused: self.refused.clone(),
             endpoints: self
                 .snapshot
-                .upstream
-                .endpoints
-                .iter()
+                .endpoints()
                 .filter_map(|e| self.endpoint_report(&e.id))
                 .collect(),
-            totals: totals(&metrics, self.gate.waiting(), second),
+            totals: totals(
+                &metrics,
+                self.gates.values().map(|gate| gate.waiting()).sum(),
+                second,
+            ),
         });
     }
 

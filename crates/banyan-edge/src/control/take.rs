@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use banyan_config::Sticky;
+use banyan_config::{Route, Sticky};
 use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
 use banyan_topology::InstanceId;
 use banyan_topology::report::EdgeReport;
-use banyan_topology::snapshot::EdgeSnapshot;
+use banyan_topology::snapshot::{EdgeSnapshot, Upstream};
 
 use super::Control;
 use super::health::Checked;
 use crate::core::command::{Command, CoreSnapshot};
+use crate::forward::gate::Gate;
+use crate::route::Table;
 use crate::sticky::Key;
 
 /// Waits for the first good snapshot; `None`: the end came before.
@@ -58,7 +60,7 @@ fn read(watch: &Watch) -> Result<Option<EdgeSnapshot>, String> {
 fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
     let mut names = BTreeSet::new();
     let mut addresses = BTreeSet::new();
-    for endpoint in &snapshot.upstream.endpoints {
+    for endpoint in snapshot.endpoints() {
         if !names.insert(&endpoint.id) {
             return Err(format!(
                 "snapshot {}: {} is listed twice",
@@ -72,7 +74,10 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
             ));
         }
     }
-    if let Some(probe) = &snapshot.upstream.ready {
+    for probe in snapshot
+        .upstreams()
+        .filter_map(|upstream| upstream.ready.as_ref())
+    {
         let host = probe.host.as_deref().unwrap_or_default();
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
         if !probe.path.starts_with('/') || !plain(&probe.path) || !plain(host) {
@@ -82,7 +87,9 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    Table::compile(&snapshot.routes)
+        .map(drop)
+        .map_err(|why| format!("snapshot {}: {why}", snapshot.epoch))
 }
 
 impl Control {
@@ -122,7 +129,7 @@ impl Control {
         self.snapshot = snapshot;
         self.spread_snapshot();
         self.stop_listening(&former);
-        tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.upstream.endpoints.len(), "snapshot taken");
+        tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.endpoints().count(), "snapshot taken");
         Ok(())
     }
 
@@ -138,7 +145,8 @@ impl Control {
         Ok(())
     }
 
-    /// What clients' cookies say that are to stay with an endpoint.
+    /// What clients' cookies say that are to stay with an endpoint. There is one cookie, so only the edge's own process
+    /// keeps its clients.
     fn cookies(&self) -> BTreeMap<InstanceId, String> {
         let (Some(Sticky::Cookie(_)), Some(key)) = (&self.snapshot.settings.sticky, &self.sticky) else {
             return BTreeMap::new();
@@ -147,23 +155,38 @@ impl Control {
         ids.map(|id| (id.clone(), key.value(id))).collect()
     }
 
+    /// A process keeps its line as long as it has a group.
+    fn with_gates(&mut self) -> Vec<(Upstream, Arc<Gate>)> {
+        let mut former = std::mem::take(&mut self.gates);
+        let mut list = Vec::new();
+        for upstream in self.snapshot.upstreams() {
+            let gate = former.remove(&upstream.process).unwrap_or_default();
+            self.gates.insert(upstream.process.clone(), Arc::clone(&gate));
+            list.push((upstream.clone(), gate));
+        }
+        list
+    }
+
     /// Tells every core; health of what remains is kept, what is new is checked at once.
     pub(super) fn spread_snapshot(&mut self) {
         self.update_outliers();
         let now = self.clock.now();
-        let probe = self.snapshot.upstream.ready.clone();
         let count = self.cores.len();
         let mut former = std::mem::take(&mut self.endpoints);
-        for endpoint in &self.snapshot.upstream.endpoints {
-            let kept = former
-                .remove(&endpoint.id)
-                .filter(|c| c.address == endpoint.address);
-            let mut checked =
-                kept.unwrap_or_else(|| Checked::new(endpoint.address, count, probe.as_ref(), now));
-            checked.active.configure(probe.as_ref());
-            self.endpoints.insert(endpoint.id.clone(), checked);
+        for upstream in self.snapshot.upstreams() {
+            let probe = upstream.ready.as_ref();
+            for endpoint in &upstream.endpoints {
+                let kept = former
+                    .remove(&endpoint.id)
+                    .filter(|c| c.address == endpoint.address);
+                let mut checked = kept.unwrap_or_else(|| Checked::new(endpoint.address, count, probe, now));
+                checked.configure(probe);
+                self.endpoints.insert(endpoint.id.clone(), checked);
+            }
         }
         let cookies = self.cookies();
+        let upstreams = self.with_gates();
+        let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
         for (index, core) in self.cores.iter().enumerate() {
             let cells = self
                 .endpoints
@@ -172,7 +195,8 @@ impl Control {
             let _gone = core.commands.send(Command::Snapshot(Box::new(CoreSnapshot {
                 epoch: self.snapshot.epoch,
                 settings: self.snapshot.settings.clone(),
-                endpoints: self.snapshot.upstream.endpoints.clone(),
+                upstreams: upstreams.clone(),
+                routes: Arc::clone(&routes),
                 cells: cells.collect(),
                 cookies: cookies.clone(),
             })));

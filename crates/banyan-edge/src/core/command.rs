@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use banyan_config::EdgeSettings;
-use banyan_topology::snapshot::Endpoint;
+use banyan_config::{EdgeSettings, Route};
+use banyan_topology::snapshot::Upstream;
 use banyan_topology::{Epoch, InstanceId};
 use banyan_upstream::health::Cause;
 
+use crate::forward::gate::Gate;
 use crate::metrics::EndpointCells;
 
 /// To one core. Commands are taken in order, between requests.
@@ -51,7 +52,9 @@ pub(crate) type Share = mpsc::UnboundedSender<(SocketAddr, OwnedFd)>;
 pub(crate) struct CoreSnapshot {
     pub epoch: Epoch,
     pub settings: EdgeSettings,
-    pub endpoints: Vec<Endpoint>,
+    /// The default one first, each with the line of its requests over all cores.
+    pub upstreams: Vec<(Upstream, Arc<Gate>)>,
+    pub routes: Arc<[Route]>,
     /// This core's counters of each endpoint.
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
     /// What a client's cookie says that is to stay with an endpoint; empty without sticky sessions by cookie.

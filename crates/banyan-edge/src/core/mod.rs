@@ -4,6 +4,7 @@
 
 mod accept;
 pub(crate) mod command;
+pub(crate) mod groups;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
@@ -22,15 +23,17 @@ use banyan_topology::InstanceId;
 use banyan_upstream::balance::hash::Random;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
-use banyan_upstream::{Demand, EndpointSet, Rules};
+use banyan_upstream::{Demand, Rules};
 
 use crate::access_log::AccessLog;
-use crate::forward::gate::Gate;
 use crate::forward::pool::Upstream;
 use crate::guard::Shared;
 use crate::metrics::CoreMetrics;
 use crate::request_id::RequestIds;
+use crate::route::Table;
+use crate::route::serving::Routes;
 use command::{Command, CoreSnapshot, Event, Share};
+use groups::{Group, Groups};
 
 const TICK: Duration = Duration::from_millis(250);
 /// For tasks to end after their connections were ended.
@@ -51,19 +54,17 @@ pub(crate) struct Core {
     pub clock: Clock,
     /// Common to all cores: seconds of histograms count from here.
     pub start: Instant,
-    pub endpoints: RefCell<EndpointSet<Rc<Upstream>>>,
-    /// Woken when an endpoint may have become pickable.
-    pub ready_changed: Notify,
+    groups: RefCell<Groups>,
     pub budget: RefCell<Budget>,
     pub random: RefCell<Random>,
-    /// Common to all cores.
-    pub gate: Arc<Gate>,
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
     index: usize,
     /// Each core has its own copy: a shared counter of references would be written by every core on every request.
     settings: RefCell<Rc<EdgeSettings>>,
+    /// `None`: every request goes to the default group.
+    routes: RefCell<Option<Rc<Routes>>>,
     draining: Cell<bool>,
     /// Listeners whose queue may still hold connections.
     accepting: Cell<usize>,
@@ -81,7 +82,6 @@ pub(crate) struct CoreStart {
     pub metrics: Arc<CoreMetrics>,
     pub log: mpsc::Sender<String>,
     pub events: mpsc::UnboundedSender<Event>,
-    pub gate: Arc<Gate>,
     pub tasks: Tasks,
 }
 
@@ -145,16 +145,15 @@ impl Core {
         Self {
             clock: start.clock,
             start: start.start,
-            endpoints: RefCell::new(EndpointSet::new(start.index, Rules::from(&start.settings))),
-            ready_changed: Notify::new(),
+            groups: RefCell::new(Groups::new(start.index, Rules::from(&start.settings))),
             budget: RefCell::new(Budget::new(now)),
-            gate: start.gate,
             random: RefCell::new(Random::new(crate::request_id::seed())),
             metrics: start.metrics,
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
             index: start.index,
             settings: RefCell::new(Rc::new(start.settings)),
+            routes: RefCell::new(None),
             draining: Cell::new(false),
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
@@ -169,6 +168,15 @@ impl Core {
 
     pub(crate) fn settings(&self) -> Rc<EdgeSettings> {
         Rc::clone(&self.settings.borrow())
+    }
+
+    pub(crate) fn routes(&self) -> Option<Rc<Routes>> {
+        self.routes.borrow().clone()
+    }
+
+    /// Of requests that no route sends elsewhere.
+    pub(crate) fn default_group(&self) -> Rc<Group> {
+        self.groups.borrow().default()
     }
 
     pub(crate) fn next_id(&self) -> HeaderValue {
@@ -191,7 +199,7 @@ impl Core {
     /// A connection to it failed: have it checked now. `refused`: nobody listens, so it gets nothing until then.
     pub(crate) fn suspect(&self, id: &InstanceId, refused: bool) {
         if refused {
-            self.endpoints.borrow_mut().set_ready(id, false, self.now());
+            self.groups.borrow().set_ready(id, false, self.now());
         }
         self.tell(Event::Suspect { id: id.clone() });
     }
@@ -206,15 +214,13 @@ impl Core {
         }
     }
 
-    /// An endpoint may have become pickable.
-    fn wake_waiting(&self) {
-        self.ready_changed.notify_waiters();
-        self.hand_out();
-    }
-
     /// Gives what is free to those who have waited longest, on whatever core they wait.
     pub(crate) fn hand_out(&self) {
-        while self.gate.waiting() > 0 {
+        self.groups.borrow().each_group(|group| self.hand_out_of(group));
+    }
+
+    fn hand_out_of(&self, group: &Group) {
+        while group.gate.waiting() > 0 {
             let limit = self.settings().queue.max_connections.unwrap_or(u32::MAX);
             let random = self.random.borrow_mut().number();
             let demand = Demand {
@@ -223,14 +229,14 @@ impl Core {
                 random,
             };
             let has_room = |upstream: &Rc<Upstream>| upstream.cells.seats.has_room(limit);
-            let mut set = self.endpoints.borrow_mut();
+            let mut set = group.endpoints.borrow_mut();
             let Some(entry) = set.pick(&demand, Some(&has_room)) else {
                 return;
             };
             let seat = entry.data.cells.seats.take(limit);
             drop(set);
             if let Some(seat) = seat {
-                self.gate.give(seat);
+                group.gate.give(seat);
             }
         }
     }
@@ -260,13 +266,13 @@ impl Core {
         match command {
             Command::Snapshot(snapshot) => self.apply(*snapshot),
             Command::Ready { id, ready } => {
-                self.endpoints.borrow_mut().set_ready(&id, ready, self.now());
+                self.groups.borrow().set_ready(&id, ready, self.now());
                 self.settle_unready(&id, ready);
-                self.wake_waiting();
+                self.hand_out();
             }
             Command::Ejected { id, ejected } => {
-                self.endpoints.borrow_mut().set_ejected(&id, ejected, self.now());
-                self.wake_waiting();
+                self.groups.borrow().set_ejected(&id, ejected, self.now());
+                self.hand_out();
             }
             Command::Listen { address, listener } => {
                 let (ask, asks) = mpsc::unbounded_channel();
@@ -304,26 +310,26 @@ impl Core {
         let CoreSnapshot {
             epoch,
             settings,
-            endpoints,
+            upstreams,
+            routes,
             mut cells,
             mut cookies,
         } = snapshot;
         let rules = Rules::from(&settings);
         *self.settings.borrow_mut() = Rc::new(settings);
-        let mut set = self.endpoints.borrow_mut();
-        let change = set.update(&endpoints, rules, |endpoint| {
+        self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();
             Upstream::new(endpoint.id.clone(), endpoint.address, cells)
         });
-        for entry in set.entries() {
-            entry.data.set_state(Some(entry.state));
-            entry.data.set_cookie(cookies.remove(&entry.id));
-        }
-        for entry in change.removed {
-            entry.data.set_state(None);
-        }
-        drop(set);
-        self.wake_waiting();
+        self.groups
+            .borrow()
+            .each(|entry| entry.data.set_cookie(cookies.remove(&entry.id)));
+        // The control task has compiled them before: what it takes, compiles.
+        let table = (!routes.is_empty())
+            .then(|| Table::compile(&routes).ok())
+            .flatten();
+        *self.routes.borrow_mut() = table.map(|table| Rc::new(Routes::new(table, &self.groups.borrow())));
+        self.hand_out();
         self.tell(Event::Applied {
             core: self.index,
             epoch,
@@ -335,24 +341,24 @@ impl Core {
         if ready {
             return;
         }
-        for entry in self.endpoints.borrow().entries().iter().filter(|e| e.id == *id) {
-            entry.data.close_idle();
-        }
+        self.groups.borrow().each(|entry| {
+            if entry.id == *id {
+                entry.data.close_idle();
+            }
+        });
     }
 
     fn close_upstreams(&self) {
-        for entry in self.endpoints.borrow().entries() {
-            entry.data.close_idle();
-        }
+        self.groups.borrow().each(|entry| entry.data.close_idle());
     }
 
     fn tick(&self) {
         self.log.borrow_mut().flush();
         self.hand_out();
         let now = self.now();
-        for entry in self.endpoints.borrow().entries() {
+        self.groups.borrow().each(|entry| {
             entry.data.expire_idle(now);
             entry.data.forget_told();
-        }
+        });
     }
 }

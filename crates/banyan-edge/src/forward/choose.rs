@@ -15,6 +15,7 @@ use banyan_upstream::queue::Ticket;
 
 use super::gate::Seat;
 use super::pool::{InFlight, Upstream};
+use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::headers;
 use crate::respond::Refusal;
@@ -62,10 +63,11 @@ impl Wanted {
 
     /// Gives the client the cookie of the instance that answered, unless its own is of one that can be used: then it was
     /// only busy, and gets the next request.
-    pub(super) fn remember(&self, core: &Core, upstream: &Upstream, headers: &mut HeaderMap) {
+    pub(super) fn remember(&self, group: &Group, upstream: &Upstream, headers: &mut HeaderMap) {
         let Some(cookie) = &self.cookie else { return };
         let stays = cookie.sent.as_ref().is_some_and(|sent| {
-            core.endpoints
+            group
+                .endpoints
                 .borrow()
                 .eligible()
                 .any(|e| e.data.has_cookie(sent))
@@ -83,34 +85,40 @@ impl Wanted {
 /// The next endpoint's turn, waiting within limits if there is none.
 pub(super) async fn choose(
     core: &Rc<Core>,
+    group: &Rc<Group>,
     wanted: &Wanted,
     tried: &[Rc<Upstream>],
 ) -> Result<InFlight, Refusal> {
     let Some(limit) = core.settings().queue.max_connections else {
-        return ready_one(core, wanted, tried).await;
+        return ready_one(core, group, wanted, tried).await;
     };
     let begun = core.now();
     // Who waits already comes first.
-    let at_once = (core.gate.waiting() == 0)
-        .then(|| free_one(core, wanted, tried, limit))
+    let at_once = (group.gate.waiting() == 0)
+        .then(|| free_one(core, group, wanted, tried, limit))
         .flatten();
     let chosen = match at_once {
         Some(in_flight) => Ok(in_flight),
-        None => in_line(core).await,
+        None => in_line(core, group).await,
     };
     core.waited(begun);
     chosen
 }
 
 /// Without a limit: only readiness counts.
-async fn ready_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>]) -> Result<InFlight, Refusal> {
-    if let Some(in_flight) = pick(core, wanted, tried, None) {
+async fn ready_one(
+    core: &Rc<Core>,
+    group: &Group,
+    wanted: &Wanted,
+    tried: &[Rc<Upstream>],
+) -> Result<InFlight, Refusal> {
+    if let Some(in_flight) = pick(core, group, wanted, tried, None) {
         return Ok(in_flight);
     }
     let deadline = Instant::now() + core.settings().timeouts.no_endpoint;
     loop {
-        let changed = core.ready_changed.notified();
-        if let Some(in_flight) = pick(core, wanted, tried, None) {
+        let changed = group.ready_changed.notified();
+        if let Some(in_flight) = pick(core, group, wanted, tried, None) {
             return Ok(in_flight);
         }
         timeout_at(deadline, changed)
@@ -122,14 +130,20 @@ async fn ready_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>]) -> 
 /// Picking and counting is one synchronous step: a drain that starts later sees the request in flight.
 ///
 /// One that was tried gets it again only if there is no other.
-fn pick(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: Option<u32>) -> Option<InFlight> {
+fn pick(
+    core: &Rc<Core>,
+    group: &Group,
+    wanted: &Wanted,
+    tried: &[Rc<Upstream>],
+    limit: Option<u32>,
+) -> Option<InFlight> {
     let demand = Demand {
         now: core.now(),
         key: wanted.key,
         random: core.random.borrow_mut().number(),
     };
     let has_room = |upstream: &Rc<Upstream>| limit.is_none_or(|limit| upstream.cells.seats.has_room(limit));
-    let mut set = core.endpoints.borrow_mut();
+    let mut set = group.endpoints.borrow_mut();
     let untried =
         |upstream: &Rc<Upstream>| has_room(upstream) && !tried.iter().any(|t| Rc::ptr_eq(t, upstream));
     let sent = wanted.cookie.as_ref().and_then(|cookie| cookie.sent.as_ref());
@@ -152,9 +166,15 @@ fn pick(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: Option<
 }
 
 /// With a limit: an endpoint with room, and a seat at it.
-fn free_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: u32) -> Option<InFlight> {
+fn free_one(
+    core: &Rc<Core>,
+    group: &Group,
+    wanted: &Wanted,
+    tried: &[Rc<Upstream>],
+    limit: u32,
+) -> Option<InFlight> {
     loop {
-        let mut in_flight = pick(core, wanted, tried, Some(limit))?;
+        let mut in_flight = pick(core, group, wanted, tried, Some(limit))?;
         // Another core may have been faster; then it has no room any more.
         if let Some(seat) = in_flight.upstream.cells.seats.take(limit) {
             in_flight.seat = Some(seat);
@@ -164,22 +184,22 @@ fn free_one(core: &Rc<Core>, wanted: &Wanted, tried: &[Rc<Upstream>], limit: u32
 }
 
 /// Waits for a seat at any endpoint.
-async fn in_line(core: &Rc<Core>) -> Result<InFlight, Refusal> {
+async fn in_line(core: &Rc<Core>, group: &Rc<Group>) -> Result<InFlight, Refusal> {
     let settings = core.settings();
-    let (time, refusal) = if core.endpoints.borrow().eligible().next().is_some() {
+    let (time, refusal) = if group.endpoints.borrow().eligible().next().is_some() {
         (settings.queue.wait, Refusal::Busy)
     } else {
         (settings.timeouts.no_endpoint, Refusal::NoEndpoint)
     };
     let deadline = Instant::now() + time;
-    let mut place = Place::enter(core, settings.queue.length as usize)?;
+    let mut place = Place::enter(core, group, settings.queue.length as usize)?;
     core.hand_out();
     loop {
         let offered = timeout_at(deadline, &mut place.offered).await;
         let Ok(Ok(seat)) = offered else {
             return Err(refusal);
         };
-        match sit_down(core, seat) {
+        match sit_down(core, group, seat) {
             Some(in_flight) => return Ok(in_flight),
             None => place.again(),
         }
@@ -187,8 +207,8 @@ async fn in_line(core: &Rc<Core>) -> Result<InFlight, Refusal> {
 }
 
 /// `None`: this core knows that the endpoint gets nothing new, the one that offered it did not yet.
-fn sit_down(core: &Rc<Core>, seat: Seat) -> Option<InFlight> {
-    let set = core.endpoints.borrow();
+fn sit_down(core: &Rc<Core>, group: &Group, seat: Seat) -> Option<InFlight> {
+    let set = group.endpoints.borrow();
     let entry = set.eligible().find(|e| seat.is_of(&e.data.cells.seats))?;
     let mut in_flight = InFlight::begin(core, &entry.data, core.now());
     in_flight.seat = Some(seat);
@@ -198,22 +218,24 @@ fn sit_down(core: &Rc<Core>, seat: Seat) -> Option<InFlight> {
 /// A place in the line; who goes away, however it ends, leaves it.
 struct Place {
     core: Rc<Core>,
+    group: Rc<Group>,
     ticket: Ticket,
     offered: oneshot::Receiver<Seat>,
 }
 
 impl Place {
-    fn enter(core: &Rc<Core>, length: usize) -> Result<Self, Refusal> {
-        let (ticket, offered) = core.gate.enter(length).map_err(|_full| Refusal::Busy)?;
+    fn enter(core: &Rc<Core>, group: &Rc<Group>, length: usize) -> Result<Self, Refusal> {
+        let (ticket, offered) = group.gate.enter(length).map_err(|_full| Refusal::Busy)?;
         Ok(Self {
             core: Rc::clone(core),
+            group: Rc::clone(group),
             ticket,
             offered,
         })
     }
 
     fn again(&mut self) {
-        self.offered = self.core.gate.again(self.ticket);
+        self.offered = self.group.gate.again(self.ticket);
         self.core.hand_out();
     }
 }
@@ -225,7 +247,7 @@ impl Drop for Place {
         if self.offered.is_terminated() {
             return;
         }
-        self.core.gate.leave(self.ticket);
+        self.group.gate.leave(self.ticket);
         if let Ok(seat) = self.offered.try_recv() {
             drop(seat);
             self.core.hand_out();

@@ -38,12 +38,13 @@ pub(crate) async fn send(
     source: Option<&Rc<Source>>,
 ) -> Result<Answer, Refusal> {
     let core = Rc::clone(&exchange.core);
+    let group = Rc::clone(&exchange.group);
     let wanted = Wanted::of(&core, &exchange.peer, head);
     let trusted = core.settings().trusted_proxies.contains(&exchange.peer.address);
     let time = Time::of(&core.settings(), &head.headers, trusted);
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
     for _ in 0..ATTEMPTS {
-        let in_flight = choose::choose(&core, &wanted, &tried).await?;
+        let in_flight = choose::choose(&core, &group, &wanted, &tried).await?;
         let upstream = Rc::clone(&in_flight.upstream);
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source, &time).await {
@@ -51,7 +52,7 @@ pub(crate) async fn send(
                 let status = answer.0.status();
                 let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
                 core.observed(&upstream, cause);
-                wanted.remember(&core, &upstream, answer.0.headers_mut());
+                wanted.remember(&group, &upstream, answer.0.headers_mut());
                 return Ok(answer);
             }
             Err(failure) => failure,

@@ -11,6 +11,7 @@ mod keep_alive;
 mod limits;
 mod queue;
 mod retry;
+mod routes;
 mod smuggling;
 mod snapshots;
 mod sticky;

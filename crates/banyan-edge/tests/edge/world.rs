@@ -104,6 +104,8 @@ impl World {
                     .map(|(i, a)| endpoint(i + 1, *a))
                     .collect(),
             },
+            others: Vec::new(),
+            routes: Vec::new(),
         };
         change(&mut snapshot);
         let mut world = Self::run(dir, snapshot);

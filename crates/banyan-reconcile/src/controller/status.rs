@@ -60,7 +60,7 @@ fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Ins
                 let served = topology
                     .edge
                     .as_ref()
-                    .is_some_and(|edge| edge.process == id.process);
+                    .is_some_and(|edge| edge.serves(&id.process));
                 let row = Row {
                     kind: id.process.to_string(),
                     in_rotation: served.then(|| topology.rotation.contains(&id)),

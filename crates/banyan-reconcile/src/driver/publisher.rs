@@ -49,7 +49,7 @@ fn next(old: Option<&EdgeSnapshot>, topology: &Topology, reported: Epoch) -> Opt
 
 /// Instances that the edge knows and that left the rotation: until they are stopped they finish what they have.
 fn draining(old: &EdgeSnapshot, topology: &Topology) -> BTreeSet<InstanceId> {
-    let known = old.upstream.endpoints.iter().map(|endpoint| &endpoint.id);
+    let known = old.endpoints().map(|endpoint| &endpoint.id);
     known
         .filter(|id| topology.instances.contains_key(id) && !topology.rotation.contains(id))
         .cloned()
@@ -76,12 +76,13 @@ mod tests {
             listen: "127.0.0.1:8080".parse().unwrap(),
             process: "web".parse().unwrap(),
             settings: EdgeSettings::default(),
+            routes: Vec::new(),
         });
         topology
     }
 
     fn shown(snapshot: &EdgeSnapshot) -> Vec<(String, EndpointState)> {
-        let endpoints = snapshot.upstream.endpoints.iter();
+        let endpoints = snapshot.endpoints();
         endpoints
             .map(|endpoint| (endpoint.id.to_string(), endpoint.state))
             .collect()

@@ -78,9 +78,15 @@ impl Specs {
         let process =
             process.ok_or_else(|| StepError(format!("process {} is not configured", id.process)))?;
         // At the first start instances come before the edge: then the configuration says who will get requests.
-        let edge_process = topology.edge.as_ref().map(|edge| &edge.process);
-        let to_be = loaded.config.edge.as_ref().map(|edge| &edge.process);
-        let served = edge_process.or(to_be) == Some(&id.process) || process.settings.ready.is_some();
+        // A route's process starts before the edge serves it, so the configuration counts then, too.
+        let serves = |edge: &Edge| edge.serves(&id.process);
+        let to_be = |edge: &banyan_config::EdgeTable| {
+            let mut routed = edge.routes.iter().flat_map(banyan_config::Route::processes);
+            edge.process == id.process || routed.any(|process| *process == id.process)
+        };
+        let served = topology.edge.as_ref().is_some_and(serves)
+            || loaded.config.edge.as_ref().is_some_and(to_be)
+            || process.settings.ready.is_some();
         let release = self.release(id.release)?;
         self.within(&release, topology, loaded, |context| {
             app::instance(context, id, instance.port, process, served)

@@ -111,5 +111,6 @@ fn edge(body: u64) -> Edge {
             },
             ..EdgeSettings::default()
         },
+        routes: Vec::new(),
     }
 }

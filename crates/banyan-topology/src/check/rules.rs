@@ -67,7 +67,7 @@ impl Move<'_> {
             }
             let mut edges = [&self.current.edge, &self.desired.edge].into_iter().flatten();
             let is_old = self.current.rotation.contains(id);
-            if !is_old && !edges.any(|edge| edge.process == id.process) {
+            if !is_old && !edges.any(|edge| edge.serves(&id.process)) {
                 return Err(format!("{id} is in rotation but no edge serves {}", id.process));
             }
         }
@@ -135,10 +135,27 @@ impl Move<'_> {
         Ok(())
     }
 
+    /// Per process; where the edge turns from one to another, over both.
     fn capacity(&self) -> Result<(), String> {
         let Step::Drain(id) = self.step else { return Ok(()) };
-        let floor = self.current.rotation.len().min(self.desired.rotation.len());
-        let left = self.after.rotation.len();
+        let front = |side: &Topology| side.edge.as_ref().map(|edge| edge.process.clone());
+        let (old, new) = (front(self.current), front(self.desired));
+        let turns = [&old, &new].contains(&&Some(id.process.clone()));
+        let of = |side: &Topology, process: &Option<ProcessName>| {
+            let of = side
+                .rotation
+                .iter()
+                .filter(|id| Some(&id.process) == process.as_ref());
+            of.count()
+        };
+        let (floor, left) = if turns && old != new && new.is_some() {
+            let floor = of(self.current, &old).min(of(self.desired, &new));
+            (floor, of(self.after, &old) + of(self.after, &new))
+        } else {
+            let own = Some(id.process.clone());
+            let floor = of(self.current, &own).min(of(self.desired, &own));
+            (floor, of(self.after, &own))
+        };
         let max = self
             .before
             .processes

@@ -7,8 +7,8 @@
 //!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
 //!   every instance still runs to finish what is in flight.
 //! - Instances roll slot by slot: start, admit, drain, stop. Where `max` leaves no room, an old one stops first.
-//! - When the edge is given another process, that one's instances start first, then the edge changes, they are
-//!   admitted, and the old ones drained.
+//! - When the edge is to serve another process (its own or a route's), that one's instances start and are admitted
+//!   first, then the edge changes, then those that it serves no more are drained.
 //! - Another database under running instances has no gentle way: the plan goes through nothing, and `check` refuses
 //!   it while instances are in rotation on both sides.
 
@@ -56,12 +56,12 @@ impl Planner<'_> {
     fn all(&mut self) {
         self.begin();
         let (first, rest) = self.processes();
-        match (&self.at.edge, &self.desired.edge) {
-            (Some(from), Some(to)) if from.process != to.process => {
-                self.hand_over(&to.process.clone());
-            }
-            _ => self.configure_edge(),
+        // What the edge shall serve and does not yet is admitted before it is served: the turn has no gap.
+        if let (Some(from), Some(to)) = (self.at.edge.clone(), &self.desired.edge) {
+            let new = first.iter().filter(|name| to.serves(name) && !from.serves(name));
+            new.for_each(|process| self.roll(process));
         }
+        self.configure_edge();
         first.iter().for_each(|process| self.roll(process));
         rest.iter().for_each(|process| self.roll(process));
         self.start_edge();
@@ -122,7 +122,7 @@ impl Planner<'_> {
         let names: BTreeSet<ProcessName> = ids.map(|id| id.process.clone()).collect();
         let edges = [&self.at.edge, &self.desired.edge];
         let served = |name: &ProcessName| {
-            edges.into_iter().flatten().any(|edge| edge.process == *name)
+            edges.into_iter().flatten().any(|edge| edge.serves(name))
                 || self
                     .at
                     .rotation
@@ -151,17 +151,6 @@ impl Planner<'_> {
         if let (None, Some(edge)) = (&self.at.edge, &self.desired.edge) {
             self.push(Step::StartEdge(edge.clone()));
         }
-    }
-
-    /// Turns the edge to another process once that one is ready, and admits it.
-    fn hand_over(&mut self, to: &ProcessName) {
-        // With some in rotation already (an earlier hand-over stopped half-way) there is nothing to wait for.
-        if !self.at.rotation.iter().any(|id| id.process == *to) {
-            let (_, new) = self.changing(to);
-            new.iter().for_each(|instance| self.make_room_and_start(instance));
-        }
-        self.configure_edge();
-        self.roll(to);
     }
 
     /// The instances of a process that must go and come. One that changes its port does both.

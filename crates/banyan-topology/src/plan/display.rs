@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::id::ReleaseId;
-use crate::model::Process;
+use crate::model::{Edge, Process};
 use crate::plan::{Plan, Step};
 
 impl fmt::Display for Step {
@@ -28,7 +28,7 @@ impl fmt::Display for Step {
             Self::Drain(id) => write!(f, "drain {id}"),
             Self::StartEdge(edge) => write!(f, "start edge on {}", edge.listen),
             Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", edge.listen),
-            Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", changes(from, to)),
+            Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", edge_changes(from, to)),
         }
     }
 }
@@ -59,6 +59,31 @@ pub(crate) fn changes<T: Serialize>(from: &T, to: &T) -> String {
     let value = |side: &T| serde_json::to_value(side).unwrap_or(Value::Null);
     let mut found = Vec::new();
     compare("", &value(from), &value(to), &mut found);
+    found.join(", ")
+}
+
+/// Routes are named, not spelled out.
+fn edge_changes(from: &Edge, to: &Edge) -> String {
+    let without = |edge: &Edge| Edge {
+        routes: Vec::new(),
+        ..edge.clone()
+    };
+    let named = |edge: &Edge| -> Vec<String> { edge.routes.iter().map(|route| route.name.clone()).collect() };
+    let mut found = vec![changes(&without(from), &without(to))];
+    found.retain(|text| !text.is_empty());
+    let (before, after) = (named(from), named(to));
+    for route in &to.routes {
+        match from.routes.iter().find(|other| other.name == route.name) {
+            None => found.push(format!("add route {}", route.name)),
+            Some(other) if other != route => found.push(format!("change route {}", route.name)),
+            Some(_) => {}
+        }
+    }
+    let gone = before.iter().filter(|name| !after.contains(name));
+    found.extend(gone.map(|name| format!("remove route {name}")));
+    if found.is_empty() {
+        found.push("another order of routes".to_owned());
+    }
     found.join(", ")
 }
 

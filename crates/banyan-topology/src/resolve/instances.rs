@@ -36,10 +36,10 @@ pub(super) fn fill(
             wanted: wanted_new,
         });
     }
-    let served = topology.edge.as_ref().map(|edge| edge.process.clone());
+    let edge = topology.edge.as_ref();
     topology.rotation = wanted
         .into_iter()
-        .filter(|id| Some(&id.process) == served.as_ref())
+        .filter(|id| edge.is_some_and(|edge| edge.serves(&id.process)))
         .collect();
     topology.instances = ports
         .into_iter()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ResolveError, ResolveErrors};
 
 use crate::facts::Facts;
-use crate::id::{ProcessName, ReleaseId};
+use crate::id::{InstanceId, ProcessName, ReleaseId};
 use crate::model::{Edge, Process, Release, Topology};
 
 /// What the user asks for.
@@ -126,6 +126,7 @@ fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) 
         process,
         hosts: _,
         settings,
+        routes,
     } = table;
     if let Some(running) = &current.edge
         && running.settings.workers != settings.workers
@@ -139,6 +140,7 @@ fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) 
         listen: *listen,
         process: process.clone(),
         settings: settings.clone(),
+        routes: routes.clone(),
     }
 }
 
@@ -187,39 +189,38 @@ fn add_processes(
 
 fn check_edge(topology: &Topology, release: &Release, is_pinned: bool, errors: &mut Vec<ResolveError>) {
     let Some(edge) = &topology.edge else { return };
-    if topology.processes.contains_key(&edge.process) {
-        return;
-    }
     let next = if is_pinned {
         "choose another release, or `banyan deploy`"
     } else {
         "set edge.process to one of them, or add the process"
     };
-    errors.push(ResolveError::NoEdgeProcess {
-        process: edge.process.clone(),
-        release: release.id.to_string(),
-        known: topology.processes.keys().cloned().collect(),
-        next,
-    });
+    let missing = |process: &&&ProcessName| !topology.processes.contains_key(**process);
+    for process in edge.processes().iter().filter(missing) {
+        errors.push(ResolveError::NoEdgeProcess {
+            process: (*process).clone(),
+            release: release.id.to_string(),
+            known: topology.processes.keys().cloned().collect(),
+            next,
+        });
+    }
 }
 
 /// The edge checks old and new instances by one probe, the new one, from the beginning of a plan.
 fn note_ready(topology: &Topology, current: &Topology, notes: &mut Vec<String>) {
     let Some(edge) = &topology.edge else { return };
-    let probe = |side: &Topology| {
-        side.processes
-            .get(&edge.process)
-            .map(|process| process.settings.ready.clone())
-    };
-    let old_serve = current
-        .rotation
-        .iter()
-        .any(|id| !topology.instances.contains_key(id));
-    if old_serve && probe(current).is_some_and(|before| Some(before) != probe(topology)) {
-        let how = "instances of the old release must pass it too until they are drained";
-        notes.push(format!(
-            "process.{}.ready changes together with the release: {how}",
-            edge.process
-        ));
+    for process in edge.processes() {
+        let probe = |side: &Topology| {
+            side.processes
+                .get(process)
+                .map(|process| process.settings.ready.clone())
+        };
+        let goes = |id: &InstanceId| id.process == *process && !topology.instances.contains_key(id);
+        let old_serve = current.rotation.iter().any(goes);
+        if old_serve && probe(current).is_some_and(|before| Some(before) != probe(topology)) {
+            let how = "instances of the old release must pass it too until they are drained";
+            notes.push(format!(
+                "process.{process}.ready changes together with the release: {how}"
+            ));
+        }
     }
 }

@@ -127,6 +127,7 @@ fn config() -> Config {
         process: "web".parse().unwrap(),
         hosts: Vec::new(),
         settings: edge_settings(60),
+        routes: Vec::new(),
     };
     let database = ManagedDatabase {
         postgres: None,

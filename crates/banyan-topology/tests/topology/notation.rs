@@ -2,14 +2,17 @@
 //!
 //! - `r1`: the current release. `ran:r1`: its release command ran.
 //! - `db`: PostgreSQL 15 on port 25432. `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
-//!   `edge~`: with another idle timeout.
+//!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`.
 //! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
 //!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use banyan_config::{EdgeSettings, EdgeTimeouts, ProcessSettings};
+use banyan_config::{
+    EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, ProcessSettings, Route, RouteAction, RouteMatch, Share,
+    SplitBy,
+};
 use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ProcessName, ReleaseId, Topology};
 
 pub(crate) fn topology(text: &str) -> Topology {
@@ -92,6 +95,9 @@ fn edge(word: &str) -> Edge {
         Some(word) => (word, 30),
         None => (word, 60),
     };
+    let (word, routed) = word
+        .split_once('+')
+        .map_or((word, None), |(word, routed)| (word, Some(routed)));
     let (word, process) = word.split_once('/').unwrap_or((word, "web"));
     let port = word
         .strip_prefix("edge:")
@@ -100,6 +106,25 @@ fn edge(word: &str) -> Edge {
         listen: ([127, 0, 0, 1], port).into(),
         process: process.parse().unwrap(),
         settings: edge_settings(idle),
+        routes: routed.map(route).into_iter().collect(),
+    }
+}
+
+fn route(process: &str) -> Route {
+    let share = Share {
+        process: process.parse().unwrap(),
+        weight: 1,
+    };
+    Route {
+        name: process.to_owned(),
+        when: RouteMatch::default(),
+        action: RouteAction::Process(Forward {
+            shares: vec![share],
+            sticky: SplitBy::None,
+            rewrite: None,
+        }),
+        request_headers: HeaderEdit::default(),
+        response_headers: HeaderEdit::default(),
     }
 }
 

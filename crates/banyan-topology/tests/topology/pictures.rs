@@ -70,6 +70,21 @@ fn a_draining_instance_stays_listed_until_its_drain_ends() {
 }
 
 #[test]
+fn each_routed_process_has_its_own_group_and_a_stray_mixes_with_none() {
+    let topology = topology("r1 edge+api web.1@r1* api.1@r1* clock.1@r1* worker.1@r1");
+    let snapshot = snapshot::edge(&topology, Epoch(7), &BTreeSet::new()).unwrap();
+    let groups: Vec<String> = snapshot
+        .upstreams()
+        .map(|group| {
+            let ids: Vec<String> = group.endpoints.iter().map(|e| e.id.to_string()).collect();
+            format!("{}: {}", group.process, ids.join(" "))
+        })
+        .collect();
+    assert_eq!(groups, ["web: web.1@r1", "api: api.1@r1", "clock: clock.1@r1"]);
+    assert_eq!(snapshot.routes.len(), 1);
+}
+
+#[test]
 fn without_an_edge_there_is_nothing_to_tell() {
     assert_eq!(
         snapshot::edge(&topology("r1 worker.1@r1"), Epoch(1), &BTreeSet::new()),

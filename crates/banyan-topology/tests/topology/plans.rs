@@ -283,15 +283,62 @@ fn another_process_behind_the_edge_is_ready_before_the_edge_turns_to_it() {
              1   make r2 the current release (was r1)
              2   add process api
              3   start api.1@r2 on port 21201
-             4   start api.2@r2 on port 21202
-             5   change edge: process web → api
-             6   admit api.1@r2
-             7   admit api.2@r2
+             4   admit api.1@r2
+             5   start api.2@r2 on port 21202
+             6   admit api.2@r2
+             7   change edge: process web → api
              8   drain web.2@r1
              9   stop web.2@r1
             10   drain web.1@r1
             11   stop web.1@r1
             12   remove process web
+        "#]],
+    );
+}
+
+#[test]
+fn a_routed_process_is_admitted_before_its_route_is_and_drained_after_it_went() {
+    shows(
+        "r1 edge web.1@r1*",
+        "r1 edge+api web.1@r1* api.1@r1* api.2@r1*",
+        expect![[r#"
+            1   add process api
+            2   start api.1@r1 on port 21101
+            3   admit api.1@r1
+            4   start api.2@r1 on port 21102
+            5   admit api.2@r1
+            6   change edge: add route api
+        "#]],
+    );
+    shows(
+        "r1 edge+api web.1@r1* api.1@r1*",
+        "r1 edge web.1@r1* api.1@r1",
+        expect![[r#"
+            1   change edge: remove route api
+            2   drain api.1@r1
+        "#]],
+    );
+    shows(
+        "r1 edge web.1@r1* api.1@r1",
+        "r1 edge+api web.1@r1* api.1@r1*",
+        expect![[r#"
+            1   admit api.1@r1
+            2   change edge: add route api
+        "#]],
+    );
+    shows(
+        "r1 edge+api web.1@r1* api.1@r1*",
+        "r2 edge+api web.1@r2* api.1@r2*",
+        expect![[r#"
+            1   make r2 the current release (was r1)
+            2   start web.1@r2 on port 20201
+            3   admit web.1@r2
+            4   drain web.1@r1
+            5   stop web.1@r1
+            6   start api.1@r2 on port 21201
+            7   admit api.1@r2
+            8   drain api.1@r1
+            9   stop api.1@r1
         "#]],
     );
 }

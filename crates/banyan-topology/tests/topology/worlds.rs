@@ -36,7 +36,19 @@ fn processes() -> impl Strategy<Value = BTreeMap<&'static str, Drawn>> {
 }
 
 fn edge() -> impl Strategy<Value = &'static str> {
-    proptest::sample::select(&["edge", "edge", "edge:9090", "edge~", "edge/api", ""][..])
+    proptest::sample::select(
+        &[
+            "edge",
+            "edge",
+            "edge:9090",
+            "edge~",
+            "edge/api",
+            "edge+api",
+            "edge+clock",
+            "edge/api+web",
+            "",
+        ][..],
+    )
 }
 
 /// Complete and at rest: one release, slots from 1, every instance of the edge's process in rotation.
@@ -78,7 +90,7 @@ fn populate(at: &mut Topology, name: &str, drawn: &Drawn, release: ReleaseId) {
                 id: id.clone(),
             },
         );
-        if at.edge.as_ref().is_some_and(|edge| edge.process == process) {
+        if at.edge.as_ref().is_some_and(|edge| edge.serves(&process)) {
             at.rotation.insert(id);
         }
     }

@@ -10,6 +10,7 @@ mod down;
 mod init;
 mod logs;
 mod plan;
+mod route;
 mod run;
 mod status;
 mod up;
@@ -31,6 +32,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Logs(args) => logs::run(args, context),
         Verb::Doctor => doctor::run(context),
         Verb::Config(args) => config::run(&args, context),
+        Verb::Route(args) => route::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Deploy => apply::deploy(context),

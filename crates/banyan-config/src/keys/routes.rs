@@ -1,0 +1,146 @@
+//! The tables of `[[route]]`.
+
+use super::Key;
+use super::Kind::{Boolean, Integer, List, Map, OneOf, Short, Table, Text};
+use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
+
+pub(super) static ROUTE: &[Key] = &[
+    Key::new(
+        "name",
+        Text(Name),
+        "In logs and in `banyan route explain`. Default: route-1, route-2, …",
+    ),
+    Key::new(
+        "domains",
+        List(&Text(NotEmpty)),
+        "Host names, without port; *.example.org is every name below it. Without it: any.",
+    )
+    .alias(&["domain", "host", "hosts", "server_name"]),
+    Key::new("path", Text(UrlPath), "Exactly this path, decoded.").alias(&["exact"]),
+    Key::new(
+        "prefix",
+        Text(UrlPath),
+        "This path and what is below it, by whole segments.",
+    )
+    .alias(&["path_prefix"]),
+    Key::new(
+        "regex",
+        Text(NotEmpty),
+        "A regular expression over the decoded path; without ^ and $ it may match anywhere.",
+    )
+    .alias(&["pattern", "path_regex"]),
+    Key::new(
+        "as_received",
+        Boolean,
+        "Also match ambiguous paths (encoded slashes, dot and empty segments), compared undecoded.",
+    )
+    .default("false"),
+    Key::new("methods", List(&Text(NotEmpty)), "Without it: any.").alias(&["method"]),
+    Key::new(
+        "headers",
+        Map(HeaderName, &Text(Template)),
+        "Request headers and their values; \"*\" is any value.",
+    )
+    .alias(&["header"]),
+    Key::new(
+        "cookies",
+        Map(NotEmpty, &Text(Template)),
+        "Cookies and their values; \"*\" is any value.",
+    )
+    .alias(&["cookie"]),
+    Key::new(
+        "query",
+        Map(NotEmpty, &Text(Template)),
+        "Parameters of the query, decoded; \"*\" is any value.",
+    )
+    .alias(&["params", "args"]),
+    Key::new(
+        "process",
+        Text(Name),
+        "The process that gets the requests. Default: that of [edge].",
+    )
+    .alias(&["upstream", "backend", "service", "to"]),
+    Key::new(
+        "split",
+        Map(
+            Name,
+            &Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+        ),
+        "Several processes by weight, for a canary or an A/B test.",
+    )
+    .alias(&["weights", "canary"]),
+    Key::new(
+        "sticky",
+        OneOf(&["cookie", "address", "none"]),
+        "What keeps a user with the same process of a split.",
+    )
+    .default("\"cookie\""),
+    Key::new(
+        "rewrite",
+        Text(UrlPath),
+        "What the app sees in place of the matched path or prefix.",
+    )
+    .alias(&["strip_prefix", "replace_prefix"]),
+    Key::new("redirect", Short(REDIRECT), "Answer with a redirect."),
+    Key::new("respond", Table(RESPOND), "Answer with this.").alias(&["return", "fixed"]),
+    Key::new(
+        "maintenance",
+        Text(NotEmpty),
+        "Answer 503 with a page that says this.",
+    ),
+    Key::new(
+        "request_headers",
+        Table(HEADER_EDIT),
+        "Changes to what the app gets.",
+    ),
+    Key::new(
+        "response_headers",
+        Table(HEADER_EDIT),
+        "Changes to what the client gets.",
+    ),
+];
+
+static REDIRECT: &[Key] = &[
+    Key::new(
+        "to",
+        Text(NotEmpty),
+        "A path or a URL; {host}, {path} and {query} are the request's.",
+    )
+    .required()
+    .alias(&["url", "location"]),
+    Key::new(
+        "status",
+        Integer { min: 300, max: 399 },
+        "301 or 308: for ever; 302, 303 or 307: for now.",
+    )
+    .default("302")
+    .alias(&["code"]),
+];
+
+static RESPOND: &[Key] = &[
+    Key::new("status", Integer { min: 200, max: 599 }, "The status.")
+        .default("200")
+        .alias(&["code"]),
+    Key::new("body", Text(Template), "The text. Default: empty.").alias(&["text", "content"]),
+    Key::new("type", Text(NotEmpty), "Content-Type.")
+        .default("\"text/plain; charset=utf-8\"")
+        .alias(&["content_type"]),
+];
+
+static HEADER_EDIT: &[Key] = &[
+    Key::new(
+        "set",
+        Map(HeaderName, &Text(Template)),
+        "Names and values; a header that is there is replaced.",
+    )
+    .alias(&["add"]),
+    Key::new(
+        "remove",
+        List(&Text(HeaderName)),
+        "Names that are taken out, before `set`.",
+    )
+    .alias(&["delete", "hide", "unset"]),
+];

@@ -1,0 +1,109 @@
+//! `[[route]]` as it is in force.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use super::{Writer, quoted};
+use crate::route::{HeaderEdit, PathMatch, Route, RouteAction, SplitBy};
+
+pub(super) fn table(out: &mut Writer, route: &Route) {
+    out.push(format_args!("\n[[route]]\n"));
+    out.text("name", &route.name);
+    let when = &route.when;
+    list(out, "domains", &when.domains);
+    match &when.path {
+        PathMatch::Any => {}
+        PathMatch::Exact(path) => out.text("path", path),
+        // The whole site is written `/`.
+        PathMatch::Prefix(prefix) if prefix.is_empty() => out.text("prefix", "/"),
+        PathMatch::Prefix(prefix) => out.text("prefix", prefix),
+        PathMatch::Regex(regex) => out.text("regex", regex),
+    }
+    if when.as_received {
+        out.line("as_received", true);
+    }
+    list(out, "methods", &when.methods);
+    for (key, pairs) in [
+        ("headers", &when.headers),
+        ("cookies", &when.cookies),
+        ("query", &when.query),
+    ] {
+        if !pairs.is_empty() {
+            out.line(key, map(pairs, |value| quoted(value)));
+        }
+    }
+    action(out, &route.action);
+    edit(out, "request_headers", &route.request_headers);
+    edit(out, "response_headers", &route.response_headers);
+}
+
+fn action(out: &mut Writer, action: &RouteAction) {
+    match action {
+        RouteAction::Process(forward) => {
+            if let [share] = forward.shares.as_slice() {
+                out.text("process", share.process.as_str());
+            } else {
+                let shares: BTreeMap<String, u32> = forward
+                    .shares
+                    .iter()
+                    .map(|share| (share.process.to_string(), share.weight))
+                    .collect();
+                out.line("split", map(&shares, |weight| *weight));
+                let sticky = match forward.sticky {
+                    SplitBy::Cookie => "cookie",
+                    SplitBy::Address => "address",
+                    SplitBy::None => "none",
+                };
+                out.text("sticky", sticky);
+            }
+            if let Some(rewrite) = &forward.rewrite {
+                out.text("rewrite", rewrite);
+            }
+        }
+        RouteAction::Redirect { to, status } => {
+            out.line(
+                "redirect",
+                format_args!("{{ to = {}, status = {status} }}", quoted(to)),
+            );
+        }
+        RouteAction::Respond {
+            status,
+            body,
+            content_type,
+        } => out.line(
+            "respond",
+            format_args!(
+                "{{ status = {status}, type = {}, body = {} }}",
+                quoted(content_type),
+                quoted(body)
+            ),
+        ),
+        RouteAction::Maintenance { message } => out.text("maintenance", message),
+    }
+}
+
+fn edit(out: &mut Writer, key: &str, edit: &HeaderEdit) {
+    if edit.is_empty() {
+        return;
+    }
+    let remove: Vec<String> = edit.remove.iter().map(|name| quoted(name)).collect();
+    let set = map(&edit.set, |value| quoted(value));
+    out.line(
+        key,
+        format_args!("{{ set = {set}, remove = [{}] }}", remove.join(", ")),
+    );
+}
+
+fn list(out: &mut Writer, key: &str, texts: &[String]) {
+    if !texts.is_empty() {
+        out.list(key, texts.iter().map(|text| quoted(text)));
+    }
+}
+
+fn map<V, T: Display>(pairs: &BTreeMap<String, V>, show: impl Fn(&V) -> T) -> String {
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{} = {}", quoted(name), show(value)))
+        .collect();
+    format!("{{ {} }}", pairs.join(", "))
+}

@@ -1,0 +1,114 @@
+//! A route as the edge and `banyan route explain` read it: conditions, what is done, which headers change.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::ProcessName;
+
+/// One `[[route]]`. The order in the file matters only between equally specific ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    pub name: String,
+    pub when: RouteMatch,
+    pub action: RouteAction,
+    pub request_headers: HeaderEdit,
+    pub response_headers: HeaderEdit,
+}
+
+/// All that is written must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteMatch {
+    /// Lower case, without port; `*.example.org` is every name below it. Empty: any.
+    pub domains: Vec<String>,
+    pub path: PathMatch,
+    /// Also ambiguous paths match (encoded slashes, dot segments, empty segments), compared as received.
+    pub as_received: bool,
+    /// Empty: any.
+    pub methods: Vec<String>,
+    /// By name in lower case; the value `*` is any.
+    pub headers: BTreeMap<String, String>,
+    pub cookies: BTreeMap<String, String>,
+    pub query: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathMatch {
+    #[default]
+    Any,
+    Exact(String),
+    /// Whole segments: `/api` is `/api` and `/api/x`, not `/apix`.
+    Prefix(String),
+    Regex(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteAction {
+    Process(Forward),
+    Redirect {
+        to: String,
+        status: u16,
+    },
+    Respond {
+        status: u16,
+        body: String,
+        content_type: String,
+    },
+    /// 503 with these words.
+    Maintenance {
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// At least one, at least one with a weight.
+    pub shares: Vec<Share>,
+    pub sticky: SplitBy,
+    /// In place of the matched path or prefix.
+    pub rewrite: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    pub process: ProcessName,
+    pub weight: u32,
+}
+
+/// What keeps a user with the same process of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitBy {
+    Cookie,
+    Address,
+    None,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderEdit {
+    /// First.
+    pub remove: Vec<String>,
+    /// By name in lower case; replaces.
+    pub set: BTreeMap<String, String>,
+}
+
+impl Route {
+    /// The processes that it may send requests to, those of weight 0 included: their instances stay warm.
+    pub fn processes(&self) -> impl Iterator<Item = &ProcessName> {
+        let shares = match &self.action {
+            RouteAction::Process(forward) => forward.shares.as_slice(),
+            RouteAction::Redirect { .. } | RouteAction::Respond { .. } | RouteAction::Maintenance { .. } => {
+                &[]
+            }
+        };
+        shares.iter().map(|share| &share.process)
+    }
+}
+
+impl HeaderEdit {
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+}

@@ -1,0 +1,261 @@
+//! What the edge does with the route of a request: whose endpoints, which rewrite, which answer of its own.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode, Uri};
+
+use banyan_config::{Forward, HeaderEdit, PathMatch, RouteAction, SplitBy};
+
+use super::matcher::{Asked, Decision, Table, cookie, name_of};
+use super::{path, split};
+use crate::core::groups::{Group, Groups};
+use crate::exchange::Exchange;
+use crate::headers::client_address;
+use crate::respond::Refusal;
+
+/// What a browser is told to wait while there is maintenance.
+const MAINTENANCE: HeaderValue = HeaderValue::from_static("60");
+/// A mark that somebody else made may be this long.
+const MARK: usize = 64;
+
+/// One core's routes with the groups that they lead to.
+pub(crate) struct Routes {
+    table: Table,
+    /// By route.
+    ready: Vec<Ready>,
+}
+
+struct Ready {
+    groups: Vec<Rc<Group>>,
+    weights: Vec<u32>,
+    request: Edits,
+    response: Edits,
+}
+
+struct Edits {
+    remove: Vec<HeaderName>,
+    set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The route of a request, until its answer is on its way.
+pub(crate) struct Routed {
+    routes: Rc<Routes>,
+    route: usize,
+    cookie: Option<HeaderValue>,
+}
+
+/// What follows from a route.
+pub(crate) enum Next {
+    Forward,
+    Answer(Response<Bytes>),
+}
+
+impl Routes {
+    pub(crate) fn new(table: Table, groups: &Groups) -> Self {
+        let ready = (0..table.len()).map(|index| {
+            let route = table.route(index);
+            let shares = match &route.action {
+                RouteAction::Process(forward) => forward.shares.as_slice(),
+                RouteAction::Redirect { .. }
+                | RouteAction::Respond { .. }
+                | RouteAction::Maintenance { .. } => &[],
+            };
+            Ready {
+                groups: shares
+                    .iter()
+                    .map(|share| groups.of(&share.process).unwrap_or_else(|| groups.default()))
+                    .collect(),
+                weights: shares.iter().map(|share| share.weight).collect(),
+                request: Edits::new(&route.request_headers),
+                response: Edits::new(&route.response_headers),
+            }
+        });
+        Self {
+            ready: ready.collect(),
+            table,
+        }
+    }
+}
+
+impl Edits {
+    fn new(edit: &HeaderEdit) -> Self {
+        let pair = |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
+        Self {
+            remove: edit.remove.iter().filter_map(|name| name.parse().ok()).collect(),
+            set: edit.set.iter().filter_map(pair).collect(),
+        }
+    }
+
+    fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+impl Routed {
+    pub(crate) fn name(&self) -> &str {
+        &self.routes.table.route(self.route).name
+    }
+
+    /// Behind everything else that is set: a client's `Connection:` cannot take it out again.
+    pub(crate) fn request(&self, headers: &mut HeaderMap) {
+        self.routes.ready[self.route].request.apply(headers);
+    }
+
+    /// Once, on whatever answer goes out.
+    pub(crate) fn answer(&mut self, headers: &mut HeaderMap) {
+        self.routes.ready[self.route].response.apply(headers);
+        if let Some(cookie) = self.cookie.take() {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// Finds the route of a request and notes it in the exchange. The head is as received but for an absolute target.
+pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Parts) -> Result<Next, Refusal> {
+    let host = head
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let decision = routes.table.decide(&Asked {
+        method: head.method.as_str(),
+        host,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+    });
+    let index = match decision {
+        Decision::Default => return Ok(Next::Forward),
+        Decision::Ambiguous => {
+            return Err(Refusal::BadRequest(
+                "the path can be read in two ways (encoded slash, dot segment or empty segment)",
+            ));
+        }
+        Decision::Route(index) => index,
+    };
+    let (group, cookie) = choose(exchange, &routes, index, head);
+    if let Some(group) = group {
+        exchange.group = group;
+    }
+    exchange.routed = Some(Routed {
+        routes: Rc::clone(&routes),
+        route: index,
+        cookie,
+    });
+    let route = routes.table.route(index);
+    match &route.action {
+        RouteAction::Process(forward) => {
+            rewrite(forward, &route.when.path, route.when.as_received, head)?;
+            Ok(Next::Forward)
+        }
+        RouteAction::Redirect { to, status } => redirect(to, *status, host, &head.uri).map(Next::Answer),
+        RouteAction::Respond {
+            status,
+            body,
+            content_type,
+        } => Ok(Next::Answer(fixed(*status, body, content_type))),
+        RouteAction::Maintenance { message } => {
+            let mut page = exchange.notice(StatusCode::SERVICE_UNAVAILABLE, message);
+            page.headers_mut().insert(header::RETRY_AFTER, MAINTENANCE);
+            Ok(Next::Answer(page))
+        }
+    }
+}
+
+/// The group of a share, and the cookie that keeps the user there.
+fn choose(
+    exchange: &Exchange,
+    routes: &Routes,
+    index: usize,
+    head: &Parts,
+) -> (Option<Rc<Group>>, Option<HeaderValue>) {
+    let ready = &routes.ready[index];
+    let route = routes.table.route(index);
+    let (RouteAction::Process(forward), [_, _, ..]) = (&route.action, ready.groups.as_slice()) else {
+        return (ready.groups.first().cloned(), None);
+    };
+    let by = |mark: &[u8]| {
+        let picked = split::pick(&ready.weights, &route.name, mark);
+        ready.groups.get(picked).cloned()
+    };
+    match forward.sticky {
+        SplitBy::None => (by(exchange.core.next_id().as_bytes()), None),
+        SplitBy::Address => {
+            let settings = exchange.core.settings();
+            let client = client_address(&head.headers, exchange.peer.address, &settings.trusted_proxies);
+            (by(client.to_string().as_bytes()), None)
+        }
+        SplitBy::Cookie => {
+            let mut mark = "";
+            let is_mark = |value: &str| !value.is_empty() && value.len() <= MARK;
+            let known = cookie(&head.headers, split::COOKIE, |value| {
+                mark = value;
+                is_mark(value)
+            });
+            if known {
+                return (by(mark.as_bytes()), None);
+            }
+            let id = exchange.core.next_id();
+            let cookie = split::set_cookie(id.to_str().unwrap_or_default());
+            (by(id.as_bytes()), HeaderValue::from_str(&cookie).ok())
+        }
+    }
+}
+
+fn rewrite(
+    forward: &Forward,
+    matched: &PathMatch,
+    as_received: bool,
+    head: &mut Parts,
+) -> Result<(), Refusal> {
+    let Some(to) = &forward.rewrite else { return Ok(()) };
+    let length = match matched {
+        PathMatch::Exact(text) | PathMatch::Prefix(text) => text.len(),
+        PathMatch::Any | PathMatch::Regex(_) => return Ok(()),
+    };
+    let mut target = path::rewrite(head.uri.path(), length, as_received, to);
+    if let Some(query) = head.uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    head.uri = target
+        .parse()
+        .map_err(|_| Refusal::BadRequest("the rewritten path is not valid"))?;
+    Ok(())
+}
+
+fn redirect(to: &str, status: u16, host: &str, uri: &Uri) -> Result<Response<Bytes>, Refusal> {
+    let name = name_of(host);
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+    if to.contains("{host}") && (name.is_empty() || !name.bytes().all(sound)) {
+        return Err(Refusal::BadRequest("the Host header is not a name"));
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = to
+        .replace("{host}", &name)
+        .replace("{query}", &query)
+        .replace("{path}", uri.path());
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+    let location = HeaderValue::from_str(&location)
+        .map_err(|_| Refusal::BadRequest("the target cannot be redirected"))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+fn fixed(status: u16, body: &str, content_type: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(body.as_bytes()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    if let (false, Ok(kind)) = (body.is_empty(), HeaderValue::from_str(content_type)) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
