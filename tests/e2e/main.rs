@@ -20,4 +20,5 @@ mod growth;
 mod kills;
 mod one_off;
 mod resume;
+mod routes;
 mod scenario;

@@ -12,6 +12,8 @@ pub struct Manifest {
     pub process: Vec<String>,
     /// Lines of `[edge]` besides the port; tables of it by dotted keys.
     pub edge: Vec<String>,
+    /// Lines behind all others: whole tables.
+    pub more: Vec<String>,
     pub database: bool,
     /// Path that the readiness probe asks; `None`: TCP.
     pub ready: Option<String>,
@@ -27,6 +29,7 @@ impl Manifest {
             env: Vec::new(),
             process: Vec::new(),
             edge: Vec::new(),
+            more: Vec::new(),
             database: true,
             ready: Some("/readyz".to_owned()),
         }
@@ -41,6 +44,7 @@ impl Manifest {
             env: Vec::new(),
             process: Vec::new(),
             edge: Vec::new(),
+            more: Vec::new(),
             database: false,
             ready: None,
         }
@@ -93,6 +97,7 @@ impl Manifest {
             lines.push(format!("port = {database}"));
             lines.push("memory = \"128MiB\"".to_owned());
         }
+        lines.extend(self.more.iter().cloned());
         lines.join("\n") + "\n"
     }
 }
