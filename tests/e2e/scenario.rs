@@ -127,6 +127,29 @@ pub(crate) async fn changes(loaded: &mut Loaded, round: u32) {
         })
         .await;
     loaded
+        .during(
+            "every balance policy, sticky sessions, a limit with a queue",
+            async |it| {
+                for balance in [
+                    "round_robin",
+                    "weighted",
+                    "least_connections",
+                    "ip_hash",
+                    "ring",
+                    "p2c_ewma",
+                ] {
+                    it.manifest.edge = vec![
+                        format!("balance = \"{balance}\""),
+                        "sticky = { cookie = \"photos_i\" }".to_owned(),
+                        "queue = { max_connections = 50 }".to_owned(),
+                    ];
+                    it.write_manifest();
+                    it.verb(&["apply"]).await;
+                }
+            },
+        )
+        .await;
+    loaded
         .during("controller killed and started again", async |it| {
             it.kill_controller();
             it.start_controller();
