@@ -81,6 +81,24 @@ fn node(node: &mut Node, kind: &'static Kind, name: &str, path: &str, key: &Plac
             }
             return sound;
         }
+        (Kind::WordOrTables(words, keys), Value::Text(text)) => one_of(text, words).map(|mut wrong| {
+            wrong.help.push(format!("or {name} = {}", fields(keys)));
+            wrong
+        }),
+        (Kind::WordOrTables(_, keys), Value::Table(entries)) => {
+            table(entries, keys, path, Some(key), report);
+            return true;
+        }
+        (Kind::WordOrTables(_, keys), Value::List(items))
+            if items.iter().all(|item| matches!(item.value, Value::Table(_))) && !items.is_empty() =>
+        {
+            for item in items {
+                if let Value::Table(entries) = &mut item.value {
+                    table(entries, keys, path, Some(&item.place), report);
+                }
+            }
+            return true;
+        }
         (Kind::Map(rule, kind), Value::Table(entries)) => {
             map(entries, *rule, kind, path, report);
             return true;
@@ -137,6 +155,12 @@ fn one_of(text: &str, words: &[&str]) -> Option<Wrong> {
         None => format!("write {known}"),
     };
     Some(Wrong::new(format!("cannot be `{text}`"), help))
+}
+
+/// `{ cert = "…", key = "…" }`
+fn fields(keys: &[Key]) -> String {
+    let fields: Vec<String> = keys.iter().map(|key| format!("{} = \"…\"", key.name)).collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
@@ -199,6 +223,17 @@ fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
             is("a path or a table"),
             format!("write {name} = \"/healthz\" or {name} = {{ path = \"/healthz\" }}"),
         ),
+        (Kind::WordOrTables(words, keys), _) => {
+            let fields: Vec<String> = keys.iter().map(|key| format!("{} = \"…\"", key.name)).collect();
+            Wrong::new(
+                is("a word or a table"),
+                format!(
+                    "write {name} = \"{}\" or {name} = {{ {} }}",
+                    words[0],
+                    fields.join(", ")
+                ),
+            )
+        }
         (Kind::Table(_) | Kind::Map(..), Value::List(_)) => Wrong::new(
             is("a table"),
             format!("write [{path}] with single brackets, on a line of its own"),

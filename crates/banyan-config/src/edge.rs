@@ -12,12 +12,15 @@ use crate::nearest::{list, nearest};
 use crate::process::{Hosts, host_names};
 use crate::read::Reader;
 use crate::report::Report;
+use crate::source::JudgeCertificate;
+use crate::tls;
 
 /// Without an `[edge]` table there is one if there is a process for it.
 pub(crate) fn build(
     root: &Reader<'_>,
     processes: &BTreeMap<ProcessName, ProcessTable>,
     hosts: &Hosts,
+    certificates: &JudgeCertificate<'_>,
     report: &Report,
 ) -> Option<EdgeTable> {
     let table = root.table("edge");
@@ -37,11 +40,18 @@ pub(crate) fn build(
     } else {
         Ipv4Addr::LOCALHOST
     };
+    let tls = tls::build(&table, certificates, report);
     Some(EdgeTable {
         listen: SocketAddr::new(address.into(), table.number("port")),
+        https: tls
+            .is_some()
+            .then(|| SocketAddr::new(address.into(), table.number("https_port"))),
         process,
         hosts: host_names(&table, hosts, report),
-        settings: settings(&table),
+        settings: EdgeSettings {
+            tls: tls.map(Box::new),
+            ..settings(&table)
+        },
         routes: Vec::new(),
     })
 }
@@ -135,6 +145,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
+        tls: None,
     }
 }
 

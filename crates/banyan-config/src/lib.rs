@@ -28,6 +28,7 @@ mod scope;
 mod secrets;
 mod source;
 pub mod template;
+mod tls;
 mod tree;
 pub mod units;
 
@@ -36,16 +37,16 @@ pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use load::{Loaded, load};
 pub use model::{
-    App, Balance, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts,
-    ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable,
-    ReadyProbe, Sticky,
+    App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,
+    EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe,
+    ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe, Sticky, Tls,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{Forward, HeaderEdit, PathMatch, REGEX_SIZE, Route, RouteAction, RouteMatch, Share, SplitBy};
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};
-pub use source::{FileError, FileText, Source, Sources};
+pub use source::{FileError, FileText, JudgeCertificate, Source, Sources};
 pub use template::{Placeholder, RenderError, Template, TemplateError, TemplateErrorKind};
 
 /// The commented banyan.toml that shows every key with its default: the manual.

@@ -10,7 +10,7 @@ use crate::read::Reader;
 use crate::report::{FileId, Place, Report};
 use crate::scope::Scope;
 use crate::secrets::Secrets;
-use crate::source::Sources;
+use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
 use crate::{app, check, database, edge, process, route};
 
@@ -40,7 +40,13 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, Errors> {
         folder,
         report: &report,
     };
-    let built = build(&Reader::new(&entries, ROOT), main, &files, &report);
+    let built = build(
+        &Reader::new(&entries, ROOT),
+        main,
+        &files,
+        sources.certificates,
+        &report,
+    );
     let warnings = report.finish()?;
     // Without an error, everything could be built.
     let (config, secrets) = built.expect("what cannot be built was reported");
@@ -84,7 +90,13 @@ fn version(entries: &[Entry], main: FileId, report: &Report) -> bool {
 }
 
 /// `None`: something without which there is no Config is wrong, and has been reported.
-fn build(root: &Reader<'_>, main: FileId, files: &Files<'_>, report: &Report) -> Option<(Config, Secrets)> {
+fn build(
+    root: &Reader<'_>,
+    main: FileId,
+    files: &Files<'_>,
+    certificates: &JudgeCertificate<'_>,
+    report: &Report,
+) -> Option<(Config, Secrets)> {
     let table = root.table("app");
     let (secrets_path, secrets) = app::secrets(&table, files, report);
     let scope = Scope {
@@ -103,7 +115,7 @@ fn build(root: &Reader<'_>, main: FileId, files: &Files<'_>, report: &Report) ->
         let help = "write a Procfile with a line web: command, or command = \"…\" in [process.web]";
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
     }
-    let mut edge = edge::build(root, &processes, &hosts, report);
+    let mut edge = edge::build(root, &processes, &hosts, certificates, report);
     let routes = route::build(root, edge.as_ref(), &processes, report);
     if let Some(edge) = &mut edge {
         edge.routes = routes;

@@ -116,6 +116,8 @@ pub struct LiveProbe {
 pub struct EdgeTable {
     /// 127.0.0.1:8080 by default; `public = true` listens on 0.0.0.0.
     pub listen: SocketAddr,
+    /// Where TLS is spoken; `None` without `tls`.
+    pub https: Option<SocketAddr>,
     /// Default `web`.
     pub process: ProcessName,
     pub hosts: Vec<HostName>,
@@ -151,6 +153,38 @@ pub struct EdgeSettings {
     pub access_log: bool,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,
+    /// `None`: no TLS.
+    pub tls: Option<Box<Tls>>,
+}
+
+/// How the edge speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    pub certificates: Certificates,
+    /// Names that people reach the edge by.
+    pub domains: Vec<String>,
+    /// Plain requests are sent to https. Default true.
+    pub redirect: bool,
+    /// `Strict-Transport-Security`: how long browsers are to use https only; zero (the default): it is not sent.
+    #[serde(with = "duration")]
+    pub hsts: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certificates {
+    /// Made by the installation's own CA.
+    SelfSigned,
+    /// The first one serves clients that name none of the others' domains.
+    Files(Vec<CertificateFiles>),
+}
+
+/// A certificate (with its chain) and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFiles {
+    /// As written, relative to banyan.toml; absolute once it is in a topology.
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -81,6 +81,29 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A table or a list of tables, as [`Kind::WordOrTables`] takes them: each with its place.
+    pub(crate) fn tables(&self, name: &str) -> Vec<Spot<Reader<'a>>> {
+        let keys = match &self.key(name).kind {
+            Kind::WordOrTables(_, keys) => keys,
+            _ => &[] as &[Key],
+        };
+        let Some(entry) = self.entry(name) else {
+            return Vec::new();
+        };
+        let nodes = match &entry.node.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(&entry.node),
+        };
+        let table = |node: &'a Node| match &node.value {
+            Value::Table(entries) => Some(Spot {
+                value: Reader { entries, keys },
+                place: node.place.clone(),
+            }),
+            _ => None,
+        };
+        nodes.iter().filter_map(table).collect()
+    }
+
     /// Only what the user wrote.
     pub(crate) fn text(&self, name: &str) -> Option<Spot<String>> {
         self.entry(name).and_then(|entry| text(&entry.node))

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command;
-use crate::model::{Balance, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable, Sticky};
+use crate::model::{
+    Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable, Sticky, Tls,
+};
 use crate::name::HostName;
 use crate::template::Template;
 use crate::units::{format_bytes, format_duration};
@@ -132,6 +134,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.table("edge");
     out.line("port", edge.listen.port());
     out.line("public", edge.listen.ip().is_unspecified());
+    if let (Some(tls), Some(https)) = (&settings.tls, edge.https) {
+        tls_keys(out, tls, https.port());
+    }
     out.text("process", edge.process.as_str());
     out.hosts(&edge.hosts);
     out.text("balance", settings.balance.name());
@@ -193,6 +198,23 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.text("request_line", &format_bytes(limits.request_line.into()));
     out.text("body", &format_bytes(limits.body));
     out.text("body_rate", &format_bytes(limits.body_rate.into()));
+}
+
+fn tls_keys(out: &mut Writer, tls: &Tls, port: u16) {
+    match &tls.certificates {
+        Certificates::SelfSigned => out.text("tls", "self-signed"),
+        Certificates::Files(files) => {
+            let files = files.iter().map(|files| {
+                let (cert, key) = (files.cert.to_string_lossy(), files.key.to_string_lossy());
+                format!("{{ cert = {}, key = {} }}", quoted(&cert), quoted(&key))
+            });
+            out.list("tls", files);
+        }
+    }
+    out.line("https_port", port);
+    out.list("domains", tls.domains.iter().map(|domain| quoted(domain)));
+    out.line("redirect", tls.redirect);
+    out.text("hsts", &format_duration(tls.hsts));
 }
 
 fn database_table(out: &mut Writer, database: &ManagedDatabase) {

@@ -57,6 +57,11 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::List(item) => json!({ "type": "array", "items": self::kind(item) }),
         Kind::Table(keys) => table(keys).into(),
         Kind::Short(keys) => json!({ "anyOf": [self::kind(&keys[0].kind), table(keys)] }),
+        Kind::WordOrTables(words, keys) => json!({ "anyOf": [
+            { "type": "string", "enum": words },
+            table(keys),
+            { "type": "array", "items": table(keys) },
+        ] }),
         Kind::Map(rule, value) => {
             json!({ "type": "object", "propertyNames": text(*rule), "additionalProperties": self::kind(value) })
         }
@@ -71,7 +76,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
 fn text(rule: Rule) -> Value {
     match rule {
         Rule::Template => json!({ "type": "string" }),
-        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Address => {
+        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Address | Rule::Domain => {
             json!({ "type": "string", "minLength": 1 })
         }
         Rule::Name => json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$" }),

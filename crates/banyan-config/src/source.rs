@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+/// Judges a certificate and its key: the names that it is valid for, or what is wrong with it.
+pub type JudgeCertificate<'a> = dyn Fn(&Path, &Path) -> Result<Vec<String>, String> + 'a;
+
 /// Everything [`crate::load`] may look at.
 pub struct Sources<'a> {
     pub main: Source,
@@ -10,6 +13,8 @@ pub struct Sources<'a> {
     pub overlay: Option<Source>,
     /// Reads a Procfile, the secrets file or a file template. The path is relative to the folder of banyan.toml.
     pub files: &'a dyn Fn(&Path) -> Result<FileText, FileError>,
+    /// Paths as for `files`.
+    pub certificates: &'a JudgeCertificate<'a>,
 }
 
 /// banyan.toml or an overlay, as read.

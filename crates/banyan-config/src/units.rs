@@ -37,6 +37,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// The shortest exact form in one unit; below a millisecond is cut off.
 pub fn format_duration(value: Duration) -> String {
     let ms = value.as_millis();
+    if ms == 0 {
+        return "0s".to_owned();
+    }
     for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if ms >= unit && ms.is_multiple_of(unit) {
             return format!("{}{name}", ms / unit);

@@ -35,18 +35,21 @@ pub(crate) struct Exchange {
     pub outcome: Outcome,
     /// A failed attempt had sent the request: whatever follows, its effect is not known.
     pub may_have_acted: bool,
+    /// Where the client is sent instead.
+    pub location: Option<HeaderValue>,
     /// Of the answer's body.
     pub bytes: u64,
     status: Option<StatusCode>,
     started: Instant,
     form: Form,
+    http2: bool,
     /// Only when the log is on.
     logged: Option<(Method, Uri)>,
 }
 
 impl Exchange {
     pub(crate) fn begin(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<Incoming>) -> Self {
-        peer.guard.set_busy(true);
+        peer.guard.begin();
         core.metrics.requests.increment();
         core.metrics.in_flight.increment();
         let settings = core.settings();
@@ -64,10 +67,12 @@ impl Exchange {
             retries: 0,
             outcome: Outcome::Refused,
             may_have_acted: false,
+            location: None,
             bytes: 0,
             status: None,
             started,
             form: Form::wanted(request.headers()),
+            http2: request.version() == http::Version::HTTP_2,
             logged: settings
                 .access_log
                 .then(|| (request.method().clone(), request.uri().clone())),
@@ -85,7 +90,10 @@ impl Exchange {
         if refusal == Refusal::Busy {
             self.core.metrics.shed.increment();
         }
-        let page = respond::page(refusal, self.form, &self.id);
+        let mut page = respond::page(refusal, self.form, &self.id);
+        if let Some(location) = self.location.take() {
+            page.headers_mut().insert(http::header::LOCATION, location);
+        }
         self.answer(page.map(|text| DownBody {
             content: Content::Page(Some(text)),
             exchange: None,
@@ -132,6 +140,19 @@ impl Exchange {
         if let Some(routed) = &mut self.routed {
             routed.answer(response.headers_mut());
         }
+        if self.peer.secure
+            && let Some(hsts) = self.core.hsts()
+        {
+            let headers = response.headers_mut();
+            headers
+                .entry(http::header::STRICT_TRANSPORT_SECURITY)
+                .or_insert(hsts);
+        }
+        if self.http2 {
+            // Its frames say what the field says in HTTP/1.
+            response.headers_mut().remove(http::header::CONNECTION);
+            return;
+        }
         if self.core.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response
                 .headers_mut()
@@ -165,7 +186,7 @@ fn is_id(id: &HeaderValue) -> bool {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.peer.guard.set_busy(false);
+        self.peer.guard.end();
         self.core.metrics.in_flight.decrement();
         let now = self.core.now();
         let second = now.saturating_duration_since(self.core.start).as_secs();

@@ -8,7 +8,7 @@ use crate::respond::Refusal;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -161,6 +161,8 @@ pub(crate) struct Client<'a> {
     /// The address as a header value.
     pub text: &'a HeaderValue,
     pub trusted: bool,
+    /// It came by https.
+    pub secure: bool,
 }
 
 /// Prepares a request's headers for the instance. `upgrade` keeps the wish for another protocol.
@@ -209,7 +211,8 @@ fn forwarded(headers: &mut HeaderMap, client: &Client<'_>, claims: bool) {
     };
     headers.insert(FORWARDED_FOR, chain.unwrap_or_else(|| client.text.clone()));
     if !(client.trusted && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        let scheme = if client.secure { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     if !(client.trusted && headers.contains_key(FORWARDED_HOST)) {
         match headers.get(header::HOST).cloned() {
@@ -231,15 +234,23 @@ fn chain(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
 }
 
 /// The target as the instance gets it: origin form; an absolute target's host must be the Host.
-pub(crate) fn origin_form(uri: &http::Uri, headers: &HeaderMap) -> Result<Option<http::Uri>, Refusal> {
+pub(crate) fn origin_form(
+    uri: &http::Uri,
+    headers: &HeaderMap,
+    secure: bool,
+) -> Result<Option<http::Uri>, Refusal> {
     let Some(authority) = uri.authority() else {
         return Ok(None);
     };
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let same = |host: &str| {
-        without_default_port(host).eq_ignore_ascii_case(without_default_port(authority.as_str()))
+    let (scheme, port) = if secure {
+        ("https", ":443")
+    } else {
+        ("http", ":80")
     };
-    if uri.scheme_str() != Some("http") || authority.as_str().contains('@') || !host.is_none_or(same) {
+    let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    let same = |host: &str| bare(host) == bare(authority.as_str());
+    if uri.scheme_str() != Some(scheme) || authority.as_str().contains('@') || !host.is_none_or(same) {
         return Err(Refusal::BadRequest(
             "the target's host differs from the Host header",
         ));
@@ -248,10 +259,6 @@ pub(crate) fn origin_form(uri: &http::Uri, headers: &HeaderMap) -> Result<Option
     path.parse()
         .map(Some)
         .map_err(|_| Refusal::BadRequest("the target is not valid"))
-}
-
-fn without_default_port(host: &str) -> &str {
-    host.strip_suffix(":80").unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -273,6 +280,7 @@ mod tests {
             address: IpAddr::from([10, 0, 0, 9]),
             text: &text,
             trusted,
+            secure: false,
         };
         to_instance(&mut headers, &client, &HeaderValue::from_static("id-1"), false);
         headers
@@ -339,7 +347,7 @@ mod tests {
 
     #[test]
     fn an_absolute_target_must_agree_with_host() {
-        let form = |target: &str, host| origin_form(&target.parse().unwrap(), &map(&[("host", host)]));
+        let form = |target: &str, host| origin_form(&target.parse().unwrap(), &map(&[("host", host)]), false);
         assert_eq!(
             form("http://a:80/x?y=1", "A"),
             Ok(Some("/x?y=1".parse().unwrap()))

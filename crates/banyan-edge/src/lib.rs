@@ -12,8 +12,10 @@ mod exchange;
 mod forward;
 mod guard;
 mod headers;
+mod http2;
 mod metrics;
 mod pipeline;
+mod redirect;
 mod request_id;
 mod respond;
 pub mod route;
@@ -65,6 +67,8 @@ pub enum Error {
     Watch(#[from] WatchedError),
     #[error("failed to start a thread")]
     Thread(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] banyan_tls::ServerError),
     #[error("a part of the edge panicked: this is a bug in Banyan; the log says where")]
     TaskPanicked,
 }

@@ -1,11 +1,11 @@
 //! The order of stages for one request; each stage has its file beside this one.
 //!
-//! guard (head judged) → limits → target → route → headers → pick and forward → headers of the answer → stream → log (on drop).
+//! guard (head judged) → limits → target → https → route → headers → pick and forward → headers of the answer → stream → log (on drop).
 
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -19,6 +19,7 @@ use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
 use crate::respond::Refusal;
 use crate::route::serving::{self, Next};
+use crate::{http2, redirect};
 
 /// Who answers.
 enum Reply {
@@ -63,9 +64,12 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
     let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
     check(&core, &peer, &request)?;
     let (mut head, body) = request.into_parts();
-    if let Some(uri) = headers::origin_form(&head.uri, &head.headers)? {
+    if head.version == Version::HTTP_2 {
+        http2::to_http1(&mut head, &core.settings().limits)?;
+    } else if let Some(uri) = headers::origin_form(&head.uri, &head.headers, peer.secure)? {
         head.uri = uri;
     }
+    redirect::to_https(exchange, &head)?;
     if let Some(routes) = core.routes()
         && let Next::Answer(response) = serving::follow(exchange, routes, &mut head)?
     {
@@ -76,6 +80,7 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
         address: peer.address,
         text: &peer.text,
         trusted: settings.trusted_proxies.contains(&peer.address),
+        secure: peer.secure,
     };
     headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
     if let Some(routed) = &exchange.routed {

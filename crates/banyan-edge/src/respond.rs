@@ -14,6 +14,11 @@ pub(crate) enum Refusal {
     /// Ambiguous or malformed; what is wrong.
     BadRequest(&'static str),
     MethodNotAllowed,
+    /// Plain, where https is wanted; where to is in the exchange.
+    UseHttps {
+        /// The method and body must stay what they are.
+        keep_method: bool,
+    },
     /// The header was not complete in time.
     HeaderTimeout,
     /// The body came too slowly.
@@ -59,6 +64,8 @@ impl Refusal {
         match self {
             Self::BadRequest(_) | Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
+            Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
@@ -73,6 +80,7 @@ impl Refusal {
         match self {
             Self::BadRequest(what) => what,
             Self::MethodNotAllowed => "this method is not served here",
+            Self::UseHttps { .. } => "this is served by https only",
             Self::HeaderTimeout => "the request header was not complete in time",
             Self::BodyTooSlow => "the request body came too slowly",
             Self::BodyTooLarge => "the request body is larger than allowed",
@@ -95,6 +103,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_)
             | Self::MethodNotAllowed
+            | Self::UseHttps { .. }
             | Self::HeaderTimeout
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
@@ -121,6 +130,7 @@ impl Refusal {
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
             Self::MethodNotAllowed
+            | Self::UseHttps { .. }
             | Self::NoEndpoint
             | Self::Busy
             | Self::BadGateway(_)

@@ -97,7 +97,10 @@ fn is_free(port: u16) -> bool {
 
 /// Those of the configured ports that something listens on. What runs already holds its own.
 fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
-    let edge = config.edge.as_ref().map(|edge| edge.listen);
+    let edge = config.edge.as_ref();
+    let edge = edge
+        .into_iter()
+        .flat_map(|edge| [Some(edge.listen), edge.https].into_iter().flatten());
     let database = match &config.database {
         Some(Database::Managed(table)) => table
             .port
@@ -105,14 +108,16 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
         Some(Database::External(_)) | None => None,
     };
     let ours = |address: &SocketAddr| {
-        current.edge.as_ref().is_some_and(|edge| edge.listen == *address)
+        current
+            .edge
+            .as_ref()
+            .is_some_and(|edge| edge.addresses().any(|ours| ours == *address))
             || current
                 .database
                 .as_ref()
                 .is_some_and(|database| database.port == address.port())
     };
     let configured = edge
-        .into_iter()
         .chain(database)
         .filter(|address| address.port() != 0 && !ours(address));
     configured

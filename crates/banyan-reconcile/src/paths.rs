@@ -63,6 +63,11 @@ impl StateDir {
         self.releases().join(id.0.to_string())
     }
 
+    /// The installation's own CA, and what it has signed.
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
     pub fn secrets(&self) -> PathBuf {
         self.0.join("secrets")
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -90,8 +90,8 @@ async fn serve(mut wire: Wire, answer: impl Fn(&Message) -> String) {
 }
 
 /// One side of a connection.
-pub struct Wire {
-    stream: BufReader<TcpStream>,
+pub struct Wire<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 /// A request or a response with its body.
@@ -135,18 +135,31 @@ impl Wire {
     pub fn new(stream: TcpStream) -> Self {
         // Tests cut messages on purpose: every piece leaves at once.
         let _best_effort = stream.set_nodelay(true);
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self::over(stream)
     }
 
     pub async fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.expect("something listens"))
     }
 
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        let _best_effort = self.stream.get_ref().set_zero_linger();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Over anything, TLS for example.
+    pub fn over(stream: S) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
     /// Sends bytes; an error means that the other side has gone, which the test sees when it reads.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _gone = self.stream.get_mut().write_all(bytes.as_ref()).await;
+        let _gone = self.stream.get_mut().flush().await;
     }
 
     /// A complete response with a Content-Length.
@@ -250,11 +263,6 @@ impl Wire {
     /// Says that nothing more will be sent.
     pub async fn finish(&mut self) {
         let _gone = self.stream.get_mut().shutdown().await;
-    }
-
-    /// Ends the connection by a reset.
-    pub fn reset(self) {
-        let _best_effort = self.stream.get_ref().set_zero_linger();
     }
 }
 

@@ -26,6 +26,8 @@ pub enum ClientError {
     Handshake(#[from] std::io::Error),
 }
 
+pub type Stream = TlsStream<TcpStream>;
+
 /// Whose certificates are believed.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {
@@ -41,7 +43,7 @@ pub async fn connect(
     name: &str,
     trust: Trust<'_>,
     protocols: &[&str],
-) -> Result<TlsStream<TcpStream>, ClientError> {
+) -> Result<Stream, ClientError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let mut config = match trust {

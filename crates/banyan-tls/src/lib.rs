@@ -8,7 +8,7 @@ pub mod local;
 mod pair;
 mod server;
 
-pub use pair::{Pair, PairError, covers};
+pub use pair::{Pair, PairError};
 pub use rustls::ServerConfig;
 pub use server::{Server, ServerError};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};

@@ -166,15 +166,6 @@ fn address(bytes: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(sixteen).to_string())
 }
 
-/// Whether a certificate with these names is valid for `domain`.
-pub fn covers<'a>(names: impl IntoIterator<Item = &'a String>, domain: &str) -> bool {
-    let domain = domain.to_ascii_lowercase();
-    let parent = domain.split_once('.').map(|(_, parent)| parent);
-    names
-        .into_iter()
-        .any(|name| *name == domain || name.strip_prefix("*.").is_some_and(|above| Some(above) == parent))
-}
-
 /// `2027-03-01`, in UTC.
 pub(crate) fn date(unix: i64) -> String {
     match time::OffsetDateTime::from_unix_timestamp(unix) {

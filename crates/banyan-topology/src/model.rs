@@ -91,6 +91,9 @@ pub struct Database {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     pub listen: SocketAddr,
+    /// Where TLS is spoken; there when the settings have `tls`.
+    #[serde(default)]
+    pub https: Option<SocketAddr>,
     /// The process whose instances get the requests that no route sends elsewhere.
     pub process: ProcessName,
     pub settings: config::EdgeSettings,
@@ -117,6 +120,13 @@ impl Edge {
             }
         }
         found
+    }
+}
+
+impl Edge {
+    /// Every address it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        [Some(self.listen), self.https].into_iter().flatten()
     }
 }
 

@@ -13,10 +13,22 @@ pub struct EdgeReport {
     pub epoch: Epoch,
     /// Addresses it accepts connections on right now.
     pub listening: Vec<SocketAddr>,
+    /// What TLS is served by; `None`: none.
+    #[serde(default)]
+    pub certificates: Option<CertificatesReport>,
     /// Why the newest snapshot could not be taken (for example: address in use); the last good one is served.
     pub refused: Option<String>,
     pub endpoints: Vec<EndpointReport>,
     pub totals: EdgeTotals,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertificatesReport {
+    pub names: Vec<String>,
+    /// When the first of them expires, in Unix seconds.
+    pub until: i64,
+    /// Why changed files were not taken up; the former ones are served.
+    pub problem: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use banyan_config::{EdgeSettings, ReadyProbe, Route};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
-use crate::model::Topology;
+use crate::model::{Edge, Topology};
 
 /// The snapshot that makes a running edge serve this topology; `None` when it has no edge.
 ///
@@ -31,7 +31,7 @@ pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) 
     Some(EdgeSnapshot {
         epoch,
         app: topology.app.clone(),
-        listen: edge.listen,
+        listeners: listeners(edge),
         settings: edge.settings.clone(),
         upstream,
         others: groups.collect(),
@@ -71,12 +71,25 @@ fn group(
     }
 }
 
+fn listeners(edge: &Edge) -> Vec<Listener> {
+    let plain = Listener {
+        address: edge.listen,
+        speaks: Speaks::Http,
+    };
+    let https = edge.https.map(|address| Listener {
+        address,
+        speaks: Speaks::Https,
+    });
+    std::iter::once(plain).chain(https).collect()
+}
+
 /// All that the edge role knows. It keeps the last good one and refuses older epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeSnapshot {
     pub epoch: Epoch,
     pub app: AppName,
-    pub listen: SocketAddr,
+    /// At least one; no address twice.
+    pub listeners: Vec<Listener>,
     pub settings: EdgeSettings,
     /// Gets what no route sends elsewhere.
     pub upstream: Upstream,
@@ -96,6 +109,22 @@ impl EdgeSnapshot {
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.upstreams().flat_map(|upstream| &upstream.endpoints)
     }
+}
+
+/// An address that connections are accepted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub speaks: Speaks,
+}
+
+/// What clients are expected to speak on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaks {
+    Http,
+    /// HTTP within TLS, by the settings' certificates.
+    Https,
 }
 
 /// A group that gets traffic.

@@ -130,6 +130,11 @@ pub(crate) enum Verb {
     /// Go back to the release before, or to the one named
     #[command(after_help = "Example:\n  banyan rollback           # the one before\n  banyan rollback r3")]
     Rollback(Rollback),
+    /// How to make browsers and programs trust this installation's own certificates (`tls = "self-signed"`)
+    #[command(
+        after_help = "Example:\n  banyan trust\n  curl --cacert \"$(banyan --json trust | jq -r .authority)\" https://localhost:8443/"
+    )]
+    Trust,
     /// Delete state and data of this installation, after asking; refused while it runs
     #[command(after_help = "Example:\n  banyan down && banyan destroy")]
     Destroy(Destroy),

@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use banyan_config::{Config, FileError, FileText, Problem, Source, Sources};
+use banyan_config::{Certificates, Config, EdgeSettings, FileError, FileText, Problem, Source, Sources};
 use banyan_reconcile::Loaded as ForController;
 use banyan_reconcile::proto::ConfigPaths;
+use banyan_runtime::Clock;
+use banyan_tls::Pair;
 use sha2::{Digest, Sha256};
 
 use crate::place::Place;
@@ -60,8 +62,13 @@ pub(crate) fn load_with_root(place: &Place) -> anyhow::Result<ForController> {
 }
 
 fn with_root(loaded: Loaded, file: &Path) -> ForController {
+    let root = folder(file);
+    let mut config = loaded.config;
+    if let Some(edge) = &mut config.edge {
+        find_certificates(&mut edge.settings, &root);
+    }
     ForController {
-        root: folder(file),
+        root,
         secrets: loaded.secrets,
         hash: loaded.hash,
         notes: loaded
@@ -69,7 +76,19 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
             .iter()
             .map(|warning| warning.message.clone())
             .collect(),
-        config: loaded.config,
+        config,
+    }
+}
+
+/// The edge knows no folder that paths are relative to.
+fn find_certificates(settings: &mut EdgeSettings, root: &Path) {
+    if let Some(tls) = &mut settings.tls
+        && let Certificates::Files(files) = &mut tls.certificates
+    {
+        for files in files {
+            files.cert = root.join(&files.cert);
+            files.key = root.join(&files.key);
+        }
     }
 }
 
@@ -87,10 +106,16 @@ pub(crate) fn load_files(file: &Path, overlay: Option<&Path>) -> Result<Loaded, 
         feed(&hash, path, &text.bytes);
         Ok(text)
     };
+    let now = i64::try_from(Clock.unix_ms() / 1000).unwrap_or(i64::MAX);
+    let certificates = |cert: &Path, key: &Path| {
+        let pair = Pair::read(&folder.join(cert), &folder.join(key), now);
+        pair.map(|pair| pair.names).map_err(|error| error.to_string())
+    };
     let loaded = banyan_config::load(&Sources {
         main,
         overlay,
         files: &files,
+        certificates: &certificates,
     })
     .map_err(Failure::Wrong)?;
     let digest = hash.into_inner().finalize();

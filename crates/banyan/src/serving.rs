@@ -3,30 +3,60 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use banyan_config::Certificates;
+use banyan_reconcile::StateDir;
+use banyan_tls::client::Trust;
+use banyan_tls::local::Local;
+use banyan_topology::Edge;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const ONE_TRY: Duration = Duration::from_secs(5);
 
-/// The status of `GET path`; `None` when there was no HTTP answer in time.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<u16> {
+/// The status of `GET path`, by https where the edge speaks it; `None` when there was no HTTP answer in time.
+pub(crate) async fn get(edge: &Edge, state: &StateDir, path: &str) -> Option<u16> {
     let exchange = async {
-        let mut stream = TcpStream::connect(reachable(address)).await.ok()?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nuser-agent: banyan\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut head = [0_u8; 16];
-        let mut read = 0;
-        while read < 12 {
-            match stream.read(&mut head[read..]).await.ok()? {
-                0 => return None,
-                n => read += n,
+        match (edge.https, &edge.settings.tls) {
+            (Some(https), Some(tls)) => {
+                let stream = TcpStream::connect(reachable(https)).await.ok()?;
+                let authority = Local::new(state.tls()).authority();
+                let (trust, name) = match &tls.certificates {
+                    Certificates::SelfSigned => (Trust::Authority(&authority), "localhost"),
+                    Certificates::Files(files) => (
+                        Trust::Exactly(&files.first()?.cert),
+                        tls.domains.first().map_or("localhost", String::as_str),
+                    ),
+                };
+                let stream = banyan_tls::client::connect(stream, name, trust, &["http/1.1"]).await;
+                ask(stream.ok()?, https, path).await
+            }
+            _ => {
+                let stream = TcpStream::connect(reachable(edge.listen)).await.ok()?;
+                ask(stream, edge.listen, path).await
             }
         }
-        status(&head)
     };
     tokio::time::timeout(ONE_TRY, exchange).await.ok().flatten()
+}
+
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: SocketAddr,
+    path: &str,
+) -> Option<u16> {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nuser-agent: banyan\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    stream.flush().await.ok()?;
+    let mut head = [0_u8; 16];
+    let mut read = 0;
+    while read < 12 {
+        match stream.read(&mut head[read..]).await.ok()? {
+            0 => return None,
+            n => read += n,
+        }
+    }
+    status(&head)
 }
 
 /// `HTTP/1.1 200` → 200.

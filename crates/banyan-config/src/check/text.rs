@@ -27,6 +27,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Cookie => cookie(text),
         Rule::ExtensionHeader => extension_header(text),
         Rule::HeaderName => header_name(text),
+        Rule::Domain => domain(text),
     }
 }
 
@@ -155,6 +156,36 @@ fn extension_header(text: &str) -> Option<Wrong> {
     }
     let rule = "X- and letters, digits or hyphens, such as \"X-Request-Timeout-Ms\"; not one that the edge sets itself";
     Some(Wrong::new(format!("cannot be `{text}`"), rule))
+}
+
+/// As certificates and Host headers have it: no scheme, no port, ASCII.
+pub(crate) fn is_domain(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn domain(text: &str) -> Option<Wrong> {
+    if is_domain(text) || text.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let bare = bare.split(['/', ':']).next().unwrap_or_default();
+    let help = if is_domain(bare) {
+        format!("write \"{bare}\"")
+    } else {
+        "write a name such as \"shop.example\"; letters beyond ASCII in their xn-- form".to_owned()
+    };
+    Some(Wrong::new(
+        format!("cannot contain \"{text}\": it is not a domain"),
+        help,
+    ))
 }
 
 fn address(text: &str) -> Option<Wrong> {

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Table(&'static [Key]),
     /// A table, or only the text of its one required key.
     Short(&'static [Key]),
+    /// One of these words, a table, or a list of tables.
+    WordOrTables(&'static [&'static str], &'static [Key]),
     /// A table whose keys the user chooses.
     Map(Rule, &'static Kind),
     /// Text, number or boolean: a setting of another program.
@@ -69,6 +71,8 @@ pub(crate) enum Rule {
     Cookie,
     /// Of an HTTP header.
     HeaderName,
+    /// A DNS name, perhaps with `*.` in front.
+    Domain,
     /// Any text, with placeholders; what they are is checked where the value is used.
     Template,
     /// Words for a program, with placeholders; checked where it is used.
@@ -155,9 +159,10 @@ pub(crate) fn tables() -> Vec<(String, &'static [Key])> {
                 format!("{path}.{}", key.name)
             };
             match &key.kind {
-                Kind::Table(keys) | Kind::Short(keys) | Kind::List(Kind::Table(keys)) => {
-                    found.push((path, keys))
-                }
+                Kind::Table(keys)
+                | Kind::Short(keys)
+                | Kind::WordOrTables(_, keys)
+                | Kind::List(Kind::Table(keys)) => found.push((path, keys)),
                 Kind::Map(_, Kind::Table(keys)) => found.push((format!("{path}.NAME"), keys)),
                 _ => {}
             }

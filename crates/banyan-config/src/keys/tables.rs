@@ -1,10 +1,12 @@
 //! The tables of banyan.toml.
 
 use super::Key;
-use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Short, Table, Text};
+use super::Kind::{
+    Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Short, Table, Text, WordOrTables,
+};
 use super::Rule::{
-    Address, Command, Cookie, ExtensionHeader, Identifier, Name, NotEmpty, Path, Setting, Template, UrlPath,
-    Variable,
+    Address, Command, Cookie, Domain, ExtensionHeader, Identifier, Name, NotEmpty, Path, Setting, Template,
+    UrlPath, Variable,
 };
 use super::routes::ROUTE;
 
@@ -215,6 +217,43 @@ static EDGE: &[Key] = &[
         "false: only this machine (127.0.0.1); true: everyone who can reach it (0.0.0.0).",
     )
     .default("false"),
+    Key::new(
+        "tls",
+        WordOrTables(&["self-signed"], CERTIFICATE),
+        "Serves https: \"self-signed\" by an own CA (see `banyan trust`), or certificate files.",
+    )
+    .alias(&["ssl", "https", "certificates", "certificate"]),
+    Key::new(
+        "https_port",
+        Integer { min: 1, max: 65535 },
+        "Where people reach the app by https, with `tls`.",
+    )
+    .default("8443")
+    .alias(&["tls_port", "ssl_port"]),
+    Key::new(
+        "domains",
+        List(&Text(Domain)),
+        "Names that people reach the app by; the certificates must cover them.",
+    )
+    .default("[]")
+    .alias(&["domain", "server_name", "hostnames"]),
+    Key::new(
+        "redirect",
+        Boolean,
+        "With `tls`: plain requests are sent to https.",
+    )
+    .default("true")
+    .alias(&["https_redirect", "force_ssl"]),
+    Key::new(
+        "hsts",
+        Duration {
+            min: 0,
+            max: 3650 * 24 * HOUR,
+        },
+        "With `tls`: for so long browsers use https only (Strict-Transport-Security); \"0s\" does not say so.",
+    )
+    .default("\"0s\"")
+    .alias(&["strict_transport_security"]),
     Key::new("process", Text(Name), "The process that gets the requests.")
         .default("\"web\"")
         .alias(&["upstream", "app"]),
@@ -375,6 +414,23 @@ static QUEUE: &[Key] = &[
     )
     .default("\"10s\"")
     .alias(&["timeout"]),
+];
+
+static CERTIFICATE: &[Key] = &[
+    Key::new(
+        "cert",
+        Text(Path),
+        "PEM file: the certificate, then its chain; relative to banyan.toml.",
+    )
+    .required()
+    .alias(&["certificate", "chain", "fullchain"]),
+    Key::new(
+        "key",
+        Text(Path),
+        "PEM file: its private key, mode 0600; relative to banyan.toml.",
+    )
+    .required()
+    .alias(&["private_key", "privkey"]),
 ];
 
 static TIMEOUTS: &[Key] = &[

@@ -43,6 +43,7 @@ fn assert_sound(text: &str) {
         main,
         overlay: None,
         files: &files,
+        certificates: &|_, _| Ok(Vec::new()),
     }) {
         panic!("{errors}");
     }

@@ -249,7 +249,7 @@ body_rate = "1.5K"
                |
             10 | drain = "2d"
                |         ^^^^
-               = write a duration from "0ms" to "1d"
+               = write a duration from "0s" to "1d"
 
             error: `body` cannot be "10MB": it is not a size
               --> banyan.toml:12:8

@@ -311,6 +311,7 @@ fn text_that_is_not_utf_8_is_named() {
         main,
         overlay: None,
         files: &files,
+        certificates: &|_, _| Ok(Vec::new()),
     })
     .unwrap_err();
     expect![[r#"

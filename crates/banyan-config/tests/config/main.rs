@@ -5,6 +5,7 @@ mod errors;
 mod load;
 mod properties;
 mod routes;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -40,11 +41,22 @@ pub(crate) fn load(text: &str) -> Result<Loaded, Errors> {
         let (text, mode) = files.get(path.as_ref()).ok_or(FileError::Missing)?;
         Ok(FileText::new(text.as_str(), *mode))
     };
+    // A certificate of these tests is a file with the names it is for.
+    let judge = |cert: &Path, key: &Path| {
+        let (names, _) = files
+            .get(cert.to_string_lossy().as_ref())
+            .ok_or(format!("failed to read {}", cert.display()))?;
+        if !files.contains_key(key.to_string_lossy().as_ref()) {
+            return Err(format!("failed to read {}", key.display()));
+        }
+        Ok(names.split_whitespace().map(str::to_owned).collect())
+    };
     let main = source("banyan.toml").unwrap_or_else(|| Source::new("banyan.toml", ""));
     banyan_config::load(&Sources {
         main,
         overlay: source("overlay.toml"),
         files: &read,
+        certificates: &judge,
     })
 }
 

@@ -13,6 +13,7 @@ fn load_bytes(main: &[u8], overlay: Option<&[u8]>, file: &[u8]) {
         main: Source::new("banyan.toml", main),
         overlay: overlay.map(|bytes| Source::new("overlay.toml", bytes)),
         files: &files,
+        certificates: &|_, _| Ok(Vec::new()),
     };
     match load(&sources) {
         Ok(loaded) => drop(banyan_config::render_resolved(&loaded.config, true)),

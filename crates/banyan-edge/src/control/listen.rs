@@ -1,107 +1,158 @@
-//! Listening sockets: one per core and address. A new address is bound before the old one is given up.
+//! Listening sockets: one per core and address. New addresses are bound before old ones are given up.
 //!
 //! What a running edge passed on (see `handover`) is used instead of binding; where it had other threads, each core takes
 //! its share of the sockets, so that every queue is served.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use banyan_runtime::listener::{self, BindError};
-use banyan_topology::snapshot::EdgeSnapshot;
+use banyan_topology::snapshot::{EdgeSnapshot, Listener, Speaks};
 
 use super::Control;
+use super::certificates::Served;
 use crate::core::command::Command;
 
 /// One address that connections are accepted on.
 pub(super) struct Listening {
     /// As configured; port 0 asks for a free one.
-    asked: SocketAddr,
-    bound: SocketAddr,
+    asked: Listener,
+    bound: Listener,
     /// Sockets that are still accepted on.
     sockets: usize,
 }
 
+/// What a snapshot needs that is not there yet: bound and read, and nobody is told. Dropped, nothing happened.
+pub(super) struct Ready {
+    bound: Vec<(Listener, Vec<TcpListener>)>,
+    certificates: Option<Served>,
+}
+
 impl Control {
+    /// In the order of the snapshot; then what is about to be given up.
     pub(super) fn listening_on(&self) -> Vec<SocketAddr> {
-        self.listening.iter().map(|l| l.bound).collect()
+        let wanted = &self.snapshot.listeners;
+        let place = |l: &&Listening| {
+            wanted
+                .iter()
+                .position(|asked| *asked == l.asked)
+                .unwrap_or(usize::MAX)
+        };
+        let mut all: Vec<&Listening> = self.listening.iter().collect();
+        all.sort_by_key(place);
+        all.iter().map(|l| l.bound.address).collect()
     }
 
     /// At the start: an address in use is reported and tried again, the role does not die of it.
     pub(super) fn listen_first(&mut self) {
-        let address = self.snapshot.listen;
-        self.refused = self.bind(address).err().map(|error| error.to_string());
+        self.refused = self.listen_again().err();
         if let Some(why) = &self.refused {
             tracing::error!(why, "cannot listen; trying again");
         }
     }
 
-    /// Nothing new in the snapshot; but if its address could not be bound before, try now.
-    pub(super) fn listen_again(&mut self) -> std::result::Result<(), String> {
-        if self.listening.is_empty() && self.opening.is_none() {
-            self.bind(self.snapshot.listen)
-                .map_err(|error| error.to_string())?;
+    /// Nothing new in the snapshot; but what could not be had before is tried now.
+    pub(super) fn listen_again(&mut self) -> Result<(), String> {
+        let missing = |asked: &Listener| self.listening.iter().all(|l| l.asked != *asked);
+        if self.opening.is_none() && self.snapshot.listeners.iter().any(missing) {
+            let ready = self.get_ready(&self.snapshot.clone())?;
+            self.use_it(ready);
+            // The port that plain requests are redirected to may be known only now.
+            self.spread_snapshot();
             self.publish();
         }
         Ok(())
     }
 
-    /// Binds a new snapshot's address if it is another. Returns the addresses to give up afterwards.
-    pub(super) fn listen_for(
-        &mut self,
-        snapshot: &EdgeSnapshot,
-    ) -> std::result::Result<Vec<SocketAddr>, String> {
-        if self.listening.iter().any(|l| l.asked == snapshot.listen) {
-            return Ok(Vec::new());
+    /// Reads the certificates and binds the addresses of a snapshot that are not served yet.
+    pub(super) fn get_ready(&mut self, snapshot: &EdgeSnapshot) -> Result<Ready, String> {
+        let certificates = self
+            .certificates
+            .prepare(&snapshot.settings, self.unix_seconds())?;
+        let mut bound = Vec::new();
+        // While the running edge serves on, nothing is bound beside it.
+        let wanted = snapshot.listeners.iter().filter(|_| self.opening.is_none());
+        for asked in wanted.copied().collect::<Vec<_>>() {
+            if self.listening.iter().all(|l| l.asked != asked) {
+                let sockets = self.bind(asked.address).map_err(|error| error.to_string())?;
+                bound.push((asked, sockets));
+            }
         }
-        let former = self.listening_on();
-        self.bind(snapshot.listen).map_err(|error| error.to_string())?;
-        Ok(former)
+        Ok(Ready { bound, certificates })
+    }
+
+    /// Certificates first: a listener that speaks TLS finds them there.
+    pub(super) fn use_it(&mut self, ready: Ready) {
+        if let Some(served) = ready.certificates {
+            self.serve_certificates(served);
+        }
+        for (asked, sockets) in ready.bound {
+            let address = sockets.first().and_then(|s| s.local_addr().ok());
+            let at = Listener {
+                address: address.unwrap_or(asked.address),
+                ..asked
+            };
+            self.listening.push(Listening {
+                asked,
+                bound: at,
+                sockets: sockets.len(),
+            });
+            for (core, listener) in self.cores.iter().cycle().zip(sockets) {
+                let _gone = core.commands.send(Command::Listen { at, listener });
+            }
+            tracing::info!(address = %at.address, speaks = ?at.speaks, "listening");
+        }
+    }
+
+    pub(super) fn serve_certificates(&mut self, served: Served) {
+        let config = Arc::clone(&served.config);
+        self.tell_all(|| Command::Tls(Some(Arc::clone(&config))));
+        self.certificates.serve(served);
     }
 
     /// A configured address by the one it is bound to.
     pub(super) fn asked_of(&self) -> HashMap<SocketAddr, SocketAddr> {
-        self.listening.iter().map(|l| (l.bound, l.asked)).collect()
+        let pair = |l: &Listening| (l.bound.address, l.asked.address);
+        self.listening.iter().map(pair).collect()
     }
 
-    fn bind(&mut self, address: SocketAddr) -> std::result::Result<(), BindError> {
+    fn bind(&mut self, address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
         let count = self.cores.len();
-        // Our own sockets on the same port (127.0.0.1 → 0.0.0.0) are no reason to refuse.
-        let beside_ours = self.listening.iter().any(|l| l.bound.port() == address.port());
-        let sockets = if let Some(inherited) = self.inherited.remove(&address) {
-            complete(inherited, address, count)?
-        } else if beside_ours {
-            listener::share(address, count)?
+        // Our own sockets on the same port (127.0.0.1 → 0.0.0.0, or plain → TLS) are no reason to refuse.
+        let ours = |l: &Listening| l.bound.address.port() == address.port();
+        if let Some(inherited) = self.inherited.remove(&address) {
+            complete(inherited, address, count)
+        } else if address.port() != 0 && self.listening.iter().any(ours) {
+            listener::share(address, count)
         } else {
-            listener::bind_per_core(address, count)?
-        };
-        let bound = sockets
-            .first()
-            .and_then(|s| s.local_addr().ok())
-            .unwrap_or(address);
-        self.listening.push(Listening {
-            asked: address,
-            bound,
-            sockets: sockets.len(),
-        });
-        for (core, listener) in self.cores.iter().cycle().zip(sockets) {
-            let _gone = core.commands.send(Command::Listen {
-                address: bound,
-                listener,
-            });
-        }
-        tracing::info!(address = %bound, "listening");
-        Ok(())
-    }
-
-    pub(super) fn stop_listening(&self, addresses: &[SocketAddr]) {
-        for address in addresses {
-            self.tell_all(|| Command::StopListening { address: *address });
+            listener::bind_per_core(address, count)
         }
     }
 
-    pub(super) fn stopped_listening(&mut self, core: usize, address: SocketAddr) {
-        tracing::debug!(core, %address, "stopped listening");
-        for listening in self.listening.iter_mut().filter(|l| l.bound == address) {
+    /// Where plain requests are sent, if they are.
+    pub(super) fn redirect_to(&self) -> Option<u16> {
+        let tls = self.snapshot.settings.tls.as_ref().filter(|tls| tls.redirect);
+        let https = self
+            .listening
+            .iter()
+            .rev()
+            .find(|l| l.bound.speaks == Speaks::Https);
+        tls.and(https).map(|l| l.bound.address.port())
+    }
+
+    /// Gives up what the snapshot does not name any more.
+    pub(super) fn stop_listening(&self) {
+        let goes = |l: &&Listening| !self.snapshot.listeners.contains(&l.asked);
+        for listening in self.listening.iter().filter(goes) {
+            let at = listening.bound;
+            self.tell_all(|| Command::StopListening { at });
+        }
+    }
+
+    pub(super) fn stopped_listening(&mut self, core: usize, at: Listener) {
+        tracing::debug!(core, address = %at.address, "stopped listening");
+        for listening in self.listening.iter_mut().filter(|l| l.bound == at) {
             listening.sockets = listening.sockets.saturating_sub(1);
         }
         self.listening.retain(|l| l.sockets > 0);
@@ -113,7 +164,7 @@ fn complete(
     mut sockets: Vec<TcpListener>,
     address: SocketAddr,
     count: usize,
-) -> std::result::Result<Vec<TcpListener>, BindError> {
+) -> Result<Vec<TcpListener>, BindError> {
     let missing = count.saturating_sub(sockets.len());
     let bound = sockets.first().and_then(|s| s.local_addr().ok());
     sockets.extend(listener::share(bound.unwrap_or(address), missing)?);

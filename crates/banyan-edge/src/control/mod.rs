@@ -3,6 +3,7 @@
 //! It owns all global state; cores own theirs. It is never on a request's path. Tasks: itself, the reporter, one per
 //! running check.
 
+mod certificates;
 mod checks;
 mod drain;
 mod ejections;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use banyan_runtime::handover::Door;
 use banyan_runtime::watched::Watch;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
+use banyan_tls::Server;
 use banyan_topology::report::{EdgeReport, EndpointReport};
 use banyan_topology::snapshot::EdgeSnapshot;
 use banyan_topology::{Epoch, InstanceId, ProcessName};
@@ -34,6 +36,7 @@ use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
 use crate::sticky::Key;
 use crate::{Config, Error, access_log};
+use certificates::Certificates;
 use handover::Inherited;
 use health::Checked;
 use listen::Listening;
@@ -65,6 +68,7 @@ pub(crate) struct Control {
     /// Read when sticky sessions by cookie are wanted for the first time.
     sticky: Option<Key>,
     listening: Vec<Listening>,
+    certificates: Certificates,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<Result>,
@@ -123,6 +127,7 @@ impl Control {
         let clock = Clock;
         let door_path = config.handover_path();
         let start = clock.now();
+        let certificates = Certificates::new(&config.state_dir, Server::new().map_err(Error::Tls)?);
         let (events_to, events) = mpsc::unbounded_channel();
         let (results_to, results) = mpsc::unbounded_channel();
         let (log, buffers) = access_log::channel();
@@ -168,6 +173,7 @@ impl Control {
             secrets,
             sticky: None,
             listening: Vec::new(),
+            certificates,
             refused: None,
             events,
             results,
@@ -212,6 +218,7 @@ impl Control {
                 _ = tick.tick() => {
                     self.look(watch);
                     self.keep_door();
+                    self.look_at_certificates();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
                         return Err(Error::TaskPanicked);
@@ -219,6 +226,17 @@ impl Control {
                 }
             }
         }
+    }
+
+    fn look_at_certificates(&mut self) {
+        if let Some(renewed) = self.certificates.renewed(self.unix_seconds()) {
+            tracing::info!("certificates changed: new handshakes are done by the new ones");
+            self.serve_certificates(renewed);
+        }
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        i64::try_from(self.clock.unix_ms() / 1000).unwrap_or(i64::MAX)
     }
 
     fn note(&mut self, event: Event) {
@@ -247,9 +265,7 @@ impl Control {
                 return;
             }
             Event::Emptied => {}
-            Event::StoppedListening { core, address } => {
-                self.stopped_listening(core, address);
-            }
+            Event::StoppedListening { core, at } => self.stopped_listening(core, at),
             Event::Drained { core } => self.cores[core].drained = true,
         }
         self.publish();
@@ -278,6 +294,7 @@ impl Control {
             pid: std::process::id(),
             epoch: self.applied(),
             listening: self.listening_on(),
+            certificates: self.certificates.report(),
             refused: self.refused.clone(),
             endpoints: self
                 .snapshot

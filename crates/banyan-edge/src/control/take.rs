@@ -10,7 +10,7 @@ use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
 use banyan_topology::InstanceId;
 use banyan_topology::report::EdgeReport;
-use banyan_topology::snapshot::{EdgeSnapshot, Upstream};
+use banyan_topology::snapshot::{EdgeSnapshot, Speaks, Upstream};
 
 use super::Control;
 use super::health::Checked;
@@ -74,6 +74,7 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
             ));
         }
     }
+    check_listeners(snapshot)?;
     for probe in snapshot
         .upstreams()
         .filter_map(|upstream| upstream.ready.as_ref())
@@ -90,6 +91,26 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
     Table::compile(&snapshot.routes)
         .map(drop)
         .map_err(|why| format!("snapshot {}: {why}", snapshot.epoch))
+}
+
+fn check_listeners(snapshot: &EdgeSnapshot) -> Result<(), String> {
+    let mut asked: Vec<_> = snapshot.listeners.iter().map(|l| l.address).collect();
+    asked.retain(|address| address.port() != 0);
+    asked.sort_unstable();
+    if asked.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(format!(
+            "snapshot {}: two listeners on one address",
+            snapshot.epoch
+        ));
+    }
+    let https = snapshot.listeners.iter().any(|l| l.speaks == Speaks::Https);
+    if snapshot.listeners.is_empty() || (https && snapshot.settings.tls.is_none()) {
+        return Err(format!(
+            "snapshot {}: no listener, or https without certificates",
+            snapshot.epoch
+        ));
+    }
+    Ok(())
 }
 
 impl Control {
@@ -125,10 +146,11 @@ impl Control {
             return self.listen_again();
         }
         self.need_key(snapshot.settings.sticky.as_ref())?;
-        let former = self.listen_for(&snapshot)?;
+        let ready = self.get_ready(&snapshot)?;
         self.snapshot = snapshot;
+        self.use_it(ready);
         self.spread_snapshot();
-        self.stop_listening(&former);
+        self.stop_listening();
         tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.endpoints().count(), "snapshot taken");
         Ok(())
     }
@@ -187,6 +209,7 @@ impl Control {
         let cookies = self.cookies();
         let upstreams = self.with_gates();
         let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
+        let redirect_to = self.redirect_to();
         for (index, core) in self.cores.iter().enumerate() {
             let cells = self
                 .endpoints
@@ -197,6 +220,7 @@ impl Control {
                 settings: self.snapshot.settings.clone(),
                 upstreams: upstreams.clone(),
                 routes: Arc::clone(&routes),
+                redirect_to,
                 cells: cells.collect(),
                 cookies: cookies.clone(),
             })));

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use banyan_config::{EdgeSettings, Route};
-use banyan_topology::snapshot::Upstream;
+use banyan_tls::ServerConfig;
+use banyan_topology::snapshot::{Listener, Upstream};
 use banyan_topology::{Epoch, InstanceId};
 use banyan_upstream::health::Cause;
 
@@ -28,12 +29,15 @@ pub(crate) enum Command {
         id: InstanceId,
         ejected: bool,
     },
+    /// What new handshakes are done by; running connections keep what they have.
+    Tls(Option<Arc<ServerConfig>>),
+    /// `at` is the bound address.
     Listen {
-        address: SocketAddr,
+        at: Listener,
         listener: TcpListener,
     },
     StopListening {
-        address: SocketAddr,
+        at: Listener,
     },
     /// A copy of every listening socket, for the process that replaces this one.
     Share(Share),
@@ -52,6 +56,8 @@ pub(crate) type Share = mpsc::UnboundedSender<(SocketAddr, OwnedFd)>;
 pub(crate) struct CoreSnapshot {
     pub epoch: Epoch,
     pub settings: EdgeSettings,
+    /// The port that plain requests are redirected to; `None`: there is no https, or it is not wanted.
+    pub redirect_to: Option<u16>,
     /// The default one first, each with the line of its requests over all cores.
     pub upstreams: Vec<(Upstream, Arc<Gate>)>,
     pub routes: Arc<[Route]>,
@@ -86,7 +92,7 @@ pub(crate) enum Event {
     Emptied,
     StoppedListening {
         core: usize,
-        address: SocketAddr,
+        at: Listener,
     },
     /// Draining, and the last connection has ended.
     Drained {

@@ -4,12 +4,16 @@
 
 mod accept;
 pub(crate) mod command;
+mod connection;
+mod frames;
 pub(crate) mod groups;
+mod http1;
+mod http2;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +23,9 @@ use tokio::sync::{mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_tls::ServerConfig;
 use banyan_topology::InstanceId;
+use banyan_topology::snapshot::Listener;
 use banyan_upstream::balance::hash::Random;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
@@ -65,6 +71,10 @@ pub(crate) struct Core {
     settings: RefCell<Rc<EdgeSettings>>,
     /// `None`: every request goes to the default group.
     routes: RefCell<Option<Rc<Routes>>>,
+    tls: RefCell<Option<Arc<ServerConfig>>>,
+    redirect_to: Cell<Option<u16>>,
+    /// `Strict-Transport-Security`, for answers within TLS.
+    hsts: RefCell<Option<HeaderValue>>,
     draining: Cell<bool>,
     /// Listeners whose queue may still hold connections.
     accepting: Cell<usize>,
@@ -91,6 +101,8 @@ pub(crate) struct Peer {
     /// The address as a header value.
     pub text: HeaderValue,
     pub guard: Arc<Shared>,
+    /// Within TLS.
+    pub secure: bool,
     _open: Open,
 }
 
@@ -113,7 +125,7 @@ impl Drop for Open {
 }
 
 /// Those of one core by address: several where a process with more threads passed its sockets on.
-type Acceptors = HashMap<SocketAddr, Vec<mpsc::UnboundedSender<Share>>>;
+type Acceptors = HashMap<Listener, Vec<mpsc::UnboundedSender<Share>>>;
 
 /// The core's life: commands in order until the end.
 pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<Command>) {
@@ -152,8 +164,11 @@ impl Core {
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
             index: start.index,
+            hsts: RefCell::new(hsts(&start.settings)),
             settings: RefCell::new(Rc::new(start.settings)),
             routes: RefCell::new(None),
+            tls: RefCell::new(None),
+            redirect_to: Cell::new(None),
             draining: Cell::new(false),
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
@@ -177,6 +192,19 @@ impl Core {
     /// Of requests that no route sends elsewhere.
     pub(crate) fn default_group(&self) -> Rc<Group> {
         self.groups.borrow().default()
+    }
+
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.borrow().clone()
+    }
+
+    /// The https port that plain requests are sent to.
+    pub(crate) fn redirect_to(&self) -> Option<u16> {
+        self.redirect_to.get()
+    }
+
+    pub(crate) fn hsts(&self) -> Option<HeaderValue> {
+        self.hsts.borrow().clone()
     }
 
     pub(crate) fn next_id(&self) -> HeaderValue {
@@ -274,17 +302,15 @@ impl Core {
                 self.groups.borrow().set_ejected(&id, ejected, self.now());
                 self.hand_out();
             }
-            Command::Listen { address, listener } => {
+            Command::Tls(config) => *self.tls.borrow_mut() = config,
+            Command::Listen { at, listener } => {
                 let (ask, asks) = mpsc::unbounded_channel();
-                acceptors.entry(address).or_default().push(ask);
+                acceptors.entry(at).or_default().push(ask);
                 self.accepting.set(self.accepting.get() + 1);
-                self.spawn(
-                    "listener",
-                    accept::accept(Rc::clone(self), address, listener, asks),
-                );
+                self.spawn("listener", accept::accept(Rc::clone(self), at, listener, asks));
             }
             // Dropping the senders stops the acceptors.
-            Command::StopListening { address } => drop(acceptors.remove(&address)),
+            Command::StopListening { at } => drop(acceptors.remove(&at)),
             Command::Share(to) => {
                 for acceptor in acceptors.values().flatten() {
                     let _ended = acceptor.send(to.clone());
@@ -312,10 +338,13 @@ impl Core {
             settings,
             upstreams,
             routes,
+            redirect_to,
             mut cells,
             mut cookies,
         } = snapshot;
         let rules = Rules::from(&settings);
+        *self.hsts.borrow_mut() = hsts(&settings);
+        self.redirect_to.set(redirect_to);
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();
@@ -361,4 +390,10 @@ impl Core {
             entry.data.forget_told();
         });
     }
+}
+
+fn hsts(settings: &EdgeSettings) -> Option<HeaderValue> {
+    let life = settings.tls.as_ref()?.hsts;
+    let text = format!("max-age={}", life.as_secs());
+    (!life.is_zero()).then(|| HeaderValue::from_str(&text).ok())?
 }

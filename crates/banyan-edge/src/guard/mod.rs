@@ -12,13 +12,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking::Held;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::respond::Refusal;
@@ -36,8 +35,10 @@ pub(crate) struct GuardConfig {
 /// because an upgraded stream must be `Send`.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// A request is being answered: idle and header time do not run.
-    busy: AtomicBool,
+    /// Requests being answered: idle and header time do not run. More than one only in HTTP/2.
+    busy: AtomicU32,
+    /// Requests so far.
+    asked: AtomicU32,
     /// Framing of the current request's body is broken.
     body_refused: AtomicBool,
     upgrade: AtomicU8,
@@ -76,12 +77,28 @@ mod parking {
 }
 
 impl Shared {
-    pub(crate) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::Relaxed);
+    /// A request begins.
+    pub(crate) fn begin(&self) {
+        let add = |counter: &AtomicU32| {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        };
+        add(&self.busy);
+        add(&self.asked);
+    }
+
+    /// A request has ended.
+    pub(crate) fn end(&self) {
+        let busy = self.busy.load(Ordering::Relaxed);
+        self.busy.store(busy.saturating_sub(1), Ordering::Relaxed);
     }
 
     pub(crate) fn busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Requests so far; it wraps.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn body_refused(&self) -> bool {
@@ -105,8 +122,8 @@ impl Shared {
     }
 }
 
-pub(crate) struct Guard {
-    stream: TcpStream,
+pub(crate) struct Guard<S> {
+    stream: S,
     shared: Arc<Shared>,
     scanner: Scanner,
     config: GuardConfig,
@@ -126,13 +143,13 @@ pub(crate) struct Guard {
 /// How long a closed connection may take to say that it has understood.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl Guard {
-    pub(crate) fn new(stream: TcpStream, config: GuardConfig) -> (Self, Arc<Shared>) {
-        let shared = Arc::new(Shared::default());
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// `begun`: what was read of the stream already.
+    pub(crate) fn new(stream: S, begun: &[u8], config: GuardConfig, shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        let guard = Self {
+        let mut guard = Self {
             stream,
-            shared: Arc::clone(&shared),
+            shared,
             scanner: Scanner::new(config.limits),
             config,
             held: Vec::new(),
@@ -144,7 +161,12 @@ impl Guard {
             write_timer: None,
             linger: None,
         };
-        (guard, shared)
+        if !begun.is_empty() {
+            guard.held.extend_from_slice(begun);
+            let then = guard.judge_held();
+            guard.act(then);
+        }
+        guard
     }
 
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) {
@@ -234,7 +256,7 @@ impl Guard {
     }
 }
 
-impl AsyncRead for Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -277,7 +299,7 @@ impl AsyncRead for Guard {
     }
 }
 
-impl Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// A client that takes nothing for `idle` is gone.
     fn watch_write(
         &mut self,
@@ -299,7 +321,7 @@ impl Guard {
     }
 }
 
-impl AsyncWrite for Guard {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch_write(cx, result)

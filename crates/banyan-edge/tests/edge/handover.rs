@@ -9,7 +9,7 @@ use banyan_testkit::load::{Answer, Load};
 use banyan_testkit::upstream::Upstream;
 use banyan_testkit::wait;
 
-use crate::world::{World, get};
+use crate::world::{World, get, listener};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -193,7 +193,7 @@ async fn after_a_death_the_next_edge_binds() {
     let upstream = Upstream::answering(|_| "ok".to_owned()).await;
     let mut old = World::start(&[upstream.address]).await;
     let address = old.address();
-    old.publish(|s| s.listen = address).await;
+    old.publish(|s| s.listeners = vec![listener(address)]).await;
     old.drain();
     old.ended().await;
     assert!(old.dir.path().join("handover.sock").exists());

@@ -8,7 +8,7 @@ use banyan_testkit::upstream::Upstream;
 use crate::world::{World, get};
 
 /// (what it is, the request). All are answered 400 (or as noted) and close the connection.
-const HEADS: &[(&str, &str)] = &[
+pub(crate) const HEADS: &[(&str, &str)] = &[
     (
         "both lengths",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -132,7 +132,6 @@ const HEADS: &[(&str, &str)] = &[
     ("version 2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
     ("version 1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
     ("a lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n"),
-    ("the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("a method that is no token", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         "the edge's own mark",
@@ -145,7 +144,7 @@ const HEADS: &[(&str, &str)] = &[
     ("TLS to a clear-text port", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"),
 ];
 
-const BODIES: &[(&str, &str)] = &[
+pub(crate) const BODIES: &[(&str, &str)] = &[
     ("garbage for a size", "xyz\r\n"),
     ("a signed size", "+5\r\nhello\r\n0\r\n\r\n"),
     ("0x before a size", "0x5\r\nhello\r\n0\r\n\r\n"),

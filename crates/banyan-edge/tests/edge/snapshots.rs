@@ -11,7 +11,7 @@ use banyan_topology::report::RoleReport;
 use banyan_topology::snapshot::EndpointState;
 use tokio::task::JoinSet;
 
-use crate::world::{World, endpoint, post};
+use crate::world::{World, endpoint, listener, post};
 
 /// Clients that post one after the other on kept connections until stopped.
 pub(crate) struct Load {
@@ -181,7 +181,7 @@ async fn another_address_is_bound_before_the_old_one_is_given_up() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap()
     };
-    world.publish(|s| s.listen = new).await;
+    world.publish(|s| s.listeners = vec![listener(new)]).await;
     world.until(|r| r.listening == [new]).await;
     // Kept connections go on; new ones find the new address only.
     load.more(50).await;
@@ -195,7 +195,7 @@ async fn an_address_in_use_is_reported_and_the_old_one_served() {
     let upstream = Upstream::answering(|_| "ok".to_owned()).await;
     let mut world = World::start(&[upstream.address]).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    world.snapshot.listen = taken.local_addr().unwrap();
+    world.snapshot.listeners = vec![listener(taken.local_addr().unwrap())];
     world.snapshot.epoch = world.snapshot.epoch.next();
     world.put();
     let why = world.until(|r| r.refused.is_some()).await.refused.unwrap();
@@ -213,7 +213,7 @@ async fn the_same_port_on_all_addresses_can_be_taken_over() {
     let upstream = Upstream::answering(|_| "ok".to_owned()).await;
     let mut world = World::start(&[upstream.address]).await;
     let everywhere = std::net::SocketAddr::from(([0, 0, 0, 0], world.address().port()));
-    world.publish(|s| s.listen = everywhere).await;
+    world.publish(|s| s.listeners = vec![listener(everywhere)]).await;
     world.until(|r| r.listening == [everywhere]).await;
     let port = everywhere.port();
     let mut client = Wire::connect(std::net::SocketAddr::from(([127, 0, 0, 1], port))).await;

@@ -16,7 +16,7 @@ use banyan_runtime::watched;
 use banyan_testkit::upstream::{Message, Wire};
 use banyan_topology::Epoch;
 use banyan_topology::report::EdgeReport;
-use banyan_topology::snapshot::{EdgeSnapshot, Endpoint, EndpointState, Upstream};
+use banyan_topology::snapshot::{EdgeSnapshot, Endpoint, EndpointState, Listener, Speaks, Upstream};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -65,6 +65,14 @@ pub(crate) fn settings() -> EdgeSettings {
     }
 }
 
+/// Plain HTTP there.
+pub(crate) fn listener(address: SocketAddr) -> Listener {
+    Listener {
+        address,
+        speaks: Speaks::Http,
+    }
+}
+
 pub(crate) fn endpoint(slot: usize, address: SocketAddr) -> Endpoint {
     Endpoint {
         id: format!("web.{slot}@r1").parse().unwrap(),
@@ -93,7 +101,7 @@ impl World {
         let mut snapshot = EdgeSnapshot {
             epoch: Epoch(10),
             app: "photos".parse().unwrap(),
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listeners: vec![listener("127.0.0.1:0".parse().unwrap())],
             settings: settings(),
             upstream: Upstream {
                 process: "web".parse().unwrap(),

@@ -21,6 +21,8 @@ use crate::proto::{ConfigPaths, Outcome, Reply, Request};
 
 /// Reports wait here for the loop; a role sends one each second.
 const REPORTS: usize = 64;
+/// Certificates live for months: this only decides how soon a failure is tried again.
+const TEND_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs the controller; made by [`super::build`].
 pub struct Service<D> {
@@ -70,6 +72,7 @@ enum Happened {
     Report(Box<EdgeReport>),
     Event(Event),
     Finished(Option<Box<Reply>>),
+    Tend,
     Drain,
     Now,
 }
@@ -105,6 +108,7 @@ impl<D: Driver> Service<D> {
         };
         let mut drain = shutdown.clone();
         let mut draining = false;
+        let mut tend = tokio::time::interval(TEND_EVERY);
         let ending = loop {
             let happened = tokio::select! {
                 biased;
@@ -113,6 +117,7 @@ impl<D: Driver> Service<D> {
                 Some(report) = reported.recv() => Happened::Report(Box::new(report)),
                 happened = progress(&mut state.busy) => happened,
                 Some(message) = messages.recv() => Happened::Message(message),
+                _ = tend.tick() => Happened::Tend,
             };
             match happened {
                 Happened::Message(message) => state.asked(message).await,
@@ -122,6 +127,11 @@ impl<D: Driver> Service<D> {
                 }
                 Happened::Event(event) => state.heard(event),
                 Happened::Finished(reply) => state.finished(reply.map(|reply| *reply), draining),
+                Happened::Tend => {
+                    if let Some(topology) = &state.topology {
+                        state.changer.driver.tend(topology);
+                    }
+                }
                 Happened::Drain => {
                     draining = true;
                     state.begin_down(None).await;

@@ -1,11 +1,12 @@
 //! What `banyan status` shows, from what the controller knows: pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
+use banyan_config::Certificates;
 use banyan_supervisor::ChildStatus;
 use banyan_topology::report::{EdgeReport, EndpointReport};
-use banyan_topology::{Epoch, InstanceId, Topology};
+use banyan_topology::{Edge, Epoch, InstanceId, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
@@ -34,7 +35,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         app: topology.app.to_string(),
         controller_pid: std::process::id(),
         release: topology.release,
-        url: topology.edge.as_ref().map(|edge| url(edge.listen, report)),
+        url: topology.edge.as_ref().map(|edge| url(edge, report)),
         edge: topology.edge.clone(),
         epoch: report.map_or(Epoch::default(), |report| report.epoch),
         children: rows(topology, children, rates, now),
@@ -105,9 +106,13 @@ fn endpoint<'a>(report: &'a EdgeReport, id: &InstanceId) -> Option<&'a EndpointR
     report.endpoints.iter().find(|endpoint| endpoint.id == *id)
 }
 
-/// An address that a browser on this machine can open.
-fn url(listen: SocketAddr, report: Option<&EdgeReport>) -> String {
-    let bound = report.and_then(|report| report.listening.first().copied());
+/// What a browser on this machine can open; by its name where the certificate is for names only.
+fn url(edge: &Edge, report: Option<&EdgeReport>) -> String {
+    let (scheme, usual, listen, place) = match edge.https {
+        Some(https) => ("https", 443, https, 1),
+        None => ("http", 80, edge.listen, 0),
+    };
+    let bound = report.and_then(|report| report.listening.get(place).copied());
     let mut address = if listen.port() == 0 {
         bound.unwrap_or(listen)
     } else {
@@ -118,8 +123,22 @@ fn url(listen: SocketAddr, report: Option<&EdgeReport>) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
+    let host = match name(edge) {
+        Some(name) => name.to_owned(),
+        None if address.is_ipv6() => format!("[{}]", address.ip()),
+        None => address.ip().to_string(),
+    };
     match address.port() {
-        80 => format!("http://{}", address.ip()),
-        _ => format!("http://{address}"),
+        port if port == usual => format!("{scheme}://{host}"),
+        port => format!("{scheme}://{host}:{port}"),
     }
+}
+
+/// The first domain, where others reach it, or where the certificate is not for the bare address.
+fn name(edge: &Edge) -> Option<&str> {
+    let tls = edge.settings.tls.as_ref()?;
+    let own = tls.certificates == Certificates::SelfSigned;
+    let listens_for_others = edge.https.is_some_and(|https| !https.ip().is_loopback());
+    let domain = tls.domains.iter().find(|domain| !domain.starts_with('*'))?;
+    (listens_for_others || !own).then_some(domain)
 }

@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 pub(super) enum Goal {
     Admitted(InstanceId),
     Drained(InstanceId),
-    Listens(SocketAddr),
+    Listens(Vec<SocketAddr>),
     /// Serves the snapshot, whatever else; what it refused before does not count.
     Serves,
 }
@@ -40,7 +40,7 @@ pub(super) fn judge(report: &EdgeReport, epoch: Epoch, goal: &Goal) -> Verdict {
     match goal {
         Goal::Admitted(id) => admitted(report, id),
         Goal::Drained(id) => drained(report, id),
-        Goal::Listens(address) => listens(report, *address),
+        Goal::Listens(addresses) => listens(report, addresses),
         Goal::Serves => Verdict::Done,
     }
 }
@@ -66,12 +66,15 @@ fn drained(report: &EdgeReport, id: &InstanceId) -> Verdict {
     }
 }
 
-fn listens(report: &EdgeReport, address: SocketAddr) -> Verdict {
-    // Port 0 asks for any port; which one is in the report.
-    let fits = |at: &SocketAddr| *at == address || (address.port() == 0 && at.ip() == address.ip());
-    if report.listening.iter().any(fits) {
+fn listens(report: &EdgeReport, addresses: &[SocketAddr]) -> Verdict {
+    let missing = |address: &&SocketAddr| {
+        // Port 0 asks for any port; which one is in the report.
+        let fits = |at: &SocketAddr| at == *address || (address.port() == 0 && at.ip() == address.ip());
+        !report.listening.iter().any(fits)
+    };
+    let Some(address) = addresses.iter().find(missing) else {
         return Verdict::Done;
-    }
+    };
     match &report.refused {
         Some(reason) => Verdict::Failed(format!("the edge refused it: {reason}")),
         None => Verdict::Wait(format!("the edge does not listen on {address} yet")),
@@ -138,7 +141,7 @@ mod tests {
             refused: Some("127.0.0.1:80 is in use".to_owned()),
             ..report(4, true, 0)
         };
-        let goal = Goal::Listens("127.0.0.1:80".parse().unwrap());
+        let goal = Goal::Listens(vec!["127.0.0.1:80".parse().unwrap()]);
         assert_eq!(
             judge(&refusing, Epoch(5), &goal),
             Verdict::Failed("the edge refused it: 127.0.0.1:80 is in use".to_owned())

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use banyan_config::Certificates;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
-use banyan_runtime::{ShutdownStage, TaskKind, Tasks};
+use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks};
 use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres::{PostgresError, Server};
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
@@ -79,8 +80,29 @@ impl Local {
     }
 
     fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
+        self.certificates(topology)?;
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         epoch.map_err(|error| StepError(chain(&error)))
+    }
+
+    /// Makes the certificate of the installation's own CA if the edge is to have one that is not there, or soon expires.
+    fn certificates(&self, topology: &Topology) -> Result<(), StepError> {
+        let tls = topology.edge.as_ref().and_then(|edge| edge.settings.tls.as_ref());
+        let Some(tls) = tls.filter(|tls| tls.certificates == Certificates::SelfSigned) else {
+            return Ok(());
+        };
+        let names = certificate_names(&tls.domains, rustix::system::uname().nodename().to_str().ok());
+        let now = i64::try_from(Clock.unix_ms() / 1000).unwrap_or(i64::MAX);
+        match self
+            .specs
+            .local_authority()
+            .ensure(topology.app.as_str(), &names, now)
+        {
+            Ok(true) => tracing::info!(?names, "a certificate was made by the local CA"),
+            Ok(false) => {}
+            Err(error) => return Err(StepError(chain(&error))),
+        }
+        Ok(())
     }
 
     /// Tells the edge again what held before a step that failed; that failure is the one to report.
@@ -214,7 +236,7 @@ impl Local {
                 Err(error) => error.to_string(),
             }
         };
-        let goal = Goal::Listens(edge.listen);
+        let goal = Goal::Listens(edge.addresses().collect());
         let failure = tokio::select! {
             listens = self.edge.wait(epoch, &goal, EDGE_LIMIT) => match listens {
                 // It listens; `status` is not to call it starting a moment later.
@@ -232,7 +254,7 @@ impl Local {
 
     async fn configure_edge(&self, to: &Edge, step: Move<'_>) -> Result<(), StepError> {
         let epoch = self.publish(step.after)?;
-        let goal = Goal::Listens(to.listen);
+        let goal = Goal::Listens(to.addresses().collect());
         let configured = self.edge.wait(epoch, &goal, EDGE_LIMIT).await;
         self.or_take_back(configured, step).await
     }
@@ -286,6 +308,12 @@ impl Local {
 }
 
 impl Driver for Local {
+    fn tend(&self, topology: &Topology) {
+        if let Err(error) = self.certificates(topology) {
+            tracing::error!(%error, "the edge's certificate could not be renewed");
+        }
+    }
+
     fn equip(&self, loaded: &Loaded) -> Vec<String> {
         self.equipment.send_replace(Some(Arc::new(loaded.clone())));
         self.specs.identity(loaded).into_iter().collect()
@@ -434,4 +462,20 @@ pub(super) fn stop_signal(id: &str) -> StopSignal {
     } else {
         StopSignal::Terminate
     }
+}
+
+/// What people on this machine and around it may call it by, besides its domains.
+fn certificate_names(domains: &[String], host: Option<&str>) -> BTreeSet<String> {
+    let sound = |name: &&str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    };
+    let own = ["localhost", "127.0.0.1", "::1"]
+        .into_iter()
+        .chain(host.filter(sound));
+    own.chain(domains.iter().map(String::as_str))
+        .map(str::to_lowercase)
+        .collect()
 }

@@ -62,6 +62,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Stops children that `topology` does not hold and publishes its snapshots: after a change was cut short.
     fn settle(&self, topology: &Topology) -> impl Future<Output = Vec<String>> + Send;
 
+    /// Looks after what would expire while nothing changes. Called now and then.
+    fn tend(&self, topology: &Topology);
+
     /// Every child, as the supervisor sees it.
     fn children(&self) -> impl Future<Output = Vec<ChildStatus>> + Send;
 

@@ -74,6 +74,7 @@ mod tests {
         topology.rotation = rotation.iter().map(|id| id.parse().unwrap()).collect();
         topology.edge = Some(Edge {
             listen: "127.0.0.1:8080".parse().unwrap(),
+            https: None,
             process: "web".parse().unwrap(),
             settings: EdgeSettings::default(),
             routes: Vec::new(),

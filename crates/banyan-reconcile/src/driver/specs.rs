@@ -9,6 +9,7 @@ use banyan_supervisor::engine::app::{self, AppContext};
 use banyan_supervisor::engine::identity;
 use banyan_supervisor::engine::postgres::{self, Server};
 use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
+use banyan_tls::local::Local;
 use banyan_topology::{Database, Edge, Instance, InstanceId, Release, ReleaseId, Topology};
 
 use super::local::{chain, stop_signal};
@@ -47,6 +48,11 @@ impl Specs {
 
     pub(super) fn log(&self, id: &str) -> PathBuf {
         self.state.logs().join(format!("{id}.log"))
+    }
+
+    /// The installation's own CA.
+    pub(super) fn local_authority(&self) -> Local {
+        Local::new(self.state.tls())
     }
 
     pub(super) fn edge(&self, edge: &Edge) -> ChildSpec {

@@ -103,6 +103,7 @@ fn process(name: &str, max: Option<u32>) -> Process {
 fn edge(body: u64) -> Edge {
     Edge {
         listen: "127.0.0.1:8080".parse().unwrap(),
+        https: None,
         process: "web".parse().unwrap(),
         settings: EdgeSettings {
             limits: EdgeLimits {

@@ -288,6 +288,8 @@ fn names(topology: &Topology) -> BTreeSet<String> {
 }
 
 impl Driver for World {
+    fn tend(&self, _topology: &Topology) {}
+
     fn equip(&self, _loaded: &Loaded) -> Vec<String> {
         Vec::new()
     }

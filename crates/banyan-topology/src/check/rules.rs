@@ -80,7 +80,8 @@ impl Move<'_> {
             .after
             .edge
             .iter()
-            .map(|edge| (edge.listen.port(), "edge".to_owned()));
+            .flat_map(|edge| edge.addresses())
+            .map(|address| (address.port(), "edge".to_owned()));
         let database = self
             .after
             .database

@@ -26,11 +26,16 @@ impl fmt::Display for Step {
             Self::StopInstance(instance) => write!(f, "stop {}", instance.id),
             Self::Admit(id) => write!(f, "admit {id}"),
             Self::Drain(id) => write!(f, "drain {id}"),
-            Self::StartEdge(edge) => write!(f, "start edge on {}", edge.listen),
-            Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", edge.listen),
+            Self::StartEdge(edge) => write!(f, "start edge on {}", addresses(edge)),
+            Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", addresses(edge)),
             Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", edge_changes(from, to)),
         }
     }
+}
+
+fn addresses(edge: &Edge) -> String {
+    let all: Vec<String> = edge.addresses().map(|address| address.to_string()).collect();
+    all.join(" and ")
 }
 
 fn set_release(f: &mut fmt::Formatter<'_>, from: Option<ReleaseId>, to: Option<ReleaseId>) -> fmt::Result {

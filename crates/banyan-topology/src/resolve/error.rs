@@ -67,7 +67,7 @@ pub enum ResolveError {
         holder: InstanceId,
     },
 
-    #[error("edge.listen and database.port are both port {0}; choose another one for the edge")]
+    #[error("edge.port and database.port are both port {0}; choose another one for the edge")]
     PortTwice(u16),
 
     #[error(

@@ -81,7 +81,7 @@ pub(super) fn uses(topology: &Topology, port: u16) -> bool {
     topology
         .edge
         .as_ref()
-        .is_some_and(|edge| edge.listen.port() == port)
+        .is_some_and(|edge| edge.addresses().any(|address| address.port() == port))
         || topology
             .database
             .as_ref()
@@ -97,13 +97,22 @@ pub(super) fn check_ports(
     errors: &mut Vec<ResolveError>,
 ) {
     let edge = topology.edge.as_ref().map(|edge| edge.listen.port());
+    let https = topology
+        .edge
+        .as_ref()
+        .and_then(|edge| edge.https)
+        .map(|address| address.port());
     let database = topology.database.as_ref().map(|database| database.port);
     if let (Some(edge), Some(database)) = (edge, database)
         && edge == database
     {
         errors.push(ResolveError::PortTwice(edge));
     }
-    for (key, port) in [("edge.listen", edge), ("database.port", database)] {
+    for (key, port) in [
+        ("edge.port", edge),
+        ("edge.https_port", https),
+        ("database.port", database),
+    ] {
         let Some(port) = port else { continue };
         let holder = current.instances.values().find(|instance| instance.port == port);
         if let Some(holder) = holder {

@@ -123,6 +123,7 @@ pub fn resolve_release(config: &Config, facts: &Facts, current: &Topology) -> Re
 fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) -> Edge {
     let EdgeTable {
         listen,
+        https,
         process,
         hosts: _,
         settings,
@@ -138,6 +139,7 @@ fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) 
     }
     Edge {
         listen: *listen,
+        https: *https,
         process: process.clone(),
         settings: settings.clone(),
         routes: routes.clone(),

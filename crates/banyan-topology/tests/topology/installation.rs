@@ -124,6 +124,7 @@ fn config() -> Config {
     };
     let edge = EdgeTable {
         listen: ([127, 0, 0, 1], 8080).into(),
+        https: None,
         process: "web".parse().unwrap(),
         hosts: Vec::new(),
         settings: edge_settings(60),

@@ -104,6 +104,7 @@ fn edge(word: &str) -> Edge {
         .map_or(8080, |port| port.parse().unwrap());
     Edge {
         listen: ([127, 0, 0, 1], port).into(),
+        https: None,
         process: process.parse().unwrap(),
         settings: edge_settings(idle),
         routes: routed.map(route).into_iter().collect(),

@@ -346,7 +346,7 @@ fn ports_that_clash_are_named() {
         &it,
         &Change::Configuration,
         expect![
-            "port 8080 (edge.listen) is in use by another program; `ss -ltnp 'sport = :8080'` names it: stop it, or choose another port"
+            "port 8080 (edge.port) is in use by another program; `ss -ltnp 'sport = :8080'` names it: stop it, or choose another port"
         ],
     );
     it.facts.taken_ports = BTreeSet::new();
@@ -354,7 +354,7 @@ fn ports_that_clash_are_named() {
     refuses(
         &it,
         &Change::Configuration,
-        expect!["edge.listen and database.port are both port 8080; choose another one for the edge"],
+        expect!["edge.port and database.port are both port 8080; choose another one for the edge"],
     );
     it.database().port = None;
     it.configure();
@@ -366,7 +366,7 @@ fn ports_that_clash_are_named() {
     refuses(
         &it,
         &Change::Configuration,
-        expect!["port 20001 (edge.listen) is the port of web.1@r1; choose another one"],
+        expect!["port 20001 (edge.port) is the port of web.1@r1; choose another one"],
     );
 }
 

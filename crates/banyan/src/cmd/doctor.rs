@@ -149,7 +149,7 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
     let edge = config
         .edge
         .as_ref()
-        .map(|edge| (edge.listen.port(), "edge", "edge.listen"));
+        .map(|edge| (edge.listen.port(), "edge", "edge.port"));
     let database = match &config.database {
         Some(Database::Managed(managed)) => managed.port.map(|port| (port, "database", "database.port")),
         _ => None,

@@ -13,6 +13,7 @@ mod plan;
 mod route;
 mod run;
 mod status;
+mod trust;
 mod up;
 mod version;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Deploy => apply::deploy(context),
         Verb::Rollback(args) => apply::rollback(&args, context),
+        Verb::Trust => trust::run(context),
         Verb::Destroy(args) => destroy::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Version => version::run(context),

@@ -10,6 +10,7 @@ mod summary;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use banyan_reconcile::StateDir;
 use banyan_reconcile::proto::{Progress, Request, Status};
 use banyan_reconcile::{Done, Ending, LockError};
 use banyan_runtime::shutdown::{ShutdownStage, ShutdownTrigger};
@@ -269,9 +270,10 @@ fn finish(ending: Ending, context: &Context) -> anyhow::Result<Exit> {
 /// A GET through the edge, measured: that it answers is seen, not assumed.
 async fn first_answer(status: &Status, began: Instant) -> Option<Answered> {
     let edge = status.edge.as_ref()?;
+    let state = StateDir::new(&status.state_dir);
     let deadline = Clock.now() + FIRST_ANSWER_WITHIN;
     loop {
-        if let Some(code) = serving::get(edge.listen, "/").await.filter(|code| *code < 500) {
+        if let Some(code) = serving::get(edge, &state, "/").await.filter(|code| *code < 500) {
             let took = Clock.now().duration_since(began);
             return Some(Answered { code, took });
         }

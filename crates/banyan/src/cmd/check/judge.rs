@@ -139,13 +139,19 @@ fn exposure(edge: &EdgeTable) -> Finding {
             "exposure",
             format!("{} is reached from this machine only", edge.listen),
         )
+    } else if let Some(https) = edge.https {
+        Finding::new(
+            Level::Good,
+            "exposure",
+            format!("{https} is reached from outside, by https"),
+        )
     } else {
         Finding::new(
             Level::Warning,
             "exposure",
             format!("{} is reached from outside, without TLS", edge.listen),
         )
-        .fix("put a TLS proxy in front, and name it in edge.trusted_proxies")
+        .fix("[edge]\ntls = \"self-signed\"    # or { cert = \"…\", key = \"…\" }; or a TLS proxy in front, named in trusted_proxies")
     }
 }
 

@@ -94,6 +94,8 @@ fn alone() -> anyhow::Result<Loader> {
         let config = &mut loaded.config;
         if let Some(edge) = &mut config.edge {
             edge.listen = listen;
+            edge.https = None;
+            edge.settings.tls = None;
             let front = edge.process.clone();
             config.processes.retain(|name, _| *name == front);
         }

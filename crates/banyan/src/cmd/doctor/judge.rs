@@ -258,7 +258,7 @@ mod tests {
             ports: vec![PortFact {
                 port: 8080,
                 purpose: "edge",
-                key: "edge.listen",
+                key: "edge.port",
                 holder: None,
                 ours: false,
             }],
@@ -310,7 +310,7 @@ mod tests {
                 PortFact {
                     port: 8080,
                     purpose: "edge",
-                    key: "edge.listen",
+                    key: "edge.port",
                     holder: Some(Holder {
                         pid: Some(812),
                         program: Some("nginx".to_owned()),
@@ -362,7 +362,7 @@ mod tests {
                                     → build the app, or correct the command in banyan.toml
             ✓ user of the app       runs as you
             ✗ port 8080 (edge)      in use by nginx (pid 812)
-                                    → kill 812, or set edge.listen to another port
+                                    → kill 812, or set edge.port to another port
             ✗ port 5432 (database)  in use by a program of another user
                                     → set database.port to another port
                                     sudo ss -ltnp 'sport = :5432' shows which program it is

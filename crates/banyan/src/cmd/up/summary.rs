@@ -94,7 +94,8 @@ impl Summary {
         let mut lines: Vec<(usize, String, String)> = Vec::new();
         let mut depth = 0;
         if let Some(edge) = edge {
-            lines.push((depth, "edge".to_owned(), edge.listen.to_string()));
+            let addresses: Vec<String> = edge.addresses().map(|address| address.to_string()).collect();
+            lines.push((depth, "edge".to_owned(), addresses.join(", ")));
             depth += 1;
             if let Some(rows) = processes.remove(edge.process.as_str()) {
                 let release = self
