@@ -33,6 +33,8 @@ pub(crate) struct EndpointCells {
     pub in_flight: Gauge,
     pub requests: Counter,
     pub failures: Counter,
+    /// Answers that were no 5xx.
+    pub successes: Counter,
     /// Shared with the other cores.
     pub seats: Arc<Seats>,
 }

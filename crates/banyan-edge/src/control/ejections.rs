@@ -1,7 +1,7 @@
 //! Passive health over all cores: they tell failures, the control task decides, all cores follow.
 //!
-//! A run of failures is broken by a success on a core that saw a failure; successes on other cores are not told. So the
-//! count is exact while an endpoint fails everything, and may be too high by what happens between two results of one core.
+//! Successes are not told but counted, by every core; a failure that finds the count changed begins a new run. So a client
+//! that meets nothing but errors cannot eject an endpoint that works for others.
 
 use std::time::Instant;
 
@@ -37,7 +37,13 @@ impl Control {
     /// Whether it is out from now on.
     pub(super) fn count_failure(&mut self, id: &InstanceId, cause: Cause) -> bool {
         let now = self.clock.now();
-        let Some(out) = self.outliers.failed(now, id, cause) else {
+        let cells = self
+            .endpoints
+            .get(id)
+            .map(|c| c.cells.as_slice())
+            .unwrap_or_default();
+        let successes = cells.iter().map(|c| c.successes.get()).sum();
+        let Some(out) = self.outliers.failed(now, id, cause, successes) else {
             return false;
         };
         let time = out.until.saturating_duration_since(now);

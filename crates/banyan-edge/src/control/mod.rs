@@ -260,10 +260,6 @@ impl Control {
                     return;
                 }
             }
-            Event::Recovered { id } => {
-                self.outliers.succeeded(&id);
-                return;
-            }
             Event::Emptied => {}
             Event::StoppedListening { core, at } => self.stopped_listening(core, at),
             Event::Drained { core } => self.cores[core].drained = true,

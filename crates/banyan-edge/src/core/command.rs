@@ -84,10 +84,6 @@ pub(crate) enum Event {
         id: InstanceId,
         cause: Cause,
     },
-    /// The first success after a failure that was told.
-    Recovered {
-        id: InstanceId,
-    },
     /// Nothing is in flight any more from this core to an endpoint that is not active.
     Emptied,
     StoppedListening {

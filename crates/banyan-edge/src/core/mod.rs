@@ -234,11 +234,13 @@ impl Core {
 
     /// What became of a request to it. `None`: it answered, and no error of its own.
     pub(crate) fn observed(&self, upstream: &Upstream, cause: Option<Cause>) {
-        let id = || upstream.id.clone();
-        match (cause, upstream.tell_failure(cause.is_some())) {
-            (_, false) => {}
-            (Some(cause), true) => self.tell(Event::Failed { id: id(), cause }),
-            (None, true) => self.tell(Event::Recovered { id: id() }),
+        match cause {
+            None => upstream.cells.successes.increment(),
+            Some(cause) if upstream.may_tell() => {
+                let id = upstream.id.clone();
+                self.tell(Event::Failed { id, cause });
+            }
+            Some(_) => {}
         }
     }
 

@@ -42,8 +42,6 @@ pub(crate) struct Upstream {
     pub load: Load,
     /// What the cookie of a client says that is to stay here.
     cookie: RefCell<Option<String>>,
-    /// A failure was told and no success since.
-    failing: Cell<bool>,
     /// Failures told since the last tick.
     told: Cell<u32>,
     idle: RefCell<Vec<Idle>>,
@@ -73,7 +71,6 @@ impl Upstream {
             cells,
             load: Load::default(),
             cookie: RefCell::default(),
-            failing: Cell::default(),
             told: Cell::default(),
             idle: RefCell::default(),
             state: Cell::new(Some(EndpointState::Active)),
@@ -88,17 +85,11 @@ impl Upstream {
         }
     }
 
-    /// Whether the control task is to hear of this result: failures up to a limit, and the success after them.
-    pub(crate) fn tell_failure(&self, failed: bool) -> bool {
-        if !failed {
-            return self.failing.replace(false);
-        }
-        let tell = self.told.get() < TOLD_LIMIT;
-        if tell {
-            self.told.set(self.told.get() + 1);
-            self.failing.set(true);
-        }
-        tell
+    /// Whether the control task is to hear of one more failure.
+    pub(crate) fn may_tell(&self) -> bool {
+        let told = self.told.get();
+        self.told.set(told + 1);
+        told < TOLD_LIMIT
     }
 
     pub(crate) fn set_cookie(&self, cookie: Option<String>) {

@@ -177,3 +177,35 @@ async fn with_too_few_sound_ones_the_ejected_are_used_again() {
     client.send(get("/")).await;
     assert_eq!(client.message().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn errors_of_one_client_do_not_eject_an_instance_that_works_for_others() {
+    let mut upstreams = Vec::new();
+    for _ in 0..2 {
+        let upstream = Upstream::start(|mut wire: Wire| async move {
+            while let Some(request) = wire.message().await {
+                let status = if request.target() == "/broken" { 500 } else { 200 };
+                wire.answer(status, "x").await;
+            }
+        })
+        .await;
+        upstreams.push(upstream);
+    }
+    let mut world = World::with(&[upstreams[0].address, upstreams[1].address], |s| {
+        s.settings.balance = Balance::RoundRobin;
+        s.settings.workers = Some(4);
+    })
+    .await;
+    // Each connection stays on its core.
+    let (mut unlucky, mut lucky) = (world.client().await, world.client().await);
+    for _ in 0..40 {
+        unlucky.send(get("/broken")).await;
+        assert_eq!(unlucky.message().await.unwrap().status(), 500);
+        for _ in 0..2 {
+            lucky.send(get("/")).await;
+            assert_eq!(lucky.message().await.unwrap().status(), 200);
+        }
+    }
+    let report = world.soon(|r| r.totals.in_flight == 0).await;
+    assert!(report.endpoints.iter().all(|e| e.ejections == 0), "{report:?}");
+}

@@ -45,6 +45,8 @@ pub struct Outliers<K> {
 struct Outlier {
     /// Failures since the last success, the oldest first; no more than are needed.
     run: VecDeque<Instant>,
+    /// Successes that were counted when the last failure was.
+    successes: u64,
     /// Ejections that still count, and since when it has been in again.
     times: u32,
     back: Option<Instant>,
@@ -84,10 +86,14 @@ impl<K: Ord + Clone> Outliers<K> {
         out.map(|(key, _)| key).collect()
     }
 
-    /// A request failed. `Some`: it is out from now on.
-    pub fn failed(&mut self, now: Instant, key: &K, last: Cause) -> Option<Out> {
+    /// A request failed; `successes`: how many did not, ever. `Some`: it is out from now on.
+    pub fn failed(&mut self, now: Instant, key: &K, last: Cause, successes: u64) -> Option<Out> {
         let needed = self.rules.failures;
         let outlier = self.all.get_mut(key).filter(|o| needed > 0 && o.out.is_none())?;
+        if outlier.successes != successes {
+            outlier.successes = successes;
+            outlier.run.clear();
+        }
         outlier.run.push_back(now);
         if outlier.run.len() > needed as usize {
             outlier.run.pop_front();
@@ -100,12 +106,6 @@ impl<K: Ord + Clone> Outliers<K> {
         }
         let outlier = self.all.get_mut(key)?;
         Some(outlier.eject(now, last, &self.rules))
-    }
-
-    pub fn succeeded(&mut self, key: &K) {
-        if let Some(outlier) = self.all.get_mut(key) {
-            outlier.run.clear();
-        }
     }
 
     /// Whose time is over: they are in again.
@@ -200,6 +200,7 @@ mod tests {
             history in prop::collection::vec((0_u32..9, 0_u8..10, 0_u64..4000), 1..400),
         ) {
             let (mut now, mut size) = (Instant::now(), size);
+            let mut successes = [0; 10];
             let mut group = group(size, rules(failures, share));
             let mut runs = vec![VecDeque::new(); 10];
             for (key, what, pause) in history {
@@ -214,7 +215,7 @@ mod tests {
                         runs.iter_mut().skip(size as usize).for_each(VecDeque::clear);
                     }
                     1..=2 => {
-                        group.succeeded(&key);
+                        successes[key as usize] += 1;
                         runs[key as usize].clear();
                     }
                     _ => {
@@ -222,7 +223,7 @@ mod tests {
                         if key < size && group.out(&key).is_none() {
                             runs[key as usize].push_back(now);
                         }
-                        if let Some(out) = group.failed(now, &key, Cause::Timeout) {
+                        if let Some(out) = group.failed(now, &key, Cause::Timeout, successes[key as usize]) {
                             let run = &mut runs[key as usize];
                             let first = run[run.len().saturating_sub(failures as usize)];
                             prop_assert!(run.len() >= failures as usize, "too early");
@@ -249,7 +250,7 @@ mod tests {
         for pause in [0, 1, 1, 65] {
             now += Duration::from_secs(pause);
             let out = (0..5)
-                .find_map(|_| group.failed(now, &1, Cause::Status(500)))
+                .find_map(|_| group.failed(now, &1, Cause::Status(500), 7))
                 .unwrap();
             times.push((out.until - now).as_secs());
             now = out.until;
@@ -266,21 +267,20 @@ mod tests {
         let mut group = group(4, rules(3, 50));
         for second in [0, 6, 12, 18] {
             let now = start + Duration::from_secs(second);
-            assert_eq!(group.failed(now, &0, Cause::BrokeOff), None);
+            assert_eq!(group.failed(now, &0, Cause::BrokeOff, 0), None);
         }
-        group.succeeded(&0);
-        assert_eq!(
-            group.failed(start + Duration::from_secs(19), &0, Cause::BrokeOff),
-            None
-        );
+        let later = start + Duration::from_secs(19);
+        assert_eq!(group.failed(later, &0, Cause::BrokeOff, 1), None);
+        assert_eq!(group.failed(later, &0, Cause::BrokeOff, 1), None);
+        assert!(group.failed(later, &0, Cause::BrokeOff, 1).is_some());
     }
 
     #[test]
     fn a_lone_endpoint_stays_and_no_failures_means_off() {
         let now = Instant::now();
         let mut lone = group(1, rules(1, 50));
-        assert_eq!(lone.failed(now, &0, Cause::Timeout), None);
+        assert_eq!(lone.failed(now, &0, Cause::Timeout, 0), None);
         let mut off = group(4, rules(0, 50));
-        assert_eq!(off.failed(now, &0, Cause::Timeout), None);
+        assert_eq!(off.failed(now, &0, Cause::Timeout, 0), None);
     }
 }
