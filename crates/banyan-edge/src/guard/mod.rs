@@ -135,6 +135,8 @@ pub(crate) struct Guard<S> {
     refused: bool,
     body_refused: bool,
     head_since: Option<Instant>,
+    /// Something was read, or was being answered, since `read_timer` was set: then it is not idle.
+    active: bool,
     read_timer: Pin<Box<Sleep>>,
     write_timer: Option<Pin<Box<Sleep>>>,
     linger: Option<Pin<Box<Sleep>>>,
@@ -157,6 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             refused: false,
             body_refused: false,
             head_since: None,
+            active: false,
             read_timer: Box::pin(sleep_until(now + config.header.min(config.idle))),
             write_timer: None,
             linger: None,
@@ -231,9 +234,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             std::task::ready!(self.read_timer.as_mut().poll(cx));
             let now = Instant::now();
             let next = match self.head_since {
-                _ if self.shared.busy() || !self.scanner.at_head() => now + self.config.idle,
+                _ if self.shared.busy() || !self.scanner.at_head() => {
+                    self.active = true;
+                    now + self.config.idle
+                }
                 Some(since) if since + self.config.header <= now => return Poll::Ready(true),
                 Some(since) => since + self.config.header,
+                // Between two requests: closing now could meet the next one on its way.
+                None if std::mem::take(&mut self.active) => now + self.config.idle,
                 None => return Poll::Ready(false),
             };
             self.read_timer.as_mut().reset(next);
@@ -284,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
             match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Ready(Ok(())) if buf.filled().len() == before => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) => {
+                    this.active = true;
                     this.judge_new(buf, before);
                     if buf.filled().len() > before {
                         return Poll::Ready(Ok(()));

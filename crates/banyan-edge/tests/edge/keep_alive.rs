@@ -94,3 +94,25 @@ async fn an_idle_client_is_closed_in_silence() {
     assert_eq!(client.message().await.unwrap().status(), 200);
     assert!(client.rest().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_client_that_keeps_asking_is_never_taken_for_idle() {
+    let upstream = Upstream::answering(|_| "ok".to_owned()).await;
+    let limit = std::time::Duration::from_millis(400);
+    let world = World::with(&[upstream.address], |s| {
+        (s.settings.timeouts.header, s.settings.timeouts.idle) = (limit, limit);
+    })
+    .await;
+    let mut client = world.client().await;
+    // Pauses far shorter than the limits, for longer than both.
+    for number in 0..60 {
+        client.send(get("/")).await;
+        let answer = client.message().await;
+        assert_eq!(
+            answer.map(|a| a.status()),
+            Some(200),
+            "closed after {number} requests"
+        );
+        tokio::time::sleep(limit / 20).await;
+    }
+}
