@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use banyan_runtime::{TaskKind, Tasks};
+use banyan_runtime::{Clock, TaskKind, Tasks};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Response};
@@ -12,6 +12,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+/// An idle connection is not used again after this: well before a server closes it, whose end could cross the request.
+const KEPT: Duration = Duration::from_secs(20);
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -32,7 +35,7 @@ pub struct Client {
     keep_alive: bool,
     limit: Duration,
     /// The lock is held to push or pop, never across an await.
-    idle: Mutex<Vec<Sender>>,
+    idle: Mutex<Vec<(Sender, Instant)>>,
     tasks: Tasks,
 }
 
@@ -71,7 +74,7 @@ impl Client {
     /// Connections that could be used again right now.
     pub fn idle_connections(&self) -> usize {
         let idle = self.idle.lock().expect("no holder of this lock panics");
-        idle.iter().filter(|sender| sender.is_ready()).count()
+        idle.iter().filter(|(sender, _)| sender.is_ready()).count()
     }
 
     pub async fn get(&self, path: &str) -> Result<Response<Bytes>, Failure> {
@@ -147,7 +150,7 @@ impl Client {
             self.idle
                 .lock()
                 .expect("no holder of this lock panics")
-                .push(sender);
+                .push((sender, Clock.now()));
         }
         Ok(Response::from_parts(head, body))
     }
@@ -166,8 +169,8 @@ impl Client {
 
     fn pop_idle(&self) -> Option<Sender> {
         let mut idle = self.idle.lock().expect("no holder of this lock panics");
-        while let Some(sender) = idle.pop() {
-            if sender.is_ready() {
+        while let Some((sender, since)) = idle.pop() {
+            if sender.is_ready() && Clock.now() - since < KEPT {
                 return Some(sender);
             }
         }
