@@ -160,7 +160,9 @@ impl Control {
             })
             .collect::<std::io::Result<_>>()
             .map_err(Error::Thread)?;
-        let outliers = Outliers::new(snapshot.settings.health.clone());
+        let outliers = Outliers::new(snapshot.settings.health.clone(), |a: &InstanceId, b| {
+            a.process == b.process
+        });
         let mut control = Self {
             clock,
             start,

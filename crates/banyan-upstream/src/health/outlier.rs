@@ -38,6 +38,8 @@ impl fmt::Display for Cause {
 #[derive(Debug)]
 pub struct Outliers<K> {
     rules: EdgeHealth,
+    /// Whether two stand in for each other: shares are those of a group.
+    same_group: fn(&K, &K) -> bool,
     all: BTreeMap<K, Outlier>,
 }
 
@@ -63,9 +65,10 @@ pub struct Out {
 }
 
 impl<K: Ord + Clone> Outliers<K> {
-    pub fn new(rules: EdgeHealth) -> Self {
+    pub fn new(rules: EdgeHealth, same_group: fn(&K, &K) -> bool) -> Self {
         Self {
             rules,
+            same_group,
             all: BTreeMap::new(),
         }
     }
@@ -101,7 +104,7 @@ impl<K: Ord + Clone> Outliers<K> {
         let first = *outlier.run.front()?;
         let due =
             outlier.run.len() >= needed as usize && now.saturating_duration_since(first) <= self.rules.window;
-        if !due || !self.one_more_may_go() {
+        if !due || !self.one_more_may_go(key) {
             return None;
         }
         let outlier = self.all.get_mut(key)?;
@@ -135,9 +138,10 @@ impl<K: Ord + Clone> Outliers<K> {
         self.all.get(key).map_or(0, |outlier| outlier.ejections)
     }
 
-    fn one_more_may_go(&self) -> bool {
-        let out = self.all.values().filter(|o| o.out.is_some()).count();
-        (out + 1) * 100 <= self.all.len() * self.rules.max_ejected as usize
+    fn one_more_may_go(&self, key: &K) -> bool {
+        let group = || self.all.iter().filter(|(other, _)| (self.same_group)(key, other));
+        let out = group().filter(|(_, o)| o.out.is_some()).count();
+        (out + 1) * 100 <= group().count() * self.rules.max_ejected as usize
     }
 }
 
@@ -187,7 +191,7 @@ mod tests {
     }
 
     fn group(size: u32, rules: EdgeHealth) -> Outliers<u32> {
-        let mut group = Outliers::new(rules.clone());
+        let mut group = Outliers::new(rules.clone(), |_, _| true);
         group.update(rules, 0..size);
         group
     }
@@ -273,6 +277,17 @@ mod tests {
         assert_eq!(group.failed(later, &0, Cause::BrokeOff, 1), None);
         assert_eq!(group.failed(later, &0, Cause::BrokeOff, 1), None);
         assert!(group.failed(later, &0, Cause::BrokeOff, 1).is_some());
+    }
+
+    #[test]
+    fn the_share_is_that_of_a_group() {
+        let now = Instant::now();
+        let same = |a: &u32, b: &u32| a / 10 == b / 10;
+        let mut groups = Outliers::new(rules(1, 50), same);
+        groups.update(rules(1, 50), [1, 11, 12]);
+        assert_eq!(groups.failed(now, &1, Cause::Timeout, 0), None, "it is alone");
+        assert!(groups.failed(now, &11, Cause::Timeout, 0).is_some());
+        assert_eq!(groups.failed(now, &12, Cause::Timeout, 0), None);
     }
 
     #[test]
