@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use banyan_e2e::{Installation, Manifest};
 use banyan_runtime::Clock;
 
+use crate::edge_restarts;
 use crate::kills::assert_only_received_requests_failed;
 use crate::scenario::{Loaded, changes, kills};
 
@@ -48,5 +50,29 @@ async fn kills_over_and_over_cost_at_most_what_was_received() {
     let killed = kills(&mut loaded, seconds).await;
     let (mut installation, report) = loaded.judged().await;
     assert_only_received_requests_failed(&report, killed);
+    installation.down().await;
+}
+
+/// 100 hand-overs, or as many as fit into the duration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn an_edge_replaced_over_and_over_fails_nothing() {
+    const RATE: u32 = 1000;
+    let mut installation = Installation::new(Manifest::misfit("").edge("access_log = false"));
+    installation.rebuild_banyan("first");
+    installation.up().await;
+    let load = edge_restarts::load(&installation, RATE);
+    let end = Clock.now() + duration();
+    let mut rounds = 0;
+    while rounds < 100 && Clock.now() < end {
+        let before = edge_restarts::edge_pid(&installation).await;
+        installation.rebuild_banyan(&format!("round {rounds}"));
+        installation.verb(&["apply"]).await;
+        assert_ne!(edge_restarts::edge_pid(&installation).await, before);
+        edge_restarts::carry_on(&load, u64::from(RATE) / 5).await;
+        rounds += 1;
+    }
+    println!("{rounds} hand-overs");
+    edge_restarts::assert_nothing_failed(&load.stop().await, &installation);
     installation.down().await;
 }

@@ -12,6 +12,7 @@
 mod bad_http;
 mod bad_input;
 mod drill;
+mod edge_restarts;
 mod endings;
 mod failed_deploys;
 mod first_steps;

@@ -1,6 +1,7 @@
 //! One installation of Banyan in a temporary folder: its banyan.toml, its controller, its verbs.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Installation {
     controller: Option<Process>,
     guard: Guard,
     dir: PathBuf,
+    /// `None`: the one that was built.
+    banyan: Option<PathBuf>,
     edge: Port,
     database: Port,
     pub manifest: Manifest,
@@ -54,6 +57,7 @@ impl Installation {
             controller: None,
             guard,
             dir,
+            banyan: None,
             edge: Port::free(),
             database: Port::free(),
             manifest,
@@ -113,9 +117,37 @@ impl Installation {
         Client::keep_alive(self.edge.address())
     }
 
+    /// From now on, banyan is a program of this installation's own, as a build would make it: runnable and unlike any
+    /// other. Replaced while it runs, as builds and packages do.
+    pub fn rebuild_banyan(&mut self, build: &str) {
+        let (path, new) = (self.dir.join("banyan"), self.dir.join("banyan.new"));
+        fs::copy(binaries::banyan(), &new).unwrap();
+        let mut program = fs::OpenOptions::new().append(true).open(&new).unwrap();
+        program.write_all(build.as_bytes()).unwrap();
+        drop(program);
+        fs::rename(new, &path).unwrap();
+        self.banyan = Some(path);
+    }
+
+    /// Another program takes banyan's name; returns where the good one is now.
+    pub fn replace_banyan_by(&self, text: &str) -> PathBuf {
+        let (path, good, new) = ["banyan", "banyan.good", "banyan.new"]
+            .map(|name| self.dir.join(name))
+            .into();
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&path, &good).unwrap();
+        fs::rename(new, path).unwrap();
+        good
+    }
+
     pub fn command(&self, verb: &[&str]) -> Run {
+        self.command_of(self.banyan.as_deref().unwrap_or(&binaries::banyan()), verb)
+    }
+
+    pub fn command_of(&self, banyan: &Path, verb: &[&str]) -> Run {
         let config = self.manifest_path();
-        Run::new(binaries::banyan())
+        Run::new(banyan)
             .args(["--config".as_ref(), config.as_os_str()])
             .args(verb)
             .cwd(&self.dir)

@@ -63,6 +63,8 @@ pub fn gather(
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
         programs,
+        // The driver's to say.
+        edge_program: None,
         secrets_digest: programs::hex(&Sha256::digest(loaded.secrets.digest_input())),
         next_release: intent.next_release,
         releases,

@@ -55,6 +55,11 @@ impl StateDir {
         self.0.join("logs")
     }
 
+    /// Copies of banyan itself, by their digest: what a running edge can be started again from.
+    pub fn programs(&self) -> PathBuf {
+        self.0.join("programs")
+    }
+
     pub fn releases(&self) -> PathBuf {
         self.0.join("releases")
     }
@@ -80,6 +85,7 @@ impl StateDir {
             ("journal", 0o700),
             ("snapshots", 0o700),
             ("secrets", 0o700),
+            ("programs", 0o711),
             ("releases", 0o711),
             ("logs", 0o711),
             ("data", 0o711),

@@ -32,7 +32,12 @@ pub async fn take_over<D: Driver>(
         None => saved.clone(),
     };
     let mut notes = driver.adopt(&expected).await;
-    let topology = driver.observe(&saved).await;
+    let mut topology = driver.observe(&saved).await;
+    if topology.edge.is_none() && saved.edge.is_some() {
+        // The new edge had taken over already, and the old one has ended since.
+        let replaced = driver.observe(&expected).await;
+        topology.edge = replaced.edge;
+    }
     if topology != saved {
         notes.extend(gone(&saved, &topology));
         watched::publish(&state.topology(), &topology)?;
@@ -55,9 +60,12 @@ fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
         }
     });
     match doubtful {
-        Some(step @ (Step::StartInstance(_) | Step::StartDatabase(_) | Step::StartEdge(_))) => {
-            step.apply(saved).unwrap_or_else(|_| saved.clone())
-        }
+        Some(
+            step @ (Step::StartInstance(_)
+            | Step::StartDatabase(_)
+            | Step::StartEdge(_)
+            | Step::ReplaceEdge { .. }),
+        ) => step.apply(saved).unwrap_or_else(|_| saved.clone()),
         _ => saved.clone(),
     }
 }

@@ -19,6 +19,9 @@ pub struct Facts {
     pub taken_ports: BTreeSet<u16>,
     /// ELF programs in the app's folder that commands start: path in that folder → SHA-256 in hex.
     pub programs: BTreeMap<String, String>,
+    /// SHA-256 of the banyan program that an edge would be started from now, in hex; `None`: it cannot be read, so what
+    /// runs stays.
+    pub edge_program: Option<String>,
     /// SHA-256 over the secret values.
     pub secrets_digest: String,
     /// The number that a new release gets.
@@ -49,6 +52,7 @@ impl Facts {
             free_ports: Vec::new(),
             taken_ports: BTreeSet::new(),
             programs: BTreeMap::new(),
+            edge_program: None,
             secrets_digest: String::new(),
             next_release: ReleaseId(1),
             releases: BTreeMap::new(),

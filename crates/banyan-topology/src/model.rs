@@ -99,6 +99,9 @@ pub struct Edge {
     pub settings: config::EdgeSettings,
     #[serde(default)]
     pub routes: Vec<config::Route>,
+    /// SHA-256 of the banyan program that it runs, in hex; empty: not known.
+    #[serde(default)]
+    pub program: String,
 }
 
 impl Edge {
@@ -120,6 +123,14 @@ impl Edge {
             }
         }
         found
+    }
+
+    /// The same edge as a process like `other`: what a running one keeps until it is replaced.
+    pub fn started_like(&self, other: &Self) -> Self {
+        let mut edge = self.clone();
+        edge.program.clone_from(&other.program);
+        edge.settings.workers = other.settings.workers;
+        edge
     }
 }
 

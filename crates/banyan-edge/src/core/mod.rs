@@ -42,6 +42,8 @@ use command::{Command, CoreSnapshot, Event, Share};
 use groups::{Group, Groups};
 
 const TICK: Duration = Duration::from_millis(250);
+/// Each takes what up to 1024 sockets have for us.
+const CLOSING_TURNS: usize = 16;
 /// For tasks to end after their connections were ended.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -149,6 +151,16 @@ pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<
     // A task that hangs on a peer must not keep the last log lines back.
     let _some_hang = tokio::time::timeout(LAST, core.tasks.finished()).await;
     core.log.borrow_mut().flush();
+}
+
+/// A connection with a request in its socket is not idle. After a stall (a busy machine) many may not have been read yet:
+/// each turn asks the kernel once more and lets those connections run.
+async fn close_idle(core: Rc<Core>) {
+    for _ in 0..CLOSING_TURNS {
+        tokio::task::yield_now().await;
+    }
+    core.stage
+        .send_modify(|stage| *stage = (*stage).max(Stage::Closing));
 }
 
 impl Core {
@@ -324,7 +336,7 @@ impl Core {
                 self.stage.send_replace(Stage::LameDuck);
                 self.tell_if_drained();
             }
-            Command::CloseIdle => drop(self.stage.send_replace(Stage::Closing)),
+            Command::CloseIdle => self.spawn("close idle", close_idle(Rc::clone(self))),
             Command::End => {
                 acceptors.clear();
                 self.close_upstreams();

@@ -1,7 +1,7 @@
 //! A wish, thought through: load → facts → resolve → plan → check. Nothing is changed here.
 
 use banyan_runtime::watched;
-use banyan_topology::{self as topology, Plan, Release, Topology, check, plan};
+use banyan_topology::{self as topology, Facts, Plan, Release, Topology, check, plan};
 
 use super::Loaded;
 use super::change::Changer;
@@ -35,7 +35,10 @@ impl<D: Driver> Changer<D> {
         let current = self.current(&loaded.config.name).await?;
         let intent = Intent::read(&self.state.intent())?;
         let kept = Releases::new(self.state.releases()).all()?;
-        let facts = facts::gather(&loaded, &self.state, &current, &intent, kept)?;
+        let facts = Facts {
+            edge_program: self.driver.edge_program(),
+            ..facts::gather(&loaded, &self.state, &current, &intent, kept)?
+        };
         let resolved = topology::resolve(&loaded.config, &facts, &current, &wished(change))?;
         let plan = plan::between(&current, &resolved.topology);
         refuse_unsafe(&current, &plan, &resolved.topology)?;

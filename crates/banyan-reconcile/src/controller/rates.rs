@@ -19,6 +19,14 @@ pub(super) struct Rates {
 
 impl Rates {
     pub(super) fn take(&mut self, now: Instant, report: EdgeReport) {
+        // One that only finishes what it has, beside the one that replaced it, does not speak for the edge.
+        let serves = |report: &EdgeReport| !report.listening.is_empty();
+        let other = self
+            .current(now)
+            .is_some_and(|known| known.pid != report.pid && serves(known));
+        if other && !serves(&report) {
+            return;
+        }
         // Counters begin anew with the process.
         self.seen.retain(|(_, old)| old.pid == report.pid);
         self.seen.push((now, report));

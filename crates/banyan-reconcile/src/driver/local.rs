@@ -13,12 +13,12 @@ use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres::{PostgresError, Server};
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
 use banyan_topology::report::EdgeReport;
-use banyan_topology::{Database, Edge, Epoch, Instance, InstanceId, ReleaseId, Step, Topology};
+use banyan_topology::{Database, Epoch, Instance, InstanceId, ReleaseId, Step, Topology};
 use tokio::sync::watch;
 
 use super::judge::Goal;
 use super::publisher::Publisher;
-use super::specs::{EDGE, POSTGRES, Specs};
+use super::specs::{EDGE, POSTGRES, Specs, edge_child, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Move, StepError};
 use crate::controller::{ControllerConfig, Loaded};
@@ -27,15 +27,15 @@ use crate::proto::Trial;
 /// A release command that takes longer is taken for stuck.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3600);
 /// The edge takes a snapshot within milliseconds and looks each second.
-const EDGE_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const EDGE_LIMIT: Duration = Duration::from_secs(20);
 /// Beyond an instance's own graces: the edge checks a new instance at once, then each interval.
 const ADMIT_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Local {
-    supervisor: Handle,
-    specs: Specs,
+    pub(super) supervisor: Handle,
+    pub(super) specs: Specs,
     publisher: Publisher,
-    edge: EdgeWatch,
+    pub(super) edge: EdgeWatch,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
     supervisor_ends: ShutdownTrigger,
 }
@@ -79,7 +79,7 @@ impl Local {
         equipment.ok_or_else(|| StepError("no configuration was read yet".to_owned()))
     }
 
-    fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
+    pub(super) fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
         self.certificates(topology)?;
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         epoch.map_err(|error| StepError(chain(&error)))
@@ -108,11 +108,12 @@ impl Local {
     /// Tells the edge again what held before a step that failed; that failure is the one to report.
     ///
     /// Waits until the edge has it: what it refused must not be taken for an answer to the next step.
-    async fn take_back(&self, before: &Topology) {
+    pub(super) async fn take_back(&self, before: &Topology) {
+        let Some(edge) = &before.edge else { return };
         let taken = match self.publish(before) {
             Ok(epoch) => self
                 .edge
-                .wait(epoch, &Goal::Serves, EDGE_LIMIT)
+                .wait(&edge_child(edge), epoch, &Goal::Serves, EDGE_LIMIT)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -183,7 +184,7 @@ impl Local {
         Ok(())
     }
 
-    async fn stop(&self, id: &str) -> Option<String> {
+    pub(super) async fn stop(&self, id: &str) -> Option<String> {
         let report = self.supervisor.stop(&ChildId(id.to_owned())).await?;
         report
             .killed
@@ -191,24 +192,28 @@ impl Local {
     }
 
     async fn admit(&self, id: &InstanceId, step: Move<'_>) -> Result<(), StepError> {
-        if step.before.edge.is_none() {
+        let Some(edge) = &step.before.edge else {
             return Ok(());
-        }
+        };
         let epoch = self.publish(step.after)?;
         let goal = Goal::Admitted(id.clone());
-        let admitted = self.edge.wait(epoch, &goal, ADMIT_LIMIT).await;
+        let admitted = self.edge.wait(&edge_child(edge), epoch, &goal, ADMIT_LIMIT).await;
         self.or_take_back(admitted, step).await
     }
 
     async fn drain(&self, id: &InstanceId, step: Move<'_>) -> Result<Option<String>, StepError> {
-        if step.before.edge.is_none() {
+        let Some(edge) = &step.before.edge else {
             return Ok(None);
-        }
+        };
         let epoch = self.publish(step.after)?;
         let process = step.before.processes.get(&id.process);
         let grace = process.map_or(ADMIT_LIMIT, |process| process.settings.stop_grace);
         let goal = Goal::Drained(id.clone());
-        match self.edge.wait(epoch, &goal, grace.max(EDGE_LIMIT)).await {
+        match self
+            .edge
+            .wait(&edge_child(edge), epoch, &goal, grace.max(EDGE_LIMIT))
+            .await
+        {
             Ok(()) => Ok(None),
             Err(wait::Unmet::InTime {
                 reason,
@@ -223,43 +228,11 @@ impl Local {
         }
     }
 
-    async fn start_edge(&self, edge: &Edge, step: Move<'_>) -> Result<(), StepError> {
-        let epoch = self.publish(step.after)?;
-        match self.supervisor.start(self.specs.edge(edge)).await {
-            Ok(()) | Err(StartError::Exists(_)) => {}
-            Err(error) => return Err(StepError(chain(&error))),
-        }
-        let id = ChildId(EDGE.to_owned());
-        let exits = async {
-            match self.supervisor.ready(&id).await {
-                Ok(()) => std::future::pending().await,
-                Err(error) => error.to_string(),
-            }
-        };
-        let goal = Goal::Listens(edge.addresses().collect());
-        let failure = tokio::select! {
-            listens = self.edge.wait(epoch, &goal, EDGE_LIMIT) => match listens {
-                // It listens; `status` is not to call it starting a moment later.
-                Ok(()) => match self.supervisor.ready(&id).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => error.to_string(),
-                },
-                Err(error) => error.to_string(),
-            },
-            exited = exits => exited,
-        };
-        self.supervisor.stop(&id).await;
-        Err(StepError(failure))
-    }
-
-    async fn configure_edge(&self, to: &Edge, step: Move<'_>) -> Result<(), StepError> {
-        let epoch = self.publish(step.after)?;
-        let goal = Goal::Listens(to.addresses().collect());
-        let configured = self.edge.wait(epoch, &goal, EDGE_LIMIT).await;
-        self.or_take_back(configured, step).await
-    }
-
-    async fn or_take_back(&self, met: Result<(), wait::Unmet>, step: Move<'_>) -> Result<(), StepError> {
+    pub(super) async fn or_take_back(
+        &self,
+        met: Result<(), wait::Unmet>,
+        step: Move<'_>,
+    ) -> Result<(), StepError> {
         if let Err(error) = met {
             self.take_back(step.before).await;
             return Err(StepError(error.to_string()));
@@ -288,8 +261,13 @@ impl Local {
 
     /// The spec of a child of `topology` by its name.
     fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
-        if id.0 == EDGE {
-            return Ok(topology.edge.as_ref().map(|edge| self.specs.edge(edge)));
+        if is_edge(id) {
+            // One that is being replaced has another name; the step that replaces it ends it.
+            let spec = topology.edge.as_ref().map(|edge| self.specs.edge(edge));
+            return Ok(spec.map(|spec| ChildSpec {
+                id: id.clone(),
+                ..spec
+            }));
         }
         if id.0 == POSTGRES {
             let server = topology.database.as_ref();
@@ -308,6 +286,10 @@ impl Local {
 }
 
 impl Driver for Local {
+    fn edge_program(&self) -> Option<String> {
+        self.specs.programs.current()
+    }
+
     fn tend(&self, topology: &Topology) {
         if let Err(error) = self.certificates(topology) {
             tracing::error!(%error, "the edge's certificate could not be renewed");
@@ -359,7 +341,7 @@ impl Driver for Local {
         let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
         let mut seen = expected.clone();
         seen.database = seen.database.filter(|_| alive.contains(POSTGRES));
-        seen.edge = seen.edge.filter(|_| alive.contains(EDGE));
+        seen.edge = seen.edge.filter(|edge| alive.contains(&edge_child(edge).0));
         seen.instances.retain(|id, _| alive.contains(&id.to_string()));
         seen.rotation.retain(|id| seen.instances.contains_key(id));
         seen
@@ -384,8 +366,9 @@ impl Driver for Local {
             Step::Admit(id) => self.admit(id, step).await?,
             Step::Drain(id) => return self.drain(id, step).await,
             Step::StartEdge(edge) => self.start_edge(edge, step).await?,
-            Step::StopEdge(_) => return Ok(self.stop(EDGE).await),
+            Step::StopEdge(_) => return Ok(self.stop_edges(None).await),
             Step::ConfigureEdge { from: _, to } => self.configure_edge(to, step).await?,
+            Step::ReplaceEdge { from, to } => return self.replace_edge(from, to, step).await,
         }
         Ok(None)
     }
@@ -394,7 +377,10 @@ impl Driver for Local {
         let mut notes = Vec::new();
         for child in self.supervisor.status().await {
             let known = match child.id.0.as_str() {
-                EDGE => topology.edge.is_some(),
+                _ if is_edge(&child.id) => topology
+                    .edge
+                    .as_ref()
+                    .is_some_and(|edge| edge_child(edge) == child.id),
                 POSTGRES => topology.database.is_some(),
                 name => name
                     .parse::<InstanceId>()
@@ -415,7 +401,11 @@ impl Driver for Local {
     }
 
     async fn children(&self) -> Vec<ChildStatus> {
-        self.supervisor.status().await
+        let mut children = self.supervisor.status().await;
+        for child in children.iter_mut().filter(|child| is_edge(&child.id)) {
+            EDGE.clone_into(&mut child.id.0);
+        }
+        children
     }
 
     async fn trial(&self, attempt: Attempt<'_>) -> Trial {

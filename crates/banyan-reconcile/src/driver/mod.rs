@@ -1,8 +1,10 @@
 //! How steps become true. The executor knows only this trait; [`Local`] is this machine.
 
+mod edge;
 mod judge;
 mod local;
 mod one_off;
+mod program;
 mod publisher;
 mod specs;
 mod trial;
@@ -47,6 +49,11 @@ pub trait Driver: Send + Sync + 'static {
     /// What launches need beyond the topology (secrets, folders): before anything else, and whenever it changes.
     /// Returns what people should know.
     fn equip(&self, loaded: &Loaded) -> Vec<String>;
+
+    /// SHA-256 of the program that an edge would be started from now, in hex; `None`: not known.
+    fn edge_program(&self) -> Option<String> {
+        None
+    }
 
     /// Takes over what an earlier controller left running, as far as `expected` describes it; stops the rest.
     /// Returns what people should know.

@@ -78,6 +78,7 @@ mod tests {
             process: "web".parse().unwrap(),
             settings: EdgeSettings::default(),
             routes: Vec::new(),
+            program: String::new(),
         });
         topology
     }

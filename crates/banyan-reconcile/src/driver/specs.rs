@@ -11,21 +11,38 @@ use banyan_supervisor::engine::postgres::{self, Server};
 use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_tls::local::Local;
 use banyan_topology::{Database, Edge, Instance, InstanceId, Release, ReleaseId, Topology};
+use sha2::{Digest, Sha256};
 
 use super::local::{chain, stop_signal};
+use super::program::Programs;
 use super::{Attempt, StepError};
 use crate::controller::{ControllerConfig, Loaded};
 use crate::paths::StateDir;
+use crate::programs::hex;
 use crate::releases::Releases;
 
+/// What people call it; also the name of its log. Its child is named by [`edge_child`].
 pub(super) const EDGE: &str = "edge";
 pub(super) const POSTGRES: &str = "postgres";
 pub(super) const TRIAL: &str = "trial";
 
+/// Two edges run while one replaces the other: they are told apart by what they were started as.
+pub(super) fn edge_child(edge: &Edge) -> ChildId {
+    if edge.program.is_empty() {
+        return ChildId(EDGE.to_owned());
+    }
+    let started_as = format!("{} {:?}", edge.program, edge.settings.workers);
+    let digest = hex(&Sha256::digest(started_as.as_bytes())[..4]);
+    ChildId(format!("{EDGE}@{digest}"))
+}
+
+pub(super) fn is_edge(child: &ChildId) -> bool {
+    child.0.split('@').next() == Some(EDGE)
+}
+
 pub(super) struct Specs {
     state: StateDir,
-    /// This binary.
-    program: PathBuf,
+    pub(super) programs: Programs,
     base_env: BTreeMap<String, String>,
 }
 
@@ -40,8 +57,8 @@ impl Specs {
 
     pub(super) fn at(state: StateDir, program: PathBuf, base_env: BTreeMap<String, String>) -> Self {
         Self {
+            programs: Programs::new(program, state.programs()),
             state,
-            program,
             base_env,
         }
     }
@@ -55,10 +72,12 @@ impl Specs {
         Local::new(self.state.tls())
     }
 
+    /// As it runs or ran; [`Programs::provide`] comes before a start.
     pub(super) fn edge(&self, edge: &Edge) -> ChildSpec {
         let state = self.state.path().to_string_lossy().into_owned();
         let argv = ["role", "edge", "--state", &state].map(str::to_owned);
-        let program = self.program.to_string_lossy().into_owned();
+        let program = self.programs.path(&edge.program);
+        let program = program.to_string_lossy().into_owned();
         ChildSpec {
             argv: std::iter::once(program).chain(argv).collect(),
             env: self.base_env.clone(),
@@ -69,6 +88,7 @@ impl Specs {
             ready: Probe::Running {
                 for_at_least: Duration::from_millis(100),
             },
+            id: edge_child(edge),
             ..self.plain(EDGE)
         }
     }

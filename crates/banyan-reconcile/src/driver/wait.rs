@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use banyan_supervisor::Handle;
+use banyan_supervisor::{ChildId, Handle};
 use banyan_topology::Epoch;
 use banyan_topology::report::EdgeReport;
 use tokio::sync::watch;
 
 use super::judge::{Goal, Verdict, judge};
-use super::specs::EDGE;
 
 /// Why a wait ended without its goal.
 #[derive(Debug, thiserror::Error)]
@@ -50,16 +49,23 @@ impl EdgeWatch {
             .map_or(Epoch::default(), |report| report.epoch)
     }
 
-    pub(super) async fn wait(&self, epoch: Epoch, goal: &Goal, limit: Duration) -> Result<(), Unmet> {
+    /// `edge`: the one process whose reports count.
+    pub(super) async fn wait(
+        &self,
+        edge: &ChildId,
+        epoch: Epoch,
+        goal: &Goal,
+        limit: Duration,
+    ) -> Result<(), Unmet> {
         let mut reports = self.reports.clone();
         let mut last = None;
-        let waiting = self.until(&mut reports, epoch, goal, &mut last);
+        let waiting = self.until(&mut reports, edge, epoch, goal, &mut last);
         match tokio::time::timeout(limit, waiting).await {
             Ok(met) => met,
             Err(_over) => Err(match last {
                 Some((reason, reached)) => Unmet::InTime { reason, reached },
                 None => Unmet::Silent {
-                    how: self.condition(limit).await,
+                    how: self.condition(edge, limit).await,
                     log: self.log.clone(),
                 },
             }),
@@ -69,6 +75,7 @@ impl EdgeWatch {
     async fn until(
         &self,
         reports: &mut watch::Receiver<Option<EdgeReport>>,
+        edge: &ChildId,
         epoch: Epoch,
         goal: &Goal,
         last: &mut Option<(String, bool)>,
@@ -76,7 +83,7 @@ impl EdgeWatch {
         loop {
             let report = reports.borrow_and_update().clone();
             if let Some(report) = report
-                && Some(report.pid) == self.pid().await
+                && Some(report.pid) == self.pid(edge).await
             {
                 match judge(&report, epoch, goal) {
                     Verdict::Done => return Ok(()),
@@ -92,13 +99,13 @@ impl EdgeWatch {
     }
 
     /// A report of an edge that has died proves nothing.
-    async fn pid(&self) -> Option<u32> {
+    async fn pid(&self, edge: &ChildId) -> Option<u32> {
         let children = self.supervisor.status().await;
-        children.into_iter().find(|child| child.id.0 == EDGE)?.pid
+        children.into_iter().find(|child| child.id == *edge)?.pid
     }
 
-    async fn condition(&self, limit: Duration) -> String {
-        match self.pid().await {
+    async fn condition(&self, edge: &ChildId, limit: Duration) -> String {
+        match self.pid(edge).await {
             Some(pid) => format!("(pid {pid}) sent no report for {limit:?}"),
             None => "does not run".to_owned(),
         }

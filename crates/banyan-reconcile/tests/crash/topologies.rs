@@ -113,5 +113,6 @@ fn edge(body: u64) -> Edge {
             ..EdgeSettings::default()
         },
         routes: Vec::new(),
+        program: String::new(),
     }
 }

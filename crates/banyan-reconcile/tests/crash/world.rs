@@ -272,6 +272,7 @@ impl World {
             }
             Step::Drain(id) => drop(truth.admitted.remove(id)),
             Step::SetRelease { .. } | Step::ConfigureProcess { .. } | Step::ConfigureEdge { .. } => {}
+            Step::ReplaceEdge { .. } => assert!(truth.children.contains_key("edge")),
         }
     }
 }

@@ -51,7 +51,8 @@ impl Move<'_> {
             | Step::ConfigureProcess { .. }
             | Step::StartEdge(_)
             | Step::StopEdge(_)
-            | Step::ConfigureEdge { .. } => false,
+            | Step::ConfigureEdge { .. }
+            | Step::ReplaceEdge { .. } => false,
         };
         if against {
             Err(format!("`{}` works against the wanted result", self.step))

@@ -1,7 +1,7 @@
 //! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
 //!
-//! Order: database; release command; current release; how processes are watched; edge settings; instances, the
-//! edge's process first; then what goes away: processes, current release, database last.
+//! Order: database; release command; current release; how processes are watched; edge process; edge settings;
+//! instances, the edge's process first; then what goes away: processes, current release, database last.
 //!
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
 //!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
@@ -55,6 +55,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn all(&mut self) {
         self.begin();
+        self.replace_edge();
         let (first, rest) = self.processes();
         // What the edge shall serve and does not yet is admitted before it is served: the turn has no gap.
         if let (Some(from), Some(to)) = (self.at.edge.clone(), &self.desired.edge) {
@@ -134,6 +135,18 @@ impl Planner<'_> {
         let wanted = self.desired.edge.as_ref().map(|edge| &edge.process);
         first.sort_by_key(|name| Some(name) != wanted);
         (first, rest)
+    }
+
+    /// First of all: the edge of a new program knows new settings.
+    fn replace_edge(&mut self) {
+        if let (Some(from), Some(to)) = (&self.at.edge, &self.desired.edge)
+            && from.started_like(to) != *from
+        {
+            self.push(Step::ReplaceEdge {
+                from: from.clone(),
+                to: from.started_like(to),
+            });
+        }
     }
 
     fn configure_edge(&mut self) {

@@ -29,6 +29,7 @@ impl fmt::Display for Step {
             Self::StartEdge(edge) => write!(f, "start edge on {}", addresses(edge)),
             Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", addresses(edge)),
             Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", edge_changes(from, to)),
+            Self::ReplaceEdge { from, to } => replace_edge(f, from, to),
         }
     }
 }
@@ -36,6 +37,32 @@ impl fmt::Display for Step {
 fn addresses(edge: &Edge) -> String {
     let all: Vec<String> = edge.addresses().map(|address| address.to_string()).collect();
     all.join(" and ")
+}
+
+fn replace_edge(f: &mut fmt::Formatter<'_>, from: &Edge, to: &Edge) -> fmt::Result {
+    let mut why = Vec::new();
+    if from.program != to.program {
+        why.push(format!(
+            "program {} → {}",
+            short(&from.program),
+            short(&to.program)
+        ));
+    }
+    let (old, new) = (from.settings.workers, to.settings.workers);
+    if old != new {
+        let of = |workers: Option<u16>| workers.map_or_else(|| "unset".to_owned(), |count| count.to_string());
+        why.push(format!("workers {} → {}", of(old), of(new)));
+    }
+    write!(f, "replace the edge process without a break: {}", why.join(", "))
+}
+
+/// Enough of a digest for people.
+fn short(digest: &str) -> &str {
+    match digest.get(..8) {
+        Some(short) => short,
+        None if digest.is_empty() => "unknown",
+        None => digest,
+    }
 }
 
 fn set_release(f: &mut fmt::Formatter<'_>, from: Option<ReleaseId>, to: Option<ReleaseId>) -> fmt::Result {

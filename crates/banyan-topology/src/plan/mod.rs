@@ -19,10 +19,6 @@ use crate::model::{Database, Edge, Instance, Process};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step", content = "with")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a plan has few steps: boxes would save nothing"
-)]
 pub enum Step {
     /// Start PostgreSQL (creating its data directory, role and database if absent); done when it answers queries.
     StartDatabase(Database),
@@ -56,6 +52,9 @@ pub enum Step {
     StopEdge(Edge),
     /// Change the running edge by snapshot; done when it reports the epoch.
     ConfigureEdge { from: Edge, to: Edge },
+    /// Start the edge anew, of another program or with other threads, beside the running one, whose listening sockets it
+    /// takes over; done when it serves and the old one has finished what was in flight. Nothing else changes.
+    ReplaceEdge { from: Edge, to: Edge },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,6 +40,11 @@ impl Step {
             Self::StartEdge(edge) => at.edge.as_ref() == Some(edge),
             Self::StopEdge(_) => at.edge.is_none(),
             Self::ConfigureEdge { from: _, to } => at.edge.as_ref() == Some(to),
+            // What changes after it is another step's.
+            Self::ReplaceEdge { from: _, to } => at
+                .edge
+                .as_ref()
+                .is_some_and(|edge| edge.started_like(to) == *edge),
         }
     }
 
@@ -58,6 +63,7 @@ impl Step {
             Self::StartEdge(edge) => Self::StopEdge(edge),
             Self::StopEdge(edge) => Self::StartEdge(edge),
             Self::ConfigureEdge { from, to } => Self::ConfigureEdge { from: to, to: from },
+            Self::ReplaceEdge { from, to } => Self::ReplaceEdge { from: to, to: from },
         })
     }
 
@@ -83,7 +89,18 @@ impl Step {
             Self::Drain(id) => must(at.rotation.remove(id), || format!("{id} is not in rotation")),
             Self::StartEdge(edge) => exchange(&mut at.edge, None, Some(edge), "the edge"),
             Self::StopEdge(edge) => exchange(&mut at.edge, Some(edge), None, "the edge"),
-            Self::ConfigureEdge { from, to } => exchange(&mut at.edge, Some(from), Some(to), "the edge"),
+            Self::ConfigureEdge { from, to } => {
+                must(from.started_like(to) == *from, || {
+                    "a running edge keeps its program and its threads".into()
+                })?;
+                exchange(&mut at.edge, Some(from), Some(to), "the edge")
+            }
+            Self::ReplaceEdge { from, to } => {
+                must(from.started_like(to) == *to, || {
+                    "another edge process changes nothing else".into()
+                })?;
+                exchange(&mut at.edge, Some(from), Some(to), "the edge")
+            }
         }
     }
 }

@@ -70,9 +70,7 @@ pub fn resolve(
     }
     let picked = release::pick(config, facts, current, change, &mut notes);
     let database = database::resolve(name, database.as_ref(), facts, current, &mut errors, &mut notes);
-    let edge = edge
-        .as_ref()
-        .map(|table| resolve_edge(table, current, &mut notes));
+    let edge = edge.as_ref().map(|table| resolve_edge(table, facts, current));
     let picked = match picked {
         Ok(picked) => picked,
         Err(error) => {
@@ -120,7 +118,7 @@ pub fn resolve_release(config: &Config, facts: &Facts, current: &Topology) -> Re
     Ok(picked.release)
 }
 
-fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) -> Edge {
+fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
     let EdgeTable {
         listen,
         https,
@@ -129,20 +127,14 @@ fn resolve_edge(table: &EdgeTable, current: &Topology, notes: &mut Vec<String>) 
         settings,
         routes,
     } = table;
-    if let Some(running) = &current.edge
-        && running.settings.workers != settings.workers
-    {
-        let next = "it counts from the edge's next start (`banyan down`, then `banyan up`)";
-        notes.push(format!(
-            "edge.workers changes, but the edge keeps its threads while it runs: {next}"
-        ));
-    }
+    let running = || current.edge.as_ref().map(|edge| edge.program.clone());
     Edge {
         listen: *listen,
         https: *https,
         process: process.clone(),
         settings: settings.clone(),
         routes: routes.clone(),
+        program: facts.edge_program.clone().or_else(running).unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - `r1`: the current release. `ran:r1`: its release command ran.
 //! - `db`: PostgreSQL 15 on port 25432. `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
-//!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`.
+//!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`; `edge*`: of another program.
 //! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
 //!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
 
@@ -91,6 +91,10 @@ pub(crate) fn database(port: u16) -> Database {
 }
 
 fn edge(word: &str) -> Edge {
+    let (word, program) = match word.strip_suffix('*') {
+        Some(word) => (word, "new"),
+        None => (word, "old"),
+    };
     let (word, idle) = match word.strip_suffix('~') {
         Some(word) => (word, 30),
         None => (word, 60),
@@ -107,6 +111,7 @@ fn edge(word: &str) -> Edge {
         https: None,
         process: process.parse().unwrap(),
         settings: edge_settings(idle),
+        program: program.to_owned(),
         routes: routed.map(route).into_iter().collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! Plans between topologies as people read them: text in, text out.
 
 use crate::notation::topology;
-use banyan_topology::{check, plan};
+use banyan_topology::{Plan, Step, check, plan};
 use expect_test::{Expect, expect};
 
 /// Plans, checks, and compares the text.
@@ -146,6 +146,37 @@ fn a_deploy_to_fewer_instances_stops_the_surplus_last() {
         9   stop web.2@r1
     "#]],
     );
+}
+
+#[test]
+fn an_edge_of_another_program_is_replaced_first_and_then_changed() {
+    shows(
+        "r1 ran:r1 db edge web.1@r1*",
+        "r1 ran:r1 db edge~* web.1@r1* web.2@r1*",
+        expect![[r#"
+        1   replace the edge process without a break: program old → new
+        2   change edge: timeouts.idle 1m → 30s
+        3   start web.2@r1 on port 20102
+        4   admit web.2@r1
+    "#]],
+    );
+}
+
+#[test]
+fn a_running_edge_cannot_be_given_another_program_nor_a_new_process_other_settings() {
+    let (current, desired) = (topology("r1 edge web.1@r1*"), topology("r1 edge~* web.1@r1*"));
+    let (from, to) = (current.edge.clone().unwrap(), desired.edge.clone().unwrap());
+    for step in [
+        Step::ConfigureEdge {
+            from: from.clone(),
+            to: to.clone(),
+        },
+        Step::ReplaceEdge { from, to },
+    ] {
+        let plan = Plan::from_iter([step]);
+        let violations = check::plan(&current, &plan, &desired).unwrap_err();
+        assert_eq!(violations[0].rule, check::Rule::Applies);
+    }
 }
 
 #[test]

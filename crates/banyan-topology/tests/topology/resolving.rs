@@ -436,7 +436,6 @@ fn costs_are_told_beforehand() {
     let (plan, notes) = it.apply(Change::Deploy);
     expect![[r#"
         PostgreSQL 15 is no longer configured: it stops, its data stays
-        edge.workers changes, but the edge keeps its threads while it runs: it counts from the edge's next start (`banyan down`, then `banyan up`)
         process.web.ready changes together with the release: instances of the old release must pass it too until they are drained
         clock has max = 1, so an old instance stops before a new one starts: one fewer runs meanwhile
         web has max = 2, so an old instance stops before a new one starts: one fewer runs meanwhile
@@ -444,7 +443,7 @@ fn costs_are_told_beforehand() {
          1 ! run the release command of r2 (not undone by rollback)
          2   make r2 the current release (was r1)
          3   change process web: ready.fall unset → 2, ready.interval unset → 2s, ready.path unset → /readyz, ready.rise unset → 1, ready.status unset → 200, ready.timeout unset → 1s
-         4   change edge: workers unset → 2
+         4   replace the edge process without a break: workers unset → 2
          5   drain web.1@r1
          6   stop web.1@r1
          7   start web.1@r2 on port 20005

@@ -46,6 +46,9 @@ fn edge() -> impl Strategy<Value = &'static str> {
             "edge+api",
             "edge+clock",
             "edge/api+web",
+            "edge*",
+            "edge/api*",
+            "edge+api*",
             "",
         ][..],
     )
