@@ -137,7 +137,7 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// Per process; where the edge turns from one to another, over both.
+    /// Per process, and where the edge turns from one to another, over both.
     fn capacity(&self) -> Result<(), String> {
         let Step::Drain(id) = self.step else { return Ok(()) };
         let front = |side: &Topology| side.edge.as_ref().map(|edge| edge.process.clone());
@@ -150,24 +150,27 @@ impl Move<'_> {
                 .filter(|id| Some(&id.process) == process.as_ref());
             of.count()
         };
-        let (floor, left) = if turns && old != new && new.is_some() {
+        let own = Some(id.process.clone());
+        let mut promises = vec![(
+            of(self.current, &own).min(of(self.desired, &own)),
+            of(self.after, &own),
+        )];
+        if turns && old != new && new.is_some() {
             let floor = of(self.current, &old).min(of(self.desired, &new));
-            (floor, of(self.after, &old) + of(self.after, &new))
-        } else {
-            let own = Some(id.process.clone());
-            let floor = of(self.current, &own).min(of(self.desired, &own));
-            (floor, of(self.after, &own))
-        };
+            promises.push((floor, of(self.after, &old) + of(self.after, &new)));
+        }
         let max = self
             .before
             .processes
             .get(&id.process)
             .and_then(|process| process.max);
         let no_room = max.is_some_and(|max| count(self.before, &id.process) >= max);
-        if left + usize::from(no_room) < floor {
-            return Err(format!(
-                "draining {id} leaves {left} in rotation, fewer than the {floor} promised"
-            ));
+        for (floor, left) in promises {
+            if left + usize::from(no_room) < floor {
+                return Err(format!(
+                    "draining {id} leaves {left} in rotation, fewer than the {floor} promised"
+                ));
+            }
         }
         Ok(())
     }
