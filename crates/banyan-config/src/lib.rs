@@ -43,7 +43,10 @@ pub use model::{
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use resolved::{render_resolved, resolved_json};
-pub use route::{Forward, HeaderEdit, PathMatch, REGEX_SIZE, Route, RouteAction, RouteMatch, Share, SplitBy};
+pub use route::{
+    Forward, HeaderEdit, Network, NetworkError, PathMatch, REGEX_SIZE, Route, RouteAction, RouteBounds,
+    RouteMatch, Share, SplitBy,
+};
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, JudgeCertificate, Source, Sources};

@@ -18,7 +18,7 @@ use crate::forward::{self, upgrade};
 use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
 use crate::respond::Refusal;
-use crate::route::serving::{self, Next};
+use crate::route::serving::{self, Next, Routed};
 use crate::{http2, redirect};
 
 /// Who answers.
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
 
 async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -> Result<Reply, Refusal> {
     let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
-    check(&core, &peer, &request)?;
+    check(&peer, &request)?;
     let (mut head, body) = request.into_parts();
     if head.version == Version::HTTP_2 {
         http2::to_http1(&mut head, &core.settings().limits)?;
@@ -87,8 +87,13 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
         routed.request(&mut head.headers);
     }
     let limits = &settings.limits;
+    let own = exchange.routed.as_ref().and_then(Routed::body);
+    let most = own.unwrap_or(limits.body);
+    if body.size_hint().exact().is_some_and(|length| length > most) {
+        return Err(Refusal::BodyTooLarge);
+    }
     let source =
-        (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), limits.body, limits.body_rate));
+        (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), most, limits.body_rate));
     let answer = forward::send(exchange, &head, source.as_ref()).await?;
     if answer.0.status() == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && upgrade::agreed(&answer.0)) {
         return Err(Refusal::BadGateway(Effect::Unknown));
@@ -97,20 +102,12 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
 }
 
 /// What can be refused by the head alone, beyond what the guard has refused already.
-fn check(core: &Core, peer: &Peer, request: &Request<Incoming>) -> Result<(), Refusal> {
+fn check(peer: &Peer, request: &Request<Incoming>) -> Result<(), Refusal> {
     if request.method().as_str() == REFUSED_METHOD {
         return Err(peer.guard.refusal());
     }
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
         return Err(Refusal::MethodNotAllowed);
-    }
-    if request
-        .body()
-        .size_hint()
-        .exact()
-        .is_some_and(|length| length > core.settings().limits.body)
-    {
-        return Err(Refusal::BodyTooLarge);
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
         /// The method and body must stay what they are.
         keep_method: bool,
     },
+    /// The client's address may not use the route.
+    Forbidden,
     /// The header was not complete in time.
     HeaderTimeout,
     /// The body came too slowly.
@@ -66,6 +68,7 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
             Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
@@ -79,6 +82,7 @@ impl Refusal {
     fn message(self) -> &'static str {
         match self {
             Self::BadRequest(what) => what,
+            Self::Forbidden => "this is not open to your address",
             Self::MethodNotAllowed => "this method is not served here",
             Self::UseHttps { .. } => "this is served by https only",
             Self::HeaderTimeout => "the request header was not complete in time",
@@ -104,6 +108,7 @@ impl Refusal {
             Self::BadRequest(_)
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
+            | Self::Forbidden
             | Self::HeaderTimeout
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
@@ -129,7 +134,8 @@ impl Refusal {
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
-            Self::MethodNotAllowed
+            Self::Forbidden
+            | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::NoEndpoint
             | Self::Busy

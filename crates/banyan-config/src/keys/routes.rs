@@ -1,7 +1,7 @@
 //! The tables of `[[route]]`.
 
 use super::Key;
-use super::Kind::{Boolean, Integer, List, Map, OneOf, Short, Table, Text};
+use super::Kind::{Boolean, Bytes, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
 
 pub(super) static ROUTE: &[Key] = &[
@@ -54,6 +54,23 @@ pub(super) static ROUTE: &[Key] = &[
         "Parameters of the query, decoded; \"*\" is any value.",
     )
     .alias(&["params", "args"]),
+    Key::new(
+        "allow",
+        List(&Text(NotEmpty)),
+        "Addresses and networks that may use it; everybody else gets 403.",
+    ),
+    Key::new(
+        "deny",
+        List(&Text(NotEmpty)),
+        "Addresses and networks that get 403, before `allow`.",
+    )
+    .alias(&["block"]),
+    Key::new(
+        "body",
+        Bytes { min: 0, max: 1 << 40 },
+        "Request body; above: 413. Default: that of [edge.limits].",
+    )
+    .alias(&["max_body", "body_size", "client_max_body_size"]),
     Key::new(
         "process",
         Text(Name),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use super::{Writer, quoted};
 use crate::route::{HeaderEdit, PathMatch, Route, RouteAction, SplitBy};
+use crate::units::format_bytes;
 
 pub(super) fn table(out: &mut Writer, route: &Route) {
     out.push(format_args!("\n[[route]]\n"));
@@ -31,6 +32,14 @@ pub(super) fn table(out: &mut Writer, route: &Route) {
         if !pairs.is_empty() {
             out.line(key, map(pairs, |value| quoted(value)));
         }
+    }
+    for (key, networks) in [("allow", &route.bounds.allow), ("deny", &route.bounds.deny)] {
+        if !networks.is_empty() {
+            out.list(key, networks.iter().map(|network| format!("\"{network}\"")));
+        }
+    }
+    if let Some(body) = route.bounds.body {
+        out.text("body", &format_bytes(body));
     }
     action(out, &route.action);
     edit(out, "request_headers", &route.request_headers);

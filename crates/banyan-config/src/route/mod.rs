@@ -1,6 +1,7 @@
 //! `[[route]]`: which request goes where. Everything that can be judged without a request is judged here.
 
 mod model;
+mod network;
 mod text;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,10 @@ use crate::read::{Reader, Spot};
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
 
-pub use model::{Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteMatch, Share, SplitBy};
+pub use model::{
+    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+};
+pub use network::{Network, NetworkError};
 
 /// Regular expressions are compiled once per core: this bounds their memory.
 pub const REGEX_SIZE: usize = 1 << 20;
@@ -65,6 +69,11 @@ impl Builder<'_> {
                 .text("name")
                 .map_or_else(|| format!("route-{number}"), |name| name.value),
             when: self.when(table),
+            bounds: RouteBounds {
+                allow: self.networks(table, "allow"),
+                deny: self.networks(table, "deny"),
+                body: table.bytes_if_any("body"),
+            },
             action: self.action(table),
             request_headers: self.edit(&table.table("request_headers")),
             response_headers: self.edit(&table.table("response_headers")),
@@ -99,6 +108,19 @@ impl Builder<'_> {
             cookies: plain_pairs(table, "cookies"),
             query: plain_pairs(table, "query"),
         }
+    }
+
+    fn networks(&self, table: &Reader<'_>, name: &str) -> Vec<Network> {
+        let one = |spot: Spot<String>| match spot.value.parse() {
+            Ok(network) => Some(network),
+            Err(NetworkError) => {
+                let message = format!("\"{}\" is no address and no network", spot.value);
+                let help = "write for example \"10.0.0.5\" or \"10.0.0.0/8\"";
+                self.report.error(&spot.place, message, &[help]);
+                None
+            }
+        };
+        table.texts(name).into_iter().filter_map(one).collect()
     }
 
     /// Each text in its final form; what is wrong is reported and left out.

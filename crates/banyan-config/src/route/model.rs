@@ -1,9 +1,11 @@
 //! A route as the edge and `banyan route explain` read it: conditions, what is done, which headers change.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use crate::name::ProcessName;
 
 /// One `[[route]]`. The order in the file matters only between equally specific ones.
@@ -11,6 +13,8 @@ use crate::name::ProcessName;
 pub struct Route {
     pub name: String,
     pub when: RouteMatch,
+    #[serde(default)]
+    pub bounds: RouteBounds,
     pub action: RouteAction,
     pub request_headers: HeaderEdit,
     pub response_headers: HeaderEdit,
@@ -30,6 +34,16 @@ pub struct RouteMatch {
     pub headers: BTreeMap<String, String>,
     pub cookies: BTreeMap<String, String>,
     pub query: BTreeMap<String, String>,
+}
+
+/// Who may use a route, and how much may be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteBounds {
+    /// Empty: everybody who is not denied.
+    pub allow: Vec<Network>,
+    pub deny: Vec<Network>,
+    /// In place of `edge.limits.body`.
+    pub body: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +118,13 @@ impl Route {
             }
         };
         shares.iter().map(|share| &share.process)
+    }
+}
+
+impl RouteBounds {
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(client));
+        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
     }
 }
 

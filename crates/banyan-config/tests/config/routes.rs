@@ -31,6 +31,7 @@ headers = { "x y" = "1" }
 [[route]]
 name = "one"
 regex = "(a"
+allow = ["10.0.0.0/33", "10.0.0.0/8"]
 [[route]]
 path = "/a/../b"
 "##,
@@ -98,14 +99,21 @@ path = "/a/../b"
                |         ^^^^
                = the syntax is that of docs.rs/regex; it may match anywhere: begin with ^ and end with $
 
-            error: no request has the path "/a/../b"
-              --> banyan.toml:18:8
+            error: "10.0.0.0/33" is no address and no network
+              --> banyan.toml:17:10
                |
-            18 | path = "/a/../b"
+            17 | allow = ["10.0.0.0/33", "10.0.0.0/8"]
+               |          ^^^^^^^^^^^^^
+               = write for example "10.0.0.5" or "10.0.0.0/8"
+
+            error: no request has the path "/a/../b"
+              --> banyan.toml:19:8
+               |
+            19 | path = "/a/../b"
                |        ^^^^^^^^^
                = such paths are refused as ambiguous; write the plain path
 
-            10 errors; nothing was changed"#]],
+            11 errors; nothing was changed"#]],
     );
 }
 
@@ -255,6 +263,9 @@ query = { v = "2" }
 split = { web = 1, api = 3 }
 sticky = "address"
 rewrite = "/"
+allow = ["10.0.0.0/8", "::1"]
+deny = ["10.1.0.0/16"]
+body = "1GiB"
 request_headers = { set = { X-From = "edge" } }
 response_headers = { remove = ["Server"] }
 [[route]]

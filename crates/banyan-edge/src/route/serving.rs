@@ -104,6 +104,11 @@ impl Routed {
         &self.routes.table.route(self.route).name
     }
 
+    /// The limit of a request's body, where it has its own.
+    pub(crate) fn body(&self) -> Option<u64> {
+        self.routes.table.route(self.route).bounds.body
+    }
+
     /// Behind everything else that is set: a client's `Connection:` cannot take it out again.
     pub(crate) fn request(&self, headers: &mut HeaderMap) {
         self.routes.ready[self.route].request.apply(headers);
@@ -141,6 +146,14 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
         }
         Decision::Route(index) => index,
     };
+    let bounds = &routes.table.route(index).bounds;
+    if !(bounds.allow.is_empty() && bounds.deny.is_empty()) {
+        let settings = exchange.core.settings();
+        let client = client_address(&head.headers, exchange.peer.address, &settings.trusted_proxies);
+        if !bounds.admits(client) {
+            return Err(Refusal::Forbidden);
+        }
+    }
     let (group, cookie) = choose(exchange, &routes, index, head);
     if let Some(group) = group {
         exchange.group = group;

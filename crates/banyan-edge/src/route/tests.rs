@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use banyan_config::{HeaderEdit, PathMatch, Route, RouteAction, RouteMatch};
+use banyan_config::{HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch};
 
 use super::matcher::Decision;
 use super::{Asked, Fate, Table};
@@ -13,6 +13,7 @@ fn route(name: &str, when: RouteMatch) -> Route {
     Route {
         name: name.to_owned(),
         when,
+        bounds: RouteBounds::default(),
         action: RouteAction::Maintenance {
             message: String::new(),
         },

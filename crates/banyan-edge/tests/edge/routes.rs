@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use banyan_config::{Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteMatch, Share, SplitBy};
+use banyan_config::{
+    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+};
 use banyan_testkit::upstream::{Message, Upstream};
 use banyan_topology::snapshot::{self, EdgeSnapshot, Endpoint, EndpointState};
 
-use crate::world::{World, get};
+use crate::world::{World, get, post};
 
 fn prefix(prefix: &str) -> RouteMatch {
     RouteMatch {
@@ -19,6 +21,7 @@ fn route(name: &str, when: RouteMatch, action: RouteAction) -> Route {
     Route {
         name: name.to_owned(),
         when,
+        bounds: RouteBounds::default(),
         action,
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),
@@ -326,4 +329,38 @@ async fn a_route_whose_process_is_not_ready_leaves_the_others_alone() {
         .await;
     assert_eq!(world.get("/api").await.status(), 503);
     assert_eq!(world.get("/x").await.text(), "web /x");
+}
+
+#[tokio::test]
+async fn a_route_bounds_who_may_ask_and_how_much_is_sent() {
+    let mut inner = route("inner", prefix("/inner"), to("api", None));
+    inner.bounds.allow = vec!["10.0.0.0/8".parse().unwrap()];
+    let mut denied = route("denied", prefix("/denied"), to("api", None));
+    denied.bounds.deny = vec!["127.0.0.0/8".parse().unwrap()];
+    let mut small = route("small", prefix("/small"), to("api", None));
+    small.bounds.body = Some(4);
+    let mut large = route("large", prefix("/large"), to("api", None));
+    large.bounds.body = Some(1 << 20);
+    let (mut world, _upstreams) = two(vec![inner, denied, small, large]).await;
+    world.publish(|s| s.settings.limits.body = 8).await;
+    assert_eq!(world.get("/inner").await.status(), 403);
+    assert_eq!(world.get("/denied/x").await.status(), 403);
+    assert_eq!(world.get("/x").await.status(), 200);
+    for (path, length, status) in [
+        ("/small", 4, 200),
+        ("/small", 5, 413),
+        ("/large", 9000, 200),
+        ("/x", 8, 200),
+        ("/x", 9, 413),
+    ] {
+        let answer = world.ask(&post(path, &"x".repeat(length))).await;
+        assert_eq!(answer.status(), status, "{path} {length}");
+    }
+    // Behind a trusted proxy the client's own address counts, and nobody else's word for it.
+    let forwarded = asking("/inner", "X-Forwarded-For: 10.1.2.3\r\n");
+    assert_eq!(world.ask(&forwarded).await.status(), 403);
+    world
+        .publish(|s| s.settings.trusted_proxies = vec!["127.0.0.1".parse().unwrap()])
+        .await;
+    assert_eq!(world.ask(&forwarded).await.status(), 200);
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{
-    EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, ProcessSettings, Route, RouteAction, RouteMatch, Share,
-    SplitBy,
+    EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, ProcessSettings, Route, RouteAction, RouteBounds,
+    RouteMatch, Share, SplitBy,
 };
 use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ProcessName, ReleaseId, Topology};
 
@@ -124,6 +124,7 @@ fn route(process: &str) -> Route {
     Route {
         name: process.to_owned(),
         when: RouteMatch::default(),
+        bounds: RouteBounds::default(),
         action: RouteAction::Process(Forward {
             shares: vec![share],
             sticky: SplitBy::None,
