@@ -2,18 +2,23 @@
 //!
 //! guard (head judged) → limits → target → https → route → headers → pick and forward → headers of the answer → stream → log (on drop).
 
+use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use banyan_upstream::retry::Effect;
 
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
 use crate::forward::body::Source;
+use crate::forward::pool::Lease;
 use crate::forward::{self, upgrade};
 use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
@@ -28,28 +33,46 @@ enum Reply {
     Route(Response<Bytes>),
 }
 
-pub(crate) async fn serve(
-    core: Rc<Core>,
-    peer: Rc<Peer>,
+/// Not an `async fn`, and what comes before the first wait is not part of the future: an `async fn` keeps what it takes
+/// twice, and each connection keeps room for one of these futures.
+pub(crate) fn serve(
+    core: &Rc<Core>,
+    peer: &Rc<Peer>,
     mut request: Request<Incoming>,
-) -> Response<DownBody> {
-    let mut exchange = Exchange::begin(&core, &peer, &request);
+) -> impl Future<Output = Result<Response<DownBody>, Infallible>> + use<> {
+    let mut exchange = Exchange::begin(core, peer, &request);
     let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
     let on_upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
-    let result = proxy(&mut exchange, request, wants_upgrade).await;
-    let tunnels =
-        matches!(&result, Ok(Reply::Instance((response, _))) if wants_upgrade && upgrade::agreed(response));
-    if wants_upgrade {
-        peer.guard.decide_upgrade(tunnels);
+    let outbound = prepare(&mut exchange, request, wants_upgrade);
+    async move {
+        let result = match outbound {
+            Ok(ref outbound) => forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())
+                .await
+                .map(Reply::Instance),
+            Err(Early::Route(response)) => Ok(Reply::Route(*response)),
+            Err(Early::Refused(refusal)) => Err(refusal),
+        };
+        Ok(finish(exchange, result, on_upgrade))
+    }
+}
+
+/// From the instance's answer, or a route's, or why there is none, to the client's.
+fn finish(
+    exchange: Exchange,
+    result: Result<Reply, Refusal>,
+    on_upgrade: Option<OnUpgrade>,
+) -> Response<DownBody> {
+    let agreed = matches!(&result, Ok(Reply::Instance((response, _))) if upgrade::agreed(response));
+    let tunnels = agreed && on_upgrade.is_some();
+    if on_upgrade.is_some() {
+        exchange.peer.guard.decide_upgrade(tunnels);
     }
     match (result, on_upgrade) {
         (Ok(Reply::Instance((response, lease))), Some(client)) if tunnels => {
-            let mut answer = Response::new(DownBody::empty());
-            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            *answer.headers_mut() = response.headers().clone();
-            exchange.decorate(&mut answer);
-            upgrade::tunnel(exchange, lease, client, response);
-            answer
+            switch(exchange, lease, client, response)
+        }
+        (Ok(Reply::Instance((response, _))), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            exchange.refuse(Refusal::BadGateway(Effect::Unknown))
         }
         (Ok(Reply::Instance((mut response, lease))), _) => {
             headers::strip_hop_by_hop(response.headers_mut());
@@ -60,7 +83,39 @@ pub(crate) async fn serve(
     }
 }
 
-async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -> Result<Reply, Refusal> {
+fn switch(
+    mut exchange: Exchange,
+    lease: Lease,
+    client: OnUpgrade,
+    response: Response<Incoming>,
+) -> Response<DownBody> {
+    let mut answer = Response::new(DownBody::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = response.headers().clone();
+    exchange.decorate(&mut answer);
+    upgrade::tunnel(exchange, lease, client, response);
+    answer
+}
+
+/// A request as an instance gets it, for as many attempts as it takes.
+struct Outbound {
+    head: Parts,
+    source: Option<Rc<Source>>,
+}
+
+/// Why a request goes to no instance.
+enum Early {
+    Refused(Refusal),
+    Route(Box<Response<Bytes>>),
+}
+
+impl From<Refusal> for Early {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -> Result<Outbound, Early> {
     let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
     check(&peer, &request)?;
     let (mut head, body) = request.into_parts();
@@ -73,7 +128,7 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
     if let Some(routes) = core.routes()
         && let Next::Answer(response) = serving::follow(exchange, routes, &mut head)?
     {
-        return Ok(Reply::Route(response));
+        return Err(Early::Route(Box::new(response)));
     }
     let settings = core.settings();
     let client = Client {
@@ -94,11 +149,7 @@ async fn proxy(exchange: &mut Exchange, request: Request<Incoming>, upgrade: boo
     }
     let source =
         (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), most, limits.body_rate));
-    let answer = forward::send(exchange, &head, source.as_ref()).await?;
-    if answer.0.status() == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && upgrade::agreed(&answer.0)) {
-        return Err(Refusal::BadGateway(Effect::Unknown));
-    }
-    Ok(Reply::Instance(answer))
+    Ok(Outbound { head, source })
 }
 
 /// What can be refused by the head alone, beyond what the guard has refused already.

@@ -1,6 +1,5 @@
 //! One HTTP/1 connection: the guard in front, hyper behind it.
 
-use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -28,10 +27,7 @@ where
     let peer = Rc::new(peer);
     let service = {
         let core = Rc::clone(&core);
-        service_fn(move |request| {
-            let (core, peer) = (Rc::clone(&core), Rc::clone(&peer));
-            async move { Ok::<_, Infallible>(pipeline::serve(core, peer, request).await) }
-        })
+        service_fn(move |request| pipeline::serve(&core, &peer, request))
     };
     let mut builder = Builder::new();
     // Times are kept by the guard, which can answer before it closes.

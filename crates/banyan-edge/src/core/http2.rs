@@ -4,7 +4,6 @@
 //! connections end after `timeouts.idle` (looked at lazily: between once and twice that), the drain sends GOAWAY and lets
 //! every stream finish.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -53,10 +52,7 @@ where
     let peer = Rc::new(peer);
     let service = {
         let core = Rc::clone(&core);
-        service_fn(move |request| {
-            let (core, peer) = (Rc::clone(&core), Rc::clone(&peer));
-            async move { Ok::<_, Infallible>(pipeline::serve(core, peer, request).await) }
-        })
+        service_fn(move |request| pipeline::serve(&core, &peer, request))
     };
     let stream = TokioIo::new(Frames::new(stream, begun));
     let mut connection = pin!(builder.serve_connection(stream, service));
