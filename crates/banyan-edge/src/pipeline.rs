@@ -145,7 +145,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -
     let own = exchange.routed.as_ref().and_then(Routed::body);
     let most = own.unwrap_or(limits.body);
     if body.size_hint().exact().is_some_and(|length| length > most) {
-        return Err(Refusal::BodyTooLarge);
+        return Err(Early::Refused(Refusal::BodyTooLarge));
     }
     let source =
         (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), most, limits.body_rate));
