@@ -241,7 +241,7 @@ pub(crate) enum RouteQuestion {
 pub(crate) struct Explain {
     /// For example GET
     pub(crate) method: String,
-    /// With the domain: https://shop.example/api/x?y=1
+    /// With scheme and domain, as a browser shows it
     pub(crate) url: String,
     /// A header of the request, as `Name: value`; may be repeated
     #[arg(long, value_name = "HEADER", value_parser = header)]
