@@ -105,12 +105,7 @@ backend app
   server app 127.0.0.1:$upstream check inter 2s pool-max-conn -1
 CONF
 
-cat >"$work/state/snapshots/edge.json" <<JSON
-{ "epoch": 1, "app": "bench", "listen": "127.0.0.1:$banyan_port",
-  "settings": { "access_log": false, "workers": $workers },
-  "upstream": { "process": "web", "ready": null,
-    "endpoints": [ { "id": "web.1@r1", "address": "127.0.0.1:$upstream", "state": "active" } ] } }
-JSON
+sed -e "s/@LISTEN@/$banyan_port/; s/@UPSTREAM@/$upstream/; s/@WORKERS@/$workers/" bench/snapshot.json >"$work/state/snapshots/edge.json"
 
 ulimit -n 20000 2>/dev/null || true
 start() { # cpus, command…

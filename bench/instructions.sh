@@ -99,12 +99,7 @@ backend app
   http-reuse always
   server app 127.0.0.1:$upstream pool-max-conn -1
 CONF
-cat >"$work/state/snapshots/edge.json" <<JSON
-{ "epoch": 1, "app": "bench", "listen": "127.0.0.1:${port[banyan]}",
-  "settings": { "access_log": false, "workers": 1 },
-  "upstream": { "process": "web", "ready": null,
-    "endpoints": [ { "id": "web.1@r1", "address": "127.0.0.1:$upstream", "state": "active" } ] } }
-JSON
+sed -e "s/@LISTEN@/${port[banyan]}/; s/@UPSTREAM@/$upstream/; s/@WORKERS@/1/" bench/snapshot.json >"$work/state/snapshots/edge.json"
 declare -A command=(
   [nginx]="nginx -p $work/nginx -c $work/nginx/conf"
   [haproxy]="haproxy -db -f $work/haproxy.cfg"

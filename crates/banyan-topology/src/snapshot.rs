@@ -151,3 +151,19 @@ pub enum EndpointState {
     /// Finishes what is in flight, gets nothing new. A state, not a command: a restarted edge does the same.
     Draining,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The benchmarks start an edge without a controller: what they write must stay a snapshot.
+    #[test]
+    fn the_benchmarks_snapshot_is_one() {
+        let text = include_str!("../../../bench/snapshot.json")
+            .replace("@LISTEN@", "8080")
+            .replace("@UPSTREAM@", "8081")
+            .replace("@WORKERS@", "2");
+        let snapshot: EdgeSnapshot = serde_json::from_str(&text).unwrap();
+        assert_eq!(snapshot.endpoints().count(), 1);
+    }
+}
