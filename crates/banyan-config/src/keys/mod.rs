@@ -2,10 +2,22 @@
 //!
 //! The checks, the defaults, the nearest-key help, the JSON schema and the test of default.toml all read it.
 
+mod app;
+mod balance;
+mod database;
+mod edge;
+mod limits;
+mod process;
+mod root;
 mod routes;
-mod tables;
 
-pub(crate) use tables::ROOT;
+pub(crate) use root::ROOT;
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
 
 pub(crate) struct Key {
     pub(crate) name: &'static str,

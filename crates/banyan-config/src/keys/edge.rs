@@ -1,0 +1,158 @@
+//! `[edge]`: listeners, certificates, and what its other tables hold.
+
+use super::Kind::{Boolean, Duration, Integer, List, OneOf, Short, Table, Text, WordOrTables};
+use super::Rule::{Address, Domain, ExtensionHeader, Name, Path};
+use super::balance::HEALTH;
+use super::balance::QUEUE;
+use super::balance::STICKY;
+use super::limits::LIMITS;
+use super::limits::TIMEOUTS;
+use super::{HOUR, Key};
+
+pub(super) static EDGE: &[Key] = &[
+    Key::new(
+        "port",
+        Integer { min: 1, max: 65535 },
+        "Where people reach the app.",
+    )
+    .default("8080")
+    .alias(&["listen", "bind", "address"]),
+    Key::new(
+        "public",
+        Boolean,
+        "false: only this machine (127.0.0.1); true: everyone who can reach it (0.0.0.0).",
+    )
+    .default("false"),
+    Key::new(
+        "tls",
+        WordOrTables(&["self-signed"], CERTIFICATE),
+        "Serves https: \"self-signed\" by an own CA (see `banyan trust`), or certificate files.",
+    )
+    .alias(&["ssl", "https", "certificates", "certificate"]),
+    Key::new(
+        "https_port",
+        Integer { min: 1, max: 65535 },
+        "Where people reach the app by https, with `tls`.",
+    )
+    .default("8443")
+    .alias(&["tls_port", "ssl_port"]),
+    Key::new(
+        "domains",
+        List(&Text(Domain)),
+        "Names that people reach the app by; the certificates must cover them.",
+    )
+    .default("[]")
+    .alias(&["domain", "server_name", "hostnames"]),
+    Key::new(
+        "redirect",
+        Boolean,
+        "With `tls`: plain requests are sent to https.",
+    )
+    .default("true")
+    .alias(&["https_redirect", "force_ssl"]),
+    Key::new(
+        "hsts",
+        Duration {
+            min: 0,
+            max: 3650 * 24 * HOUR,
+        },
+        "With `tls`: for so long browsers use https only (Strict-Transport-Security); \"0s\" does not say so.",
+    )
+    .default("\"0s\"")
+    .alias(&["strict_transport_security"]),
+    Key::new("process", Text(Name), "The process that gets the requests.")
+        .default("\"web\"")
+        .alias(&["upstream", "app"]),
+    Key::new("hosts", List(&Text(Name)), "Hosts that it may run on, of [host].").alias(&["host"]),
+    Key::new(
+        "balance",
+        OneOf(&[
+            "p2c_ewma",
+            "round_robin",
+            "weighted",
+            "least_connections",
+            "ip_hash",
+            "ring",
+        ]),
+        "How an instance is picked.",
+    )
+    .default("\"p2c_ewma\"")
+    .alias(&["policy", "strategy", "algorithm", "load_balancing"]),
+    Key::new(
+        "weights",
+        List(&Integer { min: 1, max: 100 }),
+        "Shares of instances 1, 2, …; the others weigh 1. Not for round_robin and ip_hash.",
+    )
+    .alias(&["weight"]),
+    Key::new("hash_by", OneOf(&["path", "ip"]), "What `ring` goes by.")
+        .default("\"path\"")
+        .alias(&["hash", "hash_key", "key"]),
+    Key::new(
+        "slow_start",
+        Duration { min: 0, max: HOUR },
+        "How long the share of a new instance rises from 10 % to 100 %.",
+    )
+    .default("\"20s\"")
+    .alias(&["slowstart", "warm_up", "ramp"]),
+    Key::new(
+        "trusted_proxies",
+        List(&Text(Address)),
+        "Addresses whose X-Forwarded-* headers are believed; those of all others are stripped.",
+    )
+    .default("[]"),
+    Key::new(
+        "deadline_header",
+        Text(ExtensionHeader),
+        "Header that tells instances how many milliseconds are left for their answer. Default: none.",
+    )
+    .alias(&["timeout_header", "deadline"]),
+    Key::new(
+        "access_log",
+        Boolean,
+        "A line of JSON per request in the edge's log.",
+    )
+    .default("true"),
+    Key::new(
+        "workers",
+        Integer { min: 1, max: 1024 },
+        "Worker threads. Default: one per core.",
+    )
+    .alias(&["threads"]),
+    Key::new(
+        "sticky",
+        Short(STICKY),
+        "Clients stay with their instance: \"ip\" or { cookie = \"NAME\" }. Without it each request goes by itself.",
+    )
+    .alias(&["affinity", "session_affinity", "stickiness", "persistence"]),
+    Key::new(
+        "health",
+        Table(HEALTH),
+        "Passive health: instances that fail requests are taken out for a while.",
+    )
+    .alias(&["outlier_detection", "outliers", "passive"]),
+    Key::new(
+        "queue",
+        Table(QUEUE),
+        "How much an instance gets at once, and what happens to the rest.",
+    )
+    .alias(&["breaker", "circuit_breaker", "concurrency"]),
+    Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
+    Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
+];
+
+static CERTIFICATE: &[Key] = &[
+    Key::new(
+        "cert",
+        Text(Path),
+        "PEM file: the certificate, then its chain; relative to banyan.toml.",
+    )
+    .required()
+    .alias(&["certificate", "chain", "fullchain"]),
+    Key::new(
+        "key",
+        Text(Path),
+        "PEM file: its private key, mode 0600; relative to banyan.toml.",
+    )
+    .required()
+    .alias(&["private_key", "privkey"]),
+];

@@ -1,0 +1,90 @@
+//! `[edge]`: limits in time and size.
+
+use super::Kind::{Bytes, Duration, Integer};
+use super::{HOUR, KIB, Key, MIB, TIB};
+
+pub(super) static TIMEOUTS: &[Key] = &[
+    Key::new(
+        "header",
+        Duration { min: 10, max: HOUR },
+        "For a client to send the whole request header; then 408.",
+    )
+    .default("\"10s\""),
+    Key::new(
+        "idle",
+        Duration {
+            min: 10,
+            max: 24 * HOUR,
+        },
+        "For a kept connection to stay without a request.",
+    )
+    .default("\"60s\"")
+    .alias(&["keepalive", "keep_alive"]),
+    Key::new(
+        "connect",
+        Duration { min: 10, max: HOUR },
+        "For an instance to accept; then another one, or 502.",
+    )
+    .default("\"1s\""),
+    Key::new(
+        "response",
+        Duration {
+            min: 10,
+            max: 24 * HOUR,
+        },
+        "For the app to begin its answer; then 504.",
+    )
+    .default("\"60s\"")
+    .alias(&["read", "request"]),
+    Key::new(
+        "no_endpoint",
+        Duration { min: 0, max: HOUR },
+        "For a request to wait while no instance is ready; then 503.",
+    )
+    .default("\"5s\""),
+    Key::new(
+        "drain",
+        Duration {
+            min: 0,
+            max: 24 * HOUR,
+        },
+        "For requests in flight when the edge itself stops.",
+    )
+    .default("\"30s\""),
+];
+
+pub(super) static LIMITS: &[Key] = &[
+    Key::new(
+        "header_bytes",
+        Bytes {
+            min: KIB,
+            max: 16 * MIB,
+        },
+        "All request headers together; above: 431.",
+    )
+    .default("\"32KiB\""),
+    Key::new(
+        "headers",
+        Integer { min: 1, max: 10_000 },
+        "Number of request headers; above: 431.",
+    )
+    .default("100"),
+    Key::new(
+        "request_line",
+        Bytes { min: 64, max: MIB },
+        "Method, URL and version; above: 414.",
+    )
+    .default("\"8KiB\""),
+    Key::new("body", Bytes { min: 0, max: TIB }, "Request body; above: 413.")
+        .default("\"10MiB\"")
+        .alias(&["body_size", "max_body", "client_max_body_size"]),
+    Key::new(
+        "body_rate",
+        Bytes {
+            min: 0,
+            max: 4095 * MIB,
+        },
+        "Per second, that an upload must keep up with after 10 s; below: 408.",
+    )
+    .default("\"500B\""),
+];

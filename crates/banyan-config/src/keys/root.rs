@@ -1,0 +1,55 @@
+//! The tables of banyan.toml itself, and `[host.NAME]`.
+
+use super::Key;
+use super::Kind::{Integer, List, Map, OneOf, Table, Text};
+use super::Rule::Name;
+use super::app::APP;
+use super::database::DATABASE;
+use super::edge::EDGE;
+use super::process::PROCESS;
+use super::routes::ROUTE;
+
+pub(crate) static ROOT: &[Key] = &[
+    Key::new("version", Integer { min: 1, max: 1 }, "Version of this format.").required(),
+    Key::new(
+        "name",
+        Text(Name),
+        "Name of the installation. Do not change it later: it names the database.",
+    )
+    .required(),
+    Key::new("app", Table(APP), "The app itself."),
+    Key::new(
+        "process",
+        Map(Name, &Table(PROCESS)),
+        "A table per process; it refines or replaces the Procfile's entry.",
+    )
+    .alias(&["processes", "service", "services"]),
+    Key::new(
+        "edge",
+        Table(EDGE),
+        "The HTTP front. Without it: the defaults, if there is a process `web`.",
+    )
+    .alias(&["http", "proxy", "server", "listen"]),
+    Key::new(
+        "route",
+        List(&Table(ROUTE)),
+        "Which requests go elsewhere than to the edge's process. The most specific one wins.",
+    )
+    .alias(&["routes", "location", "rule", "rules"]),
+    Key::new(
+        "database",
+        Table(DATABASE),
+        "PostgreSQL. Without it there is none; empty, Banyan runs one.",
+    )
+    .alias(&["db", "postgres", "postgresql"]),
+    Key::new(
+        "host",
+        Map(Name, &Table(HOST)),
+        "Where processes can run. Without it: everything on this machine.",
+    )
+    .alias(&["hosts"]),
+];
+
+static HOST: &[Key] = &[Key::new("kind", OneOf(&["machine"]), "`machine` is this one.")
+    .default("\"machine\"")
+    .alias(&["type"])];
