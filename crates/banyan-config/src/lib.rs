@@ -17,6 +17,7 @@ mod load;
 mod model;
 mod name;
 mod nearest;
+mod pooling;
 mod process;
 mod procfile;
 mod read;
@@ -42,6 +43,7 @@ pub use model::{
     ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe, Sticky, Tls,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
+pub use pooling::{PoolMode, PoolSettings, Reads};
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
     Forward, HeaderEdit, Network, NetworkError, PathMatch, REGEX_SIZE, Route, RouteAction, RouteBounds,

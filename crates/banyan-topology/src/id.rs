@@ -86,3 +86,41 @@ impl<'de> Deserialize<'de> for InstanceId {
             .map_err(serde::de::Error::custom)
     }
 }
+
+/// One PostgreSQL server of an installation: `db1`. Numbers are given once; who is primary changes, names do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "db{}", self.0)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not the name of a database server; they look like db1")]
+pub struct NotANodeId(String);
+
+impl FromStr for NodeId {
+    type Err = NotANodeId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_prefix("db").and_then(|number| number.parse().ok());
+        let id = number.map(Self).filter(|id| id.0 > 0 && id.to_string() == text);
+        id.ok_or_else(|| NotANodeId(text.to_owned()))
+    }
+}
+
+impl Serialize for NodeId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, InstanceId};
+use crate::id::{Epoch, InstanceId, NodeId};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeReport {
@@ -77,9 +77,79 @@ pub struct EdgeTotals {
     pub shed: u64,
 }
 
+/// What the PostgreSQL proxy tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PgproxyReport {
+    pub pid: u32,
+    /// The epoch that every worker of the role serves.
+    pub epoch: Epoch,
+    /// Addresses it accepts connections on right now.
+    pub listening: Vec<SocketAddr>,
+    /// Why the newest snapshot could not be taken; the last good one is served.
+    pub refused: Option<String>,
+    pub hold: HoldState,
+    /// Why the last hold ended without its goal, in words; cleared by the next hold.
+    #[serde(default)]
+    pub hold_failure: Option<String>,
+    pub clients: u64,
+    /// Connections to servers.
+    pub backends: u64,
+    /// Units that wait for a backend or in a hold.
+    pub waiting: u64,
+    pub nodes: Vec<NodeReport>,
+    /// What clients of servers saw since the last report.
+    pub signals: NodeSignals,
+}
+
+/// How far a hold is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldState {
+    #[default]
+    Open,
+    /// New units wait, running ones finish.
+    Draining,
+    /// Nothing runs on a server, no connection to one is open.
+    Held,
+    /// The new primary is judged.
+    Repointing,
+    /// Waiting units go on, in their order.
+    Releasing,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub id: NodeId,
+    pub reachable: bool,
+    /// Why it gets nothing, in words; `None`: it is used.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// `None`: not known.
+    pub in_recovery: Option<bool>,
+    /// How far it is behind the primary's write position.
+    pub lag_bytes: Option<u64>,
+    pub lag_seconds: Option<f64>,
+    /// `pg_postmaster_start_time`, in microseconds since 1970: what was known before counts no more when it changes.
+    pub incarnation: Option<i64>,
+    /// LSN up to which it has replayed.
+    pub replayed: Option<u64>,
+}
+
+/// Counts since the report before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSignals {
+    /// Backends of the primary that ended without a word.
+    pub eof: u64,
+    /// 57P01, 57P02, 57P03: it is shut down, has crashed, cannot connect now.
+    pub shutdown: u64,
+    /// Connects that were refused or timed out.
+    pub refused: u64,
+}
+
 /// One line on the report socket (`.banyan/report.sock`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "role", content = "report")]
 pub enum RoleReport {
     Edge(EdgeReport),
+    Pgproxy(PgproxyReport),
 }

@@ -78,6 +78,8 @@ async fn take_reports(connection: Connection, reports: mpsc::Sender<EdgeReport>)
                     return;
                 }
             }
+            // No step waits for the proxy yet.
+            Ok(Some(RoleReport::Pgproxy(_))) => {}
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, "a role's report was not understood");

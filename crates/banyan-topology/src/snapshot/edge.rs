@@ -1,4 +1,4 @@
-//! What a role is told: one complete, immutable, numbered value per role, published as a file.
+//! What the edge is told.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -159,7 +159,7 @@ mod tests {
     /// The benchmarks start an edge without a controller: what they write must stay a snapshot.
     #[test]
     fn the_benchmarks_snapshot_is_one() {
-        let text = include_str!("../../../bench/snapshot.json")
+        let text = include_str!("../../../../bench/snapshot.json")
             .replace("@LISTEN@", "8080")
             .replace("@UPSTREAM@", "8081")
             .replace("@WORKERS@", "2");

@@ -1,0 +1,123 @@
+//! What the PostgreSQL proxy is told: where it listens, whom it lets in, which servers there are and which is primary.
+//!
+//! A hold is a state in it, not a command: a proxy that restarts in the middle of one does the right thing, and a hold
+//! ends at its limit without the controller. No secret is in it; passwords are in files of mode 0600 that it names.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use banyan_config::CertificateFiles;
+use banyan_config::units::duration;
+pub use banyan_config::{PoolMode, PoolSettings, Reads};
+
+use crate::id::{AppName, Epoch, NodeId};
+
+/// All that the pgproxy role knows. It keeps the last good one and refuses older epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PgproxySnapshot {
+    pub epoch: Epoch,
+    pub app: AppName,
+    /// 127.0.0.1 unless configured otherwise.
+    pub listen: SocketAddr,
+    /// What TLS is spoken by; `None`: SSLRequest is answered with N.
+    pub certificate: Option<CertificateFiles>,
+    pub auth: PgAuth,
+    pub database: PgDatabase,
+}
+
+/// Where verifiers come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PgAuth {
+    /// A managed server: `role` (LOGIN, member of pg_monitor) may call `banyan.verifier(name text)`, a SECURITY DEFINER
+    /// function in the database `name` of [`PgDatabase`] that gives back `rolpassword`, or NULL for a role that is
+    /// unknown, may not log in, is a superuser or is past its `VALID UNTIL`.
+    Function { role: String, password_file: PathBuf },
+    /// A server of the user's own: the file holds `postgres://user:password@host:port/name`. Only that user is let in,
+    /// by a verifier that the proxy makes.
+    File { path: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PgDatabase {
+    /// The app's database.
+    pub name: String,
+    /// By number; no id twice.
+    pub nodes: Vec<PgNode>,
+    /// One of `nodes`; `None`: nobody is, units are held.
+    pub primary: Option<NodeId>,
+    pub pool: PoolSettings,
+    pub reads: Reads,
+    /// `None`: statements pass.
+    pub hold: Option<Hold>,
+    /// What the last failover left behind; `None`: there was none.
+    pub bound: Option<Bound>,
+}
+
+impl PgDatabase {
+    pub fn node(&self, id: NodeId) -> Option<&PgNode> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    pub fn primary(&self) -> Option<&PgNode> {
+        self.node(self.primary?)
+    }
+}
+
+/// One PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PgNode {
+    pub id: NodeId,
+    pub address: SocketAddr,
+    /// Folder of its Unix socket, named by the address's port; `None`: TCP only.
+    pub socket: Option<PathBuf>,
+    pub state: NodeState,
+    /// Share of the reads among replicas; 0: none.
+    pub weight: u32,
+    pub zone: Option<String>,
+    /// Another one is another database: not to be served. `None`: not known.
+    pub system_identifier: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    Active,
+    /// Gets nothing new.
+    Draining,
+}
+
+/// Statements wait: none is lost, none begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub cause: HoldCause,
+    /// How long open transactions may run on. Default 5 s.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// When it ends by itself. Default 15 s.
+    #[serde(with = "duration")]
+    pub limit: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldCause {
+    /// A step of a plan: at the limit the old primary serves again.
+    Planned,
+    /// The primary is gone: at the limit 57P03.
+    Crash,
+    /// A person asked for it.
+    Operator,
+}
+
+/// Transactions with this id or above were lost with the former primary, whatever `pg_xact_status` says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The first id that the new primary had not seen when it was promoted, with its epoch (64 bits).
+    pub xid: u64,
+    /// The timeline that the promotion began, or that of the restart in place.
+    pub timeline: u32,
+}
