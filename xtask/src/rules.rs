@@ -58,6 +58,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "banyan-pgproxy",
+        &[
+            "banyan-config",
+            "banyan-topology",
+            "banyan-upstream",
+            "banyan-tls",
+            "banyan-runtime",
+            "banyan-telemetry",
+        ],
+    ),
+    (
         "banyan-reconcile",
         &[
             "banyan-config",
@@ -75,6 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "banyan-topology",
             "banyan-upstream",
             "banyan-edge",
+            "banyan-pgproxy",
             "banyan-supervisor",
             "banyan-reconcile",
             "banyan-tls",

@@ -1,0 +1,1 @@
+//! Hold: new units wait, running ones finish, the primary changes, then the waiting ones go on in their order.

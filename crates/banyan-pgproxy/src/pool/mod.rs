@@ -1,0 +1,1 @@
+//! Backends per (database, user, node): granted first in, first out; never more than the size.

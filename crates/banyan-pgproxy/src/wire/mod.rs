@@ -1,0 +1,3 @@
+//! PostgreSQL's protocol 3.0 as bytes: frames, startup, messages, SCRAM. No input or output, no clock.
+
+pub mod frame;
