@@ -1,7 +1,7 @@
 //! `[edge]`: the HTTP front.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
@@ -122,7 +122,6 @@ impl Default for EdgeSettings {
 }
 
 fn settings(table: &Reader<'_>) -> EdgeSettings {
-    let addresses = table.texts("trusted_proxies");
     EdgeSettings {
         balance: balance(table),
         weights: table.numbers("weights"),
@@ -134,10 +133,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         sticky: sticky(&table.table("sticky")),
         health: health(&table.table("health")),
         queue: queue(&table.table("queue")),
-        trusted_proxies: addresses
-            .iter()
-            .filter_map(|text| text.value.parse::<IpAddr>().ok())
-            .collect(),
+        trusted_proxies: table.networks("trusted_proxies"),
         timeouts: timeouts(&table.table("timeouts")),
         limits: limits(&table.table("limits")),
         deadline_header: table.text("deadline_header").map(|name| name.value),
@@ -268,5 +264,8 @@ fn limits(table: &Reader<'_>) -> EdgeLimits {
         request_line: table.bytes("request_line"),
         body: table.bytes("body"),
         body_rate: table.bytes("body_rate"),
+        connections_per_ip: table.number("connections_per_ip"),
+        new_per_ip: table.number("new_per_ip"),
+        exempt_ips: table.networks("exempt_ips"),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{AppName, HostName, ProcessName};
-use crate::route::Route;
+use crate::route::{Network, Route};
 use crate::template::Template;
 use crate::units::duration;
 
@@ -144,7 +144,7 @@ pub struct EdgeSettings {
     pub health: EdgeHealth,
     pub queue: EdgeQueue,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     pub timeouts: EdgeTimeouts,
     pub limits: EdgeLimits,
     /// The header that tells instances how many milliseconds are left for their answer. Default: none.
@@ -155,6 +155,13 @@ pub struct EdgeSettings {
     pub workers: Option<u16>,
     /// `None`: no TLS.
     pub tls: Option<Box<Tls>>,
+}
+
+impl EdgeSettings {
+    /// Whether what this peer says about others is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
 }
 
 /// How the edge speaks TLS.
@@ -297,6 +304,7 @@ pub struct EdgeTimeouts {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EdgeLimits {
     /// Default 32 KiB → 431.
     pub header_bytes: u32,
@@ -308,6 +316,18 @@ pub struct EdgeLimits {
     pub body: u64,
     /// Bytes per second that a request body must keep up with after 10 s. Default 500 → 408.
     pub body_rate: u32,
+    /// Connections at once of one client address; 0: no limit. Default 256 → closed.
+    pub connections_per_ip: u32,
+    /// New connections per second of one client address; 0: no limit. Default 50 → 429.
+    pub new_per_ip: u32,
+    /// Whom the two above are not for, besides trusted proxies. Default: this machine.
+    pub exempt_ips: Vec<Network>,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        EdgeSettings::default().limits
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

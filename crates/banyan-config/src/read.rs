@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::keys::{Key, Kind};
 use crate::report::{Place, Report};
+use crate::route::Network;
 use crate::tree::{self, Entry, Node, Value};
 use crate::units::{parse_bytes, parse_duration};
 
@@ -111,6 +112,19 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn texts(&self, name: &str) -> Vec<Spot<String>> {
         self.items(name).0.iter().filter_map(text).collect()
+    }
+
+    /// A wrong one is reported elsewhere.
+    pub(crate) fn networks(&self, name: &str) -> Vec<Network> {
+        self.value(name, |value| match value {
+            Value::List(items) => Some(
+                items
+                    .iter()
+                    .filter_map(|item| text(item)?.value.parse().ok())
+                    .collect(),
+            ),
+            _ => None,
+        })
     }
 
     pub(crate) fn numbers<N: TryFrom<i64>>(&self, name: &str) -> Vec<N> {

@@ -198,6 +198,10 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.text("request_line", &format_bytes(limits.request_line.into()));
     out.text("body", &format_bytes(limits.body));
     out.text("body_rate", &format_bytes(limits.body_rate.into()));
+    out.line("connections_per_ip", limits.connections_per_ip);
+    out.line("new_per_ip", limits.new_per_ip);
+    let exempt = limits.exempt_ips.iter();
+    out.list("exempt_ips", exempt.map(|network| format!("\"{network}\"")));
 }
 
 fn tls_keys(out: &mut Writer, tls: &Tls, port: u16) {

@@ -76,7 +76,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
 fn text(rule: Rule) -> Value {
     match rule {
         Rule::Template => json!({ "type": "string" }),
-        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Address | Rule::Domain => {
+        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Network | Rule::Domain => {
             json!({ "type": "string", "minLength": 1 })
         }
         Rule::Name => json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$" }),

@@ -54,7 +54,7 @@ impl Exchange {
         core.metrics.in_flight.increment();
         let settings = core.settings();
         let kept = || request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
-        let trusted = settings.trusted_proxies.contains(&peer.address);
+        let trusted = settings.trusts(peer.address);
         let started = core.now();
         core.budget.borrow_mut().request(started);
         Self {

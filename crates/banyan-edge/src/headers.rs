@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use banyan_config::Network;
+
 use crate::respond::Refusal;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,15 +47,16 @@ fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 /// Whose request it is: the peer, or behind trusted proxies the last address that none of them vouches for.
 ///
 /// Reads `X-Forwarded-For` with the peer's own address appended or not.
-pub(crate) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpAddr]) -> IpAddr {
-    if !trusted.contains(&peer) {
+pub(crate) fn client_address(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+    let trusts = |address| trusted.iter().any(|network: &Network| network.contains(address));
+    if !trusts(peer) {
         return peer;
     }
     let hops: Vec<_> = tokens(headers, FORWARDED_FOR).collect();
     let addresses = hops.iter().rev().map_while(|hop| hop.parse::<IpAddr>().ok());
     addresses
         .map(|address| address.to_canonical())
-        .find(|address| !trusted.contains(address))
+        .find(|address| !trusts(*address))
         .unwrap_or(peer)
 }
 

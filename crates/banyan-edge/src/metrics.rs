@@ -24,6 +24,8 @@ pub(crate) struct CoreMetrics {
     pub queue_wait: Histogram,
     /// Refused because everything was busy for too long, or the queue was full.
     pub shed: Counter,
+    /// Connections refused for their client address.
+    pub turned_away: Counter,
 }
 
 /// What one core counts of one endpoint.
@@ -68,5 +70,6 @@ pub(crate) fn totals(cores: &[Arc<CoreMetrics>], waiting: usize, second: u64) ->
         queue_p50_us: waits.p50_us,
         queue_p99_us: waits.p99_us,
         shed: sum(|c| c.shed.get()),
+        turned_away: sum(|c| c.turned_away.get()),
     }
 }

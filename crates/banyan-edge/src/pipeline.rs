@@ -134,7 +134,7 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -
     let client = Client {
         address: peer.address,
         text: &peer.text,
-        trusted: settings.trusted_proxies.contains(&peer.address),
+        trusted: settings.trusts(peer.address),
         secure: peer.secure,
     };
     headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
@@ -156,6 +156,9 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -
 fn check(peer: &Peer, request: &Request<Incoming>) -> Result<(), Refusal> {
     if request.method().as_str() == REFUSED_METHOD {
         return Err(peer.guard.refusal());
+    }
+    if peer.hurried {
+        return Err(Refusal::TooManyConnections);
     }
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
         return Err(Refusal::MethodNotAllowed);

@@ -17,13 +17,7 @@ pub(crate) fn to_https(exchange: &mut Exchange, head: &Parts) -> Result<(), Refu
         .headers
         .get(FORWARDED_PROTO)
         .is_some_and(|scheme| scheme == "https");
-    if forwarded
-        && exchange
-            .core
-            .settings()
-            .trusted_proxies
-            .contains(&exchange.peer.address)
-    {
+    if forwarded && exchange.core.settings().trusts(exchange.peer.address) {
         return Ok(());
     }
     // Without a Host (HTTP/1.0) nobody knows where to.

@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     },
     /// The client's address may not use the route.
     Forbidden,
+    /// The client makes new connections too fast.
+    TooManyConnections,
     /// The header was not complete in time.
     HeaderTimeout,
     /// The body came too slowly.
@@ -73,6 +75,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -85,6 +88,9 @@ impl Refusal {
             Self::Forbidden => "this is not open to your address",
             Self::MethodNotAllowed => "this method is not served here",
             Self::UseHttps { .. } => "this is served by https only",
+            Self::TooManyConnections => {
+                "too many new connections from your address; please try again shortly"
+            }
             Self::HeaderTimeout => "the request header was not complete in time",
             Self::BodyTooSlow => "the request body came too slowly",
             Self::BodyTooLarge => "the request body is larger than allowed",
@@ -109,6 +115,7 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::Forbidden
+            | Self::TooManyConnections
             | Self::HeaderTimeout
             | Self::RequestLineTooLong
             | Self::HeaderTooLarge
@@ -128,6 +135,7 @@ impl Refusal {
     fn closes(self) -> bool {
         match self {
             Self::BadRequest(_)
+            | Self::TooManyConnections
             | Self::HeaderTimeout
             | Self::BodyTooSlow
             | Self::BodyTooLarge
@@ -169,7 +177,7 @@ impl Form {
 pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Response<Bytes> {
     let mut response = notice(refusal.status(), refusal.message(), form, request_id);
     let headers = response.headers_mut();
-    if [Refusal::NoEndpoint, Refusal::Busy].contains(&refusal) {
+    if [Refusal::NoEndpoint, Refusal::Busy, Refusal::TooManyConnections].contains(&refusal) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
     if refusal == Refusal::MethodNotAllowed {

@@ -75,6 +75,9 @@ pub struct EdgeTotals {
     /// Requests refused because the queue was full or the wait too long.
     #[serde(default)]
     pub shed: u64,
+    /// Connections that were more than one client address may have, or came too fast.
+    #[serde(default)]
+    pub turned_away: u64,
 }
 
 /// What the PostgreSQL proxy tells.

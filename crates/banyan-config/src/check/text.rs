@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::Wrong;
 use crate::keys::{RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
 use crate::name::ProcessName;
+use crate::route::Network;
 use crate::secrets::is_variable_name;
 
 pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
@@ -23,7 +24,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Identifier => identifier(text),
         Rule::Setting => setting(text),
         Rule::UrlPath => url_path(text),
-        Rule::Address => address(text),
+        Rule::Network => network(text),
         Rule::Cookie => cookie(text),
         Rule::ExtensionHeader => extension_header(text),
         Rule::HeaderName => header_name(text),
@@ -188,15 +189,11 @@ fn domain(text: &str) -> Option<Wrong> {
     ))
 }
 
-fn address(text: &str) -> Option<Wrong> {
-    if text.parse::<IpAddr>().is_ok() {
+fn network(text: &str) -> Option<Wrong> {
+    if text.parse::<Network>().is_ok() {
         return None;
     }
-    let help = if text.contains('/') {
-        "networks are not supported yet: list each address"
-    } else {
-        "write IP addresses: [\"10.0.0.5\"]"
-    };
+    let help = "write addresses and networks: [\"10.0.0.5\", \"10.1.0.0/16\"]";
     Some(Wrong::new(format!("cannot contain \"{text}\""), help))
 }
 

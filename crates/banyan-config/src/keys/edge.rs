@@ -1,7 +1,7 @@
 //! `[edge]`: listeners, certificates, and what its other tables hold.
 
 use super::Kind::{Boolean, Duration, Integer, List, OneOf, Short, Table, Text, WordOrTables};
-use super::Rule::{Address, Domain, ExtensionHeader, Name, Path};
+use super::Rule::{Domain, ExtensionHeader, Name, Network, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
@@ -96,8 +96,8 @@ pub(super) static EDGE: &[Key] = &[
     .alias(&["slowstart", "warm_up", "ramp"]),
     Key::new(
         "trusted_proxies",
-        List(&Text(Address)),
-        "Addresses whose X-Forwarded-* headers are believed; those of all others are stripped.",
+        List(&Text(Network)),
+        "Addresses and networks whose X-Forwarded-* headers are believed; those of all others are stripped.",
     )
     .default("[]"),
     Key::new(

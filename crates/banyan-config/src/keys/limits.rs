@@ -1,6 +1,7 @@
 //! `[edge]`: limits in time and size.
 
-use super::Kind::{Bytes, Duration, Integer};
+use super::Kind::{Bytes, Duration, Integer, List, Text};
+use super::Rule::Network;
 use super::{HOUR, KIB, Key, MIB, TIB};
 
 pub(super) static TIMEOUTS: &[Key] = &[
@@ -87,4 +88,30 @@ pub(super) static LIMITS: &[Key] = &[
         "Per second, that an upload must keep up with after 10 s; below: 408.",
     )
     .default("\"500B\""),
+    Key::new(
+        "connections_per_ip",
+        Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "Connections at once of one client address (IPv6: of one /64); more are closed. 0: no limit.",
+    )
+    .default("256")
+    .alias(&["max_connections_per_ip", "limit_conn", "conn_limit"]),
+    Key::new(
+        "new_per_ip",
+        Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "New connections per second of one client address; more get 429, or are closed where TLS is spoken. 0: no limit.",
+    )
+    .default("50")
+    .alias(&["connection_rate", "new_connections_per_ip", "conn_rate"]),
+    Key::new(
+        "exempt_ips",
+        List(&Text(Network)),
+        "Addresses and networks that `connections_per_ip` and `new_per_ip` are not for; nor are they for trusted_proxies.",
+    )
+    .default("[\"127.0.0.0/8\", \"::1\"]"),
 ];

@@ -76,7 +76,8 @@ pub(crate) enum Rule {
     UrlPath,
     /// A file or folder; relative or absolute.
     Path,
-    Address,
+    /// An IP address, or a network as 10.0.0.0/8.
+    Network,
     /// A header of nobody else's: begins with `X-`.
     ExtensionHeader,
     /// Name of a cookie.

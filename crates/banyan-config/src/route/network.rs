@@ -58,7 +58,20 @@ impl FromStr for Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
+        let most = if self.address.is_ipv4() { 32 } else { 128 };
+        if self.length == most {
+            self.address.fmt(f)
+        } else {
+            write!(f, "{}/{}", self.address, self.length)
+        }
+    }
+}
+
+impl From<IpAddr> for Network {
+    /// This address alone.
+    fn from(address: IpAddr) -> Self {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, length }
     }
 }
 

@@ -254,6 +254,9 @@ fn the_resolved_form_shows_all_but_secrets() {
         request_line = "8KiB"
         body = "10MiB"
         body_rate = "500B"
+        connections_per_ip = 256
+        new_per_ip = 50
+        exempt_ips = ["127.0.0.0/8", "::1"]
 
         [database]
         memory = "1GiB"

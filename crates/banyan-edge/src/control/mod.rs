@@ -30,6 +30,7 @@ use banyan_topology::snapshot::EdgeSnapshot;
 use banyan_topology::{Epoch, InstanceId, ProcessName};
 use banyan_upstream::health::{CheckResult, Outliers};
 
+use crate::core::census::Census;
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
 use crate::forward::gate::Gate;
@@ -143,6 +144,7 @@ impl Control {
             .map_or(cores::available().get(), usize::from)
             .max(1);
         let secrets = config.state_dir.join("secrets");
+        let census = Arc::new(Census::default());
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -154,6 +156,7 @@ impl Control {
                     metrics,
                     log: log.clone(),
                     events: events_to.clone(),
+                    census: Arc::clone(&census),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
                 })

@@ -77,9 +77,13 @@ fn empty_queue(core: &Rc<Core>, at: Listener, listener: tokio::net::TcpListener)
 }
 
 fn start(core: &Rc<Core>, stream: TcpStream, address: IpAddr, speaks: Speaks) {
+    let address = address.to_canonical();
+    let Some(admitted) = core.admit(address, speaks) else {
+        return;
+    };
     let open = Open::new(core);
     core.spawn(
         "client",
-        connection::serve(Rc::clone(core), stream, address.to_canonical(), speaks, open),
+        connection::serve(Rc::clone(core), stream, address, speaks, admitted, open),
     );
 }

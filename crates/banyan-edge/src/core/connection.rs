@@ -13,6 +13,7 @@ use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::census::Admitted;
 use super::{Core, Open, Peer, Stage, http1, http2};
 use crate::guard::Shared;
 
@@ -21,7 +22,14 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most request heads fit in one reading; the rest is read by who judges it.
 const FIRST_BYTES: usize = 4096;
 
-pub(super) async fn serve(core: Rc<Core>, stream: TcpStream, address: IpAddr, speaks: Speaks, open: Open) {
+pub(super) async fn serve(
+    core: Rc<Core>,
+    stream: TcpStream,
+    address: IpAddr,
+    speaks: Speaks,
+    admitted: Admitted,
+    open: Open,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -33,6 +41,8 @@ pub(super) async fn serve(core: Rc<Core>, stream: TcpStream, address: IpAddr, sp
         text,
         guard: Arc::new(Shared::default()),
         secure: speaks == Speaks::Https,
+        hurried: admitted.hurried,
+        _counted: admitted.counted,
         _open: open,
     };
     match speaks {

@@ -3,6 +3,7 @@
 //! Tasks: the core itself (commands, tick), one per listener, one per client connection, one per instance connection.
 
 mod accept;
+pub(crate) mod census;
 pub(crate) mod command;
 mod connection;
 mod frames;
@@ -25,7 +26,7 @@ use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_tls::ServerConfig;
 use banyan_topology::InstanceId;
-use banyan_topology::snapshot::Listener;
+use banyan_topology::snapshot::{Listener, Speaks};
 use banyan_upstream::balance::hash::Random;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
@@ -38,6 +39,7 @@ use crate::metrics::CoreMetrics;
 use crate::request_id::RequestIds;
 use crate::route::Table;
 use crate::route::serving::Routes;
+use census::{Admitted, Arrival, Census, Counted};
 use command::{Command, CoreSnapshot, Event, Share};
 use groups::{Group, Groups};
 
@@ -82,6 +84,8 @@ pub(crate) struct Core {
     accepting: Cell<usize>,
     ids: RefCell<RequestIds>,
     events: mpsc::UnboundedSender<Event>,
+    /// Common to all cores; asked where a connection begins and ends.
+    census: Arc<Census>,
     tasks: Tasks,
 }
 
@@ -94,6 +98,7 @@ pub(crate) struct CoreStart {
     pub metrics: Arc<CoreMetrics>,
     pub log: mpsc::Sender<String>,
     pub events: mpsc::UnboundedSender<Event>,
+    pub census: Arc<Census>,
     pub tasks: Tasks,
 }
 
@@ -105,6 +110,9 @@ pub(crate) struct Peer {
     pub guard: Arc<Shared>,
     /// Within TLS.
     pub secure: bool,
+    /// It came too fast after others: every request is refused.
+    pub hurried: bool,
+    _counted: Option<Counted>,
     _open: Open,
 }
 
@@ -185,6 +193,7 @@ impl Core {
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
             events: start.events,
+            census: start.census,
             tasks: start.tasks,
         }
     }
@@ -204,6 +213,33 @@ impl Core {
     /// Of requests that no route sends elsewhere.
     pub(crate) fn default_group(&self) -> Rc<Group> {
         self.groups.borrow().default()
+    }
+
+    /// Whether a connection of this client may be served; `None`: it is closed.
+    fn admit(&self, address: IpAddr, speaks: Speaks) -> Option<Admitted> {
+        let settings = self.settings();
+        let limits = &settings.limits;
+        let exempt = limits.exempt_ips.iter().any(|network| network.contains(address));
+        if exempt || settings.trusts(address) || (limits.connections_per_ip == 0 && limits.new_per_ip == 0) {
+            return Some(Admitted::default());
+        }
+        let now = self.now().saturating_duration_since(self.start);
+        let arrival = self.census.arrive(address, now, limits);
+        if !matches!(arrival, Arrival::Fits(_)) {
+            self.metrics.turned_away.increment();
+        }
+        match (arrival, speaks) {
+            (Arrival::Fits(counted), _) => Some(Admitted {
+                hurried: false,
+                counted: Some(counted),
+            }),
+            // A handshake costs more than the answer is worth.
+            (Arrival::TooFast(counted), Speaks::Http) => Some(Admitted {
+                hurried: true,
+                counted: Some(counted),
+            }),
+            (Arrival::TooFast(_) | Arrival::TooMany, _) => None,
+        }
     }
 
     fn tls(&self) -> Option<Arc<ServerConfig>> {

@@ -40,7 +40,7 @@ pub(crate) async fn send(
     let core = Rc::clone(&exchange.core);
     let group = Rc::clone(&exchange.group);
     let wanted = Wanted::of(&core, &exchange.peer, head);
-    let trusted = core.settings().trusted_proxies.contains(&exchange.peer.address);
+    let trusted = core.settings().trusts(exchange.peer.address);
     let time = Time::of(&core.settings(), &head.headers, trusted);
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
     for _ in 0..ATTEMPTS {

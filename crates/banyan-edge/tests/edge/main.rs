@@ -10,6 +10,7 @@ mod handover;
 mod http2;
 mod keep_alive;
 mod limits;
+mod per_address;
 mod queue;
 mod retry;
 mod routes;

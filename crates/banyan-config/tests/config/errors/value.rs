@@ -380,19 +380,12 @@ balance = "round-robin"
               |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^
               = write "/live"
 
-            error: `trusted_proxies` cannot contain "10.0.0.0/8"
-             --> banyan.toml:8:20
-              |
-            8 | trusted_proxies = ["10.0.0.0/8", "proxy", "::1"]
-              |                    ^^^^^^^^^^^^
-              = networks are not supported yet: list each address
-
             error: `trusted_proxies` cannot contain "proxy"
              --> banyan.toml:8:34
               |
             8 | trusted_proxies = ["10.0.0.0/8", "proxy", "::1"]
               |                                  ^^^^^^^
-              = write IP addresses: ["10.0.0.5"]
+              = write addresses and networks: ["10.0.0.5", "10.1.0.0/16"]
 
             error: `balance` cannot be `round-robin`
              --> banyan.toml:9:11
@@ -401,6 +394,6 @@ balance = "round-robin"
               |           ^^^^^^^^^^^^^
               = did you mean "round_robin"?
 
-            5 errors; nothing was changed"#]],
+            4 errors; nothing was changed"#]],
     );
 }
