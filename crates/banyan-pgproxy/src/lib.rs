@@ -10,6 +10,7 @@
 mod backend;
 mod frontend;
 mod hold;
+pub mod parse;
 mod pool;
 mod respond;
 mod session;
