@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use crate::access_log::Record;
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
-use crate::forward::pool::{Lease, Upstream};
+use crate::forward::answer::InstanceBody;
+use crate::forward::http1::Broke;
+use crate::forward::pool::Upstream;
 use crate::guard::REFUSED_METHOD;
 use crate::headers::REQUEST_ID;
 use crate::respond::{self, Form, Outcome, Refusal};
@@ -97,7 +99,6 @@ impl Exchange {
         self.answer(page.map(|text| DownBody {
             content: Content::Page(Some(text)),
             exchange: None,
-            lease: None,
         }))
     }
 
@@ -108,7 +109,6 @@ impl Exchange {
         self.answer(response.map(|text| DownBody {
             content: Content::Page(Some(text)),
             exchange: None,
-            lease: None,
         }))
     }
 
@@ -118,11 +118,10 @@ impl Exchange {
     }
 
     /// The instance's answer, streamed.
-    pub(crate) fn pass(self, response: Response<Incoming>, lease: Lease) -> Response<DownBody> {
+    pub(crate) fn pass(self, response: Response<InstanceBody>) -> Response<DownBody> {
         self.answer(response.map(|body| DownBody {
             content: Content::Stream(body),
             exchange: None,
-            lease: Some(lease),
         }))
     }
 
@@ -204,13 +203,12 @@ impl Drop for Exchange {
 /// An answer's body; when it ends (or is dropped), so does the exchange.
 pub(crate) struct DownBody {
     content: Content,
-    lease: Option<Lease>,
     exchange: Option<Exchange>,
 }
 
 enum Content {
     Page(Option<Bytes>),
-    Stream(Incoming),
+    Stream(InstanceBody),
     Empty,
 }
 
@@ -219,17 +217,13 @@ impl DownBody {
     pub(crate) fn empty() -> Self {
         Self {
             content: Content::Empty,
-            lease: None,
             exchange: None,
         }
     }
 
     fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.finished();
-            if let Some(exchange) = &mut self.exchange {
-                exchange.outcome = Outcome::Answered;
-            }
+        if let (Content::Stream(_), Some(exchange)) = (&self.content, &mut self.exchange) {
+            exchange.outcome = Outcome::Answered;
         }
         self.exchange = None;
     }
@@ -237,12 +231,12 @@ impl DownBody {
 
 impl Body for DownBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broke;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
         let this = &mut *self;
         let frame = match &mut this.content {
             Content::Page(text) => text.take().map(|text| Ok(Frame::data(text))),

@@ -68,7 +68,7 @@ pub(crate) fn came_by_https(headers: &HeaderMap) -> bool {
 }
 
 /// Fields that `Connection:` may not remove: they decide routing, framing, identity or trust.
-fn is_protected(name: &HeaderName) -> bool {
+pub(crate) fn is_protected(name: &HeaderName) -> bool {
     [
         header::HOST,
         header::CONTENT_LENGTH,

@@ -12,6 +12,7 @@ mod exchange;
 mod forward;
 mod guard;
 mod headers;
+mod http1;
 mod http2;
 mod metrics;
 mod pipeline;

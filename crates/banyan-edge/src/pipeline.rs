@@ -17,8 +17,8 @@ use banyan_upstream::retry::Effect;
 
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
+use crate::forward::answer::InstanceBody;
 use crate::forward::body::Source;
-use crate::forward::pool::Lease;
 use crate::forward::{self, upgrade};
 use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
@@ -62,38 +62,31 @@ fn finish(
     result: Result<Reply, Refusal>,
     on_upgrade: Option<OnUpgrade>,
 ) -> Response<DownBody> {
-    let agreed = matches!(&result, Ok(Reply::Instance((response, _))) if upgrade::agreed(response));
+    let agreed = matches!(&result, Ok(Reply::Instance(response)) if upgrade::agreed(response));
     let tunnels = agreed && on_upgrade.is_some();
     if on_upgrade.is_some() {
         exchange.peer.guard.decide_upgrade(tunnels);
     }
     match (result, on_upgrade) {
-        (Ok(Reply::Instance((response, lease))), Some(client)) if tunnels => {
-            switch(exchange, lease, client, response)
-        }
-        (Ok(Reply::Instance((response, _))), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        (Ok(Reply::Instance(response)), Some(client)) if tunnels => switch(exchange, client, response),
+        (Ok(Reply::Instance(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             exchange.refuse(Refusal::BadGateway(Effect::Unknown))
         }
-        (Ok(Reply::Instance((mut response, lease))), _) => {
+        (Ok(Reply::Instance(mut response)), _) => {
             headers::strip_hop_by_hop(response.headers_mut());
-            exchange.pass(response, lease)
+            exchange.pass(response)
         }
         (Ok(Reply::Route(response)), _) => exchange.give(response),
         (Err(refusal), _) => exchange.refuse(refusal),
     }
 }
 
-fn switch(
-    mut exchange: Exchange,
-    lease: Lease,
-    client: OnUpgrade,
-    response: Response<Incoming>,
-) -> Response<DownBody> {
+fn switch(mut exchange: Exchange, client: OnUpgrade, response: Response<InstanceBody>) -> Response<DownBody> {
     let mut answer = Response::new(DownBody::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = response.headers().clone();
     exchange.decorate(&mut answer);
-    upgrade::tunnel(exchange, lease, client, response);
+    upgrade::tunnel(exchange, client, response);
     answer
 }
 

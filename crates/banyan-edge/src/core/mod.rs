@@ -35,6 +35,7 @@ use banyan_upstream::{Demand, Rules};
 use crate::access_log::AccessLog;
 use crate::forward::pool::Upstream;
 use crate::guard::Shared;
+use crate::http1::reading::ReadBuffer;
 use crate::metrics::CoreMetrics;
 use crate::request_id::RequestIds;
 use crate::route::Table;
@@ -67,6 +68,8 @@ pub(crate) struct Core {
     groups: RefCell<Groups>,
     pub budget: RefCell<Budget>,
     pub random: RefCell<Random>,
+    /// What is read from instances goes through it.
+    pub buffer: Rc<ReadBuffer>,
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
@@ -180,6 +183,7 @@ impl Core {
             groups: RefCell::new(Groups::new(start.index, Rules::from(&start.settings))),
             budget: RefCell::new(Budget::new(now)),
             random: RefCell::new(Random::new(crate::request_id::seed())),
+            buffer: Rc::default(),
             metrics: start.metrics,
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),

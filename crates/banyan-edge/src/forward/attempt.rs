@@ -1,31 +1,28 @@
 //! One try at one endpoint.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, header};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{Method, Response, StatusCode};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Failed;
 
 use super::Answer;
+use super::answer::InstanceBody;
 use super::body::{Source, UpBody};
-use super::pool::{InFlight, Lease, Metered, Upstream};
+use super::http1::{Broke, Connection, Extra};
+use super::pool::{InFlight, Upstream};
 use super::time::Time;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::respond::Outcome;
-
-/// Large bodies are read in pieces of up to this; smaller costs CPU, larger memory.
-const READ_BUFFER: usize = 128 * 1024;
 
 pub(crate) struct Failure {
     pub failed: Failed,
@@ -58,40 +55,44 @@ pub(crate) async fn attempt(
     let limit = time.left(in_flight.since);
     let kept = in_flight.upstream.take_idle();
     let reused = kept.is_some();
-    let (sender, traffic) = match kept {
-        Some(idle) => (idle.sender, idle.traffic),
-        None => match connect(&core, &in_flight.upstream).await {
+    let mut connection = match kept {
+        Some(connection) => connection,
+        // Boxed because it is seldom needed and every request has room for what it awaits.
+        None => match Box::pin(connect(&core, &in_flight.upstream)).await {
             Ok(connection) => connection,
             Err(error) => return Err(not_connected(&error, source)),
         },
     };
     in_flight.upstream.cells.requests.increment();
-    let mut lease = Lease {
-        sender,
-        traffic,
-        in_flight,
+    let extra = Extra {
+        address: in_flight.upstream.address,
+        time: time.told(limit),
     };
-    let mut request = request(head, &lease.in_flight.upstream, source);
-    time.tell(request.headers_mut(), limit);
-    let before = lease.traffic.now();
+    connection.ask(head, UpBody::new(source.cloned()), &extra);
     exchange.outcome = Outcome::Unknown;
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
-    let sent = send_on(limit, &mut lease.sender, request, source).await;
-    observe(&core, &lease.in_flight, source, waited, &sent);
-    let (written, read) = lease.traffic.now();
-    match sent {
-        Ok(Ok(response)) => Ok((response, lease)),
-        Ok(Err(Unsent(unsent))) => Err(Failure {
-            failed: Failed {
-                sent: !unsent && written != before.0,
-                received: read != before.1,
-                ..unknown(&head.method, source)
-            },
-            timeout: false,
-            elsewhere: !reused || read != before.1,
-            refused: false,
-        }),
-        Err(_elapsed) => Err(Failure {
+    let answered = answer_within(limit, &mut connection, source).await;
+    observe(&core, &in_flight, source, waited, &answered);
+    match answered {
+        Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(answer.map(|()| InstanceBody::switched(connection, in_flight)))
+        }
+        Ok(Ok(answer)) => Ok(answer.map(|()| InstanceBody::http1(connection, in_flight))),
+        Ok(Err(broke)) => {
+            tracing::debug!(error = %broke, endpoint = in_flight.upstream.label, "no answer from an instance");
+            let received = connection.has_received();
+            Err(Failure {
+                failed: Failed {
+                    sent: connection.has_written(),
+                    received,
+                    ..unknown(&head.method, source)
+                },
+                timeout: false,
+                elsewhere: !reused || received,
+                refused: false,
+            })
+        }
+        Err(Late) => Err(Failure {
             failed: unknown(&head.method, source),
             timeout: true,
             elsewhere: true,
@@ -110,25 +111,14 @@ fn unknown(method: &Method, source: Option<&Rc<Source>>) -> Failed {
     }
 }
 
-fn request(head: &Parts, upstream: &Upstream, source: Option<&Rc<Source>>) -> Request<UpBody> {
-    let mut request = Request::new(UpBody::new(source.cloned()));
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.headers_mut() = head.headers.clone();
-    // HTTP/1.0 clients may leave out Host; the instance is spoken to in 1.1, which needs one.
-    if !head.headers.contains_key(header::HOST)
-        && let Ok(host) = HeaderValue::from_str(&upstream.address.to_string())
-    {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    request
-}
-
-/// Whether hyper gave the request back: nothing of it was written.
-struct Unsent(bool);
-
 /// What the balance policy learns. Time spent on the client's side is not the endpoint's; `waited`: before this attempt.
-fn observe(core: &Core, in_flight: &InFlight, source: Option<&Rc<Source>>, waited: Duration, sent: &Sent) {
+fn observe(
+    core: &Core,
+    in_flight: &InFlight,
+    source: Option<&Rc<Source>>,
+    waited: Duration,
+    answered: &Answered,
+) {
     if source.is_some_and(|s| s.problem().is_some()) {
         return;
     }
@@ -137,54 +127,46 @@ fn observe(core: &Core, in_flight: &InFlight, source: Option<&Rc<Source>>, waite
     let took = now
         .saturating_duration_since(in_flight.since)
         .saturating_sub(client);
-    let sound = matches!(sent, Ok(Ok(response)) if !response.status().is_server_error());
+    let sound = matches!(answered, Ok(Ok(answer)) if !answer.status().is_server_error());
     in_flight.upstream.load.observe(now, took, sound);
 }
 
-type Sent = Result<Result<Response<Incoming>, Unsent>, tokio::time::error::Elapsed>;
+type Answered = Result<Result<Response<()>, Broke>, Late>;
+
+/// The time is over.
+struct Late;
 
 /// Waits for the answer's head. The time does not run while the client's body still comes.
-async fn send_on(
+async fn answer_within(
     limit: Duration,
-    sender: &mut SendRequest<UpBody>,
-    request: Request<UpBody>,
+    connection: &mut Connection,
     source: Option<&Rc<Source>>,
-) -> Sent {
-    let mut answer = pin!(sender.try_send_request(request));
+) -> Answered {
+    let mut due = None;
     let mut taken = 0;
-    loop {
-        match timeout_at(Instant::now() + limit, answer.as_mut()).await {
-            Ok(result) => return Ok(result.map_err(|error| Unsent(error.message().is_some()))),
-            Err(elapsed) => {
-                let progress = source.map_or(0, |s| s.taken());
-                if progress == taken {
-                    return Err(elapsed);
-                }
-                taken = progress;
-            }
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = connection.poll_answer(cx) {
+            return Poll::Ready(Ok(answer));
         }
-    }
+        loop {
+            let until = *due.get_or_insert_with(|| Instant::now() + limit);
+            ready!(connection.poll_timer(cx, until));
+            let progress = source.map_or(0, |s| s.taken());
+            if progress == taken {
+                return Poll::Ready(Err(Late));
+            }
+            (taken, due) = (progress, None);
+        }
+    })
+    .await
 }
 
-async fn connect(
-    core: &Rc<Core>,
-    upstream: &Upstream,
-) -> io::Result<(SendRequest<UpBody>, std::sync::Arc<super::pool::Traffic>)> {
-    let limit = core.settings().timeouts.connect;
-    let stream = timeout(limit, TcpStream::connect(upstream.address)).await??;
+async fn connect(core: &Rc<Core>, upstream: &Upstream) -> io::Result<Box<Connection>> {
+    let settings = core.settings();
+    let stream = timeout(settings.timeouts.connect, TcpStream::connect(upstream.address)).await??;
     stream.set_nodelay(true)?;
-    let (metered, traffic) = Metered::new(stream);
-    let (sender, connection) = Builder::new()
-        .max_buf_size(READ_BUFFER)
-        .handshake(TokioIo::new(metered))
-        .await
-        .map_err(io::Error::other)?;
-    core.spawn("upstream", async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to an instance broke");
-        }
-    });
-    Ok((sender, traffic))
+    let timer = Box::pin(sleep(settings.timeouts.response));
+    Ok(Box::new(Connection::new(stream, Rc::clone(&core.buffer), timer)))
 }
 
 /// No byte was sent.

@@ -1,18 +1,20 @@
 //! A request to an instance and its answer back: pick, connect or reuse, send, and try elsewhere when that is safe.
 
+pub(crate) mod answer;
 mod attempt;
 pub(crate) mod body;
 mod choose;
 pub(crate) mod gate;
+pub(crate) mod http1;
 pub(crate) mod pool;
 mod time;
+pub(crate) mod tunnel;
 pub(crate) mod upgrade;
 
 use std::rc::Rc;
 
 use http::Response;
 use http::request::Parts;
-use hyper::body::Incoming;
 
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Effect;
@@ -20,17 +22,18 @@ use banyan_upstream::retry::Effect;
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
+use answer::InstanceBody;
 use attempt::Failure;
 use body::Source;
 use choose::Wanted;
-use pool::{Lease, Upstream};
+use pool::Upstream;
 use time::Time;
 
 /// A last bound; reached only when connection after connection breaks before anything is sent.
 const ATTEMPTS: usize = 16;
 
-/// The head of an instance's answer, and the connection that its body comes over.
-pub(crate) type Answer = (Response<Incoming>, Lease);
+/// An instance's answer; its body has the connection that it comes over.
+pub(crate) type Answer = Response<InstanceBody>;
 
 pub(crate) async fn send(
     exchange: &mut Exchange,
@@ -49,10 +52,10 @@ pub(crate) async fn send(
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source, &time).await {
             Ok(mut answer) => {
-                let status = answer.0.status();
+                let status = answer.status();
                 let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
                 core.observed(&upstream, cause);
-                wanted.remember(&group, &upstream, answer.0.headers_mut());
+                wanted.remember(&group, &upstream, answer.headers_mut());
                 return Ok(answer);
             }
             Err(failure) => failure,

@@ -1,25 +1,17 @@
 //! One core's connections to one endpoint: the ones that wait for a request, and how many requests are on their way.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use hyper::client::conn::http1::SendRequest;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::EndpointState;
 use banyan_upstream::{Load, Loaded};
 
-use super::body::UpBody;
 use super::gate::Seat;
+use super::http1::Connection;
 use crate::core::Core;
 use crate::core::command::Event;
 use crate::metrics::EndpointCells;
@@ -56,9 +48,8 @@ impl Loaded for Upstream {
 }
 
 /// A connection that can take a request.
-pub(crate) struct Idle {
-    pub sender: SendRequest<UpBody>,
-    pub traffic: Arc<Traffic>,
+struct Idle {
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -114,27 +105,27 @@ impl Upstream {
     }
 
     /// The youngest idle connection that is still open.
-    pub(crate) fn take_idle(&self) -> Option<Idle> {
+    pub(super) fn take_idle(&self) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let candidate = idle.pop()?;
-            if candidate.sender.is_ready() {
-                return Some(candidate);
+            if candidate.connection.is_quiet() {
+                return Some(candidate.connection);
             }
         }
     }
 
-    fn put_idle(&self, idle: Idle) {
+    pub(super) fn put_idle(&self, connection: Box<Connection>, since: Instant) {
         let mut all = self.idle.borrow_mut();
         if self.state.get() == Some(EndpointState::Active) && all.len() < IDLE_LIMIT {
-            all.push(idle);
+            all.push(Idle { connection, since });
         }
     }
 
     pub(crate) fn expire_idle(&self, now: Instant) {
         self.idle
             .borrow_mut()
-            .retain(|i| !i.sender.is_closed() && now.saturating_duration_since(i.since) < IDLE);
+            .retain(|i| i.connection.is_quiet() && now.saturating_duration_since(i.since) < IDLE);
     }
 }
 
@@ -159,6 +150,10 @@ impl InFlight {
             core: Rc::clone(core),
         }
     }
+
+    pub(super) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
 }
 
 impl Drop for InFlight {
@@ -171,132 +166,5 @@ impl Drop for InFlight {
         if left == 0 && self.upstream.state.get() != Some(EndpointState::Active) {
             self.core.tell(Event::Emptied);
         }
-    }
-}
-
-/// A connection in use by one request.
-pub(crate) struct Lease {
-    pub sender: SendRequest<UpBody>,
-    pub traffic: Arc<Traffic>,
-    pub in_flight: InFlight,
-}
-
-impl Lease {
-    /// The response was read to its end: the connection may serve another request.
-    pub(crate) fn finished(self) {
-        let Self {
-            mut sender,
-            traffic,
-            in_flight,
-        } = self;
-        if sender.is_closed() {
-            return;
-        }
-        let upstream = Rc::clone(&in_flight.upstream);
-        let core = Rc::clone(&in_flight.core);
-        drop(in_flight);
-        if sender.is_ready() {
-            let since = core.now();
-            upstream.put_idle(Idle {
-                sender,
-                traffic,
-                since,
-            });
-        } else {
-            // The request's body is still being sent, or the connection has not come round yet.
-            core.clone().spawn("release", async move {
-                if sender.ready().await.is_ok() {
-                    let since = core.now();
-                    upstream.put_idle(Idle {
-                        sender,
-                        traffic,
-                        since,
-                    });
-                }
-            });
-        }
-    }
-}
-
-/// Bytes over one connection: tells whether a request left, whether an answer began.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    written: AtomicU64,
-    read: AtomicU64,
-}
-
-impl Traffic {
-    /// (written, read). One core writes and reads it; it is atomic only because an upgraded stream must be `Send`.
-    pub(crate) fn now(&self) -> (u64, u64) {
-        (
-            self.written.load(Ordering::Relaxed),
-            self.read.load(Ordering::Relaxed),
-        )
-    }
-}
-
-fn add(counter: &AtomicU64, count: usize) {
-    counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
-}
-
-/// A connection to an endpoint whose bytes are counted.
-pub(crate) struct Metered {
-    stream: TcpStream,
-    traffic: Arc<Traffic>,
-}
-
-impl Metered {
-    pub(crate) fn new(stream: TcpStream) -> (Self, Arc<Traffic>) {
-        let traffic = Arc::new(Traffic::default());
-        let counted = Arc::clone(&traffic);
-        (Self { stream, traffic }, counted)
-    }
-
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &result {
-            add(&self.traffic.written, *count);
-        }
-        result
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        add(&self.traffic.read, buf.filled().len() - before);
-        result
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 
 use banyan_config::EdgeSettings;
 
@@ -43,11 +43,9 @@ impl Time {
         self.all.saturating_sub(now.saturating_duration_since(begun))
     }
 
-    pub(super) fn tell(&self, headers: &mut HeaderMap, left: Duration) {
-        if let Some(name) = &self.header {
-            let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            headers.insert(name.clone(), HeaderValue::from(ms));
-        }
+    /// What instances hear, and by what name.
+    pub(super) fn told(&self, left: Duration) -> Option<(&HeaderName, Duration)> {
+        Some((self.header.as_ref()?, left))
     }
 }
 
@@ -55,6 +53,7 @@ impl Time {
 #[expect(clippy::disallowed_methods, reason = "a start for virtual time")]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn later_attempts_have_what_the_first_left() {

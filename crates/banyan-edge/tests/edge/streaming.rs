@@ -208,3 +208,45 @@ async fn an_answer_that_breaks_off_is_not_passed_on_as_whole() {
             .all(|line| line["outcome"] == "unknown")
     );
 }
+
+#[tokio::test]
+async fn an_early_answer_does_not_cut_the_request_off() {
+    let (seen, mut saw) = mpsc::unbounded_channel::<Vec<u8>>();
+    let upstream = Upstream::start(move |mut wire| {
+        let seen = seen.clone();
+        async move {
+            if wire.head().await.is_none() {
+                return;
+            }
+            wire.answer(202, "taken").await;
+            seen.send(wire.bytes(10).await.unwrap()).unwrap();
+        }
+    })
+    .await;
+    let world = World::start(&[upstream.address]).await;
+    let mut client = world.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nfirst")
+        .await;
+    assert_eq!(client.message().await.unwrap().status(), 202);
+    client.send("-last").await;
+    assert_eq!(saw.recv().await.unwrap(), b"first-last");
+}
+
+#[tokio::test]
+async fn an_instance_that_refuses_a_body_and_closes_is_still_heard() {
+    let upstream = Upstream::start(|mut wire| async move {
+        if wire.head().await.is_some() {
+            wire.send("HTTP/1.1 403 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+                .await;
+        }
+    })
+    .await;
+    let world = World::start(&[upstream.address]).await;
+    let mut client = world.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n")
+        .await;
+    let answer = client.message().await.unwrap();
+    assert_eq!((answer.status(), answer.text().as_str()), (403, "no"));
+}

@@ -1,0 +1,127 @@
+//! The body of an instance's answer, whichever way its connection is spoken to.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::net::TcpStream;
+
+use super::http1::{Broke, Connection};
+use super::pool::InFlight;
+use super::tunnel::Joined;
+
+/// Holds the connection and the request's place; both are given back when the answer was read to its end, or this is
+/// dropped.
+pub(crate) struct InstanceBody {
+    from: From,
+    in_flight: Option<InFlight>,
+}
+
+/// Kinds of connections to instances.
+enum From {
+    Http1(Box<Connection>),
+    /// It has agreed to speak another protocol.
+    Switched(Box<Connection>),
+    /// It broke off: the end never comes.
+    Broken,
+    /// Nothing more comes.
+    Ended,
+}
+
+impl InstanceBody {
+    pub(super) fn http1(connection: Box<Connection>, in_flight: InFlight) -> Self {
+        let mut body = Self {
+            from: From::Http1(connection),
+            in_flight: Some(in_flight),
+        };
+        body.release_if_read();
+        body
+    }
+
+    pub(super) fn switched(connection: Box<Connection>, in_flight: InFlight) -> Self {
+        Self {
+            from: From::Switched(connection),
+            in_flight: Some(in_flight),
+        }
+    }
+
+    /// After a 101: the stream of the other protocol. The place is held for as long as the second is.
+    pub(crate) fn into_tunnel(mut self) -> Option<(Joined<TcpStream>, Option<InFlight>)> {
+        match std::mem::replace(&mut self.from, From::Ended) {
+            From::Switched(connection) => Some((connection.into_tunnel(), self.in_flight.take())),
+            From::Http1(_) | From::Broken | From::Ended => None,
+        }
+    }
+
+    /// The connection may serve another request as soon as nothing more of this one is to come.
+    fn release_if_read(&mut self) {
+        let From::Http1(connection) = &self.from else {
+            return;
+        };
+        if !connection.is_read() {
+            return;
+        }
+        let (From::Http1(mut connection), Some(in_flight)) = (
+            std::mem::replace(&mut self.from, From::Ended),
+            self.in_flight.take(),
+        ) else {
+            return;
+        };
+        let upstream = Rc::clone(&in_flight.upstream);
+        let core = Rc::clone(in_flight.core());
+        if connection.is_reusable() {
+            drop(in_flight);
+            upstream.put_idle(connection, core.now());
+        } else if !connection.is_sent() {
+            // It answered early: the request's body is still being sent.
+            drop(in_flight);
+            core.clone().spawn("release", async move {
+                let sent = std::future::poll_fn(|cx| connection.poll_upload(cx)).await;
+                if sent.is_ok() && connection.is_reusable() {
+                    upstream.put_idle(connection, core.now());
+                }
+            });
+        }
+    }
+}
+
+impl Body for InstanceBody {
+    type Data = Bytes;
+    type Error = Broke;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
+        let this = &mut *self;
+        let From::Http1(connection) = &mut this.from else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(connection.poll_body(cx));
+        match &frame {
+            Some(Err(_)) => this.from = From::Broken,
+            Some(Ok(_)) | None => this.release_if_read(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.from {
+            From::Http1(connection) => connection.is_read(),
+            From::Switched(_) | From::Ended => true,
+            From::Broken => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.from {
+            From::Http1(connection) => connection
+                .left()
+                .map_or(SizeHint::default(), SizeHint::with_exact),
+            From::Broken => SizeHint::default(),
+            From::Switched(_) | From::Ended => SizeHint::with_exact(0),
+        }
+    }
+}
