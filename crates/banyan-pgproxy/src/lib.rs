@@ -8,6 +8,7 @@
 //! reply belongs to which message, `respond` words every failure.
 
 mod backend;
+pub mod catalog;
 mod frontend;
 mod hold;
 pub mod parse;

@@ -26,6 +26,8 @@ pub struct StatementFacts {
     pub reads: Vec<Name>,
     /// Relations named as what is changed, also inside WITH.
     pub writes: Vec<Name>,
+    /// The strongest of the verbs that `writes` stand under.
+    pub verb: Verb,
     /// Names of WITH queries.
     pub with: Vec<Box<str>>,
     /// Functions, procedures and aggregates called by syntax.
@@ -47,6 +49,7 @@ impl StatementFacts {
             kind,
             reads: Vec::new(),
             writes: Vec::new(),
+            verb: Verb::Insert,
             with: Vec::new(),
             functions: Vec::new(),
             operators: Vec::new(),
@@ -56,6 +59,16 @@ impl StatementFacts {
             doubt: None,
         }
     }
+}
+
+/// What can happen to the rows of the tables written.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Verb {
+    /// New rows only.
+    Insert,
+    /// Rows change; none goes.
+    Update,
+    Any,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

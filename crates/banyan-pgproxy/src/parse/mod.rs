@@ -18,7 +18,7 @@ mod tests;
 mod tree;
 mod walk;
 
-pub use facts::{Doubt, Name, StatementFacts, StatementKind};
+pub use facts::{Doubt, Name, StatementFacts, StatementKind, Verb};
 pub use hint::Hint;
 pub use tree::{Grammar, PostgresGrammar};
 

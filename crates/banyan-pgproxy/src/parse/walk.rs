@@ -6,7 +6,7 @@ use pg_raw_parse::list::NodeList;
 use pg_raw_parse::{Node, nodes};
 
 use super::MAX_NODES;
-use super::facts::{Doubt, Name, StatementFacts};
+use super::facts::{Doubt, Name, StatementFacts, Verb};
 use super::tree::is_temporary;
 
 pub(super) fn collect<'a>(root: Node<'a>, facts: &'a mut StatementFacts) {
@@ -52,7 +52,7 @@ impl<'a> Walk<'a, '_> {
             Node::TruncateStmt(truncate) => {
                 for relation in truncate.relations() {
                     match relation {
-                        Node::RangeVar(relation) => self.writes(Some(relation)),
+                        Node::RangeVar(relation) => self.writes(Some(relation), Verb::Any),
                         _ => self.doubt("TRUNCATE of something else"),
                     }
                 }
@@ -66,11 +66,12 @@ impl<'a> Walk<'a, '_> {
             Node::SelectStmt(select) => self.select(select),
             Node::InsertStmt(insert) => {
                 self.with(insert.with_clause());
-                self.writes(insert.relation());
+                self.writes(insert.relation(), Verb::Insert);
                 self.list(insert.cols());
                 self.push(insert.select_stmt());
                 self.returning(insert.returning_clause());
                 if let Some(conflict) = insert.on_conflict_clause() {
+                    self.facts.verb = self.facts.verb.max(Verb::Update);
                     self.targets(conflict.target_list());
                     self.push(conflict.where_clause());
                     if let Some(infer) = conflict.infer() {
@@ -81,7 +82,7 @@ impl<'a> Walk<'a, '_> {
             }
             Node::UpdateStmt(update) => {
                 self.with(update.with_clause());
-                self.writes(update.relation());
+                self.writes(update.relation(), Verb::Update);
                 self.targets(update.target_list());
                 self.push(update.where_clause());
                 self.list(update.from_clause());
@@ -89,7 +90,7 @@ impl<'a> Walk<'a, '_> {
             }
             Node::DeleteStmt(delete) => {
                 self.with(delete.with_clause());
-                self.writes(delete.relation());
+                self.writes(delete.relation(), Verb::Any);
                 self.list(delete.using_clause());
                 self.push(delete.where_clause());
                 self.returning(delete.returning_clause());
@@ -102,7 +103,7 @@ impl<'a> Walk<'a, '_> {
     fn select(&mut self, select: &'a nodes::SelectStmt) {
         if let Some(into) = select.into_clause() {
             self.facts.into = true;
-            self.writes(into.rel());
+            self.writes(into.rel(), Verb::Insert);
         }
         self.facts.locks |= !select.locking_clause().is_empty();
         self.with(select.with_clause());
@@ -124,7 +125,7 @@ impl<'a> Walk<'a, '_> {
 
     fn merge(&mut self, merge: &'a nodes::MergeStmt) {
         self.with(merge.with_clause());
-        self.writes(merge.relation());
+        self.writes(merge.relation(), Verb::Any);
         self.push(merge.source_relation());
         self.push(merge.join_condition());
         self.returning(merge.returning_clause());
@@ -137,7 +138,7 @@ impl<'a> Walk<'a, '_> {
 
     fn copy(&mut self, copy: &'a nodes::CopyStmt) {
         if copy.is_from {
-            self.writes(copy.relation());
+            self.writes(copy.relation(), Verb::Insert);
         } else {
             self.reads(copy.relation());
         }
@@ -319,7 +320,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn writes(&mut self, relation: Option<&nodes::RangeVar>) {
+    fn writes(&mut self, relation: Option<&nodes::RangeVar>, verb: Verb) {
+        self.facts.verb = self.facts.verb.max(verb);
         if let Some(name) = self.relation(relation) {
             remember(&mut self.facts.writes, name);
         }
