@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::filter::{self, Filters};
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
     Sticky,
@@ -50,6 +51,7 @@ pub(crate) fn build(
         hosts: host_names(&table, hosts, report),
         settings: EdgeSettings {
             tls: tls.map(Box::new),
+            filters: filter::build(&table, None, &Filters::default(), report),
             ..settings(&table)
         },
         routes: Vec::new(),
@@ -141,6 +143,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
+        filters: Filters::default(),
         tls: None,
     }
 }

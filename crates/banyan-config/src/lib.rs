@@ -12,6 +12,7 @@ mod edge;
 mod error;
 pub mod expand;
 mod files;
+mod filter;
 mod keys;
 mod load;
 mod model;
@@ -36,6 +37,7 @@ pub mod units;
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
+pub use filter::{Filters, RateBy, RateLimit};
 pub use load::{Loaded, load};
 pub use model::{
     App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::Filters;
 use crate::name::{AppName, HostName, ProcessName};
 use crate::route::{Network, Route};
 use crate::template::Template;
@@ -153,6 +154,8 @@ pub struct EdgeSettings {
     pub access_log: bool,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,
+    /// Of requests that no route takes.
+    pub filters: Filters,
     /// `None`: no TLS.
     pub tls: Option<Box<Tls>>,
 }

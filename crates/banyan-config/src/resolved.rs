@@ -2,12 +2,14 @@
 //!
 //! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
 
+mod filters;
 mod routes;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::command;
+use crate::filter::Filters;
 use crate::model::{
     Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable, Sticky, Tls,
 };
@@ -30,8 +32,10 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     if let Some(edge) = &config.edge {
         edge_table(&mut out, edge);
     }
-    for route in config.edge.iter().flat_map(|edge| &edge.routes) {
-        routes::table(&mut out, route);
+    if let Some(edge) = &config.edge {
+        for route in &edge.routes {
+            routes::table(&mut out, route, &edge.settings.filters);
+        }
     }
     match &config.database {
         None => {}
@@ -170,6 +174,7 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         Some(Sticky::Cookie(name)) => out.line("sticky", format!("{{ cookie = {} }}", quoted(name))),
         None => {}
     }
+    filters::keys(out, &settings.filters, &Filters::default());
     let health = &settings.health;
     out.table("edge.health");
     out.line("failures", health.failures);

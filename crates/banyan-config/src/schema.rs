@@ -84,6 +84,7 @@ fn text(rule: Rule) -> Value {
         Rule::Identifier => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]{0,62}$" }),
         Rule::Setting => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_.]*$" }),
         Rule::ExtensionHeader => json!({ "type": "string", "pattern": "^[Xx]-[A-Za-z0-9-]{1,62}$" }),
+        Rule::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]+(ms|s|m|h|d)$" }),
         Rule::Cookie => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
         Rule::HeaderName => json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }),
         Rule::UrlPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use crate::access_log::Record;
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
+use crate::filter::Filtered;
 use crate::forward::answer::InstanceBody;
 use crate::forward::http1::Broke;
 use crate::forward::pool::Upstream;
@@ -32,6 +33,8 @@ pub(crate) struct Exchange {
     pub group: Rc<Group>,
     /// The route that matched and what it does to the answer.
     pub routed: Option<Routed>,
+    /// What filters have found out; `None`: none were asked.
+    pub filtered: Option<Box<Filtered>>,
     pub upstream: Option<Rc<Upstream>>,
     pub retries: u32,
     pub outcome: Outcome,
@@ -65,6 +68,7 @@ impl Exchange {
             peer: Rc::clone(peer),
             group: core.default_group(),
             routed: None,
+            filtered: None,
             upstream: None,
             retries: 0,
             outcome: Outcome::Refused,
@@ -136,6 +140,9 @@ impl Exchange {
         self.status = Some(response.status());
         self.core.metrics.answered(response.status());
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if let Some(filtered) = &self.filtered {
+            filtered.answer(response.headers_mut());
+        }
         if let Some(routed) = &mut self.routed {
             routed.answer(response.headers_mut());
         }

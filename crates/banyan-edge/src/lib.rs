@@ -2,13 +2,14 @@
 //!
 //! [`build`] takes a [`Config`] and returns the [`Service`] to run and a [`Handle`] to watch it by. A control task (see
 //! `control`) owns what is global; each core (see `core`) has its own thread, runtime, listener, connections and counters.
-//! Life of a request: `guard` judges its head, `pipeline` lists the stages, `forward` finds an instance, `respond` words
+//! Life of a request: `guard` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `forward` finds an instance, `respond` words
 //! every failure, `exchange` counts and logs it once.
 
 mod access_log;
 mod control;
 mod core;
 mod exchange;
+mod filter;
 mod forward;
 mod guard;
 mod headers;

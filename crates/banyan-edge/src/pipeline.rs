@@ -1,6 +1,6 @@
 //! The order of stages for one request; each stage has its file beside this one.
 //!
-//! guard (head judged) → limits → target → https → route → headers → pick and forward → headers of the answer → stream → log (on drop).
+//! guard (head judged) → limits → target → https → route → filters → headers → pick and forward → headers of the answer → stream → log (on drop).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,7 +24,7 @@ use crate::guard::REFUSED_METHOD;
 use crate::headers::{self, Client};
 use crate::respond::Refusal;
 use crate::route::serving::{self, Next, Routed};
-use crate::{http2, redirect};
+use crate::{filter, http2, redirect};
 
 /// Who answers.
 enum Reply {
@@ -118,9 +118,11 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -
         head.uri = uri;
     }
     redirect::to_https(exchange, &head)?;
-    if let Some(routes) = core.routes()
-        && let Next::Answer(response) = serving::follow(exchange, routes, &mut head)?
-    {
+    let next = match core.routes() {
+        Some(routes) => serving::follow(exchange, routes, &mut head)?,
+        None => filter::enter(exchange, core.filters(), &head)?,
+    };
+    if let Next::Answer(response) = next {
         return Err(Early::Route(Box::new(response)));
     }
     let settings = core.settings();

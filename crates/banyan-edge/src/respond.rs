@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     },
     /// The client's address may not use the route.
     Forbidden,
+    /// More than the rate limit lets through; when to come again is in the exchange.
+    TooManyRequests,
     /// The client makes new connections too fast.
     TooManyConnections,
     /// The header was not complete in time.
@@ -75,7 +77,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyConnections | Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -91,6 +93,7 @@ impl Refusal {
             Self::TooManyConnections => {
                 "too many new connections from your address; please try again shortly"
             }
+            Self::TooManyRequests => "too many requests; please try again shortly",
             Self::HeaderTimeout => "the request header was not complete in time",
             Self::BodyTooSlow => "the request body came too slowly",
             Self::BodyTooLarge => "the request body is larger than allowed",
@@ -115,6 +118,7 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::Forbidden
+            | Self::TooManyRequests
             | Self::TooManyConnections
             | Self::HeaderTimeout
             | Self::RequestLineTooLong
@@ -143,6 +147,7 @@ impl Refusal {
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
             Self::Forbidden
+            | Self::TooManyRequests
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::NoEndpoint

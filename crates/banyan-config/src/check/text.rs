@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Wrong;
+use crate::filter::parse_rate;
 use crate::keys::{RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
 use crate::name::ProcessName;
 use crate::route::Network;
@@ -25,6 +26,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Setting => setting(text),
         Rule::UrlPath => url_path(text),
         Rule::Network => network(text),
+        Rule::Rate => rate(text),
         Rule::Cookie => cookie(text),
         Rule::ExtensionHeader => extension_header(text),
         Rule::HeaderName => header_name(text),
@@ -136,6 +138,14 @@ fn url_path(text: &str) -> Option<Wrong> {
         format!("cannot be \"{text}\": only a path, beginning with `/`"),
         help,
     ))
+}
+
+fn rate(text: &str) -> Option<Wrong> {
+    if parse_rate(text).is_some() {
+        return None;
+    }
+    let help = "write requests per time: \"100/1s\", \"20/1m\", \"1000/1d\"";
+    Some(Wrong::new(format!("cannot be `{text}`"), help))
 }
 
 fn cookie(text: &str) -> Option<Wrong> {

@@ -5,6 +5,7 @@ use super::Rule::{Domain, ExtensionHeader, Name, Network, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
+use super::filters::RATE_LIMIT;
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
 use super::{HOUR, Key};
@@ -136,6 +137,7 @@ pub(super) static EDGE: &[Key] = &[
         "How much an instance gets at once, and what happens to the rest.",
     )
     .alias(&["breaker", "circuit_breaker", "concurrency"]),
+    RATE_LIMIT,
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
 ];

@@ -6,6 +6,7 @@ mod app;
 mod balance;
 mod database;
 mod edge;
+mod filters;
 mod limits;
 mod process;
 mod root;
@@ -80,6 +81,8 @@ pub(crate) enum Rule {
     Network,
     /// A header of nobody else's: begins with `X-`.
     ExtensionHeader,
+    /// Requests per time: `100/1s`.
+    Rate,
     /// Name of a cookie.
     Cookie,
     /// Of an HTTP header.

@@ -3,6 +3,7 @@
 use super::Key;
 use super::Kind::{Boolean, Bytes, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
+use super::filters::RATE_LIMIT;
 
 pub(super) static ROUTE: &[Key] = &[
     Key::new(
@@ -71,6 +72,7 @@ pub(super) static ROUTE: &[Key] = &[
         "Request body; above: 413. Default: that of [edge.limits].",
     )
     .alias(&["max_body", "body_size", "client_max_body_size"]),
+    RATE_LIMIT,
     Key::new(
         "process",
         Text(Name),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::{Writer, quoted};
+use super::{Writer, filters, quoted};
+use crate::filter::Filters;
 use crate::route::{HeaderEdit, PathMatch, Route, RouteAction, SplitBy};
 use crate::units::format_bytes;
 
-pub(super) fn table(out: &mut Writer, route: &Route) {
+pub(super) fn table(out: &mut Writer, route: &Route, inherited: &Filters) {
     out.push(format_args!("\n[[route]]\n"));
     out.text("name", &route.name);
     let when = &route.when;
@@ -41,6 +42,7 @@ pub(super) fn table(out: &mut Writer, route: &Route) {
     if let Some(body) = route.bounds.body {
         out.text("body", &format_bytes(body));
     }
+    filters::keys(out, &route.bounds.filters, inherited);
     action(out, &route.action);
     edit(out, "request_headers", &route.request_headers);
     edit(out, "response_headers", &route.response_headers);

@@ -6,6 +6,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use crate::filter::{self, Filters};
 use crate::model::{EdgeTable, ProcessTable};
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
@@ -28,6 +29,8 @@ struct Builder<'a> {
     processes: &'a BTreeMap<ProcessName, ProcessTable>,
     /// Where requests go that no route names a process for.
     default: &'a ProcessName,
+    /// In force where a route has none of its own.
+    filters: &'a Filters,
     report: &'a Report,
 }
 
@@ -48,6 +51,7 @@ pub(crate) fn build(
     let builder = Builder {
         processes,
         default: &edge.process,
+        filters: &edge.settings.filters,
         report,
     };
     let mut routes: Vec<Route> = Vec::new();
@@ -64,19 +68,21 @@ pub(crate) fn build(
 
 impl Builder<'_> {
     fn route(&self, table: &Reader<'_>, number: usize) -> Route {
+        let name = table
+            .text("name")
+            .map_or_else(|| format!("route-{number}"), |name| name.value);
         Route {
-            name: table
-                .text("name")
-                .map_or_else(|| format!("route-{number}"), |name| name.value),
             when: self.when(table),
             bounds: RouteBounds {
                 allow: self.networks(table, "allow"),
                 deny: self.networks(table, "deny"),
                 body: table.bytes_if_any("body"),
+                filters: filter::build(table, Some(&name), self.filters, self.report),
             },
             action: self.action(table),
             request_headers: self.edit(&table.table("request_headers")),
             response_headers: self.edit(&table.table("response_headers")),
+            name,
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::network::Network;
+use crate::filter::Filters;
 use crate::name::ProcessName;
 
 /// One `[[route]]`. The order in the file matters only between equally specific ones.
@@ -44,6 +45,8 @@ pub struct RouteBounds {
     pub deny: Vec<Network>,
     /// In place of `edge.limits.body`.
     pub body: Option<u64>,
+    #[serde(default)]
+    pub filters: Filters,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod detect;
 mod errors;
+mod filters;
 mod load;
 mod properties;
 mod routes;

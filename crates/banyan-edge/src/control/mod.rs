@@ -33,6 +33,7 @@ use banyan_upstream::health::{CheckResult, Outliers};
 use crate::core::census::Census;
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
+use crate::filter::buckets::Buckets;
 use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
 use crate::sticky::Key;
@@ -145,6 +146,7 @@ impl Control {
             .max(1);
         let secrets = config.state_dir.join("secrets");
         let census = Arc::new(Census::default());
+        let buckets = Arc::new(Buckets::default());
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -157,6 +159,7 @@ impl Control {
                     log: log.clone(),
                     events: events_to.clone(),
                     census: Arc::clone(&census),
+                    buckets: Arc::clone(&buckets),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
                 })

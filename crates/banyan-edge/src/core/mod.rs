@@ -33,6 +33,8 @@ use banyan_upstream::retry::Budget;
 use banyan_upstream::{Demand, Rules};
 
 use crate::access_log::AccessLog;
+use crate::filter::Filters;
+use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
 use crate::guard::Shared;
 use crate::http1::reading::ReadBuffer;
@@ -78,6 +80,8 @@ pub(crate) struct Core {
     settings: RefCell<Rc<EdgeSettings>>,
     /// `None`: every request goes to the default group.
     routes: RefCell<Option<Rc<Routes>>>,
+    /// Of what no route takes.
+    filters: RefCell<Option<Rc<Filters>>>,
     tls: RefCell<Option<Arc<ServerConfig>>>,
     redirect_to: Cell<Option<u16>>,
     /// `Strict-Transport-Security`, for answers within TLS.
@@ -89,6 +93,8 @@ pub(crate) struct Core {
     events: mpsc::UnboundedSender<Event>,
     /// Common to all cores; asked where a connection begins and ends.
     census: Arc<Census>,
+    /// Common to all cores; asked by requests with a rate limit.
+    pub buckets: Arc<Buckets>,
     tasks: Tasks,
 }
 
@@ -102,6 +108,7 @@ pub(crate) struct CoreStart {
     pub log: mpsc::Sender<String>,
     pub events: mpsc::UnboundedSender<Event>,
     pub census: Arc<Census>,
+    pub buckets: Arc<Buckets>,
     pub tasks: Tasks,
 }
 
@@ -191,6 +198,7 @@ impl Core {
             hsts: RefCell::new(hsts(&start.settings)),
             settings: RefCell::new(Rc::new(start.settings)),
             routes: RefCell::new(None),
+            filters: RefCell::new(None),
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
             draining: Cell::new(false),
@@ -198,6 +206,7 @@ impl Core {
             ids: RefCell::new(RequestIds::new()),
             events: start.events,
             census: start.census,
+            buckets: start.buckets,
             tasks: start.tasks,
         }
     }
@@ -212,6 +221,17 @@ impl Core {
 
     pub(crate) fn routes(&self) -> Option<Rc<Routes>> {
         self.routes.borrow().clone()
+    }
+
+    /// Of requests that no route takes.
+    pub(crate) fn filters(&self) -> Option<Rc<Filters>> {
+        self.filters.borrow().clone()
+    }
+
+    /// Nanoseconds since a start that all cores share.
+    pub(crate) fn since_start(&self) -> u64 {
+        let time = self.now().saturating_duration_since(self.start);
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Of requests that no route sends elsewhere.
@@ -398,6 +418,7 @@ impl Core {
         } = snapshot;
         let rules = Rules::from(&settings);
         *self.hsts.borrow_mut() = hsts(&settings);
+        *self.filters.borrow_mut() = Filters::compile(&settings.filters);
         self.redirect_to.set(redirect_to);
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {

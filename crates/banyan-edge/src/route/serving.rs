@@ -13,6 +13,7 @@ use super::matcher::{Asked, Decision, Table, cookie, name_of};
 use super::{path, split};
 use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
+use crate::filter::{self, Filters};
 use crate::headers::client_address;
 use crate::respond::Refusal;
 
@@ -31,6 +32,7 @@ pub(crate) struct Routes {
 struct Ready {
     groups: Vec<Rc<Group>>,
     weights: Vec<u32>,
+    filters: Option<Rc<Filters>>,
     request: Edits,
     response: Edits,
 }
@@ -69,6 +71,7 @@ impl Routes {
                     .map(|share| groups.of(&share.process).unwrap_or_else(|| groups.default()))
                     .collect(),
                 weights: shares.iter().map(|share| share.weight).collect(),
+                filters: Filters::compile(&route.bounds.filters),
                 request: Edits::new(&route.request_headers),
                 response: Edits::new(&route.response_headers),
             }
@@ -138,7 +141,7 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
         headers: &head.headers,
     });
     let index = match decision {
-        Decision::Default => return Ok(Next::Forward),
+        Decision::Default => return filter::enter(exchange, exchange.core.filters(), head),
         Decision::Ambiguous => {
             return Err(Refusal::BadRequest(
                 "the path can be read in two ways (encoded slash, dot segment or empty segment)",
@@ -163,6 +166,10 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
         route: index,
         cookie,
     });
+    let filters = routes.ready[index].filters.clone();
+    if let Next::Answer(response) = filter::enter(exchange, filters, head)? {
+        return Ok(Next::Answer(response));
+    }
     let route = routes.table.route(index);
     match &route.action {
         RouteAction::Process(forward) => {

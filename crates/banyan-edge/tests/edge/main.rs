@@ -5,6 +5,7 @@
 mod balance;
 mod drain;
 mod ejection;
+mod filters;
 mod forwarded;
 mod handover;
 mod http2;

@@ -1,7 +1,7 @@
 //! `banyan route explain`: the matcher of the edge, asked by a person.
 
 use anyhow::{Context as _, bail};
-use banyan_config::{Route, RouteAction, SplitBy};
+use banyan_config::{EdgeTable, Route, RouteAction, SplitBy};
 use banyan_edge::route::{Asked, Candidate, Explained, Fate, Table};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
@@ -19,6 +19,8 @@ struct Answer {
     url: String,
     /// What happens to the request, in words.
     then: String,
+    /// What is asked of it before.
+    filters: Vec<String>,
     #[serde(flatten)]
     explained: Explained,
 }
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &cli::Route, context: &Context) -> anyhow::Result<Exit> 
         method: request.method.to_ascii_uppercase(),
         url: request.url.clone(),
         then: then(&explained, &edge.routes, edge.process.as_str()),
+        filters: filters(&explained, edge),
         explained,
     };
     if context.json {
@@ -91,6 +94,16 @@ fn then(explained: &Explained, routes: &[Route], process: &str) -> String {
     }
 }
 
+/// Of the route that answers, or of requests that no route takes.
+fn filters(explained: &Explained, edge: &EdgeTable) -> Vec<String> {
+    let winner = |name: &String| edge.routes.iter().find(|route| route.name == *name);
+    match explained.route.as_ref().and_then(winner) {
+        Some(route) => route.bounds.filters.words(),
+        None if explained.ambiguous && !edge.routes.is_empty() => Vec::new(),
+        None => edge.settings.filters.words(),
+    }
+}
+
 fn action(action: &RouteAction) -> String {
     match action {
         RouteAction::Process(forward) => {
@@ -128,6 +141,9 @@ fn render(answer: &Answer, paint: Paint) -> String {
         .map(|name| format!(" route {}:", paint.bold(name)))
         .unwrap_or_default();
     let mut out = format!("{} {} →{route} {}\n", answer.method, answer.url, answer.then);
+    for filter in &answer.filters {
+        out += &format!("  {filter}\n");
+    }
     if !answer.explained.candidates.is_empty() {
         let header = [
             ("ROUTE", Align::Left),

@@ -1,0 +1,109 @@
+//! Filters of `[edge]` and of routes: inheritance, and what is refused.
+
+use banyan_config::{RateBy, render_resolved};
+use expect_test::expect;
+
+use crate::{load, told};
+
+const BASE: &str = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"./web\"\n";
+
+#[test]
+fn a_route_has_the_filters_of_the_edge_unless_it_has_its_own() {
+    let text = r##"[edge]
+rate_limit = { rate = "100/1s", burst = 200 }
+[[route]]
+prefix = "/a"
+[[route]]
+name = "login"
+path = "/login"
+rate_limit = [{ rate = "5/1m" }, { rate = "9/1h", by = "header", header = "X-Tenant" }]
+[[route]]
+prefix = "/free"
+rate_limit = "off"
+"##;
+    let config = load(&format!("{BASE}{text}")).unwrap().config;
+    let again = load(&render_resolved(&config, false)).unwrap().config;
+    assert_eq!(config, again);
+    let edge = config.edge.unwrap();
+    let words: Vec<_> = edge
+        .routes
+        .iter()
+        .map(|route| route.bounds.filters.words())
+        .collect();
+    expect![[r#"
+        [
+            [
+                "rate limit *: 100/1s per client address, 200 at once",
+            ],
+            [
+                "rate limit login: 5/1m per client address, 5 at once",
+                "rate limit login-2: 9/1h per value of x-tenant, 9 at once",
+            ],
+            [],
+        ]
+    "#]]
+    .assert_debug_eq(&words);
+    let limits = &edge.routes[1].bounds.filters.rate_limits;
+    assert_eq!(limits[1].by, RateBy::Header("x-tenant".to_owned()));
+}
+
+#[test]
+fn wrong_rate_limits_say_what_to_write() {
+    let text = r##"[edge]
+rate_limit = { rate = "100 per second" }
+[[route]]
+path = "/a"
+rate_limit = { rate = "1/30d", burst = 1000 }
+[[route]]
+path = "/b"
+rate_limit = [{ rate = "5/1m", by = "header" }, { rate = "5/1m", header = "x-tenant" }, { burst = 3 }]
+[[route]]
+path = "/c"
+rate_limit = "none"
+"##;
+    expect![[r#"
+        error: `rate` cannot be `100 per second`
+         --> banyan.toml:6:23
+          |
+        6 | rate_limit = { rate = "100 per second" }
+          |                       ^^^^^^^^^^^^^^^^
+          = write requests per time: "100/1s", "20/1m", "1000/1d"
+
+        error: a burst of 1000 takes too long at 1/30d
+         --> banyan.toml:9:40
+          |
+        9 | rate_limit = { rate = "1/30d", burst = 1000 }
+          |                                        ^^^^
+          = a burst must be allowed again within a year: write a smaller burst or a higher rate
+
+        error: by = "header" needs the header's name
+          --> banyan.toml:12:37
+           |
+        12 | rate_limit = [{ rate = "5/1m", by = "header" }, { rate = "5/1m", header = "x-tenant" }, { burst = 3 }]
+           |                                     ^^^^^^^^
+           = write header = "x-tenant" beside it
+
+        error: `header` does nothing with by = "ip"
+          --> banyan.toml:12:75
+           |
+        12 | rate_limit = [{ rate = "5/1m", by = "header" }, { rate = "5/1m", header = "x-tenant" }, { burst = 3 }]
+           |                                                                           ^^^^^^^^^^
+           = write by = "header", or remove `header`
+
+        error: [route.rate_limit] needs `rate`
+          --> banyan.toml:12:89
+           |
+        12 | rate_limit = [{ rate = "5/1m", by = "header" }, { rate = "5/1m", header = "x-tenant" }, { burst = 3 }]
+           |                                                                                         ^^^^^^^^^^^^^
+           = rate: Requests per time: "100/1s", "20/1m", "1000/1d".
+
+        error: `rate_limit` cannot be `none`
+          --> banyan.toml:15:14
+           |
+        15 | rate_limit = "none"
+           |              ^^^^^^
+           = write "off"
+           = or rate_limit = { rate = "…", burst = "…", by = "…", header = "…" }
+
+        6 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
+}
