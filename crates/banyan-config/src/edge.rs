@@ -32,6 +32,7 @@ pub(crate) fn build(
             warn_about_balance(&table, report);
             check_sticky(&table, report);
             warn_about_queue(&table.table("queue"), report);
+            check_proxy_protocol(&table, report);
         }
         None if root.has("edge") => missing_process(root, &table, &process, processes, report),
         None => return None,
@@ -136,6 +137,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         health: health(&table.table("health")),
         queue: queue(&table.table("queue")),
         trusted_proxies: table.networks("trusted_proxies"),
+        proxy_protocol: table.boolean("proxy_protocol"),
         timeouts: timeouts(&table.table("timeouts")),
         limits: limits(&table.table("limits")),
         deadline_header: table.text("deadline_header").map(|name| name.value),
@@ -226,6 +228,20 @@ fn warn_about_queue(table: &Reader<'_>, report: &Report) {
             let help = "without a limit per instance nothing waits";
             report.warning(&entry.place, message, &[help]);
         }
+    }
+}
+
+fn check_proxy_protocol(table: &Reader<'_>, report: &Report) {
+    if let Some(entry) = table.entry("proxy_protocol")
+        && table.boolean("proxy_protocol")
+        && table.texts("trusted_proxies").is_empty()
+    {
+        let help = "write trusted_proxies = [\"10.0.0.5\"] with the addresses or networks of your proxies";
+        report.error(
+            &entry.place,
+            "`proxy_protocol` needs `trusted_proxies`: nobody else is believed",
+            &[help],
+        );
     }
 }
 

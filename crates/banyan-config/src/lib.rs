@@ -21,6 +21,7 @@ mod nearest;
 mod pooling;
 mod process;
 mod procfile;
+mod proxy_protocol;
 mod read;
 mod report;
 mod resolved;
@@ -46,6 +47,7 @@ pub use model::{
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use pooling::{PoolMode, PoolSettings, Reads};
+pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
     Forward, HeaderEdit, Network, NetworkError, PathMatch, REGEX_SIZE, Route, RouteAction, RouteBounds,

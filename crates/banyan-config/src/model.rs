@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filters;
 use crate::name::{AppName, HostName, ProcessName};
+use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
 use crate::template::Template;
 use crate::units::duration;
@@ -76,6 +77,9 @@ pub struct ProcessSettings {
     /// From SIGTERM to SIGKILL, and the limit of a drain. Default 30 s.
     #[serde(with = "duration")]
     pub stop_grace: Duration,
+    /// What connections to its instances begin with; `None`: with the client's own bytes.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// Readiness steers traffic: an instance that is not ready gets none.
@@ -146,6 +150,8 @@ pub struct EdgeSettings {
     pub queue: EdgeQueue,
     /// Peers whose forwarded headers are believed; those of all others are stripped.
     pub trusted_proxies: Vec<Network>,
+    /// Connections of trusted proxies begin with a PROXY header. Default false.
+    pub proxy_protocol: bool,
     pub timeouts: EdgeTimeouts,
     pub limits: EdgeLimits,
     /// The header that tells instances how many milliseconds are left for their answer. Default: none.

@@ -8,6 +8,7 @@ use crate::model::{App, Host, LiveProbe, ProcessSettings, ProcessTable, ReadyPro
 use crate::name::{HostName, ProcessName};
 use crate::nearest::{list, nearest};
 use crate::procfile::Procfile;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::read::{Reader, Spot};
 use crate::report::Report;
 use crate::scope::{Scope, Use};
@@ -118,7 +119,16 @@ fn settings(table: &Reader<'_>) -> ProcessSettings {
         live: table.has("live").then(|| live(&table.table("live"))),
         start_grace: table.duration("start_grace"),
         stop_grace: table.duration("stop_grace"),
+        proxy_protocol: proxy_protocol(table),
     }
+}
+
+/// A wrong word is reported elsewhere.
+fn proxy_protocol(table: &Reader<'_>) -> Option<ProxyProtocol> {
+    let word = table.text("proxy_protocol")?.value;
+    ProxyProtocol::ALL
+        .into_iter()
+        .find(|version| version.name() == word)
 }
 
 fn ready(probe: &Reader<'_>) -> ReadyProbe {

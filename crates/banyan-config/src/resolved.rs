@@ -130,6 +130,9 @@ fn process_table(out: &mut Writer, name: &str, process: &ProcessTable) {
     }
     out.text("start_grace", &format_duration(settings.start_grace));
     out.text("stop_grace", &format_duration(settings.stop_grace));
+    if let Some(version) = settings.proxy_protocol {
+        out.text("proxy_protocol", version.name());
+    }
     environment(out, &format!("process.{name}.env"), &process.env);
 }
 
@@ -162,6 +165,7 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
             .iter()
             .map(|address| format!("\"{address}\"")),
     );
+    out.line("proxy_protocol", settings.proxy_protocol);
     if let Some(name) = &settings.deadline_header {
         out.text("deadline_header", name);
     }

@@ -17,6 +17,7 @@ mod http1;
 mod http2;
 mod metrics;
 mod pipeline;
+pub mod proxy_protocol;
 mod redirect;
 mod request_id;
 mod respond;

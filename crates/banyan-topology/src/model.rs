@@ -96,7 +96,8 @@ pub struct Edge {
     pub https: Option<SocketAddr>,
     /// The process whose instances get the requests that no route sends elsewhere.
     pub process: ProcessName,
-    pub settings: config::EdgeSettings,
+    /// Boxed: topologies are held in many futures.
+    pub settings: Box<config::EdgeSettings>,
     #[serde(default)]
     pub routes: Vec<config::Route>,
     /// SHA-256 of the banyan program that it runs, in hex; empty: not known.
@@ -147,7 +148,7 @@ pub struct Process {
     pub name: ProcessName,
     /// Never more than this many at once, not even in a deploy (`max = 1`: a singleton).
     pub max: Option<u32>,
-    pub settings: config::ProcessSettings,
+    pub settings: Box<config::ProcessSettings>,
 }
 
 /// One copy of a process: enough, with its release, to start it again exactly.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use banyan_config::Certificates;
+use banyan_config::{Certificates, ProxyProtocol};
 use banyan_reconcile::StateDir;
 use banyan_tls::client::Trust;
 use banyan_tls::local::Local;
@@ -18,7 +18,7 @@ pub(crate) async fn get(edge: &Edge, state: &StateDir, path: &str) -> Option<u16
     let exchange = async {
         match (edge.https, &edge.settings.tls) {
             (Some(https), Some(tls)) => {
-                let stream = TcpStream::connect(reachable(https)).await.ok()?;
+                let stream = connect(edge, https).await?;
                 let authority = Local::new(state.tls()).authority();
                 let (trust, name) = match &tls.certificates {
                     Certificates::SelfSigned => (Trust::Authority(&authority), "localhost"),
@@ -31,12 +31,22 @@ pub(crate) async fn get(edge: &Edge, state: &StateDir, path: &str) -> Option<u16
                 ask(stream.ok()?, https, path).await
             }
             _ => {
-                let stream = TcpStream::connect(reachable(edge.listen)).await.ok()?;
+                let stream = connect(edge, edge.listen).await?;
                 ask(stream, edge.listen, path).await
             }
         }
     };
     tokio::time::timeout(ONE_TRY, exchange).await.ok().flatten()
+}
+
+/// Where this machine is a trusted proxy, it must say for whom it comes: for itself.
+async fn connect(edge: &Edge, address: SocketAddr) -> Option<TcpStream> {
+    let address = reachable(address);
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    if edge.settings.proxy_protocol && edge.settings.trusts(address.ip()) {
+        stream.write_all(ProxyProtocol::V1.own()).await.ok()?;
+    }
+    Some(stream)
 }
 
 async fn ask(

@@ -102,6 +102,13 @@ pub(super) static EDGE: &[Key] = &[
     )
     .default("[]"),
     Key::new(
+        "proxy_protocol",
+        Boolean,
+        "trusted_proxies begin their connections with a PROXY header (v1 or v2) that names the client; without one they are closed.",
+    )
+    .default("false")
+    .alias(&["accept_proxy"]),
+    Key::new(
         "deadline_header",
         Text(ExtensionHeader),
         "Header that tells instances how many milliseconds are left for their answer. Default: none.",

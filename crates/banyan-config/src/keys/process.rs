@@ -1,6 +1,6 @@
 //! `[process.NAME]`.
 
-use super::Kind::{Duration, Integer, List, Map, Short, Text};
+use super::Kind::{Duration, Integer, List, Map, OneOf, Short, Text};
 use super::Rule::{Command, Name, NotEmpty, Template, UrlPath, Variable};
 use super::{HOUR, Key};
 
@@ -24,6 +24,8 @@ pub(super) static PROCESS: &[Key] = &[
     Key::new("stop_grace", Duration { min: 0, max: 24 * HOUR }, "From SIGTERM to SIGKILL, and the limit of a drain.")
         .default("\"30s\"")
         .alias(&["stop_timeout", "grace", "grace_period", "kill_timeout"]),
+    Key::new("proxy_protocol", OneOf(&["v1", "v2"]), "Connections to its instances begin with a PROXY header that names the client. Without it: none does.")
+        .alias(&["send_proxy", "proxy"]),
 ];
 
 static READY: &[Key] = &[

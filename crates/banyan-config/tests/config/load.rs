@@ -231,6 +231,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         balance = "p2c_ewma"
         slow_start = "20s"
         trusted_proxies = ["10.0.0.1", "::1"]
+        proxy_protocol = false
         access_log = true
 
         [edge.health]

@@ -3,6 +3,7 @@
 mod detect;
 mod errors;
 mod filters;
+mod listeners;
 mod load;
 mod properties;
 mod routes;

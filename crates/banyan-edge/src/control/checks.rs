@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use banyan_config::ReadyProbe;
+use banyan_config::{ProxyProtocol, ReadyProbe};
 use banyan_upstream::health::CheckResult;
 
 /// More of an answer than this is not read.
@@ -18,8 +18,13 @@ const ANSWER: u64 = 64 * 1024;
 const REST: Duration = Duration::from_millis(50);
 
 /// `probe` of `None`: a TCP connect.
-pub(crate) async fn check(address: SocketAddr, probe: Option<ReadyProbe>, limit: Duration) -> CheckResult {
-    match timeout(limit, answer(address, probe.as_ref())).await {
+pub(crate) async fn check(
+    address: SocketAddr,
+    probe: Option<ReadyProbe>,
+    proxy: Option<ProxyProtocol>,
+    limit: Duration,
+) -> CheckResult {
+    match timeout(limit, answer(address, probe.as_ref(), proxy)).await {
         Err(_elapsed) => CheckResult::Bad(format!("no answer within {limit:?}")),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => CheckResult::Refused,
         Ok(Err(error)) => CheckResult::Bad(error.to_string()),
@@ -34,8 +39,15 @@ pub(crate) async fn check(address: SocketAddr, probe: Option<ReadyProbe>, limit:
     }
 }
 
-async fn answer(address: SocketAddr, probe: Option<&ReadyProbe>) -> io::Result<Option<u16>> {
+async fn answer(
+    address: SocketAddr,
+    probe: Option<&ReadyProbe>,
+    proxy: Option<ProxyProtocol>,
+) -> io::Result<Option<u16>> {
     let mut stream = TcpStream::connect(address).await?;
+    if let Some(version) = proxy {
+        stream.write_all(version.own()).await?;
+    }
     let Some(probe) = probe else { return Ok(None) };
     let host = probe.host.clone().unwrap_or_else(|| address.to_string());
     let request = format!(

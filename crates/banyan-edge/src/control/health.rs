@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use banyan_config::ProxyProtocol;
 use banyan_config::ReadyProbe;
 use banyan_runtime::TaskKind;
 use banyan_upstream::health::{Active, Verdict};
@@ -20,6 +21,7 @@ pub(super) struct Checked {
     pub address: SocketAddr,
     pub active: Active,
     probe: Option<ReadyProbe>,
+    proxy: Option<ProxyProtocol>,
     /// One per core.
     pub cells: Vec<Arc<EndpointCells>>,
     /// A check is running.
@@ -41,6 +43,7 @@ impl Checked {
             address,
             active: Active::new(probe, now),
             probe: probe.cloned(),
+            proxy: None,
             cells: (0..cores).map(cells).map(Arc::new).collect(),
             checking: false,
             was_checked: false,
@@ -48,8 +51,9 @@ impl Checked {
         }
     }
 
-    pub(super) fn configure(&mut self, probe: Option<&ReadyProbe>) {
+    pub(super) fn configure(&mut self, probe: Option<&ReadyProbe>, proxy: Option<ProxyProtocol>) {
         self.active.configure(probe);
+        self.proxy = proxy;
         self.probe = probe.cloned();
     }
 
@@ -79,9 +83,9 @@ impl Control {
             // What becomes suspect during the check is checked again after it.
             checked.suspected = false;
             let (id, address, limit) = (id.clone(), checked.address, checked.active.timeout());
-            let (probe, results) = (checked.probe.clone(), self.results_to.clone());
+            let (probe, proxy, results) = (checked.probe.clone(), checked.proxy, self.results_to.clone());
             self.tasks.spawn(TaskKind::Background, "check", async move {
-                let result = checks::check(address, probe, limit).await;
+                let result = checks::check(address, probe, proxy, limit).await;
                 let _gone = results.send(Result { id, address, result });
             });
         }

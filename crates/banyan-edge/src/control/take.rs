@@ -202,7 +202,7 @@ impl Control {
                     .remove(&endpoint.id)
                     .filter(|c| c.address == endpoint.address);
                 let mut checked = kept.unwrap_or_else(|| Checked::new(endpoint.address, count, probe, now));
-                checked.configure(probe);
+                checked.configure(probe, upstream.proxy_protocol);
                 self.endpoints.insert(endpoint.id.clone(), checked);
             }
         }

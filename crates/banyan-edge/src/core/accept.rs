@@ -1,15 +1,16 @@
 //! Taking connections from one listening socket.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use banyan_topology::snapshot::{Listener, Speaks};
+use banyan_topology::snapshot::Listener;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::command::{Event, Share};
+use super::connection::Arrived;
 use super::{Core, Open, connection};
 
 /// After a failed accept (too many open files): time for others to close some.
@@ -45,7 +46,7 @@ async fn until_stopped(
                 None => break,
             },
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => start(core, stream, peer.ip(), at.speaks),
+                Ok((stream, peer)) => start(core, stream, peer, at),
                 Err(error) => {
                     tracing::warn!(%error, address = %at.address, "failed to accept a connection");
                     tokio::time::sleep(PAUSE).await;
@@ -71,19 +72,26 @@ fn empty_queue(core: &Rc<Core>, at: Listener, listener: tokio::net::TcpListener)
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = ready {
-            start(core, stream, peer.ip(), at.speaks);
+            start(core, stream, peer, at);
         }
     }
 }
 
-fn start(core: &Rc<Core>, stream: TcpStream, address: IpAddr, speaks: Speaks) {
-    let address = address.to_canonical();
-    let Some(admitted) = core.admit(address, speaks) else {
-        return;
+fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, at: Listener) {
+    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+    let settings = core.settings();
+    let arrived = if settings.proxy_protocol && settings.trusts(from.ip()) {
+        // Who it is for is not known yet.
+        Arrived::Proxied
+    } else {
+        match core.admit(from.ip(), at.speaks) {
+            Some(admitted) => Arrived::Admitted(admitted),
+            None => return,
+        }
     };
     let open = Open::new(core);
     core.spawn(
         "client",
-        connection::serve(Rc::clone(core), stream, address, speaks, admitted, open),
+        connection::serve(Rc::clone(core), stream, from, at, arrived, open),
     );
 }

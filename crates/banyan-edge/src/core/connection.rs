@@ -3,49 +3,76 @@
 //! In clear text the first bytes decide: HTTP/2's preface, or anything else (HTTP/1). Within TLS the handshake does (ALPN).
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use banyan_tls::TlsAcceptor;
-use banyan_topology::snapshot::Speaks;
+use banyan_topology::snapshot::{Listener, Speaks};
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::census::Admitted;
-use super::{Core, Open, Peer, Stage, http1, http2};
+use super::{Core, Open, Peer, Stage, http1, http2, proxied};
 use crate::guard::Shared;
+use crate::proxy_protocol::Ends;
 
 /// Every HTTP/2 connection begins with it (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most request heads fit in one reading; the rest is read by who judges it.
 const FIRST_BYTES: usize = 4096;
 
+/// How far a connection has come when its task begins.
+pub(super) enum Arrived {
+    Admitted(Admitted),
+    /// It begins with a PROXY header; the client in it is still to be admitted.
+    Proxied,
+}
+
 pub(super) async fn serve(
     core: Rc<Core>,
     stream: TcpStream,
-    address: IpAddr,
-    speaks: Speaks,
-    admitted: Admitted,
+    from: SocketAddr,
+    at: Listener,
+    arrived: Arrived,
     open: Open,
 ) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let mut ends = Ends {
+        source: from,
+        destination: core.own_end(&stream, at),
+    };
+    let admitted = match arrived {
+        Arrived::Admitted(admitted) => admitted,
+        Arrived::Proxied => {
+            let Some(said) = begin(&core, proxied::read(&stream)).await else {
+                return;
+            };
+            ends = said.unwrap_or(ends);
+            let Some(admitted) = core.admit(ends.source.ip().to_canonical(), at.speaks) else {
+                return;
+            };
+            admitted
+        }
+    };
+    let address = ends.source.ip().to_canonical();
     let Ok(text) = HeaderValue::from_str(&address.to_string()) else {
         return;
     };
     let peer = Peer {
         address,
+        ends,
         text,
         guard: Arc::new(Shared::default()),
-        secure: speaks == Speaks::Https,
+        secure: at.speaks == Speaks::Https,
         hurried: admitted.hurried,
         _counted: admitted.counted,
         _open: open,
     };
-    match speaks {
+    match at.speaks {
         Speaks::Http => plain(core, stream, peer).await,
         Speaks::Https => secure(core, stream, peer).await,
     }

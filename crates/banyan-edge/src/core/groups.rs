@@ -99,6 +99,9 @@ impl Groups {
                 None => Group::new(self.core, rules.clone(), process.cloned(), Arc::clone(gate)),
             };
             group.update(&upstream.endpoints, rules.clone(), &mut attach);
+            for entry in group.endpoints.borrow().entries() {
+                entry.data.set_proxy(upstream.proxy_protocol);
+            }
             new.push(group);
             // Weights are those of the edge's own process.
             rules.weights.clear();

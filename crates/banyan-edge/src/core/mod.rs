@@ -10,16 +10,18 @@ mod frames;
 pub(crate) mod groups;
 mod http1;
 mod http2;
+mod proxied;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use banyan_config::EdgeSettings;
@@ -39,6 +41,7 @@ use crate::forward::pool::Upstream;
 use crate::guard::Shared;
 use crate::http1::reading::ReadBuffer;
 use crate::metrics::CoreMetrics;
+use crate::proxy_protocol::Ends;
 use crate::request_id::RequestIds;
 use crate::route::Table;
 use crate::route::serving::Routes;
@@ -86,6 +89,8 @@ pub(crate) struct Core {
     redirect_to: Cell<Option<u16>>,
     /// `Strict-Transport-Security`, for answers within TLS.
     hsts: RefCell<Option<HeaderValue>>,
+    /// Some instances are told who the client is, before its first byte.
+    tells_ends: Cell<bool>,
     draining: Cell<bool>,
     /// Listeners whose queue may still hold connections.
     accepting: Cell<usize>,
@@ -115,6 +120,8 @@ pub(crate) struct CoreStart {
 /// One client connection.
 pub(crate) struct Peer {
     pub address: IpAddr,
+    /// With ports, for instances that are told.
+    pub ends: Ends,
     /// The address as a header value.
     pub text: HeaderValue,
     pub guard: Arc<Shared>,
@@ -201,6 +208,7 @@ impl Core {
             filters: RefCell::new(None),
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
+            tells_ends: Cell::new(false),
             draining: Cell::new(false),
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
@@ -237,6 +245,12 @@ impl Core {
     /// Of requests that no route sends elsewhere.
     pub(crate) fn default_group(&self) -> Rc<Group> {
         self.groups.borrow().default()
+    }
+
+    /// Where the client connected to: asked of the kernel only if somebody is told.
+    fn own_end(&self, stream: &TcpStream, at: Listener) -> SocketAddr {
+        let told = self.tells_ends.get().then(|| stream.local_addr().ok()).flatten();
+        told.unwrap_or(at.address)
     }
 
     /// Whether a connection of this client may be served; `None`: it is closed.
@@ -420,6 +434,10 @@ impl Core {
         *self.hsts.borrow_mut() = hsts(&settings);
         *self.filters.borrow_mut() = Filters::compile(&settings.filters);
         self.redirect_to.set(redirect_to);
+        let told = upstreams
+            .iter()
+            .any(|(upstream, _)| upstream.proxy_protocol.is_some());
+        self.tells_ends.set(told);
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,6 +23,7 @@ use super::pool::{InFlight, Upstream};
 use super::time::Time;
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::proxy_protocol::{self, Ends};
 use crate::respond::Outcome;
 
 pub(crate) struct Failure {
@@ -58,7 +60,7 @@ pub(crate) async fn attempt(
     let mut connection = match kept {
         Some(connection) => connection,
         // Boxed because it is seldom needed and every request has room for what it awaits.
-        None => match Box::pin(connect(&core, &in_flight.upstream)).await {
+        None => match Box::pin(connect(&core, &in_flight.upstream, &exchange.peer.ends)).await {
             Ok(connection) => connection,
             Err(error) => return Err(not_connected(&error, source)),
         },
@@ -161,12 +163,21 @@ async fn answer_within(
     .await
 }
 
-async fn connect(core: &Rc<Core>, upstream: &Upstream) -> io::Result<Box<Connection>> {
+async fn connect(core: &Rc<Core>, upstream: &Upstream, client: &Ends) -> io::Result<Box<Connection>> {
     let settings = core.settings();
-    let stream = timeout(settings.timeouts.connect, TcpStream::connect(upstream.address)).await??;
-    stream.set_nodelay(true)?;
+    let stream = timeout(settings.timeouts.connect, open(upstream, client)).await??;
     let timer = Box::pin(sleep(settings.timeouts.response));
     Ok(Box::new(Connection::new(stream, Rc::clone(&core.buffer), timer)))
+}
+
+/// A connection that has said who the client is, where the instance wants to know.
+pub(super) async fn open(upstream: &Upstream, client: &Ends) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(upstream.address).await?;
+    stream.set_nodelay(true)?;
+    if let Some(version) = upstream.proxy() {
+        stream.write_all(&proxy_protocol::header(version, client)).await?;
+    }
+    Ok(stream)
 }
 
 /// No byte was sent.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use banyan_config::ProxyProtocol;
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::EndpointState;
 use banyan_upstream::{Load, Loaded};
@@ -37,6 +38,8 @@ pub(crate) struct Upstream {
     /// Failures told since the last tick.
     told: Cell<u32>,
     idle: RefCell<Vec<Idle>>,
+    /// What connections to it begin with. With it, each serves one request: the next is another client's.
+    proxy: Cell<Option<ProxyProtocol>>,
     /// `None`: no longer in the snapshot.
     state: Cell<Option<EndpointState>>,
 }
@@ -64,6 +67,7 @@ impl Upstream {
             cookie: RefCell::default(),
             told: Cell::default(),
             idle: RefCell::default(),
+            proxy: Cell::default(),
             state: Cell::new(Some(EndpointState::Active)),
         })
     }
@@ -74,6 +78,16 @@ impl Upstream {
         if state != Some(EndpointState::Active) {
             self.close_idle();
         }
+    }
+
+    pub(crate) fn set_proxy(&self, proxy: Option<ProxyProtocol>) {
+        if self.proxy.replace(proxy) != proxy {
+            self.close_idle();
+        }
+    }
+
+    pub(crate) fn proxy(&self) -> Option<ProxyProtocol> {
+        self.proxy.get()
     }
 
     /// Whether the control task is to hear of one more failure.
@@ -117,7 +131,8 @@ impl Upstream {
 
     pub(super) fn put_idle(&self, connection: Box<Connection>, since: Instant) {
         let mut all = self.idle.borrow_mut();
-        if self.state.get() == Some(EndpointState::Active) && all.len() < IDLE_LIMIT {
+        let wanted = self.state.get() == Some(EndpointState::Active) && self.proxy.get().is_none();
+        if wanted && all.len() < IDLE_LIMIT {
             all.push(Idle { connection, since });
         }
     }

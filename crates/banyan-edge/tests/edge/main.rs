@@ -12,6 +12,7 @@ mod http2;
 mod keep_alive;
 mod limits;
 mod per_address;
+mod proxy_protocol;
 mod queue;
 mod retry;
 mod routes;

@@ -60,6 +60,7 @@ fn group(process: &str, upstreams: &[&Upstream]) -> snapshot::Upstream {
         state: EndpointState::Active,
     };
     snapshot::Upstream {
+        proxy_protocol: None,
         process: process.parse().unwrap(),
         ready: None,
         endpoints: upstreams.iter().enumerate().map(endpoint).collect(),

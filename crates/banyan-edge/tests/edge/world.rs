@@ -106,6 +106,7 @@ impl World {
             upstream: Upstream {
                 process: "web".parse().unwrap(),
                 ready: None,
+                proxy_protocol: None,
                 endpoints: addresses
                     .iter()
                     .enumerate()

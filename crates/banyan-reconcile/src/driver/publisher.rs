@@ -58,7 +58,6 @@ fn draining(old: &EdgeSnapshot, topology: &Topology) -> BTreeSet<InstanceId> {
 
 #[cfg(test)]
 mod tests {
-    use banyan_config::EdgeSettings;
     use banyan_topology::snapshot::EndpointState;
     use banyan_topology::{Edge, Instance};
 
@@ -76,7 +75,7 @@ mod tests {
             listen: "127.0.0.1:8080".parse().unwrap(),
             https: None,
             process: "web".parse().unwrap(),
-            settings: EdgeSettings::default(),
+            settings: Box::default(),
             routes: Vec::new(),
             program: String::new(),
         });

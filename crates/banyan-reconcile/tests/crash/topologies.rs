@@ -91,12 +91,13 @@ fn process(name: &str, max: Option<u32>) -> Process {
     Process {
         name: name.parse().unwrap(),
         max,
-        settings: ProcessSettings {
+        settings: Box::new(ProcessSettings {
+            proxy_protocol: None,
             ready: None,
             live: None,
             start_grace: Duration::from_secs(60),
             stop_grace: Duration::from_secs(30),
-        },
+        }),
     }
 }
 
@@ -105,13 +106,13 @@ fn edge(body: u64) -> Edge {
         listen: "127.0.0.1:8080".parse().unwrap(),
         https: None,
         process: "web".parse().unwrap(),
-        settings: EdgeSettings {
+        settings: Box::new(EdgeSettings {
             limits: EdgeLimits {
                 body,
                 ..EdgeSettings::default().limits
             },
             ..EdgeSettings::default()
-        },
+        }),
         routes: Vec::new(),
         program: String::new(),
     }

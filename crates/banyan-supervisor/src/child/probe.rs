@@ -19,6 +19,7 @@ pub(crate) async fn run(probe: Probe) -> Result<(), String> {
     match probe {
         Probe::Http {
             address,
+            greeting,
             path,
             host,
             status,
@@ -26,7 +27,7 @@ pub(crate) async fn run(probe: Probe) -> Result<(), String> {
             ..
         } => {
             let host = host.unwrap_or_else(|| address.to_string());
-            let asked = limited(timeout, get(address, &path, &host), || {
+            let asked = limited(timeout, get(address, greeting, &path, &host), || {
                 format!("GET {path} on {address} was not answered within {timeout:?}")
             });
             match asked.await? {
@@ -63,13 +64,14 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     })
 }
 
-async fn get(address: SocketAddr, path: &str, host: &str) -> Result<u16, String> {
+async fn get(address: SocketAddr, greeting: &[u8], path: &str, host: &str) -> Result<u16, String> {
     let mut stream = connect(address).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: banyan-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     let broken = |error: io::Error| format!("the connection to {address} broke: {error}");
-    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let request = [greeting, request.as_bytes()].concat();
+    stream.write_all(&request).await.map_err(broken)?;
     let mut answer = Vec::with_capacity(1024);
     while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
         if answer.len() > HEADER_LIMIT {

@@ -81,6 +81,8 @@ pub enum Probe {
     /// GET; `timeout` for the whole exchange.
     Http {
         address: SocketAddr,
+        /// Sent before the request: a PROXY header, where the child expects one.
+        greeting: &'static [u8],
         path: String,
         host: Option<String>,
         status: u16,

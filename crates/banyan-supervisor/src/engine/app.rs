@@ -90,6 +90,7 @@ pub fn instance(
         live: settings.live.as_ref().map(|live| {
             let probe = Probe::Http {
                 address: address(port),
+                greeting: greeting(process),
                 path: live.path.clone(),
                 host: live.host.clone(),
                 status: 200,
@@ -250,6 +251,7 @@ fn ready_probe(process: &Process, port: u16, served: bool) -> Probe {
     match (&process.settings.ready, served) {
         (Some(ready), _) => Probe::Http {
             address: address(port),
+            greeting: greeting(process),
             path: ready.path.clone(),
             host: ready.host.clone(),
             status: ready.status,
@@ -267,6 +269,13 @@ fn ready_probe(process: &Process, port: u16, served: bool) -> Probe {
             for_at_least: DEFAULT_RUNNING,
         },
     }
+}
+
+fn greeting(process: &Process) -> &'static [u8] {
+    process
+        .settings
+        .proxy_protocol
+        .map_or(&[], |version| version.own())
 }
 
 type Rendered = (Vec<String>, BTreeMap<String, String>);

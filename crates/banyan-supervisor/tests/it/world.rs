@@ -163,6 +163,7 @@ fn supervisor(folder: &Path, log_limit_bytes: u64) -> (Handle, ShutdownTrigger, 
 
 pub(crate) fn http(port: u16, path: &str) -> Probe {
     Probe::Http {
+        greeting: &[],
         address: ([127, 0, 0, 1], port).into(),
         path: path.to_owned(),
         host: None,

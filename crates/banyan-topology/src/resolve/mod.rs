@@ -132,7 +132,7 @@ fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
         listen: *listen,
         https: *https,
         process: process.clone(),
-        settings: settings.clone(),
+        settings: Box::new(settings.clone()),
         routes: routes.clone(),
         program: facts.edge_program.clone().or_else(running).unwrap_or_default(),
     }
@@ -175,7 +175,7 @@ fn add_processes(
         let process = Process {
             name: name.clone(),
             max: *max,
-            settings: settings.clone(),
+            settings: Box::new(settings.clone()),
         };
         topology.processes.insert(name.clone(), process);
     }

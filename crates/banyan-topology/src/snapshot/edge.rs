@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, ReadyProbe, Route};
+use banyan_config::{EdgeSettings, ProxyProtocol, ReadyProbe, Route};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
 use crate::model::{Edge, Topology};
@@ -32,7 +32,7 @@ pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) 
         epoch,
         app: topology.app.clone(),
         listeners: listeners(edge),
-        settings: edge.settings.clone(),
+        settings: (*edge.settings).clone(),
         upstream,
         others: groups.collect(),
         routes: edge.routes.clone(),
@@ -68,6 +68,10 @@ fn group(
             .get(process)
             .and_then(|process| process.settings.ready.clone()),
         endpoints: endpoints.collect(),
+        proxy_protocol: topology
+            .processes
+            .get(process)
+            .and_then(|process| process.settings.proxy_protocol),
     }
 }
 
@@ -134,6 +138,9 @@ pub struct Upstream {
     /// How the edge itself checks each endpoint; `None`: a TCP connect.
     pub ready: Option<ReadyProbe>,
     pub endpoints: Vec<Endpoint>,
+    /// What connections to them begin with; `None`: with the client's own bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

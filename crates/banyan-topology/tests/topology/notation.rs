@@ -57,7 +57,7 @@ fn add(topology: &mut Topology, word: &str) {
         topology.processes.entry(name.clone()).or_insert(Process {
             name,
             max: None,
-            settings: settings(),
+            settings: Box::new(settings()),
         });
     }
 }
@@ -110,7 +110,7 @@ fn edge(word: &str) -> Edge {
         listen: ([127, 0, 0, 1], port).into(),
         https: None,
         process: process.parse().unwrap(),
-        settings: edge_settings(idle),
+        settings: Box::new(edge_settings(idle)),
         program: program.to_owned(),
         routes: routed.map(route).into_iter().collect(),
     }
@@ -150,6 +150,7 @@ pub(crate) fn settings() -> ProcessSettings {
         ready: None,
         live: None,
         start_grace: Duration::from_secs(60),
+        proxy_protocol: None,
         stop_grace: Duration::from_secs(30),
     }
 }

@@ -11,12 +11,13 @@ fn process() -> Process {
     Process {
         name: "web".parse().unwrap(),
         max: None,
-        settings: ProcessSettings {
+        settings: Box::new(ProcessSettings {
+            proxy_protocol: None,
             ready: None,
             live: None,
             start_grace: Duration::from_secs(60),
             stop_grace: Duration::from_secs(30),
-        },
+        }),
     }
 }
 
