@@ -9,11 +9,13 @@
 
 mod backend;
 pub mod catalog;
+pub mod fresh;
 mod frontend;
 mod hold;
 pub mod parse;
 mod pool;
 mod respond;
+pub mod route;
 mod session;
 pub mod wire;
 

@@ -59,35 +59,39 @@ impl Effect {
 impl Catalog {
     /// Never less than what the statement changes; often more.
     pub fn effect(&self, facts: &StatementFacts) -> Effect {
+        Self::effect_of_kind(&facts.kind).unwrap_or_else(|| self.bounded(facts))
+    }
+
+    /// What the kind alone says; None if it depends on what the statement names.
+    pub fn effect_of_kind(kind: &StatementKind) -> Option<Effect> {
         use StatementKind as Kind;
-        match &facts.kind {
-            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge => self.bounded(facts),
-            Kind::CopyFrom | Kind::CopyTo | Kind::Truncate | Kind::Declare { .. } => self.bounded(facts),
-            Kind::Explain { analyze: true } if facts.doubt.is_none() => self.bounded(facts),
-            Kind::Explain { analyze: true } | Kind::Execute(_) | Kind::CreateTemporary => Effect::rows(),
-            Kind::FinishPrepared | Kind::Do | Kind::Call => Effect::everything(),
-            Kind::Other => Effect {
+        match kind {
+            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge => None,
+            Kind::CopyFrom
+            | Kind::CopyTo
+            | Kind::Truncate
+            | Kind::Declare { .. }
+            | Kind::Explain { analyze: true } => None,
+            Kind::Execute(_) | Kind::CreateTemporary => Some(Effect::rows()),
+            Kind::FinishPrepared | Kind::Do | Kind::Call => Some(Effect::everything()),
+            Kind::Other => Some(Effect {
                 hidden: false,
                 ..Effect::everything()
-            },
+            }),
             Kind::Begin(_) | Kind::Commit { .. } | Kind::Rollback { .. } | Kind::PrepareTransaction => {
-                Effect::none()
+                Some(Effect::none())
             }
-            Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => Effect::none(),
-            Kind::Set { .. }
-            | Kind::Reset(_)
-            | Kind::Show(_)
-            | Kind::Listen(_)
-            | Kind::Unlisten(_)
-            | Kind::Notify(_) => Effect::none(),
-            Kind::Prepare(_) | Kind::Deallocate(_) | Kind::Discard(_) | Kind::Fetch(_) | Kind::Close(_) => {
-                Effect::none()
+            Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => Some(Effect::none()),
+            Kind::Set { .. } | Kind::Reset(_) | Kind::Show(_) | Kind::Listen(_) | Kind::Unlisten(_) => {
+                Some(Effect::none())
             }
-            Kind::Explain { analyze: false }
-            | Kind::Lock
-            | Kind::SetConstraints
-            | Kind::Load
-            | Kind::Maintenance => Effect::none(),
+            Kind::Notify(_) | Kind::Prepare(_) | Kind::Deallocate(_) | Kind::Discard(_) => {
+                Some(Effect::none())
+            }
+            Kind::Fetch(_) | Kind::Close(_) | Kind::Explain { analyze: false } | Kind::Lock => {
+                Some(Effect::none())
+            }
+            Kind::SetConstraints | Kind::Load | Kind::Maintenance => Some(Effect::none()),
         }
     }
 

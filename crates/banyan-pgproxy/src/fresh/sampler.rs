@@ -1,0 +1,247 @@
+//! When to ask the primary and the replicas for their positions, and what the answers mean. Pure: the driver asks, this decides.
+//!
+//! While readers wait, each server is asked at most once per [`FAST`]; otherwise at [`IDLE`], for lag and eligibility.
+
+use std::time::{Duration, Instant};
+
+use banyan_topology::NodeId;
+
+use super::lsn::Lsn;
+use super::marks::Epoch;
+use super::view::{Ineligible, Observed, Replica, View};
+
+pub const FAST: Duration = Duration::from_millis(1);
+pub const IDLE: Duration = Duration::from_millis(200);
+/// Readers wait this long at most, so asking fast goes on for this long after the last one came.
+pub const PATIENCE: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A reader waits until a replica covers this epoch.
+    Wanted(Epoch),
+    /// The primary's answer; `epoch` was closed, and `asked` taken, before the question was sent.
+    Sampled {
+        epoch: Epoch,
+        asked: Instant,
+        answer: Option<PrimaryAnswer>,
+    },
+    Probed {
+        id: NodeId,
+        asked: Instant,
+        answer: Option<ReplicaAnswer>,
+    },
+    Tick,
+    /// The replicas there are, with their weights (0: draining).
+    Replicas(Vec<(NodeId, u32)>),
+    /// Another server is primary.
+    PrimaryChanged,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PrimaryAnswer {
+    pub inserted: Lsn,
+    pub timeline: u32,
+    pub system: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReplicaAnswer {
+    pub in_recovery: bool,
+    pub replayed: Lsn,
+    /// Timeline that its receiver streams; None: it receives nothing.
+    pub streaming: Option<u32>,
+    pub system: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Close the epoch, then ask the primary.
+    Sample,
+    Probe(NodeId),
+    /// The view has changed: show it to the readers.
+    Publish,
+}
+
+#[derive(Debug, Default)]
+pub struct Sampler {
+    view: View,
+    wanted: Epoch,
+    wanted_at: Option<Instant>,
+    covered: Epoch,
+    sample: Question,
+    probes: Vec<Question>,
+    /// Of the primary, once it has answered.
+    identity: Option<(u64, u32)>,
+    /// Answers to questions of before the last change of primary do not count.
+    valid_from: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Question {
+    open: bool,
+    last: Option<Instant>,
+}
+
+impl Question {
+    fn due(&self, now: Instant, every: Duration) -> bool {
+        !self.open
+            && self
+                .last
+                .is_none_or(|last| now.saturating_duration_since(last) >= every)
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.open = true;
+        self.last = Some(now);
+    }
+}
+
+impl Sampler {
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// How long until the next [`Event::Tick`] is of use.
+    pub fn next_tick(&self, now: Instant) -> Duration {
+        if self.is_fast(now) { FAST } else { IDLE / 4 }
+    }
+
+    pub fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Wanted(epoch) => {
+                self.wanted = self.wanted.max(epoch);
+                self.wanted_at = Some(now);
+            }
+            Event::Sampled { epoch, asked, answer } => {
+                self.sample.open = false;
+                if self.counts(asked) && self.sampled(epoch, asked, answer) {
+                    actions.push(Action::Publish);
+                }
+            }
+            Event::Probed { id, asked, answer } => {
+                if self.probed(id, asked, answer) {
+                    actions.push(Action::Publish);
+                }
+            }
+            Event::Tick => {}
+            Event::Replicas(replicas) => {
+                self.replace(replicas);
+                actions.push(Action::Publish);
+            }
+            Event::PrimaryChanged => {
+                self.view.reset();
+                self.covered = Epoch(0);
+                self.identity = None;
+                self.valid_from = Some(now);
+                actions.push(Action::Publish);
+            }
+        }
+        self.ask(now, &mut actions);
+        actions
+    }
+
+    fn counts(&self, asked: Instant) -> bool {
+        self.valid_from.is_none_or(|from| asked >= from)
+    }
+
+    fn is_fast(&self, now: Instant) -> bool {
+        self.wanted_at
+            .is_some_and(|at| now.saturating_duration_since(at) <= PATIENCE)
+    }
+
+    fn sampled(&mut self, epoch: Epoch, asked: Instant, answer: Option<PrimaryAnswer>) -> bool {
+        let Some(answer) = answer else { return false };
+        let identity = (answer.system, answer.timeline);
+        if self.identity.is_some_and(|known| known != identity) {
+            // Promoted or replaced behind our back: positions of before do not compare.
+            self.view.reset();
+        }
+        self.identity = Some(identity);
+        self.covered = self.covered.max(epoch);
+        self.view.add_sample(epoch, answer.inserted, asked);
+        true
+    }
+
+    fn probed(&mut self, id: NodeId, asked: Instant, answer: Option<ReplicaAnswer>) -> bool {
+        let Some(at) = self.view.replicas.iter().position(|replica| replica.id == id) else {
+            return false;
+        };
+        self.probes[at].open = false;
+        if !self.counts(asked) {
+            return false;
+        }
+        let observed = match answer {
+            Some(answer) => self.judge(answer).map(|()| Observed {
+                replayed: answer.replayed,
+                asked,
+            }),
+            None => Err(Ineligible::Unreachable),
+        };
+        self.view.replicas[at].observed = observed;
+        true
+    }
+
+    fn judge(&self, answer: ReplicaAnswer) -> Result<(), Ineligible> {
+        let (system, timeline) = self.identity.ok_or(Ineligible::Unknown)?;
+        if !answer.in_recovery {
+            return Err(Ineligible::NotReplica);
+        }
+        if answer.system != system {
+            return Err(Ineligible::OtherSystem);
+        }
+        match answer.streaming {
+            None => Err(Ineligible::NotStreaming),
+            Some(streaming) if streaming != timeline => Err(Ineligible::OtherTimeline),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn replace(&mut self, replicas: Vec<(NodeId, u32)>) {
+        let known = |id: NodeId| self.view.replicas.iter().position(|replica| replica.id == id);
+        let kept: Vec<(Replica, Question)> = replicas
+            .into_iter()
+            .map(|(id, weight)| match known(id) {
+                Some(at) => (
+                    Replica {
+                        weight,
+                        ..self.view.replicas[at].clone()
+                    },
+                    self.probes[at],
+                ),
+                None => (
+                    Replica {
+                        id,
+                        weight,
+                        observed: Err(Ineligible::Unknown),
+                    },
+                    Question::default(),
+                ),
+            })
+            .collect();
+        (self.view.replicas, self.probes) = kept.into_iter().unzip();
+    }
+
+    fn ask(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.view.replicas.is_empty() {
+            return;
+        }
+        let fast = self.is_fast(now);
+        let every = if fast && self.wanted > self.covered {
+            FAST
+        } else {
+            IDLE
+        };
+        if self.sample.due(now, every) {
+            self.sample.ask(now);
+            actions.push(Action::Sample);
+        }
+        let every = if fast { FAST } else { IDLE };
+        for (replica, probe) in self.view.replicas.iter().zip(&mut self.probes) {
+            if probe.due(now, every) {
+                probe.ask(now);
+                actions.push(Action::Probe(replica.id));
+            }
+        }
+    }
+}
