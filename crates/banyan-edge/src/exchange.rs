@@ -8,7 +8,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::access_log::Record;
 use crate::core::groups::Group;
@@ -17,7 +16,7 @@ use crate::filter::Filtered;
 use crate::forward::answer::InstanceBody;
 use crate::forward::http1::Broke;
 use crate::forward::pool::Upstream;
-use crate::guard::REFUSED_METHOD;
+use crate::forward::upgrade::Switched;
 use crate::headers::REQUEST_ID;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
@@ -49,12 +48,15 @@ pub(crate) struct Exchange {
     form: Form,
     http2: bool,
     /// Only when the log is on.
-    logged: Option<(Method, Uri)>,
+    logged: Option<Asked>,
 }
 
+/// What the log says was asked for; nothing of a request that could not be read.
+type Asked = Option<(Method, Uri)>;
+
 impl Exchange {
-    pub(crate) fn begin(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<Incoming>) -> Self {
-        peer.guard.begin();
+    pub(crate) fn begin<B>(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<B>) -> Self {
+        peer.activity.begin();
         core.metrics.requests.increment();
         core.metrics.in_flight.increment();
         let settings = core.settings();
@@ -81,8 +83,17 @@ impl Exchange {
             http2: request.version() == http::Version::HTTP_2,
             logged: settings
                 .access_log
-                .then(|| (request.method().clone(), request.uri().clone())),
+                .then(|| Some((request.method().clone(), request.uri().clone()))),
         }
+    }
+
+    /// Of a request that could not be read.
+    pub(crate) fn unread(core: &Rc<Core>, peer: &Rc<Peer>) -> Self {
+        let mut exchange = Self::begin(core, peer, &Request::new(()));
+        if let Some(asked) = &mut exchange.logged {
+            *asked = None;
+        }
+        exchange
     }
 
     /// The answer that the edge makes itself.
@@ -166,14 +177,14 @@ impl Exchange {
         }
     }
 
-    fn log(&self, method: &Method, uri: &Uri) {
-        let refused_head = method.as_str() == REFUSED_METHOD;
+    fn log(&self, asked: &Asked) {
+        let (method, path) = asked.as_ref().map_or(("-", "-"), |(m, u)| (m.as_str(), u.path()));
         self.core.log.borrow_mut().record(&Record {
             unix_ms: self.core.clock.unix_ms(),
             id: self.id.to_str().unwrap_or("-"),
             client: self.peer.address,
-            method: if refused_head { "-" } else { method.as_str() },
-            path: if refused_head { "-" } else { uri.path() },
+            method,
+            path,
             status: self.status.map_or(CLIENT_GONE, |s| s.as_u16()),
             bytes: self.bytes,
             took: self.core.now().saturating_duration_since(self.started),
@@ -192,7 +203,7 @@ fn is_id(id: &HeaderValue) -> bool {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.peer.guard.end();
+        self.peer.activity.end();
         self.core.metrics.in_flight.decrement();
         let now = self.core.now();
         let second = now.saturating_duration_since(self.core.start).as_secs();
@@ -201,8 +212,8 @@ impl Drop for Exchange {
         if self.status != Some(StatusCode::SWITCHING_PROTOCOLS) {
             self.core.metrics.latency.record(second, took);
         }
-        if let Some((method, uri)) = self.logged.take() {
-            self.log(&method, &uri);
+        if let Some(asked) = self.logged.take() {
+            self.log(&asked);
         }
     }
 }
@@ -216,15 +227,35 @@ pub(crate) struct DownBody {
 enum Content {
     Page(Option<Bytes>),
     Stream(InstanceBody),
-    Empty,
+    /// After the head, another protocol.
+    Switched(Option<Box<Switched>>),
 }
 
 impl DownBody {
     /// Of a 101: what follows is not HTTP.
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn switched(switched: Switched) -> Self {
         Self {
-            content: Content::Empty,
+            content: Content::Switched(Some(Box::new(switched))),
             exchange: None,
+        }
+    }
+
+    pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
+        match &mut self.content {
+            Content::Switched(switched) => switched.take(),
+            Content::Page(_) | Content::Stream(_) => None,
+        }
+    }
+
+    /// Whether it comes from an instance.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.content, Content::Stream(_))
+    }
+
+    /// To be called while nobody takes this body: the instance may still have to get the request's.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Content::Stream(body) = &mut self.content {
+            body.drive(cx);
         }
     }
 
@@ -248,7 +279,7 @@ impl Body for DownBody {
         let frame = match &mut this.content {
             Content::Page(text) => text.take().map(|text| Ok(Frame::data(text))),
             Content::Stream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
-            Content::Empty => None,
+            Content::Switched(_) => None,
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -266,7 +297,7 @@ impl Body for DownBody {
         match &self.content {
             Content::Page(text) => text.is_none(),
             Content::Stream(body) => body.is_end_stream(),
-            Content::Empty => true,
+            Content::Switched(_) => true,
         }
     }
 
@@ -274,7 +305,7 @@ impl Body for DownBody {
         match &self.content {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
             Content::Stream(body) => body.size_hint(),
-            Content::Empty => SizeHint::with_exact(0),
+            Content::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

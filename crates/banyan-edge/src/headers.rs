@@ -23,7 +23,7 @@ const CLAIMS: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-prefix"),
 ];
 
-/// Whether a request asks for another protocol: the same rule as the guard's, which holds back what follows.
+/// Whether a request asks for another protocol: the same rule as that of `http1::request`, by which what follows is held back.
 pub(crate) fn wants_upgrade(version: http::Version, headers: &HeaderMap) -> bool {
     version == http::Version::HTTP_11
         && headers.contains_key(header::UPGRADE)

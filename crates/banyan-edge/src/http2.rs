@@ -63,7 +63,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
                 .map_err(|_| Refusal::BadRequest(":authority is not a host name"))?
         }
     };
-    // As the guard has it for HTTP/1.
+    // As `http1::request` has it.
     let valid = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
     if named.is_empty() || !named.as_bytes().iter().all(valid) {
         return Err(Refusal::BadRequest("the Host header is not a host name"));

@@ -2,7 +2,7 @@
 //!
 //! [`build`] takes a [`Config`] and returns the [`Service`] to run and a [`Handle`] to watch it by. A control task (see
 //! `control`) owns what is global; each core (see `core`) has its own thread, runtime, listener, connections and counters.
-//! Life of a request: `guard` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `forward` finds an instance, `respond` words
+//! Life of a request: `http1::request` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `forward` finds an instance, `respond` words
 //! every failure, `exchange` counts and logs it once.
 
 mod access_log;
@@ -11,7 +11,6 @@ mod core;
 mod exchange;
 mod filter;
 mod forward;
-mod guard;
 mod headers;
 mod http1;
 mod http2;
@@ -19,6 +18,7 @@ mod metrics;
 mod pipeline;
 pub mod proxy_protocol;
 mod redirect;
+mod request_body;
 mod request_id;
 mod respond;
 pub mod route;

@@ -1,8 +1,7 @@
 //! The order of stages for one request; each stage has its file beside this one.
 //!
-//! guard (head judged) → limits → target → https → route → filters → headers → pick and forward → headers of the answer → stream → log (on drop).
+//! (head judged and read) → limits → target → https → route → filters → headers → pick and forward → headers of the answer → stream → log (on drop).
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -10,18 +9,17 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 
 use banyan_upstream::retry::Effect;
 
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
+use crate::forward;
 use crate::forward::answer::InstanceBody;
 use crate::forward::body::Source;
-use crate::forward::{self, upgrade};
-use crate::guard::REFUSED_METHOD;
+use crate::forward::upgrade::{self, Switched};
 use crate::headers::{self, Client};
+use crate::request_body::ClientBody;
 use crate::respond::Refusal;
 use crate::route::serving::{self, Next, Routed};
 use crate::{filter, http2, redirect};
@@ -38,11 +36,10 @@ enum Reply {
 pub(crate) fn serve(
     core: &Rc<Core>,
     peer: &Rc<Peer>,
-    mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<DownBody>, Infallible>> + use<> {
+    request: Request<ClientBody>,
+) -> impl Future<Output = Response<DownBody>> + use<> {
     let mut exchange = Exchange::begin(core, peer, &request);
     let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
-    let on_upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
     let outbound = prepare(&mut exchange, request, wants_upgrade);
     async move {
         let result = match outbound {
@@ -52,42 +49,43 @@ pub(crate) fn serve(
             Err(Early::Route(response)) => Ok(Reply::Route(*response)),
             Err(Early::Refused(refusal)) => Err(refusal),
         };
-        Ok(finish(exchange, result, on_upgrade))
+        finish(exchange, result, wants_upgrade)
     }
+}
+
+/// A request that could not be read.
+pub(crate) fn refused(core: &Rc<Core>, peer: &Rc<Peer>, refusal: Refusal) -> Response<DownBody> {
+    Exchange::unread(core, peer).refuse(refusal)
 }
 
 /// From the instance's answer, or a route's, or why there is none, to the client's.
-fn finish(
-    exchange: Exchange,
-    result: Result<Reply, Refusal>,
-    on_upgrade: Option<OnUpgrade>,
-) -> Response<DownBody> {
-    let agreed = matches!(&result, Ok(Reply::Instance(response)) if upgrade::agreed(response));
-    let tunnels = agreed && on_upgrade.is_some();
-    if on_upgrade.is_some() {
-        exchange.peer.guard.decide_upgrade(tunnels);
-    }
-    match (result, on_upgrade) {
-        (Ok(Reply::Instance(response)), Some(client)) if tunnels => switch(exchange, client, response),
-        (Ok(Reply::Instance(response)), _) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+fn finish(exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: bool) -> Response<DownBody> {
+    match result {
+        Ok(Reply::Instance(response)) if wants_upgrade && upgrade::agreed(&response) => {
+            switch(exchange, response)
+        }
+        Ok(Reply::Instance(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             exchange.refuse(Refusal::BadGateway(Effect::Unknown))
         }
-        (Ok(Reply::Instance(mut response)), _) => {
+        Ok(Reply::Instance(mut response)) => {
             headers::strip_hop_by_hop(response.headers_mut());
             exchange.pass(response)
         }
-        (Ok(Reply::Route(response)), _) => exchange.give(response),
-        (Err(refusal), _) => exchange.refuse(refusal),
+        Ok(Reply::Route(response)) => exchange.give(response),
+        Err(refusal) => exchange.refuse(refusal),
     }
 }
 
-fn switch(mut exchange: Exchange, client: OnUpgrade, response: Response<InstanceBody>) -> Response<DownBody> {
-    let mut answer = Response::new(DownBody::empty());
+fn switch(mut exchange: Exchange, response: Response<InstanceBody>) -> Response<DownBody> {
+    let (head, body) = response.into_parts();
+    let Some(tunnel) = body.into_tunnel() else {
+        return exchange.refuse(Refusal::BadGateway(Effect::Unknown));
+    };
+    let mut answer = Response::new(());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = response.headers().clone();
+    *answer.headers_mut() = head.headers;
     exchange.decorate(&mut answer);
-    upgrade::tunnel(exchange, client, response);
-    answer
+    answer.map(|()| DownBody::switched(Switched::new(exchange, tunnel)))
 }
 
 /// A request as an instance gets it, for as many attempts as it takes.
@@ -108,7 +106,7 @@ impl From<Refusal> for Early {
     }
 }
 
-fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -> Result<Outbound, Early> {
+fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool) -> Result<Outbound, Early> {
     let (core, peer) = (Rc::clone(&exchange.core), Rc::clone(&exchange.peer));
     check(&peer, &request)?;
     let (mut head, body) = request.into_parts();
@@ -142,16 +140,12 @@ fn prepare(exchange: &mut Exchange, request: Request<Incoming>, upgrade: bool) -
     if body.size_hint().exact().is_some_and(|length| length > most) {
         return Err(Early::Refused(Refusal::BodyTooLarge));
     }
-    let source =
-        (!body.is_end_stream()).then(|| Source::new(body, peer.guard.clone(), most, limits.body_rate));
+    let source = (!body.is_end_stream()).then(|| Source::new(body, most, limits.body_rate));
     Ok(Outbound { head, source })
 }
 
-/// What can be refused by the head alone, beyond what the guard has refused already.
-fn check(peer: &Peer, request: &Request<Incoming>) -> Result<(), Refusal> {
-    if request.method().as_str() == REFUSED_METHOD {
-        return Err(peer.guard.refusal());
-    }
+/// What can be refused by the head alone, beyond what could not be read.
+fn check(peer: &Peer, request: &Request<ClientBody>) -> Result<(), Refusal> {
     if peer.hurried {
         return Err(Refusal::TooManyConnections);
     }

@@ -5,7 +5,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use banyan_tls::TlsAcceptor;
 use banyan_topology::snapshot::{Listener, Speaks};
@@ -14,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::census::Admitted;
-use super::{Core, Open, Peer, Stage, http1, http2, proxied};
-use crate::guard::Shared;
+use super::stream::ClientStream;
+use super::{Activity, Core, Open, Peer, Stage, http1, http2, proxied};
 use crate::proxy_protocol::Ends;
 
 /// Every HTTP/2 connection begins with it (RFC 9113 §3.4).
@@ -66,7 +65,7 @@ pub(super) async fn serve(
         address,
         ends,
         text,
-        guard: Arc::new(Shared::default()),
+        activity: Activity::default(),
         secure: at.speaks == Speaks::Https,
         hurried: admitted.hurried,
         _counted: admitted.counted,
@@ -74,7 +73,7 @@ pub(super) async fn serve(
     };
     match at.speaks {
         Speaks::Http => plain(core, stream, peer).await,
-        Speaks::Https => secure(core, stream, peer).await,
+        Speaks::Https => Box::pin(secure(core, stream, peer)).await,
     }
 }
 
@@ -83,9 +82,9 @@ async fn plain(core: Rc<Core>, stream: TcpStream, peer: Peer) {
         return;
     };
     if begun == PREFACE[..begun.len().min(PREFACE.len())] || begun.starts_with(PREFACE) {
-        http2::serve(core, stream, begun, peer).await;
+        Box::pin(http2::serve(core, stream, begun, peer)).await;
     } else {
-        http1::serve(core, stream, &begun, peer).await;
+        http1::serve(core, ClientStream::Plain(stream), begun, peer).await;
     }
 }
 
@@ -96,9 +95,10 @@ async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
         return;
     };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2::serve(core, stream, Vec::new(), peer).await;
+        Box::pin(http2::serve(core, stream, Vec::new(), peer)).await;
     } else {
-        http1::serve(core, stream, &[], peer).await;
+        let stream = ClientStream::Tls(Box::new(stream));
+        http1::serve(core, stream, Vec::new(), peer).await;
     }
 }
 

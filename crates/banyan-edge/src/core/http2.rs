@@ -4,11 +4,14 @@
 //! connections end after `timeouts.idle` (looked at lazily: between once and twice that), the drain sends GOAWAY and lets
 //! every stream finish.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -19,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::frames::Frames;
 use super::{Core, Peer, Stage};
 use crate::pipeline;
+use crate::request_body::ClientBody;
 
 /// Requests at once on one connection.
 const STREAMS: u32 = 100;
@@ -48,11 +52,15 @@ where
         .keep_alive_interval(idle)
         .keep_alive_timeout(PING_LIMIT);
     drop(settings);
-    let shared = peer.guard.clone();
     let peer = Rc::new(peer);
+    let known_peer = Rc::clone(&peer);
+    let activity = &known_peer.activity;
     let service = {
         let core = Rc::clone(&core);
-        service_fn(move |request| pipeline::serve(&core, &peer, request))
+        service_fn(move |request: Request<Incoming>| {
+            let answer = pipeline::serve(&core, &peer, request.map(ClientBody::Http2));
+            async { Ok::<_, Infallible>(answer.await) }
+        })
     };
     let stream = TokioIo::new(Frames::new(stream, begun));
     let mut connection = pin!(builder.serve_connection(stream, service));
@@ -76,13 +84,13 @@ where
                     // GOAWAY tells the client which requests were taken: there is no race that a lame duck must cover.
                     connection.as_mut().graceful_shutdown();
                     // A client that has not even sent its preface would wait for ever.
-                    if stage == Stage::Closing && shared.asked() == 0 {
+                    if stage == Stage::Closing && activity.asked.get() == 0 {
                         return;
                     }
                 }
             },
             () = look.as_mut() => {
-                let quiet = !shared.busy() && shared.asked() == asked;
+                let quiet = activity.busy.get() == 0 && activity.asked.get() == asked;
                 if quiet && closing {
                     return;
                 }
@@ -90,7 +98,7 @@ where
                     connection.as_mut().graceful_shutdown();
                 }
                 closing = quiet;
-                asked = shared.asked();
+                asked = activity.asked.get();
                 look.as_mut().reset(Instant::now() + idle);
             }
         }

@@ -8,9 +8,11 @@ pub(crate) mod command;
 mod connection;
 mod frames;
 pub(crate) mod groups;
-mod http1;
+pub(crate) mod http1;
 mod http2;
 mod proxied;
+mod stages;
+mod stream;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +20,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
@@ -38,7 +40,6 @@ use crate::access_log::AccessLog;
 use crate::filter::Filters;
 use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
-use crate::guard::Shared;
 use crate::http1::reading::ReadBuffer;
 use crate::metrics::CoreMetrics;
 use crate::proxy_protocol::Ends;
@@ -48,6 +49,7 @@ use crate::route::serving::Routes;
 use census::{Admitted, Arrival, Census, Counted};
 use command::{Command, CoreSnapshot, Event, Share};
 use groups::{Group, Groups};
+use stages::Stages;
 
 const TICK: Duration = Duration::from_millis(250);
 /// Each takes what up to 1024 sockets have for us.
@@ -78,6 +80,10 @@ pub(crate) struct Core {
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
+    /// The same, cheaper to look at.
+    stages: Rc<Stages>,
+    /// As answers say it; no older than a tick.
+    date: RefCell<String>,
     index: usize,
     /// Each core has its own copy: a shared counter of references would be written by every core on every request.
     settings: RefCell<Rc<EdgeSettings>>,
@@ -124,13 +130,33 @@ pub(crate) struct Peer {
     pub ends: Ends,
     /// The address as a header value.
     pub text: HeaderValue,
-    pub guard: Arc<Shared>,
+    pub activity: Activity,
     /// Within TLS.
     pub secure: bool,
     /// It came too fast after others: every request is refused.
     pub hurried: bool,
     _counted: Option<Counted>,
     _open: Open,
+}
+
+/// What is going on over a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Requests being answered; more than one only in HTTP/2.
+    busy: Cell<u32>,
+    /// Requests so far; it wraps.
+    asked: Cell<u32>,
+}
+
+impl Activity {
+    pub(crate) fn begin(&self) {
+        self.busy.set(self.busy.get() + 1);
+        self.asked.set(self.asked.get().wrapping_add(1));
+    }
+
+    pub(crate) fn end(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+    }
 }
 
 /// Counts a client connection until its last byte, tunnels included.
@@ -184,13 +210,14 @@ async fn close_idle(core: Rc<Core>) {
     for _ in 0..CLOSING_TURNS {
         tokio::task::yield_now().await;
     }
-    core.stage
-        .send_modify(|stage| *stage = (*stage).max(Stage::Closing));
+    let stage = core.stages.now().max(Stage::Closing);
+    core.advance(stage);
 }
 
 impl Core {
     fn new(start: CoreStart) -> Self {
         let now = start.clock.now();
+        let date = http_date(start.clock.unix_ms());
         Self {
             clock: start.clock,
             start: start.start,
@@ -201,6 +228,8 @@ impl Core {
             metrics: start.metrics,
             log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
+            stages: Stages::new(),
+            date: RefCell::new(date),
             index: start.index,
             hsts: RefCell::new(hsts(&start.settings)),
             settings: RefCell::new(Rc::new(start.settings)),
@@ -407,16 +436,21 @@ impl Core {
             Command::Drain => {
                 acceptors.clear();
                 self.draining.set(true);
-                self.stage.send_replace(Stage::LameDuck);
+                self.advance(Stage::LameDuck);
                 self.tell_if_drained();
             }
             Command::CloseIdle => self.spawn("close idle", close_idle(Rc::clone(self))),
             Command::End => {
                 acceptors.clear();
                 self.close_upstreams();
-                self.stage.send_replace(Stage::Ended);
+                self.advance(Stage::Ended);
             }
         }
+    }
+
+    fn advance(&self, stage: Stage) {
+        self.stages.set(stage);
+        self.stage.send_replace(stage);
     }
 
     /// From here on every pick follows the new snapshot; earlier picks are already counted as in flight.
@@ -474,8 +508,13 @@ impl Core {
         self.groups.borrow().each(|entry| entry.data.close_idle());
     }
 
+    fn tell_time(&self) {
+        *self.date.borrow_mut() = http_date(self.clock.unix_ms());
+    }
+
     fn tick(&self) {
         self.log.borrow_mut().flush();
+        self.tell_time();
         self.hand_out();
         let now = self.now();
         self.groups.borrow().each(|entry| {
@@ -483,6 +522,11 @@ impl Core {
             entry.data.forget_told();
         });
     }
+}
+
+/// An HTTP date (RFC 9110 §5.6.7).
+fn http_date(unix_ms: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms))
 }
 
 fn hsts(settings: &EdgeSettings) -> Option<HeaderValue> {

@@ -19,6 +19,9 @@ pub(crate) struct InstanceBody {
     in_flight: Option<InFlight>,
 }
 
+/// A stream of another protocol, and the request's place.
+pub(crate) type Tunnel = (Joined<TcpStream>, Option<InFlight>);
+
 /// Kinds of connections to instances.
 enum From {
     Http1(Box<Connection>),
@@ -48,10 +51,19 @@ impl InstanceBody {
     }
 
     /// After a 101: the stream of the other protocol. The place is held for as long as the second is.
-    pub(crate) fn into_tunnel(mut self) -> Option<(Joined<TcpStream>, Option<InFlight>)> {
+    pub(crate) fn into_tunnel(mut self) -> Option<Tunnel> {
         match std::mem::replace(&mut self.from, From::Ended) {
             From::Switched(connection) => Some((connection.into_tunnel(), self.in_flight.take())),
             From::Http1(_) | From::Broken | From::Ended => None,
+        }
+    }
+
+    /// Goes on sending the request's body while nobody can take the answer's.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let From::Http1(connection) = &mut self.from
+            && let Poll::Ready(Err(_)) = connection.poll_upload(cx)
+        {
+            self.from = From::Broken;
         }
     }
 
@@ -96,8 +108,10 @@ impl Body for InstanceBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
         let this = &mut *self;
-        let From::Http1(connection) = &mut this.from else {
-            return Poll::Ready(None);
+        let connection = match &mut this.from {
+            From::Http1(connection) => connection,
+            From::Broken => return Poll::Ready(Some(Err(Broke::Closed))),
+            From::Switched(_) | From::Ended => return Poll::Ready(None),
         };
         let frame = ready!(connection.poll_body(cx));
         match &frame {

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Failed;
@@ -23,6 +23,7 @@ use super::pool::{InFlight, Upstream};
 use super::time::Time;
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::http1::alarm::Alarm;
 use crate::proxy_protocol::{self, Ends};
 use crate::respond::Outcome;
 
@@ -166,7 +167,7 @@ async fn answer_within(
 async fn connect(core: &Rc<Core>, upstream: &Upstream, client: &Ends) -> io::Result<Box<Connection>> {
     let settings = core.settings();
     let stream = timeout(settings.timeouts.connect, open(upstream, client)).await??;
-    let timer = Box::pin(sleep(settings.timeouts.response));
+    let timer = Alarm::new(settings.timeouts.response);
     Ok(Box::new(Connection::new(stream, Rc::clone(&core.buffer), timer)))
 }
 

@@ -4,16 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::guard::Shared;
+use crate::request_body::{ClientBody, ClientBroke};
 use crate::respond::Refusal;
 
 /// A client may pause this long in all before its rate is judged.
@@ -21,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The client's body with its limits; it outlives attempts.
 pub(crate) struct Source {
-    incoming: RefCell<Incoming>,
-    guard: Arc<Shared>,
+    incoming: RefCell<ClientBody>,
     limit: u64,
     /// Bytes per second.
     rate: u32,
@@ -33,10 +30,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(incoming: Incoming, guard: Arc<Shared>, limit: u64, rate: u32) -> Rc<Self> {
+    pub(crate) fn new(incoming: ClientBody, limit: u64, rate: u32) -> Rc<Self> {
         Rc::new(Self {
             incoming: RefCell::new(incoming),
-            guard,
             limit,
             rate,
             taken: Cell::new(0),
@@ -146,10 +142,10 @@ impl Body for UpBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) if source.guard.body_refused() => {
+            Some(Err(ClientBroke::Framing)) => {
                 source.fail(Refusal::BadRequest("the body's framing is broken"))
             }
-            Some(Err(_)) => source.fail(Refusal::ClientGone),
+            Some(Err(ClientBroke::Gone)) => source.fail(Refusal::ClientGone),
             None => Poll::Ready(None),
         }
     }

@@ -1,38 +1,40 @@
 //! After a 101: bytes both ways until one side ends, or the drain does.
 
 use http::{Response, StatusCode, header};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::TcpStream;
 
-use super::answer::InstanceBody;
-use crate::core::Stage;
+use super::answer::{InstanceBody, Tunnel};
+use super::pool::InFlight;
+use super::tunnel::Joined;
 use crate::exchange::Exchange;
 use crate::respond::Outcome;
 
-/// Starts the tunnel; it owns the exchange and the request's place, so that both count as in flight until its end.
-pub(crate) fn tunnel(exchange: Exchange, client: OnUpgrade, response: Response<InstanceBody>) {
-    let core = exchange.core.clone();
-    let mut stage = core.stage.subscribe();
-    let Some((mut instance, in_flight)) = response.into_body().into_tunnel() else {
-        return;
-    };
-    core.spawn("tunnel", async move {
-        let (_in_flight, mut exchange) = (in_flight, exchange);
-        let Ok(client) = client.await else {
-            return;
-        };
-        let mut client = TokioIo::new(client);
-        tokio::select! {
-            copied = copy_bidirectional(&mut client, &mut instance) => {
-                if let Ok((_, to_client)) = copied {
-                    exchange.bytes = to_client;
-                    exchange.outcome = Outcome::Answered;
-                }
-            }
-            _ended = stage.wait_for(|stage| *stage == Stage::Ended) => {}
+/// An instance that speaks another protocol now. Exchange and place count as in flight for as long as it does.
+pub(crate) struct Switched {
+    exchange: Exchange,
+    instance: Joined<TcpStream>,
+    _in_flight: Option<InFlight>,
+}
+
+impl Switched {
+    pub(crate) fn new(exchange: Exchange, tunnel: Tunnel) -> Self {
+        let (instance, in_flight) = tunnel;
+        Self {
+            exchange,
+            instance,
+            _in_flight: in_flight,
         }
-    });
+    }
+}
+
+/// Bytes both ways; ends with the one who polls it.
+pub(crate) async fn tunnel(mut switched: Switched, mut client: impl AsyncRead + AsyncWrite + Unpin) {
+    let copied = copy_bidirectional(&mut client, &mut switched.instance).await;
+    if let Ok((_, to_client)) = copied {
+        switched.exchange.bytes = to_client;
+        switched.exchange.outcome = Outcome::Answered;
+    }
 }
 
 /// Whether the instance agreed; its headers are passed on as they are.

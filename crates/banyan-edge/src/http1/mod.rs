@@ -3,6 +3,9 @@
 //!
 //! No tasks and no timers. Who reads and writes decides what a message means: `forward::http1` towards instances.
 
+pub(crate) mod alarm;
 pub(crate) mod chunked;
 pub(crate) mod outbox;
 pub(crate) mod reading;
+pub(crate) mod request;
+pub(crate) mod requests;

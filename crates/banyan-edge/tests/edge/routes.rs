@@ -10,14 +10,14 @@ use banyan_topology::snapshot::{self, EdgeSnapshot, Endpoint, EndpointState};
 
 use crate::world::{World, get, post};
 
-fn prefix(prefix: &str) -> RouteMatch {
+pub(crate) fn prefix(prefix: &str) -> RouteMatch {
     RouteMatch {
         path: PathMatch::Prefix(prefix.to_owned()),
         ..RouteMatch::default()
     }
 }
 
-fn route(name: &str, when: RouteMatch, action: RouteAction) -> Route {
+pub(crate) fn route(name: &str, when: RouteMatch, action: RouteAction) -> Route {
     Route {
         name: name.to_owned(),
         when,

@@ -134,9 +134,10 @@ pub(crate) const HEADS: &[(&str, &str)] = &[
     ("a lower-case version", "GET / http/1.1\r\nHost: a\r\n\r\n"),
     ("a method that is no token", "G(T / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
-        "the edge's own mark",
-        "BANYAN-REFUSED / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "a target that is no URI",
+        "GET http://[/ HTTP/1.1\r\nHost: a\r\n\r\n",
     ),
+    ("a target without a slash", "GET x HTTP/1.1\r\nHost: a\r\n\r\n"),
     (
         "an upgrade with a body",
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\nabc",

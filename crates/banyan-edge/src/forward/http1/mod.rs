@@ -16,10 +16,11 @@ use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body, Frame};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::body::UpBody;
 use super::tunnel::Joined;
+use crate::http1::alarm::Alarm;
 use crate::http1::chunked::{Chunked, Piece};
 use crate::http1::outbox::Outbox;
 use crate::http1::reading::{ReadBuffer, append};
@@ -28,8 +29,7 @@ pub(super) use head::Extra;
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Rc<ReadBuffer>,
-    /// Set to when it may have to be looked at; moved on only when it fires.
-    timer: Pin<Box<Sleep>>,
+    timer: Alarm,
     /// Read and not yet used.
     rest: Bytes,
     outbox: Outbox,
@@ -82,7 +82,7 @@ pub(crate) enum Broke {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, buffer: Rc<ReadBuffer>, timer: Pin<Box<Sleep>>) -> Self {
+    pub(super) fn new(stream: TcpStream, buffer: Rc<ReadBuffer>, timer: Alarm) -> Self {
         Self {
             stream,
             buffer,
@@ -286,18 +286,9 @@ impl Connection {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Ready at `due`, or some time later when it is polled.
+    /// Ready when `due` is over.
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        if self.timer.deadline() > due {
-            self.timer.as_mut().reset(due);
-        }
-        loop {
-            ready!(Future::poll(self.timer.as_mut(), cx));
-            if self.timer.deadline() >= due {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(due);
-        }
+        self.timer.poll(cx, due)
     }
 
     /// After a 101: what follows is not HTTP.

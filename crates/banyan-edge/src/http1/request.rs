@@ -1,12 +1,12 @@
-//! One request head, judged byte by byte: what it says about framing, or why it is refused.
+//! One request head, judged byte by byte: the request and what follows it, or why it is refused.
 //!
 //! Stricter than RFC 9112 where that leaves room, because two readers of one request must never disagree: no bare CR or
 //! LF, no control bytes, no folding, one Host, one Content-Length, `chunked` alone, never both lengths.
 
-use crate::respond::Refusal;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-/// A synthetic request with this method stands for a refused one; a real one with it is refused.
-pub(crate) const REFUSED_METHOD: &str = "BANYAN-REFUSED";
+use crate::respond::Refusal;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadLimits {
@@ -21,8 +21,26 @@ pub(crate) enum Framing {
     None,
     Length(u64),
     Chunked,
-    /// Asks for another protocol: what follows is unknown until the answer.
-    Upgrade,
+}
+
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub request: Request<()>,
+    pub framing: Framing,
+    pub wishes: Wishes,
+}
+
+/// What a request wants of its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// Another request may follow.
+    pub keep: bool,
+    /// To be told before it sends its body.
+    pub go_ahead: bool,
+    /// It understands trailers.
+    pub trailers: bool,
+    /// Another protocol: what follows is unknown until the answer.
+    pub upgrade: bool,
 }
 
 /// Where a head ends, looking from `from` (everything before was looked at already).
@@ -111,7 +129,7 @@ fn over_limit(first_line: usize, limits: &HeadLimits) -> Refusal {
 }
 
 /// Judges a complete head (with its empty line), whose bytes [`find_end`] has passed.
-pub(crate) fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
+pub(crate) fn parse(head: &Bytes, limits: &HeadLimits) -> Result<Head, Refusal> {
     let mut lines = lines(&head[..head.len().saturating_sub(4)]);
     let request_line = lines.next().unwrap_or_default();
     if request_line.len() > limits.request_line {
@@ -120,23 +138,44 @@ pub(crate) fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal
     if head.len() > limits.bytes {
         return Err(Refusal::HeaderTooLarge);
     }
-    let http_11 = request_line_version(request_line)?;
+    let mut request = request(head, request_line)?;
     let mut seen = Seen::default();
+    // Room for what is added on the way to the instance.
+    let mut headers = HeaderMap::with_capacity(12);
     for line in lines {
-        seen.header(line)?;
+        let (name, value) = seen.header(line)?;
         if seen.count > limits.headers {
             return Err(Refusal::HeaderTooLarge);
         }
+        append(&mut headers, name, head.slice_ref(value))?;
     }
-    seen.framing(http_11)
+    *request.headers_mut() = headers;
+    let http_11 = request.version() == Version::HTTP_11;
+    let (framing, wishes) = seen.framing(http_11)?;
+    Ok(Head {
+        request,
+        framing,
+        wishes,
+    })
+}
+
+/// The values are pieces of the one copy of the head.
+fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> Result<(), Refusal> {
+    const BAD: Refusal = Refusal::BadRequest("a header line is not NAME: VALUE");
+    let name = HeaderName::from_bytes(name).map_err(|_| BAD)?;
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| BAD)?;
+    match headers.try_append(name, value) {
+        Ok(_several) => Ok(()),
+        Err(_full) => Err(Refusal::HeaderTooLarge),
+    }
 }
 
 fn trim_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether the version is 1.1 (else 1.0).
-fn request_line_version(line: &[u8]) -> Result<bool, Refusal> {
+fn request(head: &Bytes, line: &[u8]) -> Result<Request<()>, Refusal> {
+    const METHOD: Refusal = Refusal::BadRequest("the method is not a valid name");
     let mut parts = line.split(|b| *b == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -145,19 +184,24 @@ fn request_line_version(line: &[u8]) -> Result<bool, Refusal> {
             "the request line is not METHOD TARGET VERSION",
         ));
     };
-    if method.is_empty() || !method.iter().all(|b| is_token(*b)) || method == REFUSED_METHOD.as_bytes() {
-        return Err(Refusal::BadRequest("the method is not a valid name"));
+    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
+        return Err(METHOD);
     }
     if target.is_empty() || !target.iter().all(|b| (0x21..=0x7e).contains(b)) {
         return Err(Refusal::BadRequest(
             "the target has bytes that must be percent-encoded",
         ));
     }
-    match version {
-        b"HTTP/1.1" => Ok(true),
-        b"HTTP/1.0" => Ok(false),
-        _ => Err(Refusal::BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")),
-    }
+    let mut request = Request::new(());
+    *request.version_mut() = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        _ => return Err(Refusal::BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")),
+    };
+    *request.method_mut() = Method::from_bytes(method).map_err(|_| METHOD)?;
+    *request.uri_mut() = Uri::from_maybe_shared(head.slice_ref(target))
+        .map_err(|_| Refusal::BadRequest("the target is not valid"))?;
+    Ok(request)
 }
 
 /// Bytes that a method or a header name may have, and those that a host may have: tables, because each byte of every
@@ -200,11 +244,22 @@ struct Seen {
     upgrade: bool,
     /// HTTP/2 in clear text is not offered: such a wish is passed over.
     h2c: bool,
-    connection_upgrade: bool,
+    connection: Connection,
+    go_ahead: bool,
+    trailers: bool,
+}
+
+/// What `Connection` says.
+#[derive(Default)]
+struct Connection {
+    upgrade: bool,
+    close: bool,
+    keep_alive: bool,
 }
 
 impl Seen {
-    fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    /// Name and value of the line.
+    fn header<'a>(&mut self, line: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Refusal> {
         self.count += 1;
         let colon = line
             .iter()
@@ -213,20 +268,25 @@ impl Seen {
             .ok_or(Refusal::BadRequest("a header line is not NAME: VALUE"))?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            2 if name.eq_ignore_ascii_case(b"te") => self.trailers |= has_token(value, b"trailers"),
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value)?,
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.go_ahead |= value.eq_ignore_ascii_case(b"100-continue");
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;
                 self.h2c |= has_token(value, b"h2c");
-                Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |= has_token(value, b"upgrade");
-                Ok(())
+                self.connection.upgrade |= has_token(value, b"upgrade");
+                self.connection.close |= has_token(value, b"close");
+                self.connection.keep_alive |= has_token(value, b"keep-alive");
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
-            _ => Ok(()),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value)?,
+            _ => {}
         }
+        Ok((name, value))
     }
 
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -261,7 +321,7 @@ impl Seen {
         Ok(())
     }
 
-    fn framing(self, http_11: bool) -> Result<Framing, Refusal> {
+    fn framing(self, http_11: bool) -> Result<(Framing, Wishes), Refusal> {
         if http_11 && self.hosts == 0 {
             return Err(Refusal::BadRequest("no Host header"));
         }
@@ -272,14 +332,17 @@ impl Seen {
             (false, None | Some(0)) => Framing::None,
             (false, Some(length)) => Framing::Length(length),
         };
-        if !(self.upgrade && self.connection_upgrade && http_11) || self.h2c {
-            return Ok(framing);
+        let upgrade = self.upgrade && self.connection.upgrade && http_11 && !self.h2c;
+        if upgrade && framing != Framing::None {
+            return Err(Refusal::BadRequest("an upgrade with a body"));
         }
-        if framing == Framing::None {
-            Ok(Framing::Upgrade)
-        } else {
-            Err(Refusal::BadRequest("an upgrade with a body"))
-        }
+        let wishes = Wishes {
+            keep: !self.connection.close && (http_11 || self.connection.keep_alive),
+            go_ahead: self.go_ahead && http_11 && framing != Framing::None,
+            trailers: self.trailers,
+            upgrade,
+        };
+        Ok((framing, wishes))
     }
 }
 
