@@ -12,6 +12,7 @@ use crate::headers;
 const LINE: usize = 1024 + 16;
 /// Trailers are a header block, too.
 const TRAILERS: usize = 8 * 1024;
+const BAD_TRAILERS: &str = "the trailers are not valid";
 
 #[derive(Debug)]
 pub(crate) struct Chunked {
@@ -59,7 +60,7 @@ impl Chunked {
     pub(crate) fn next(&mut self, bytes: &mut Bytes) -> Result<Piece, &'static str> {
         loop {
             if self.state == State::Done {
-                return Ok(self.end());
+                return self.end();
             }
             if bytes.is_empty() {
                 return Ok(Piece::More);
@@ -76,13 +77,17 @@ impl Chunked {
         }
     }
 
-    fn end(&mut self) -> Piece {
-        let trailers = fields(&std::mem::take(&mut self.trailers));
-        if trailers.is_empty() {
+    fn end(&mut self) -> Result<Piece, &'static str> {
+        // Its empty line alone: the usual end.
+        if self.trailers.len() <= 2 {
+            return Ok(Piece::End);
+        }
+        let trailers = fields(&std::mem::take(&mut self.trailers))?;
+        Ok(if trailers.is_empty() {
             Piece::End
         } else {
             Piece::Trailers(trailers)
-        }
+        })
     }
 
     /// One byte outside the data.
@@ -140,40 +145,39 @@ impl Size {
 }
 
 fn trailer(byte: u8, line: usize, total: usize, cr: bool) -> Result<State, &'static str> {
-    const BAD: &str = "the trailers are not valid";
     match byte {
         b'\n' if cr && line == 0 => Ok(State::Done),
         b'\n' if cr => Ok(State::Trailers { line: 0, cr: false }),
-        _ if cr || total >= TRAILERS => Err(BAD),
+        _ if cr || total >= TRAILERS => Err(BAD_TRAILERS),
         b'\r' => Ok(State::Trailers { line, cr: true }),
-        b' ' | b'\t' if line == 0 => Err(BAD),
+        b' ' | b'\t' if line == 0 => Err(BAD_TRAILERS),
         0x20..=0x7e | 0x80.. | b'\t' => Ok(State::Trailers {
             line: line + 1,
             cr: false,
         }),
-        _ => Err(BAD),
+        _ => Err(BAD_TRAILERS),
     }
 }
 
-/// What can be understood of trailers and may be passed on.
-fn fields(lines: &[u8]) -> HeaderMap {
+/// What of the trailers may be passed on.
+fn fields(lines: &[u8]) -> Result<HeaderMap, &'static str> {
     let mut map = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            continue;
+        }
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
-            continue;
+            return Err(BAD_TRAILERS);
         };
-        let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name),
-            HeaderValue::from_bytes(value.trim_ascii()),
-        ) else {
-            continue;
-        };
+        let name = HeaderName::from_bytes(name).map_err(|_| BAD_TRAILERS)?;
+        let value = HeaderValue::from_bytes(value.trim_ascii()).map_err(|_| BAD_TRAILERS)?;
         if may_trail(&name) {
             map.append(name, value);
         }
     }
-    map
+    Ok(map)
 }
 
 /// RFC 9110 §6.5.1: nothing that was needed before the body.
@@ -260,6 +264,9 @@ mod tests {
             "0\r\na\nb\r\n\r\n",
             "0\r\na: \0\r\n\r\n",
             "0\r\n\n",
+            "0\r\nno colon\r\n\r\n",
+            "0\r\nspace : x\r\n\r\n",
+            "0\r\n: x\r\n\r\n",
         ] {
             for size in [1, 1000] {
                 let refused = read(body.as_bytes(), size).unwrap_err();

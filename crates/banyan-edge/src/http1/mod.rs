@@ -5,6 +5,8 @@
 
 pub(crate) mod alarm;
 pub(crate) mod chunked;
+#[cfg(test)]
+mod differential;
 pub(crate) mod outbox;
 pub(crate) mod reading;
 pub(crate) mod request;

@@ -156,6 +156,7 @@ pub(crate) const BODIES: &[(&str, &str)] = &[
     ("a chunk without its end", "5\r\nhello0\r\n\r\n"),
     ("a bare LF in an extension", "5;a\nb\r\nhello\r\n0\r\n\r\n"),
     ("a folded trailer", "0\r\n a: b\r\n\r\n"),
+    ("a trailer without a colon", "0\r\na\r\n\r\n"),
     ("a bare LF after a trailer", "0\r\na: b\n\r\n"),
 ];
 
