@@ -4,6 +4,8 @@
 //! PostgreSQL refuses root: when the tests run as root, it runs as the user `postgres`.
 //! The server stays in the test's process group, so that a test runner that kills a stuck test takes it along.
 
+mod replica;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};

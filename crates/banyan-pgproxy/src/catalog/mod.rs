@@ -16,6 +16,7 @@ mod built_in;
 pub mod effect;
 pub mod load;
 pub mod read;
+pub(crate) mod refresh;
 pub mod rows;
 mod tables;
 

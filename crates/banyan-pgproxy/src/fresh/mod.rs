@@ -7,6 +7,7 @@
 //! - [`sampler`]: closes epochs and asks the primary for its position, and replicas for theirs, while somebody waits. A pure core.
 //! - [`view`]: what is known of positions, and which replicas may serve a read. Times come from outside.
 //! - [`commits`]: writes that are under way. A replica's first byte waits for those it may already show (the first-row gate).
+//! - [`shared`] is what the workers hold; [`watcher`] is its other half: the connections, and the catalog's refresh.
 //! - [`client`]: what one client has seen; its reads never go back.
 //!
 //! Not promised: one snapshot over several servers. Writers that do not pass this process are unseen (`fresh=index` is for those).
@@ -16,12 +17,17 @@ pub mod commits;
 pub mod lsn;
 pub mod marks;
 pub mod sampler;
+mod server;
+pub mod shared;
 #[cfg(test)]
 mod simulation;
 pub mod view;
+pub mod watcher;
 
 pub use client::ClientFreshness;
 pub use commits::{Commits, Ticket};
 pub use lsn::Lsn;
 pub use marks::{Epoch, Marks};
+pub use shared::{Candidates, Fresh, Need};
 pub use view::{Replica, Verdict, View};
+pub use watcher::{Nodes, Server, Watcher, build};

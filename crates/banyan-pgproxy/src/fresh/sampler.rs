@@ -14,6 +14,7 @@ pub const FAST: Duration = Duration::from_millis(1);
 pub const IDLE: Duration = Duration::from_millis(200);
 /// Readers wait this long at most, so asking fast goes on for this long after the last one came.
 pub const PATIENCE: Duration = Duration::from_millis(5);
+const NUDGE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -40,6 +41,8 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PrimaryAnswer {
     pub inserted: Lsn,
+    /// Up to here the log is on disk and goes to replicas.
+    pub flushed: Lsn,
     pub timeline: u32,
     pub system: u64,
 }
@@ -58,6 +61,9 @@ pub enum Action {
     /// Close the epoch, then ask the primary.
     Sample,
     Probe(NodeId),
+    /// Commit something small on the primary. Log written without a commit (page pruning, say) stays in its memory, and an idle
+    /// primary would keep it there for up to 15 s, while readers wait for replicas to have it.
+    Nudge,
     /// The view has changed: show it to the readers.
     Publish,
 }
@@ -68,6 +74,8 @@ pub struct Sampler {
     wanted: Epoch,
     wanted_at: Option<Instant>,
     covered: Epoch,
+    flushed: Lsn,
+    nudged: Option<Instant>,
     sample: Question,
     probes: Vec<Question>,
     /// Of the primary, once it has answered.
@@ -122,6 +130,10 @@ impl Sampler {
             Event::Probed { id, asked, answer } => {
                 if self.probed(id, asked, answer) {
                     actions.push(Action::Publish);
+                    if self.is_stuck(now, id) {
+                        self.nudged = Some(now);
+                        actions.push(Action::Nudge);
+                    }
                 }
             }
             Event::Tick => {}
@@ -159,6 +171,7 @@ impl Sampler {
         }
         self.identity = Some(identity);
         self.covered = self.covered.max(epoch);
+        self.flushed = answer.flushed;
         self.view.add_sample(epoch, answer.inserted, asked);
         true
     }
@@ -180,6 +193,22 @@ impl Sampler {
         };
         self.view.replicas[at].observed = observed;
         true
+    }
+
+    /// A reader waits for log that the replica cannot have: it has all that is on disk.
+    fn is_stuck(&self, now: Instant, id: NodeId) -> bool {
+        let rested = self
+            .nudged
+            .is_none_or(|last| now.saturating_duration_since(last) >= NUDGE);
+        let replica = self.view.replicas.iter().find(|replica| replica.id == id);
+        let Some(observed) = replica.and_then(|replica| replica.observed.ok()) else {
+            return false;
+        };
+        let needed = self.view.position(self.wanted);
+        rested
+            && self.is_fast(now)
+            && observed.replayed >= self.flushed
+            && needed.is_some_and(|needed| needed > observed.replayed)
     }
 
     fn judge(&self, answer: ReplicaAnswer) -> Result<(), Ineligible> {

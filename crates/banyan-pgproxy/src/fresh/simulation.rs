@@ -186,7 +186,7 @@ impl World {
                     asked: now,
                     captured: None,
                 }),
-                Action::Publish => {}
+                Action::Publish | Action::Nudge => {}
             }
         }
     }
@@ -384,6 +384,7 @@ impl World {
         }
         let answer = inserted.map(|inserted| PrimaryAnswer {
             inserted: Lsn(inserted),
+            flushed: Lsn(inserted),
             timeline: 1,
             system: 7,
         });

@@ -1,7 +1,6 @@
 //! Text to plan, by template. One per worker: no lock, and a known statement costs one pass over its text and a look-up.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::plan::Plan;
@@ -18,7 +17,7 @@ const MAX_KEY: usize = 8 * 1024;
 pub struct Planner<G> {
     grammar: G,
     catalog: Option<Arc<Catalog>>,
-    plans: HashMap<Box<[u8]>, Rc<Plan>>,
+    plans: HashMap<Box<[u8]>, Arc<Plan>>,
     key: Vec<u8>,
     misses: u64,
 }
@@ -36,8 +35,12 @@ impl<G: Grammar> Planner<G> {
 
     /// A newer generation, or None while definitions are being read again. Plans of older generations are forgotten.
     pub fn follow(&mut self, catalog: Option<Arc<Catalog>>) {
-        let generation = |catalog: &Option<Arc<Catalog>>| catalog.as_deref().map(Catalog::generation);
-        if generation(&catalog) != generation(&self.catalog) {
+        let same = match (&catalog, &self.catalog) {
+            (Some(new), Some(known)) => Arc::ptr_eq(new, known),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
             self.plans.clear();
             self.catalog = catalog;
         }
@@ -53,17 +56,17 @@ impl<G: Grammar> Planner<G> {
     }
 
     /// `text` as it came; the session must be lexable.
-    pub fn plan(&mut self, text: &[u8]) -> Rc<Plan> {
+    pub fn plan(&mut self, text: &[u8]) -> Arc<Plan> {
         let generation = self.catalog.as_deref().map_or(0, Catalog::generation);
         let Ok(template) = template::write(text, &mut self.key) else {
-            return Rc::new(Plan::doubtful(text, Doubt::NotParsed, generation));
+            return Arc::new(Plan::doubtful(text, Doubt::NotParsed, generation));
         };
         hint_into_key(template.hint, &mut self.key);
         if let Some(plan) = self.plans.get(self.key.as_slice()) {
             return plan.clone();
         }
         self.misses += 1;
-        let plan = Rc::new(self.parse(text, template.hint, generation));
+        let plan = Arc::new(self.parse(text, template.hint, generation));
         if self.key.len() <= MAX_KEY && !is_unknown(&plan) {
             if self.plans.len() >= CAPACITY {
                 self.plans.clear();

@@ -1,0 +1,71 @@
+//! Streaming replicas of a scratch server, and servers that are stopped and started again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Account, Postgres, PostgresError, STOP_LIMIT, SUPERUSER, io_error, launch, program, run};
+use crate::{Port, wait};
+
+impl Postgres {
+    /// A standby that streams from this server through a slot of its own. Blocks for about a second.
+    /// `settings` as in `postgres -c NAME=VALUE`, for example `recovery_min_apply_delay=300ms`.
+    pub fn replica(&self, settings: &[&str]) -> Result<Self, PostgresError> {
+        let account = Account::find()?;
+        let temp = std::env::temp_dir();
+        let dir = tempfile::Builder::new()
+            .prefix("banyan-test-pg-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in(&temp)
+            .map_err(io_error("create a directory in", &temp))?;
+        account.owns(dir.path())?;
+        let port = Port::free();
+        let mut backup = account.command(&program("pg_basebackup")?);
+        backup
+            .env("PGPASSWORD", self.password())
+            .args(["--host=127.0.0.1", "--username", SUPERUSER, "--port"])
+            .arg(self.port().to_string())
+            .arg("--pgdata")
+            .arg(dir.path().join("data"))
+            .args(["--write-recovery-conf", "--create-slot", "--slot"])
+            .arg(format!("replica_{}", port.number()))
+            .args(["--checkpoint=fast", "--no-sync"]);
+        run(backup)?;
+        let server = launch(&account, dir.path(), &port, settings)?;
+        let mut replica = Self {
+            server,
+            port,
+            password: self.password().to_owned(),
+            dir,
+        };
+        replica.wait_ready()?;
+        Ok(replica)
+    }
+
+    /// Ends it as a crash does, keeps the data, and starts it again with `settings`.
+    pub fn restart(&mut self, settings: &[&str]) -> Result<(), PostgresError> {
+        stop(&mut self.server)?;
+        let pid_file = self.dir.path().join("data/postmaster.pid");
+        // What the old one left would say `ready` for the new one.
+        fs::remove_file(&pid_file).ok();
+        self.server = launch(&Account::find()?, self.dir.path(), &self.port, settings)?;
+        self.wait_ready()
+    }
+}
+
+fn stop(server: &mut Child) -> Result<(), PostgresError> {
+    if let Some(pid) = Pid::from_raw(server.id().cast_signed()) {
+        // Not reaped yet, so the pid is still ours.
+        kill_process(pid, Signal::QUIT).ok();
+    }
+    let ended = wait::blocking("PostgreSQL to end", STOP_LIMIT, || match server.try_wait() {
+        Ok(Some(_)) | Err(_) => Ok(()),
+        Ok(None) => Err("it runs"),
+    });
+    ended.map_err(|late| PostgresError::Failed {
+        program: "postgres".to_owned(),
+        output: late.to_string(),
+    })
+}
