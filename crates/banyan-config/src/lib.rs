@@ -42,8 +42,8 @@ pub use filter::{Filters, RateBy, RateLimit};
 pub use load::{Loaded, load};
 pub use model::{
     App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,
-    EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, HashBy, Host, LiveProbe,
-    ManagedDatabase, ProcessSettings, ProcessTable, ReadyProbe, Sticky, Tls,
+    EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy, Host,
+    LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, Protocol, ReadyProbe, Sticky, Tls,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use pooling::{PoolMode, PoolSettings, Reads};

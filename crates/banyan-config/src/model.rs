@@ -61,8 +61,40 @@ pub struct ProcessTable {
     /// Never more than this many at once, not even in a deploy.
     pub max: Option<u32>,
     pub hosts: Vec<HostName>,
+    /// Part of the release: a change takes effect with new instances.
+    pub protocol: Protocol,
     pub settings: ProcessSettings,
 }
+
+/// What an instance is spoken to in, on its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    H2,
+}
+
+impl Protocol {
+    pub const ALL: [Self; 2] = [Self::Http1, Self::H2];
+
+    /// As written in banyan.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// For serde: what is not written.
+    pub fn is_default(&self) -> bool {
+        *self == Self::Http1
+    }
+}
+
+/// The method of the gRPC health protocol (grpc.io/docs/guides/health-checking): a readiness path that is asked as one.
+pub const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// How the instances of a process are judged and ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +122,9 @@ pub struct ReadyProbe {
     pub host: Option<String>,
     /// Expected status; default 200.
     pub status: u16,
+    /// Where `path` is [`GRPC_HEALTH`]: whose health is asked for; `None`: the whole server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Default 2 s.
     #[serde(with = "duration")]
     pub interval: Duration,
@@ -100,6 +135,13 @@ pub struct ReadyProbe {
     pub rise: u32,
     /// Failures in a row that make it unready. Default 2.
     pub fall: u32,
+}
+
+impl ReadyProbe {
+    /// Whether it is asked by the gRPC health protocol.
+    pub fn is_grpc(&self) -> bool {
+        self.path == GRPC_HEALTH
+    }
 }
 
 /// Liveness restarts: an instance that fails it is stopped and started anew.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::app;
 use crate::keys::Key;
-use crate::model::{App, Host, LiveProbe, ProcessSettings, ProcessTable, ReadyProbe};
+use crate::model::{App, GRPC_HEALTH, Host, LiveProbe, ProcessSettings, ProcessTable, Protocol, ReadyProbe};
 use crate::name::{HostName, ProcessName};
 use crate::nearest::{list, nearest};
 use crate::procfile::Procfile;
@@ -103,13 +103,41 @@ fn build_one(
         let help = format!("write max = {count} or more, or count = {} or less", max.value);
         scope.report.error(&place, message, &[&help]);
     }
+    let protocol = match table.text_or_default("protocol").as_str() {
+        "h2" => Protocol::H2,
+        _ => Protocol::Http1,
+    };
+    protocol_fits(table, protocol, name, scope.report);
     ProcessTable {
         argv,
         env,
         count,
         max: max.and_then(|max| u32::try_from(max.value).ok()),
         hosts: host_names(table, hosts, scope.report),
+        protocol,
         settings: settings(table),
+    }
+}
+
+/// What depends on the protocol: PROXY headers name one client, and gRPC's health method is asked in HTTP/2.
+fn protocol_fits(table: &Reader<'_>, protocol: Protocol, name: &ProcessName, report: &Report) {
+    if let (Some(proxy), Protocol::H2) = (table.text("proxy_protocol"), protocol) {
+        let help = "remove it: the client's address is in X-Forwarded-For";
+        let message = "`proxy_protocol` beside protocol = \"h2\": many clients share a connection";
+        report.error(&proxy.place, message, &[help]);
+    }
+    if !table.has("ready") {
+        return;
+    }
+    let probe = table.table("ready");
+    let grpc = probe.text("path").filter(|path| path.value == GRPC_HEALTH);
+    if let (Some(path), Protocol::Http1) = (&grpc, protocol) {
+        let help = format!("write protocol = \"h2\" in [process.{name}]");
+        report.error(&path.place, "gRPC's health method is asked in HTTP/2", &[&help]);
+    }
+    if let (None, Some(service)) = (grpc, probe.text("service")) {
+        let help = format!("write path = \"{GRPC_HEALTH}\", or remove `service`");
+        report.error(&service.place, "`service` is of gRPC's health method", &[&help]);
     }
 }
 
@@ -136,6 +164,7 @@ fn ready(probe: &Reader<'_>) -> ReadyProbe {
         path: probe.text("path").map(|path| path.value).unwrap_or_default(),
         host: probe.text("host").map(|host| host.value),
         status: probe.number("status"),
+        service: probe.text("service").map(|service| service.value),
         interval: probe.duration("interval"),
         timeout: probe.duration("timeout"),
         rise: probe.number("rise"),

@@ -95,6 +95,7 @@ fn process_table(out: &mut Writer, name: &str, process: &ProcessTable) {
         out.line("max", max);
     }
     out.hosts(&process.hosts);
+    out.text("protocol", process.protocol.name());
     let settings = &process.settings;
     if let Some(ready) = &settings.ready {
         let host = ready
@@ -102,8 +103,13 @@ fn process_table(out: &mut Writer, name: &str, process: &ProcessTable) {
             .as_ref()
             .map(|host| format!(", host = {}", quoted(host)))
             .unwrap_or_default();
+        let service = ready
+            .service
+            .as_ref()
+            .map(|service| format!(", service = {}", quoted(service)))
+            .unwrap_or_default();
         let value = format!(
-            "{{ path = {}{host}, status = {}, interval = \"{}\", timeout = \"{}\", rise = {}, fall = {} }}",
+            "{{ path = {}{host}{service}, status = {}, interval = \"{}\", timeout = \"{}\", rise = {}, fall = {} }}",
             quoted(&ready.path),
             ready.status,
             format_duration(ready.interval),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::access_log::Record;
@@ -17,6 +17,7 @@ use crate::forward::answer::InstanceBody;
 use crate::forward::http1::Broke;
 use crate::forward::pool::Upstream;
 use crate::forward::upgrade::Switched;
+use crate::grpc;
 use crate::headers::REQUEST_ID;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
@@ -47,6 +48,10 @@ pub(crate) struct Exchange {
     started: Instant,
     form: Form,
     http2: bool,
+    /// What the instance is to be judged by comes behind the body (gRPC).
+    pub end_decides: bool,
+    /// What a refusal means, where its form says it in another way than by the status.
+    meant: Option<StatusCode>,
     /// Only when the log is on.
     logged: Option<Asked>,
 }
@@ -63,6 +68,7 @@ impl Exchange {
         let kept = || request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
         let trusted = settings.trusts(peer.address);
         let started = core.now();
+        let http2 = request.version() == http::Version::HTTP_2;
         core.budget.borrow_mut().request(started);
         Self {
             id: trusted.then(kept).flatten().unwrap_or_else(|| core.next_id()),
@@ -79,8 +85,14 @@ impl Exchange {
             bytes: 0,
             status: None,
             started,
-            form: Form::wanted(request.headers()),
-            http2: request.version() == http::Version::HTTP_2,
+            form: if http2 && grpc::is_call(request.headers()) {
+                Form::Grpc
+            } else {
+                Form::wanted(request.headers())
+            },
+            http2,
+            end_decides: false,
+            meant: None,
             logged: settings
                 .access_log
                 .then(|| Some((request.method().clone(), request.uri().clone()))),
@@ -96,6 +108,11 @@ impl Exchange {
         exchange
     }
 
+    /// The request is a gRPC call.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.form == Form::Grpc
+    }
+
     /// The answer that the edge makes itself.
     pub(crate) fn refuse(mut self, refusal: Refusal) -> Response<DownBody> {
         self.outcome = if self.may_have_acted {
@@ -107,24 +124,19 @@ impl Exchange {
         if refusal == Refusal::Busy {
             self.core.metrics.shed.increment();
         }
+        self.meant = Some(refusal.status());
         let mut page = respond::page(refusal, self.form, &self.id);
         if let Some(location) = self.location.take() {
             page.headers_mut().insert(http::header::LOCATION, location);
         }
-        self.answer(page.map(|text| DownBody {
-            content: Content::Page(Some(text)),
-            exchange: None,
-        }))
+        self.answer(page.map(DownBody::page))
     }
 
     /// What a route answers by itself.
     pub(crate) fn give(mut self, response: Response<Bytes>) -> Response<DownBody> {
         self.outcome = Outcome::Answered;
         self.core.metrics.made_here.increment();
-        self.answer(response.map(|text| DownBody {
-            content: Content::Page(Some(text)),
-            exchange: None,
-        }))
+        self.answer(response.map(DownBody::page))
     }
 
     /// A page in the form that the client asked for.
@@ -148,8 +160,9 @@ impl Exchange {
 
     /// What every answer carries.
     pub(crate) fn decorate<B>(&mut self, response: &mut Response<B>) {
-        self.status = Some(response.status());
-        self.core.metrics.answered(response.status());
+        let status = self.meant.unwrap_or(response.status());
+        self.status = Some(status);
+        self.core.metrics.answered(status);
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
         if let Some(filtered) = &self.filtered {
             filtered.answer(response.headers_mut());
@@ -259,6 +272,22 @@ impl DownBody {
         }
     }
 
+    fn page(text: Bytes) -> Self {
+        Self {
+            content: Content::Page(Some(text).filter(|text| !text.is_empty())),
+            exchange: None,
+        }
+    }
+
+    /// Behind the body: a gRPC call says here how it went.
+    fn judge(&mut self, trailers: &HeaderMap) {
+        if let Some(exchange) = self.exchange.as_mut().filter(|e| e.end_decides)
+            && let Some(upstream) = &exchange.upstream
+        {
+            exchange.core.observed(upstream, grpc::fault(trailers));
+        }
+    }
+
     fn finish(&mut self) {
         if let (Content::Stream(_), Some(exchange)) = (&self.content, &mut self.exchange) {
             exchange.outcome = Outcome::Answered;
@@ -285,6 +314,11 @@ impl Body for DownBody {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
                     exchange.bytes += data.len() as u64;
+                }
+                // Nothing comes behind trailers, and nobody asks.
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.judge(trailers);
+                    this.finish();
                 }
             }
             Some(Err(_)) => {}

@@ -15,6 +15,14 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Besides `Connection` and what it names.
+pub(crate) const HOP_BY_HOP: [HeaderName; 4] = [
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
 /// Claims about the client that only a trusted peer may make, besides those that are set anew.
 const CLAIMS: [HeaderName; 4] = [
     header::FORWARDED,
@@ -126,12 +134,7 @@ fn strip(headers: &mut HeaderMap, marks: Marks) {
         headers.remove(header::CONNECTION);
     }
     if marks.has(Marks::HOP) {
-        for name in [
-            KEEP_ALIVE,
-            PROXY_CONNECTION,
-            header::TRANSFER_ENCODING,
-            header::UPGRADE,
-        ] {
+        for name in HOP_BY_HOP {
             headers.remove(name);
         }
     }

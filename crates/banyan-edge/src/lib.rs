@@ -11,6 +11,7 @@ mod core;
 mod exchange;
 mod filter;
 mod forward;
+mod grpc;
 mod headers;
 mod http1;
 mod http2;

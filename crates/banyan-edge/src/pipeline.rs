@@ -137,6 +137,10 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     let limits = &settings.limits;
     let own = exchange.routed.as_ref().and_then(Routed::body);
     let most = own.unwrap_or(limits.body);
+    if exchange.is_grpc() {
+        let source = (!body.is_end_stream()).then(|| Source::of_call(body, most));
+        return Ok(Outbound { head, source });
+    }
     if body.size_hint().exact().is_some_and(|length| length > most) {
         return Err(Early::Refused(Refusal::BodyTooLarge));
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::grpc;
 use banyan_upstream::retry::{Effect, RETRY_AFTER};
 
 /// Why a request is answered by the edge itself.
@@ -163,6 +164,8 @@ impl Refusal {
 pub(crate) enum Form {
     Html,
     Json,
+    /// The end of a gRPC call.
+    Grpc,
 }
 
 impl Form {
@@ -208,6 +211,7 @@ pub(crate) fn notice(
     let (kind, text) = match form {
         Form::Html => ("text/html; charset=utf-8", html(status, message, id)),
         Form::Json => ("application/json", json(status, message, id)),
+        Form::Grpc => return grpc::refusal(status, message),
     };
     let mut response = Response::new(Bytes::from(text));
     *response.status_mut() = status;

@@ -3,6 +3,7 @@
 //! Only this crate spawns tasks and threads, binds ports and reads the clock, so that each happens in one way and can be
 //! handed in to the decisions that depend on it.
 
+pub mod ask_h2;
 pub mod clock;
 pub mod control;
 pub mod cores;

@@ -157,6 +157,9 @@ pub struct Instance {
     pub id: InstanceId,
     /// Given to every instance as `PORT`; only the processes that the edge serves are expected to listen on it.
     pub port: u16,
+    /// What it speaks there: its release's.
+    #[serde(default, skip_serializing_if = "config::Protocol::is_default")]
+    pub protocol: config::Protocol,
 }
 
 /// What a deploy changes: commands, environment and program files of the app. Immutable once made, kept for rollback.
@@ -201,4 +204,7 @@ pub struct Launch {
     pub argv: Vec<config::Template>,
     /// Holds `DATABASE_URL` too when there is a database.
     pub env: BTreeMap<String, config::Template>,
+    /// What its instances speak on their port.
+    #[serde(default, skip_serializing_if = "config::Protocol::is_default")]
+    pub protocol: config::Protocol,
 }

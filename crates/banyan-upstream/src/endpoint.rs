@@ -271,6 +271,7 @@ mod tests {
 
     fn endpoint(slot: u32, state: EndpointState) -> Endpoint {
         Endpoint {
+            protocol: Default::default(),
             id: format!("web.{slot}@r1").parse().unwrap(),
             address: SocketAddr::from(([127, 0, 0, 1], 20_000 + slot as u16)),
             state,

@@ -14,6 +14,9 @@ pub(super) static PROCESS: &[Key] = &[
         .alias(&["instances", "replicas", "scale", "workers", "number"]),
     Key::new("max", Integer { min: 1, max: 100 }, "Never more than this many at once, not even in a deploy; 1 is a singleton."),
     Key::new("hosts", List(&Text(Name)), "Hosts that it may run on, of [host].").alias(&["host"]),
+    Key::new("protocol", OneOf(&["http1", "h2"]), "What the edge speaks to it: HTTP/1.1, or HTTP/2 in the clear without asking first (gRPC needs it).")
+        .default("\"http1\"")
+        .alias(&["http2", "h2c", "grpc", "scheme"]),
     Key::new("ready", Short(READY), "Who gets traffic: a path that answers 200 when the instance can work. Without it: accepts TCP.")
         .alias(&["readiness", "healthcheck", "health", "health_check"]),
     Key::new("live", Short(LIVE), "Who is restarted: a path that answers 2xx or 3xx while the process is sound. Without it: only an exit restarts.")
@@ -43,6 +46,11 @@ static READY: &[Key] = &[
         "The answer that means ready.",
     )
     .default("200"),
+    Key::new(
+        "service",
+        Text(NotEmpty),
+        "With path = \"/grpc.health.v1.Health/Check\": whose health is asked for. Default: the whole server's.",
+    ),
     Key::new(
         "interval",
         Duration { min: 100, max: HOUR },

@@ -211,6 +211,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         count = 2
         max = 4
         hosts = ["here"]
+        protocol = "http1"
         ready = { path = "/ok", host = "shop.example", status = 200, interval = "2s", timeout = "1s", rise = 1, fall = 2 }
         start_grace = "1m"
         stop_grace = "30s"
@@ -221,6 +222,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         [process.worker]
         command = "./worker"
         count = 1
+        protocol = "http1"
         start_grace = "1m"
         stop_grace = "30s"
 

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use banyan_config::{ProxyProtocol, ReadyProbe};
+use banyan_config::{Protocol, ProxyProtocol, ReadyProbe};
+use banyan_runtime::ask_h2;
 use banyan_upstream::health::CheckResult;
 
 /// More of an answer than this is not read.
@@ -20,10 +21,19 @@ const REST: Duration = Duration::from_millis(50);
 /// `probe` of `None`: a TCP connect.
 pub(crate) async fn check(
     address: SocketAddr,
+    protocol: Protocol,
     probe: Option<ReadyProbe>,
     proxy: Option<ProxyProtocol>,
     limit: Duration,
 ) -> CheckResult {
+    if let (Protocol::H2, Some(probe)) = (protocol, &probe) {
+        return match timeout(limit, over_http2(address, probe)).await {
+            Err(_elapsed) => CheckResult::Bad(format!("no answer within {limit:?}")),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => CheckResult::Refused,
+            Ok(Err(error)) => CheckResult::Bad(error.to_string()),
+            Ok(Ok(result)) => result,
+        };
+    }
     match timeout(limit, answer(address, probe.as_ref(), proxy)).await {
         Err(_elapsed) => CheckResult::Bad(format!("no answer within {limit:?}")),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => CheckResult::Refused,
@@ -37,6 +47,24 @@ pub(crate) async fn check(
             _ => CheckResult::Good,
         },
     }
+}
+
+async fn over_http2(address: SocketAddr, probe: &ReadyProbe) -> io::Result<CheckResult> {
+    let host = probe.host.clone().unwrap_or_else(|| address.to_string());
+    if probe.is_grpc() {
+        let service = probe.service.as_deref().unwrap_or_default();
+        let said = ask_h2::grpc_health(address, &host, service).await?;
+        return Ok(said.map_or_else(CheckResult::Bad, |()| CheckResult::Good));
+    }
+    let status = ask_h2::get(address, &probe.path, &host).await?;
+    Ok(if status == probe.status {
+        CheckResult::Good
+    } else {
+        CheckResult::Bad(format!(
+            "{} answered {status} instead of {}",
+            probe.path, probe.status
+        ))
+    })
 }
 
 async fn answer(

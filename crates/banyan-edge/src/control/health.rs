@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banyan_config::ProxyProtocol;
-use banyan_config::ReadyProbe;
+use banyan_config::{Protocol, ProxyProtocol, ReadyProbe};
 use banyan_runtime::TaskKind;
+use banyan_topology::snapshot::Endpoint;
 use banyan_upstream::health::{Active, Verdict};
 
 use super::{Control, Result, checks};
@@ -19,6 +19,7 @@ const NOTHING_DUE: Duration = Duration::from_secs(1);
 /// An endpoint as the control task knows it.
 pub(super) struct Checked {
     pub address: SocketAddr,
+    protocol: Protocol,
     pub active: Active,
     probe: Option<ReadyProbe>,
     proxy: Option<ProxyProtocol>,
@@ -33,14 +34,15 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn new(address: SocketAddr, cores: usize, probe: Option<&ReadyProbe>, now: Instant) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, cores: usize, probe: Option<&ReadyProbe>, now: Instant) -> Self {
         let seats = Arc::default();
         let cells = |_| EndpointCells {
             seats: Arc::clone(&seats),
             ..EndpointCells::default()
         };
         Self {
-            address,
+            address: endpoint.address,
+            protocol: endpoint.protocol,
             active: Active::new(probe, now),
             probe: probe.cloned(),
             proxy: None,
@@ -83,9 +85,10 @@ impl Control {
             // What becomes suspect during the check is checked again after it.
             checked.suspected = false;
             let (id, address, limit) = (id.clone(), checked.address, checked.active.timeout());
+            let protocol = checked.protocol;
             let (probe, proxy, results) = (checked.probe.clone(), checked.proxy, self.results_to.clone());
             self.tasks.spawn(TaskKind::Background, "check", async move {
-                let result = checks::check(address, probe, proxy, limit).await;
+                let result = checks::check(address, protocol, probe, proxy, limit).await;
                 let _gone = results.send(Result { id, address, result });
             });
         }

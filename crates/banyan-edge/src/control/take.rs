@@ -201,7 +201,7 @@ impl Control {
                 let kept = former
                     .remove(&endpoint.id)
                     .filter(|c| c.address == endpoint.address);
-                let mut checked = kept.unwrap_or_else(|| Checked::new(endpoint.address, count, probe, now));
+                let mut checked = kept.unwrap_or_else(|| Checked::new(endpoint, count, probe, now));
                 checked.configure(probe, upstream.proxy_protocol);
                 self.endpoints.insert(endpoint.id.clone(), checked);
             }

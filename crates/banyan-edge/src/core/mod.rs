@@ -475,7 +475,7 @@ impl Core {
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();
-            Upstream::new(endpoint.id.clone(), endpoint.address, cells)
+            Upstream::new(endpoint, cells)
         });
         self.groups
             .borrow()

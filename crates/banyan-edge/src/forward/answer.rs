@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::net::TcpStream;
 
 use super::http1::{Broke, Connection};
+use super::http2;
 use super::pool::InFlight;
 use super::tunnel::Joined;
 
@@ -25,6 +26,8 @@ pub(crate) type Tunnel = (Joined<TcpStream>, Option<InFlight>);
 /// Kinds of connections to instances.
 enum From {
     Http1(Box<Connection>),
+    /// A stream of a connection that others use, too.
+    Http2(Box<http2::Answer>),
     /// It has agreed to speak another protocol.
     Switched(Box<Connection>),
     /// It broke off: the end never comes.
@@ -43,6 +46,15 @@ impl InstanceBody {
         body
     }
 
+    pub(super) fn http2(answer: http2::Answer, in_flight: InFlight) -> Self {
+        let mut body = Self {
+            from: From::Http2(Box::new(answer)),
+            in_flight: Some(in_flight),
+        };
+        body.release_if_read();
+        body
+    }
+
     pub(super) fn switched(connection: Box<Connection>, in_flight: InFlight) -> Self {
         Self {
             from: From::Switched(connection),
@@ -54,21 +66,31 @@ impl InstanceBody {
     pub(crate) fn into_tunnel(mut self) -> Option<Tunnel> {
         match std::mem::replace(&mut self.from, From::Ended) {
             From::Switched(connection) => Some((connection.into_tunnel(), self.in_flight.take())),
-            From::Http1(_) | From::Broken | From::Ended => None,
+            From::Http1(_) | From::Http2(_) | From::Broken | From::Ended => None,
         }
     }
 
     /// Goes on sending the request's body while nobody can take the answer's.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let From::Http1(connection) = &mut self.from
-            && let Poll::Ready(Err(_)) = connection.poll_upload(cx)
-        {
-            self.from = From::Broken;
+        match &mut self.from {
+            From::Http1(connection) => {
+                if let Poll::Ready(Err(_)) = connection.poll_upload(cx) {
+                    self.from = From::Broken;
+                }
+            }
+            From::Http2(answer) => answer.drive(cx),
+            From::Switched(_) | From::Broken | From::Ended => {}
         }
     }
 
     /// The connection may serve another request as soon as nothing more of this one is to come.
     fn release_if_read(&mut self) {
+        if matches!(&self.from, From::Http2(answer) if answer.is_read()) {
+            // An instance that has answered in full needs no more of the request.
+            self.from = From::Ended;
+            self.in_flight = None;
+            return;
+        }
         let From::Http1(connection) = &self.from else {
             return;
         };
@@ -108,12 +130,12 @@ impl Body for InstanceBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
         let this = &mut *self;
-        let connection = match &mut this.from {
-            From::Http1(connection) => connection,
+        let frame = match &mut this.from {
+            From::Http1(connection) => ready!(connection.poll_body(cx)),
+            From::Http2(answer) => ready!(answer.poll_frame(cx)).map(|frame| frame.map_err(Broke::Stream)),
             From::Broken => return Poll::Ready(Some(Err(Broke::Closed))),
             From::Switched(_) | From::Ended => return Poll::Ready(None),
         };
-        let frame = ready!(connection.poll_body(cx));
         match &frame {
             Some(Err(_)) => this.from = From::Broken,
             Some(Ok(_)) | None => this.release_if_read(),
@@ -124,6 +146,7 @@ impl Body for InstanceBody {
     fn is_end_stream(&self) -> bool {
         match &self.from {
             From::Http1(connection) => connection.is_read(),
+            From::Http2(answer) => answer.is_read(),
             From::Switched(_) | From::Ended => true,
             From::Broken => false,
         }
@@ -131,11 +154,14 @@ impl Body for InstanceBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.from {
-            From::Http1(connection) => connection
-                .left()
-                .map_or(SizeHint::default(), SizeHint::with_exact),
+            From::Http1(connection) => known(connection.left()),
+            From::Http2(answer) => known(answer.left()),
             From::Broken => SizeHint::default(),
             From::Switched(_) | From::Ended => SizeHint::with_exact(0),
         }
     }
+}
+
+fn known(left: Option<u64>) -> SizeHint {
+    left.map_or_else(SizeHint::default, SizeHint::with_exact)
 }

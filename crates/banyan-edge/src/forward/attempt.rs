@@ -12,15 +12,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use banyan_config::Protocol;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Failed;
 
-use super::Answer;
 use super::answer::InstanceBody;
 use super::body::{Source, UpBody};
 use super::http1::{Broke, Connection, Extra};
 use super::pool::{InFlight, Upstream};
 use super::time::Time;
+use super::{Answer, http2};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::http1::alarm::Alarm;
@@ -54,6 +55,9 @@ pub(crate) async fn attempt(
     source: Option<&Rc<Source>>,
     time: &Time,
 ) -> Result<Answer, Failure> {
+    if in_flight.upstream.protocol == Protocol::H2 {
+        return http2::attempt(exchange, in_flight, head, source, time).await;
+    }
     let core = Rc::clone(&exchange.core);
     let limit = time.left(in_flight.since);
     let kept = in_flight.upstream.take_idle();
@@ -75,7 +79,8 @@ pub(crate) async fn attempt(
     exchange.outcome = Outcome::Unknown;
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
     let answered = answer_within(limit, &mut connection, source).await;
-    observe(&core, &in_flight, source, waited, &answered);
+    let sound = matches!(&answered, Ok(Ok(answer)) if !answer.status().is_server_error());
+    observe(&core, &in_flight, source, waited, sound);
     match answered {
         Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Ok(answer.map(|()| InstanceBody::switched(connection, in_flight)))
@@ -105,7 +110,7 @@ pub(crate) async fn attempt(
 }
 
 /// The worst that can be said of a request that was handed to a connection.
-fn unknown(method: &Method, source: Option<&Rc<Source>>) -> Failed {
+pub(super) fn unknown(method: &Method, source: Option<&Rc<Source>>) -> Failed {
     Failed {
         sent: true,
         received: true,
@@ -115,12 +120,12 @@ fn unknown(method: &Method, source: Option<&Rc<Source>>) -> Failed {
 }
 
 /// What the balance policy learns. Time spent on the client's side is not the endpoint's; `waited`: before this attempt.
-fn observe(
+pub(super) fn observe(
     core: &Core,
     in_flight: &InFlight,
     source: Option<&Rc<Source>>,
     waited: Duration,
-    answered: &Answered,
+    sound: bool,
 ) {
     if source.is_some_and(|s| s.problem().is_some()) {
         return;
@@ -130,7 +135,6 @@ fn observe(
     let took = now
         .saturating_duration_since(in_flight.since)
         .saturating_sub(client);
-    let sound = matches!(answered, Ok(Ok(answer)) if !answer.status().is_server_error());
     in_flight.upstream.load.observe(now, took, sound);
 }
 
@@ -182,7 +186,7 @@ pub(super) async fn open(upstream: &Upstream, client: &Ends) -> io::Result<TcpSt
 }
 
 /// No byte was sent.
-fn not_connected(error: &io::Error, source: Option<&Rc<Source>>) -> Failure {
+pub(super) fn not_connected(error: &io::Error, source: Option<&Rc<Source>>) -> Failure {
     Failure {
         failed: Failed {
             sent: false,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::grpc::Messages;
 use crate::request_body::{ClientBody, ClientBroke};
 use crate::respond::Refusal;
 
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     /// Time that we waited for the client, not for the instance.
     waited: Cell<Duration>,
     problem: Cell<Option<Refusal>>,
+    /// Of a gRPC call: each message has the limit, and there may be any time between two.
+    messages: Option<Cell<Messages>>,
 }
 
 impl Source {
@@ -38,7 +41,32 @@ impl Source {
             taken: Cell::new(0),
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
+            messages: None,
         })
+    }
+
+    /// A stream of messages in place of one body.
+    pub(crate) fn of_call(incoming: ClientBody, limit: u64) -> Rc<Self> {
+        Rc::new(Self {
+            incoming: RefCell::new(incoming),
+            limit,
+            rate: 0,
+            taken: Cell::new(0),
+            waited: Cell::new(Duration::ZERO),
+            problem: Cell::new(None),
+            messages: Some(Cell::default()),
+        })
+    }
+
+    /// Whether these bytes, which were just taken, are too many.
+    fn too_many(&self, data: &[u8]) -> bool {
+        let Some(messages) = &self.messages else {
+            return self.taken.get() > self.limit;
+        };
+        let mut state = messages.get();
+        let longest = state.pass(data);
+        messages.set(state);
+        longest > self.limit
     }
 
     /// Bytes that were taken from the client; while 0, all of it can still be sent to somebody.
@@ -137,7 +165,7 @@ impl Body for UpBody {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 source.taken.set(source.taken.get() + length);
-                if source.taken.get() > source.limit {
+                if frame.data_ref().is_some_and(|data| source.too_many(data)) {
                     return source.fail(Refusal::BodyTooLarge);
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -6,6 +6,7 @@ pub(crate) mod body;
 mod choose;
 pub(crate) mod gate;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod pool;
 mod time;
 pub(crate) mod tunnel;
@@ -21,6 +22,7 @@ use banyan_upstream::retry::Effect;
 
 use crate::core::Core;
 use crate::exchange::Exchange;
+use crate::grpc;
 use crate::respond::Refusal;
 use answer::InstanceBody;
 use attempt::Failure;
@@ -44,7 +46,10 @@ pub(crate) async fn send(
     let group = Rc::clone(&exchange.group);
     let wanted = Wanted::of(&core, &exchange.peer, head);
     let trusted = core.settings().trusts(exchange.peer.address);
-    let time = Time::of(&core.settings(), &head.headers, trusted);
+    let mut time = Time::of(&core.settings(), &head.headers, trusted);
+    if exchange.is_grpc() {
+        time.of_call(&head.headers);
+    }
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
     for _ in 0..ATTEMPTS {
         let in_flight = choose::choose(&core, &group, &wanted, &tried).await?;
@@ -54,7 +59,14 @@ pub(crate) async fn send(
             Ok(mut answer) => {
                 let status = answer.status();
                 let cause = status.is_server_error().then(|| Cause::Status(status.as_u16()));
-                core.observed(&upstream, cause);
+                let headers = answer.headers();
+                if cause.is_some() || !exchange.is_grpc() {
+                    core.observed(&upstream, cause);
+                } else if grpc::status(headers).is_some() {
+                    core.observed(&upstream, grpc::fault(headers));
+                } else {
+                    exchange.end_decides = true;
+                }
                 wanted.remember(&group, &upstream, answer.headers_mut());
                 return Ok(answer);
             }

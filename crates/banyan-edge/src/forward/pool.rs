@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan_config::ProxyProtocol;
+use http::uri::Authority;
+
+use banyan_config::Protocol;
 use banyan_topology::InstanceId;
-use banyan_topology::snapshot::EndpointState;
+use banyan_topology::snapshot::{Endpoint, EndpointState};
 use banyan_upstream::{Load, Loaded};
 
 use super::gate::Seat;
 use super::http1::Connection;
+use super::http2::Links;
 use crate::core::Core;
 use crate::core::command::Event;
 use crate::metrics::EndpointCells;
@@ -28,6 +32,7 @@ const TOLD_LIMIT: u32 = 50;
 pub(crate) struct Upstream {
     pub id: InstanceId,
     pub address: SocketAddr,
+    pub protocol: Protocol,
     /// The id as text, for the log.
     pub label: String,
     pub cells: Arc<EndpointCells>,
@@ -40,6 +45,8 @@ pub(crate) struct Upstream {
     idle: RefCell<Vec<Idle>>,
     /// What connections to it begin with. With it, each serves one request: the next is another client's.
     proxy: Cell<Option<ProxyProtocol>>,
+    /// With HTTP/2.
+    pub(super) links: Links,
     /// `None`: no longer in the snapshot.
     state: Cell<Option<EndpointState>>,
 }
@@ -57,17 +64,19 @@ struct Idle {
 }
 
 impl Upstream {
-    pub(crate) fn new(id: InstanceId, address: SocketAddr, cells: Arc<EndpointCells>) -> Rc<Self> {
+    pub(crate) fn new(endpoint: &Endpoint, cells: Arc<EndpointCells>) -> Rc<Self> {
         Rc::new(Self {
-            label: id.to_string(),
-            id,
-            address,
+            label: endpoint.id.to_string(),
+            id: endpoint.id.clone(),
+            address: endpoint.address,
+            protocol: endpoint.protocol,
             cells,
             load: Load::default(),
             cookie: RefCell::default(),
             told: Cell::default(),
             idle: RefCell::default(),
             proxy: Cell::default(),
+            links: Links::default(),
             state: Cell::new(Some(EndpointState::Active)),
         })
     }
@@ -116,6 +125,14 @@ impl Upstream {
 
     pub(crate) fn close_idle(&self) {
         self.idle.borrow_mut().clear();
+        self.links.retire();
+    }
+
+    /// Its address as a request to it names it that names no other host.
+    pub(super) fn authority(&self) -> Authority {
+        let text = self.address.to_string();
+        text.parse()
+            .unwrap_or_else(|_| Authority::from_static("localhost"))
     }
 
     /// The youngest idle connection that is still open.
@@ -141,6 +158,7 @@ impl Upstream {
         self.idle
             .borrow_mut()
             .retain(|i| i.connection.is_quiet() && now.saturating_duration_since(i.since) < IDLE);
+        self.links.expire(now);
     }
 }
 

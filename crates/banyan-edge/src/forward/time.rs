@@ -5,15 +5,19 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use banyan_config::EdgeSettings;
+
+use crate::grpc;
 
 pub(super) struct Time {
     all: Duration,
     begun: Cell<Option<Instant>>,
     /// In milliseconds, in a header that instances and trusted peers know.
     header: Option<HeaderName>,
+    /// The caller of a gRPC method waits no longer; the instance is told what is left of it.
+    call: bool,
 }
 
 impl Time {
@@ -33,6 +37,15 @@ impl Time {
             all: asked.map_or(limit, |ms| limit.min(Duration::from_millis(ms))),
             begun: Cell::new(None),
             header,
+            call: false,
+        }
+    }
+
+    /// A gRPC call may have a time of its own, from anybody: it can only shorten ours.
+    pub(super) fn of_call(&mut self, headers: &HeaderMap) {
+        if let Some(limit) = grpc::timeout(headers) {
+            self.all = self.all.min(limit);
+            self.call = true;
         }
     }
 
@@ -41,6 +54,17 @@ impl Time {
         let begun = self.begun.get().unwrap_or(now);
         self.begun.set(Some(begun));
         self.all.saturating_sub(now.saturating_duration_since(begun))
+    }
+
+    /// What instances over HTTP/2 hear of it.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, left: Duration) {
+        if self.call {
+            headers.insert(grpc::TIMEOUT, grpc::timeout_text(left));
+        }
+        if let Some((name, left)) = self.told(left) {
+            let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(name.clone(), HeaderValue::from(ms));
+        }
     }
 
     /// What instances hear, and by what name.
@@ -53,7 +77,6 @@ impl Time {
 #[expect(clippy::disallowed_methods, reason = "a start for virtual time")]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn later_attempts_have_what_the_first_left() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use banyan_config::{
-    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    Forward, HeaderEdit, PathMatch, Protocol, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
 };
 use banyan_testkit::upstream::{Message, Upstream};
 use banyan_topology::snapshot::{self, EdgeSnapshot, Endpoint, EndpointState};
@@ -57,6 +57,7 @@ fn group(process: &str, upstreams: &[&Upstream]) -> snapshot::Upstream {
     let endpoint = |(n, upstream): (usize, &&Upstream)| Endpoint {
         id: format!("{process}.{}@r1", n + 1).parse().unwrap(),
         address: upstream.address,
+        protocol: Protocol::Http1,
         state: EndpointState::Active,
     };
     snapshot::Upstream {

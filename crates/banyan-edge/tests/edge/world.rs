@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use banyan_config::{EdgeSettings, EdgeTimeouts};
+use banyan_config::{EdgeSettings, EdgeTimeouts, Protocol};
 use banyan_edge::{Config, Error, Handle};
 use banyan_runtime::ShutdownStage;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
@@ -77,6 +77,7 @@ pub(crate) fn endpoint(slot: usize, address: SocketAddr) -> Endpoint {
     Endpoint {
         id: format!("web.{slot}@r1").parse().unwrap(),
         address,
+        protocol: Protocol::Http1,
         state: EndpointState::Active,
     }
 }

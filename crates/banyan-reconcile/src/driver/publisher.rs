@@ -68,7 +68,14 @@ mod tests {
         for (n, id) in instances.iter().enumerate() {
             let id: InstanceId = id.parse().unwrap();
             let port = 20_000 + u16::try_from(n).unwrap();
-            topology.instances.insert(id.clone(), Instance { id, port });
+            topology.instances.insert(
+                id.clone(),
+                Instance {
+                    id,
+                    port,
+                    protocol: Default::default(),
+                },
+            );
         }
         topology.rotation = rotation.iter().map(|id| id.parse().unwrap()).collect();
         topology.edge = Some(Edge {

@@ -63,9 +63,14 @@ pub(crate) fn topology(shape: &Shape) -> Topology {
             };
             let base = if max.is_some() { 25_000 } else { 20_000 };
             let port = base + u16::try_from(release.0 * 100 + slot).unwrap();
-            topology
-                .instances
-                .insert(id.clone(), Instance { id: id.clone(), port });
+            topology.instances.insert(
+                id.clone(),
+                Instance {
+                    id: id.clone(),
+                    port,
+                    protocol: Default::default(),
+                },
+            );
             if name == "web" {
                 topology.rotation.insert(id);
             }

@@ -1,4 +1,4 @@
-//! Asking a child how it is: one TCP connect, or one GET over HTTP/1.1.
+//! Asking a child how it is: one TCP connect, one GET (HTTP/1.1 or HTTP/2), or gRPC's health method.
 //!
 //! Small and strict on purpose: the answer must begin with a status line and have a complete header of at most 16 KiB;
 //! bodies are not read. Every failure is a sentence that can be shown as it is.
@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use banyan_config::{GRPC_HEALTH, Protocol};
+use banyan_runtime::ask_h2;
+
 use super::spec::Probe;
 
 const HEADER_LIMIT: usize = 16 * 1024;
@@ -20,20 +23,34 @@ pub(crate) async fn run(probe: Probe) -> Result<(), String> {
         Probe::Http {
             address,
             greeting,
+            protocol,
             path,
             host,
+            service,
             status,
             timeout,
             ..
         } => {
             let host = host.unwrap_or_else(|| address.to_string());
+            let late = || format!("{path} on {address} was not answered within {timeout:?}");
+            let broken = |error: io::Error| format!("{path} on {address}: {error}");
+            if protocol == Protocol::H2 && path == GRPC_HEALTH {
+                let service = service.unwrap_or_default();
+                let asked = async {
+                    ask_h2::grpc_health(address, &host, &service)
+                        .await
+                        .map_err(broken)
+                };
+                return limited(timeout, asked, late).await?;
+            }
+            if protocol == Protocol::H2 {
+                let asked = async { ask_h2::get(address, &path, &host).await.map_err(broken) };
+                return expect(&path, limited(timeout, asked, late).await?, status);
+            }
             let asked = limited(timeout, get(address, greeting, &path, &host), || {
                 format!("GET {path} on {address} was not answered within {timeout:?}")
             });
-            match asked.await? {
-                answered if answered == status => Ok(()),
-                answered => Err(format!("GET {path} answered {answered}, expected {status}")),
-            }
+            expect(&path, asked.await?, status)
         }
         Probe::Tcp { address, timeout, .. } => limited(timeout, connect(address), || {
             format!("no connection to {address} within {timeout:?}")
@@ -41,6 +58,14 @@ pub(crate) async fn run(probe: Probe) -> Result<(), String> {
         .await
         .map(drop),
         Probe::Running { .. } => Ok(()),
+    }
+}
+
+fn expect(path: &str, answered: u16, status: u16) -> Result<(), String> {
+    if answered == status {
+        Ok(())
+    } else {
+        Err(format!("GET {path} answered {answered}, expected {status}"))
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use banyan_config::Protocol;
 use serde::{Deserialize, Serialize};
 
 /// Unique name among the children: `edge`, `postgres`, `web.1@r3`. Also the name of its log file.
@@ -78,13 +79,16 @@ pub enum RunAs {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// GET; `timeout` for the whole exchange.
+    /// GET, or gRPC's health method where that is the path; `timeout` for the whole exchange.
     Http {
         address: SocketAddr,
         /// Sent before the request: a PROXY header, where the child expects one.
         greeting: &'static [u8],
+        protocol: Protocol,
         path: String,
         host: Option<String>,
+        /// Whose health gRPC's method is asked for; `None`: the whole server's.
+        service: Option<String>,
         status: u16,
         interval: Duration,
         timeout: Duration,

@@ -9,7 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use banyan_config::{DatabaseAddress, DatabaseUrlError, Placeholder, RenderError, Secrets, Template};
+use banyan_config::{
+    DatabaseAddress, DatabaseUrlError, Placeholder, Protocol, RenderError, Secrets, Template,
+};
 use banyan_topology::model::Launch;
 use banyan_topology::{AppName, InstanceId, Process, ProcessName, Release};
 
@@ -86,13 +88,15 @@ pub fn instance(
         cwd: context.folder.to_owned(),
         user: context.run_as.clone(),
         log: context.logs.join(format!("{id}.log")),
-        ready: ready_probe(process, port, served),
+        ready: ready_probe(process, launch.protocol, port, served),
         live: settings.live.as_ref().map(|live| {
             let probe = Probe::Http {
                 address: address(port),
                 greeting: greeting(process),
+                protocol: launch.protocol,
                 path: live.path.clone(),
                 host: live.host.clone(),
+                service: None,
                 status: 200,
                 interval: live.interval,
                 timeout: live.timeout,
@@ -247,13 +251,15 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn ready_probe(process: &Process, port: u16, served: bool) -> Probe {
+fn ready_probe(process: &Process, protocol: Protocol, port: u16, served: bool) -> Probe {
     match (&process.settings.ready, served) {
         (Some(ready), _) => Probe::Http {
             address: address(port),
             greeting: greeting(process),
+            protocol,
             path: ready.path.clone(),
             host: ready.host.clone(),
+            service: ready.service.clone(),
             status: ready.status,
             interval: ready.interval,
             timeout: ready.timeout,

@@ -165,8 +165,10 @@ pub(crate) fn http(port: u16, path: &str) -> Probe {
     Probe::Http {
         greeting: &[],
         address: ([127, 0, 0, 1], port).into(),
+        protocol: Default::default(),
         path: path.to_owned(),
         host: None,
+        service: None,
         status: 200,
         interval: Duration::from_millis(50),
         timeout: Duration::from_secs(1),

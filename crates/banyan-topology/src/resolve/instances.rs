@@ -6,12 +6,13 @@ use banyan_config::ProcessTable;
 
 use crate::facts::Facts;
 use crate::id::{InstanceId, ProcessName};
-use crate::model::{Instance, Topology};
+use crate::model::{Instance, Release, Topology};
 use crate::resolve::ResolveError;
 
 pub(super) fn fill(
     topology: &mut Topology,
     tables: &BTreeMap<ProcessName, ProcessTable>,
+    made_of: &Release,
     facts: &Facts,
     current: &Topology,
     errors: &mut Vec<ResolveError>,
@@ -43,7 +44,11 @@ pub(super) fn fill(
         .collect();
     topology.instances = ports
         .into_iter()
-        .map(|(id, port)| (id.clone(), Instance { id, port }))
+        .map(|(id, port)| {
+            let launch = made_of.commands.get(&id.process);
+            let protocol = launch.map(|launch| launch.protocol).unwrap_or_default();
+            (id.clone(), Instance { id, port, protocol })
+        })
         .collect();
 }
 

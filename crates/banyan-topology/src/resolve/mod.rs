@@ -90,7 +90,14 @@ pub fn resolve(
     }
     add_processes(&mut topology, processes, &picked.release, &mut errors, &mut notes);
     check_edge(&topology, &picked.release, picked.pinned.is_some(), &mut errors);
-    instances::fill(&mut topology, processes, facts, current, &mut errors);
+    instances::fill(
+        &mut topology,
+        processes,
+        &picked.release,
+        facts,
+        current,
+        &mut errors,
+    );
     instances::check_ports(&topology, facts, current, &mut errors);
     note_ready(&topology, current, &mut notes);
     instances::note_max(&topology, current, &mut notes);
@@ -147,13 +154,14 @@ fn add_processes(
     notes: &mut Vec<String>,
 ) {
     for (name, table) in tables {
-        // argv and env are in the release; hosts are one machine so far; count is for the instances.
+        // argv, env and protocol are in the release; hosts are one machine so far; count is for the instances.
         let ProcessTable {
             argv: _,
             env: _,
             count,
             max,
             hosts: _,
+            protocol: _,
             settings,
         } = table;
         if !release.commands.contains_key(name) {

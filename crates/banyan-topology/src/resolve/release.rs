@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banyan_config::{App, Config, Database, Template};
+use banyan_config::{App, Config, Database, Protocol, Template};
 
 use crate::facts::Facts;
 use crate::id::ReleaseId;
@@ -149,6 +149,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
             Launch {
                 argv: table.argv.clone(),
                 env,
+                protocol: table.protocol,
             },
         )
     };
@@ -161,6 +162,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         release_command: release.as_ref().map(|argv| Launch {
             argv: argv.clone(),
             env: common.clone(),
+            protocol: Protocol::default(),
         }),
         files: files.clone(),
         programs: facts.programs.clone(),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, ProxyProtocol, ReadyProbe, Route};
+use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
 use crate::model::{Edge, Topology};
@@ -58,6 +58,7 @@ fn group(
             Some(Endpoint {
                 id: (*id).clone(),
                 address: (Ipv4Addr::LOCALHOST, instance.port).into(),
+                protocol: instance.protocol,
                 state,
             })
         });
@@ -147,6 +148,9 @@ pub struct Upstream {
 pub struct Endpoint {
     pub id: InstanceId,
     pub address: SocketAddr,
+    /// What it is spoken to in.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
     pub state: EndpointState,
 }
 

@@ -155,6 +155,7 @@ fn process(name: &str) -> ProcessTable {
         count: 1,
         max: None,
         hosts: Vec::new(),
+        protocol: Default::default(),
         settings: settings(),
     }
 }

@@ -45,6 +45,7 @@ fn add(topology: &mut Topology, word: &str) {
             Instance {
                 port: port(&id),
                 id: id.clone(),
+                protocol: Default::default(),
             },
         );
         if word.ends_with('*') {

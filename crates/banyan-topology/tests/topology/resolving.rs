@@ -427,6 +427,7 @@ fn costs_are_told_beforehand() {
         path: "/readyz".to_owned(),
         host: None,
         status: 200,
+        service: None,
         interval: std::time::Duration::from_secs(2),
         timeout: std::time::Duration::from_secs(1),
         rise: 1,
@@ -455,4 +456,25 @@ fn costs_are_told_beforehand() {
         13   stop clock.1@r1
         14   start clock.1@r2 on port 20004
         15   stop postgres 15 (its data stays)"#]].assert_eq(&format!("{}\n\n{plan}", notes.join("\n")));
+}
+
+#[test]
+fn another_protocol_is_a_new_release_whose_instances_alone_are_spoken_to_in_it() {
+    use banyan_topology::snapshot;
+    let mut it = Installation::new();
+    it.configure();
+    let before = it.current.clone();
+    it.process("web").protocol = banyan_config::Protocol::H2;
+    let (plan, _) = it.configure();
+    assert!(plan.to_string().contains("start web.1@r2"), "{plan}");
+    let spoken = |topology: &banyan_topology::Topology| {
+        let told = snapshot::edge(
+            topology,
+            banyan_topology::Epoch(1),
+            &std::collections::BTreeSet::new(),
+        );
+        told.unwrap().upstream.endpoints[0].protocol
+    };
+    assert_eq!(spoken(&before), banyan_config::Protocol::Http1);
+    assert_eq!(spoken(&it.current), banyan_config::Protocol::H2);
 }

@@ -91,6 +91,7 @@ fn populate(at: &mut Topology, name: &str, drawn: &Drawn, release: ReleaseId) {
             Instance {
                 port: port(&id),
                 id: id.clone(),
+                protocol: Default::default(),
             },
         );
         if at.edge.as_ref().is_some_and(|edge| edge.serves(&process)) {
@@ -131,9 +132,16 @@ pub(crate) fn any_topology() -> impl Strategy<Value = Topology> {
             topology.released = released.into_iter().map(ReleaseId).collect();
             let in_rotation = instances.iter().filter(|(_, (_, served))| *served);
             topology.rotation = in_rotation.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>();
-            let started = instances
-                .into_iter()
-                .map(|(id, (port, _))| (id.clone(), Instance { id, port }));
+            let started = instances.into_iter().map(|(id, (port, _))| {
+                (
+                    id.clone(),
+                    Instance {
+                        id,
+                        port,
+                        protocol: Default::default(),
+                    },
+                )
+            });
             topology.instances = started.collect();
             topology
         },

@@ -143,6 +143,7 @@ mod tests {
             path: "/".to_owned(),
             host: None,
             status: 200,
+            service: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             rise,

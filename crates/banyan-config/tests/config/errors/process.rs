@@ -316,3 +316,53 @@ max = 0
             2 errors; nothing was changed"#]],
     );
 }
+
+#[test]
+fn grpcs_health_is_asked_in_http2_and_only_it_knows_services() {
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+protocol = "http2"
+[process.api]
+command = "./api"
+ready = "/grpc.health.v1.Health/Check"
+[process.orders]
+command = "./orders"
+protocol = "h2"
+proxy_protocol = "v2"
+ready = { path = "/healthz", service = "shop.Orders" }
+"##,
+        expect![[r#"
+            error: `protocol` cannot be `http2`
+             --> banyan.toml:5:12
+              |
+            5 | protocol = "http2"
+              |            ^^^^^^^
+              = did you mean "http1"?
+
+            error: gRPC's health method is asked in HTTP/2
+             --> banyan.toml:8:9
+              |
+            8 | ready = "/grpc.health.v1.Health/Check"
+              |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = write protocol = "h2" in [process.api]
+
+            error: `proxy_protocol` beside protocol = "h2": many clients share a connection
+              --> banyan.toml:12:18
+               |
+            12 | proxy_protocol = "v2"
+               |                  ^^^^
+               = remove it: the client's address is in X-Forwarded-For
+
+            error: `service` is of gRPC's health method
+              --> banyan.toml:13:40
+               |
+            13 | ready = { path = "/healthz", service = "shop.Orders" }
+               |                                        ^^^^^^^^^^^^^
+               = write path = "/grpc.health.v1.Health/Check", or remove `service`
+
+            4 errors; nothing was changed"#]],
+    );
+}

@@ -76,6 +76,9 @@ pub(crate) enum Broke {
     Closed,
     #[error("the instance's answer is not valid: {0}")]
     Invalid(&'static str),
+    /// HTTP/2: a client that speaks it hears the same reason.
+    #[error("the instance's stream broke")]
+    Stream(#[source] h2::Error),
     /// Why is in its source.
     #[error("the client's request body was refused")]
     Body,
@@ -207,7 +210,11 @@ impl Connection {
             }
             Reading::Chunked(chunked) => match chunked.next(&mut self.rest).map_err(Broke::Invalid)? {
                 Piece::Data(data) => Ok(Some(Frame::data(data))),
-                Piece::Trailers(trailers) => Ok(Some(Frame::trailers(trailers))),
+                Piece::Trailers(trailers) => {
+                    // They are the end, and nobody may ask again.
+                    self.reading = Reading::Done;
+                    Ok(Some(Frame::trailers(trailers)))
+                }
                 Piece::More => Ok(None),
                 Piece::End => {
                     self.reading = Reading::Done;

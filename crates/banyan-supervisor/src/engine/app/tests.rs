@@ -28,6 +28,7 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
             .iter()
             .map(|(name, text)| ((*name).to_owned(), Template::parse(text).unwrap()))
             .collect(),
+        protocol: Default::default(),
     };
     Release {
         id: ReleaseId(3),
