@@ -1,9 +1,12 @@
 //! `[database]`: the user's own by `url`, or one that Banyan runs.
 
+mod replicas;
+
 use std::collections::BTreeMap;
 
 use crate::database_url::{DatabaseAddress, DatabaseUrlError};
-use crate::model::{Database, EdgeTable, ExternalDatabase, ManagedDatabase};
+use crate::model::{Database, EdgeTable, ExternalDatabase, ManagedDatabase, PgproxyTable};
+use crate::pooling::{Durability, HoldSettings, PoolMode, PoolSettings, Reads};
 use crate::read::{Reader, Spot};
 use crate::report::Report;
 use crate::scope::{Scope, Use};
@@ -29,14 +32,56 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
         );
     }
     let number = |name: &str| table.integer(name).map(|number| number.value);
-    Some(Database::Managed(ManagedDatabase {
+    let database = ManagedDatabase {
         postgres: number("postgres").and_then(|number| u32::try_from(number).ok()),
         port: number("port").and_then(|number| u16::try_from(number).ok()),
         memory_bytes: table.bytes_if_any("memory"),
         max_connections: table.number("max_connections"),
         name: table.text("name").map(|name| name.value),
+        replicas: table.number("replicas"),
+        durability: match table.text_or_default("durability").as_str() {
+            "sync" => Durability::Sync,
+            _ => Durability::Async,
+        },
+        reads: reads(&table),
+        pgproxy: pgproxy(&table.table("pgproxy")),
         settings: settings(&table, scope.report),
-    }))
+    };
+    replicas::check(&table, &database, edge, scope.report);
+    Some(Database::Managed(database))
+}
+
+/// Fresh, if there is somebody who could answer and somebody who could ask.
+fn reads(table: &Reader<'_>) -> Reads {
+    let written = table.text("reads").and_then(|reads| reads.value.parse().ok());
+    let replicas: u32 = table.number("replicas");
+    written.unwrap_or(if replicas > 0 {
+        Reads::Fresh
+    } else {
+        Reads::Primary
+    })
+}
+
+fn pgproxy(table: &Reader<'_>) -> PgproxyTable {
+    PgproxyTable {
+        direct: table.boolean("direct"),
+        port: table
+            .integer("port")
+            .and_then(|port| u16::try_from(port.value).ok()),
+        pool: PoolSettings {
+            size: table.number("pool"),
+            max_clients: table.number("max_clients"),
+            wait: table.duration("wait"),
+            mode: match table.text_or_default("mode").as_str() {
+                "session" => PoolMode::Session,
+                _ => PoolMode::Transaction,
+            },
+        },
+        hold: HoldSettings {
+            grace: table.duration("grace"),
+            limit: table.duration("hold"),
+        },
+    }
 }
 
 fn settings(table: &Reader<'_>, report: &Report) -> BTreeMap<String, String> {
@@ -72,6 +117,10 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
         "memory",
         "max_connections",
         "name",
+        "replicas",
+        "durability",
+        "reads",
+        "pgproxy",
         "settings",
     ] {
         if let Some(entry) = table.entry(key) {

@@ -43,10 +43,11 @@ pub use load::{Loaded, load};
 pub use model::{
     App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,
     EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy, Host,
-    LiveProbe, ManagedDatabase, ProcessSettings, ProcessTable, Protocol, ReadyProbe, Sticky, Tls,
+    LiveProbe, ManagedDatabase, PgproxyTable, ProcessSettings, ProcessTable, Protocol, ReadyProbe, Sticky,
+    Tls,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
-pub use pooling::{PoolMode, PoolSettings, Reads};
+pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{

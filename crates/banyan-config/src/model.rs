@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filters;
 use crate::name::{AppName, HostName, ProcessName};
+use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
 use crate::template::Template;
@@ -407,8 +408,38 @@ pub struct ManagedDatabase {
     pub max_connections: u32,
     /// Database and role of the app; default: the app's name with `_` for `-`.
     pub name: Option<String>,
+    /// Copies that follow the primary. Default 0.
+    pub replicas: u32,
+    /// Default `async`.
+    pub durability: Durability,
+    /// Default: fresh if there are replicas.
+    pub reads: Reads,
+    pub pgproxy: PgproxyTable,
     /// The user's own settings for postgresql.conf; they win over tuned ones.
     pub settings: BTreeMap<String, String>,
+}
+
+/// What stands between the app and PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PgproxyTable {
+    /// There is none: `DATABASE_URL` leads to PostgreSQL itself.
+    pub direct: bool,
+    /// `None`: a free one, kept from then on.
+    pub port: Option<u16>,
+    pub pool: PoolSettings,
+    pub hold: HoldSettings,
+}
+
+impl Default for PgproxyTable {
+    /// None at all.
+    fn default() -> Self {
+        Self {
+            direct: true,
+            port: None,
+            pool: PoolSettings::default(),
+            hold: HoldSettings::default(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! How the app's connections share those of PostgreSQL, and which server answers reads: what a running pgproxy is told.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::duration;
+use crate::units::{duration, format_duration, parse_duration};
 
 /// What a running pgproxy can change without a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,4 +71,80 @@ pub enum Reads {
     /// Never. The default while there are no replicas.
     #[default]
     Primary,
+}
+
+/// Not a word for [`Reads`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write fresh, session, bounded:500ms or primary")]
+pub struct NotReads;
+
+impl FromStr for Reads {
+    type Err = NotReads;
+
+    /// As written in banyan.toml. A bound is from 1 ms to 1 h.
+    fn from_str(text: &str) -> Result<Self, NotReads> {
+        let bound = || {
+            let lag = parse_duration(text.strip_prefix("bounded:")?)?;
+            let sound = (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&lag);
+            sound.then_some(Self::Bounded { lag })
+        };
+        match text {
+            "fresh" => Ok(Self::Fresh),
+            "session" => Ok(Self::Session),
+            "primary" => Ok(Self::Primary),
+            _ => bound().ok_or(NotReads),
+        }
+    }
+}
+
+impl fmt::Display for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fresh => f.write_str("fresh"),
+            Self::Session => f.write_str("session"),
+            Self::Bounded { lag } => write!(f, "bounded:{}", format_duration(*lag)),
+            Self::Primary => f.write_str("primary"),
+        }
+    }
+}
+
+/// How long statements wait while the primary changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldSettings {
+    /// How long open transactions may run on. Default 5 s.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// When waiting ends without a primary. Default 15 s.
+    #[serde(with = "duration")]
+    pub limit: Duration,
+}
+
+impl Default for HoldSettings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            limit: Duration::from_secs(15),
+        }
+    }
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// When it is on the primary's disk: losing the primary may lose the last ones.
+    #[default]
+    Async,
+    /// When it is on a replica's disk, too: losing the primary loses none. Writes wait while there is no replica.
+    Sync,
+}
+
+impl Durability {
+    /// As written in banyan.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Sync => "sync",
+        }
+    }
 }

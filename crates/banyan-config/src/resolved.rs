@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use crate::command;
 use crate::filter::Filters;
 use crate::model::{
-    Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, ProcessTable, Sticky, Tls,
+    Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, PgproxyTable, ProcessTable,
+    Sticky, Tls,
 };
 use crate::name::HostName;
 use crate::template::Template;
@@ -251,12 +252,36 @@ fn database_table(out: &mut Writer, database: &ManagedDatabase) {
     if let Some(name) = &database.name {
         out.text("name", name);
     }
+    out.line("replicas", database.replicas);
+    out.text("durability", database.durability.name());
+    out.text("reads", &database.reads.to_string());
+    pgproxy(out, &database.pgproxy);
     if !database.settings.is_empty() {
         out.table("database.settings");
         for (name, value) in &database.settings {
             out.text(name, value);
         }
     }
+}
+
+fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
+    let PgproxyTable {
+        direct,
+        port,
+        pool,
+        hold,
+    } = table;
+    out.table("database.pgproxy");
+    out.line("direct", direct);
+    if let Some(port) = port {
+        out.line("port", port);
+    }
+    out.text("mode", pool.mode.name());
+    out.line("pool", pool.size);
+    out.line("max_clients", pool.max_clients);
+    out.text("wait", &format_duration(pool.wait));
+    out.text("grace", &format_duration(hold.grace));
+    out.text("hold", &format_duration(hold.limit));
 }
 
 fn environment(out: &mut Writer, table: &str, env: &BTreeMap<String, Template>) {

@@ -82,6 +82,9 @@ fn text(rule: Rule) -> Value {
         Rule::Name => json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$" }),
         Rule::Variable => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
         Rule::Identifier => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_]{0,62}$" }),
+        Rule::Reads => {
+            json!({ "type": "string", "pattern": "^(fresh|session|primary|bounded:[0-9]+(ms|s|m|h|d))$" })
+        }
         Rule::Setting => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_.]*$" }),
         Rule::ExtensionHeader => json!({ "type": "string", "pattern": "^[Xx]-[A-Za-z0-9-]{1,62}$" }),
         Rule::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]+(ms|s|m|h|d)$" }),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use banyan_config::{Config, Database};
 use banyan_runtime::listener::{self, BindError};
 use banyan_supervisor::engine::postgres::{self, PostgresError};
-use banyan_topology::{Facts, Release, ReleaseId, Topology};
+use banyan_topology::{Facts, NodeId, Release, ReleaseId, Remembered, Topology};
 use sha2::{Digest, Sha256};
 
 use crate::controller::Loaded;
@@ -52,13 +52,20 @@ pub fn gather(
         .values()
         .map(|table| table.count as usize)
         .sum::<usize>()
-        + 8;
+        + 16;
+    let remembered = Remembered {
+        primary: newest(state.path(), intent),
+        ..intent.remembered()
+    };
+    let primary = current.database.as_ref().map(|database| database.primary);
+    let primary = primary.or(remembered.primary).unwrap_or(NodeId::FIRST);
+    let place = postgres::child_id(primary).0;
     Ok(Facts {
         postgres_installed: postgres::installed(&[])
             .into_iter()
             .map(|found| found.major)
             .collect(),
-        data_version: postgres::of_data(&state.path().join("data").join("postgres"))?,
+        data_version: postgres::of_data(&state.path().join("data").join(place))?,
         memory_bytes: memory_bytes()?,
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
@@ -70,8 +77,18 @@ pub fn gather(
         releases,
         served: intent.served.clone(),
         pinned: intent.pinned,
-        remembered: intent.remembered(),
+        remembered,
     })
+}
+
+/// Who was primary last. Each promotion begins a timeline, so data of a newer one than the remembered primary's is what
+/// clients were told of, whatever a controller that was killed did not come to write down.
+fn newest(state: &Path, intent: &Intent) -> Option<NodeId> {
+    let timeline = |node: &NodeId| postgres::timeline(state, *node);
+    let remembered = intent.primary.unwrap_or(NodeId::FIRST);
+    let known = intent.nodes.keys().copied().chain([remembered]);
+    let newest = known.max_by_key(|node| (timeline(node), *node == remembered))?;
+    (timeline(&newest).is_some() || intent.primary.is_some()).then_some(newest)
 }
 
 /// Starting at a place that differs by installation, so that two on one machine seldom meet; remembered ones too.
@@ -84,6 +101,8 @@ fn free_ports(installation: &Path, intent: &Intent, wanted: usize) -> Vec<u16> {
         .instance_ports
         .values()
         .copied()
+        .chain(intent.nodes.values().copied())
+        .chain(intent.pgproxy_port)
         .chain(intent.database_port);
     for port in remembered {
         if !free.contains(&port) && is_free(port) {
@@ -103,24 +122,24 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
     let edge = edge
         .into_iter()
         .flat_map(|edge| [Some(edge.listen), edge.https].into_iter().flatten());
-    let database = match &config.database {
-        Some(Database::Managed(table)) => table
-            .port
-            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        Some(Database::External(_)) | None => None,
+    let local = |port: Option<u16>| port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let (database, pgproxy) = match &config.database {
+        Some(Database::Managed(table)) => (local(table.port), local(table.pgproxy.port)),
+        Some(Database::External(_)) | None => (None, None),
     };
     let ours = |address: &SocketAddr| {
-        current
-            .edge
-            .as_ref()
-            .is_some_and(|edge| edge.addresses().any(|ours| ours == *address))
-            || current
-                .database
-                .as_ref()
-                .is_some_and(|database| database.port == address.port())
+        let edge = current.edge.iter().flat_map(banyan_topology::Edge::addresses);
+        let nodes = current
+            .database
+            .iter()
+            .flat_map(|database| database.nodes.values());
+        let pgproxy = current.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
+        let mut ports = nodes.map(|node| node.port).chain(pgproxy);
+        edge.into_iter().any(|ours| ours == *address) || ports.any(|port| port == address.port())
     };
     let configured = edge
         .chain(database)
+        .chain(pgproxy)
         .filter(|address| address.port() != 0 && !ours(address));
     configured
         .filter(|address| matches!(listener::bind_per_core(*address, 1), Err(BindError::InUse { .. })))

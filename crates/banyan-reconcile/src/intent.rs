@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use banyan_runtime::watched::{self, WatchedError};
-use banyan_topology::{InstanceId, ReleaseId, Remembered, Topology};
+use banyan_topology::{InstanceId, NodeId, ReleaseId, Remembered, Topology};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,13 @@ pub struct Intent {
     pub served: BTreeSet<ReleaseId>,
     /// So that what comes back after `down` has the port it had.
     pub database_port: Option<u16>,
+    #[serde(default)]
+    pub nodes: BTreeMap<NodeId, u16>,
+    /// Who was primary last: a start must not begin with older data.
+    #[serde(default)]
+    pub primary: Option<NodeId>,
+    #[serde(default)]
+    pub pgproxy_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
 }
 
@@ -28,6 +35,9 @@ impl Default for Intent {
             next_release: ReleaseId(1),
             served: BTreeSet::new(),
             database_port: None,
+            nodes: BTreeMap::new(),
+            primary: None,
+            pgproxy_port: None,
             instance_ports: BTreeMap::new(),
         }
     }
@@ -64,18 +74,33 @@ impl Intent {
             pinned,
             next_release: self.next_release,
             served,
-            database_port: topology
-                .database
-                .as_ref()
-                .map(|database| database.port)
-                .or(self.database_port),
             instance_ports,
+            ..self.remembering(topology)
         }
+    }
+
+    /// Where PostgreSQL is and who is primary, should it come back after it has ended. Ports of replicas that are gone
+    /// stay remembered.
+    pub fn remembering(&self, topology: &Topology) -> Self {
+        let mut intent = self.clone();
+        if let Some(database) = &topology.database {
+            let ports = database.nodes.values().map(|node| (node.id, node.port));
+            intent.nodes.extend(ports);
+            intent.primary = Some(database.primary);
+            intent.database_port = intent.nodes.get(&NodeId::FIRST).copied();
+        }
+        if let Some(pgproxy) = &topology.pgproxy {
+            intent.pgproxy_port = Some(pgproxy.listen.port());
+        }
+        intent
     }
 
     pub fn remembered(&self) -> Remembered {
         Remembered {
             database_port: self.database_port,
+            nodes: self.nodes.clone(),
+            primary: self.primary,
+            pgproxy_port: self.pgproxy_port,
             instance_ports: self.instance_ports.clone(),
         }
     }

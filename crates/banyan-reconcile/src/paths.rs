@@ -51,6 +51,10 @@ impl StateDir {
         self.0.join("snapshots").join("edge.json")
     }
 
+    pub fn pgproxy_snapshot(&self) -> PathBuf {
+        self.0.join("snapshots").join("pgproxy.json")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }

@@ -1,11 +1,12 @@
 //! What a new controller does with what an earlier one left: adopt, then decide about its unfinished plan.
 
 use banyan_runtime::watched;
-use banyan_topology::{AppName, Step, Topology};
+use banyan_topology::{AppName, Database, Step, Topology};
 
 use crate::driver::Driver;
 use crate::durable::DurableError;
 use crate::execute::fits;
+use crate::intent::Intent;
 use crate::journal::{Journal, Journals, OnFailure, Reason, Record};
 use crate::paths::StateDir;
 
@@ -39,6 +40,9 @@ pub async fn take_over<D: Driver>(
         topology.edge = replaced.edge;
     }
     if topology != saved {
+        // Who was primary is known for longer than the server runs.
+        let intent = Intent::read(&state.intent())?;
+        intent.remembering(&saved).write(&state.intent())?;
         notes.extend(gone(&saved, &topology));
         watched::publish(&state.topology(), &topology)?;
     }
@@ -63,6 +67,8 @@ fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
         Some(
             step @ (Step::StartInstance(_)
             | Step::StartDatabase(_)
+            | Step::AddReplica(_)
+            | Step::StartPgproxy(_)
             | Step::StartEdge(_)
             | Step::ReplaceEdge { .. }),
         ) => step.apply(saved).unwrap_or_else(|_| saved.clone()),
@@ -74,6 +80,22 @@ fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
     let mut gone = Vec::new();
     if saved.database.is_some() && left.database.is_none() {
         gone.push("postgres".to_owned());
+    }
+    let nodes = |side: &Topology| {
+        side.database
+            .iter()
+            .flat_map(Database::replicas)
+            .copied()
+            .collect::<Vec<_>>()
+    };
+    let lost = nodes(saved);
+    gone.extend(
+        lost.iter()
+            .filter(|node| !nodes(left).contains(node))
+            .map(|node| node.id.to_string()),
+    );
+    if saved.pgproxy.is_some() && left.pgproxy.is_none() {
+        gone.push("pgproxy".to_owned());
     }
     if saved.edge.is_some() && left.edge.is_none() {
         gone.push("edge".to_owned());

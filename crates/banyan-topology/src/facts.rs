@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{InstanceId, ReleaseId};
+use crate::id::{InstanceId, NodeId, ReleaseId};
 use crate::model::Release;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,12 @@ pub struct Facts {
 /// Ports from before a `down`, so that what comes back has the port it had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
+    /// Of before servers had names.
     pub database_port: Option<u16>,
+    pub nodes: BTreeMap<NodeId, u16>,
+    /// Who has the newest data. Not the first one, once a replica has taken over.
+    pub primary: Option<NodeId>,
+    pub pgproxy_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
 }
 

@@ -91,6 +91,11 @@ impl<'de> Deserialize<'de> for InstanceId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
+impl NodeId {
+    /// The only one of an installation without replicas.
+    pub const FIRST: Self = Self(1);
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "db{}", self.0)

@@ -18,6 +18,6 @@ pub mod snapshot;
 
 pub use facts::{Facts, Remembered};
 pub use id::{AppName, Epoch, InstanceId, NodeId, ProcessName, ReleaseId};
-pub use model::{Database, Edge, Instance, Process, Release, Topology};
+pub use model::{Database, Edge, Instance, Node, Pgproxy, Process, Release, Topology};
 pub use plan::{Plan, PlannedStep, Step, StepError};
 pub use resolve::{Change, ResolveError, ResolveErrors, Resolved, resolve};

@@ -3,6 +3,8 @@
 //! The same type says what is wanted and what was reached, so that `apply(plan(a, b), a) == b` can be tested.
 //! It holds no secret: environments are templates, rendered only when a process is launched.
 
+mod database;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use banyan_config as config;
 
+pub use database::{Database, Node, Pgproxy};
+
 use crate::id::{AppName, InstanceId, ProcessName, ReleaseId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,9 @@ pub struct Topology {
     pub app: AppName,
     /// The managed PostgreSQL; `None` when there is none or it is the user's own (`database.url`).
     pub database: Option<Database>,
+    /// The PostgreSQL proxy; `None`: the app connects to PostgreSQL itself.
+    #[serde(default)]
+    pub pgproxy: Option<Pgproxy>,
     /// The HTTP front; `None` only while everything is down.
     pub edge: Option<Edge>,
     /// How each process of the app is watched and stopped.
@@ -37,6 +44,7 @@ impl Topology {
         Self {
             app,
             database: None,
+            pgproxy: None,
             edge: None,
             processes: BTreeMap::new(),
             release: None,
@@ -56,7 +64,7 @@ impl Topology {
 
     /// Whether nothing runs.
     pub fn is_stopped(&self) -> bool {
-        self.database.is_none() && self.edge.is_none() && self.instances.is_empty()
+        self.database.is_none() && self.pgproxy.is_none() && self.edge.is_none() && self.instances.is_empty()
     }
 
     /// Takes out an instance that is seen to be dead. Without it in rotation either, it can be planned again.
@@ -69,22 +77,6 @@ impl Topology {
     pub fn running(&self, process: &ProcessName) -> usize {
         self.instances.keys().filter(|id| id.process == *process).count()
     }
-}
-
-/// The managed PostgreSQL server of this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Database {
-    /// Major version, for example 15. Fixed by the data directory once that exists.
-    pub version: u32,
-    pub port: u16,
-    /// Memory that its settings are tuned for, in bytes.
-    pub memory_bytes: u64,
-    pub max_connections: u32,
-    /// Database and role of the app.
-    pub name: String,
-    pub user: String,
-    /// The user's own `postgresql.conf` settings; they win over tuned ones.
-    pub settings: BTreeMap<String, String>,
 }
 
 /// The edge as the user configured it; what it forwards to is the rotation.
@@ -176,6 +168,9 @@ pub struct Release {
     /// because environments and files may use it by any name.
     #[serde(default)]
     pub database_url: Option<config::Template>,
+    /// Its instances connect to the PostgreSQL proxy.
+    #[serde(default)]
+    pub proxied: bool,
     /// Per process: argv as templates, environment as templates.
     pub commands: BTreeMap<ProcessName, Launch>,
     /// Runs once before the first instance of the release starts; its failure stops the deploy.

@@ -1,7 +1,7 @@
 //! Where on the ladder a topology stands, as a small map for people.
 
-use crate::id::ProcessName;
-use crate::model::Topology;
+use crate::id::{NodeId, ProcessName};
+use crate::model::{Database, Topology};
 
 /// For example `edge 127.0.0.1:8080 → web ×3 → postgres 15`; processes beside the path of a request get a line each.
 pub fn map(topology: &Topology) -> String {
@@ -16,7 +16,7 @@ pub fn map(topology: &Topology) -> String {
     let database = topology
         .database
         .as_ref()
-        .map(|database| format!("postgres {}", database.version));
+        .map(|database| servers(database, topology.pgproxy.is_some()));
     let boxes = boxes(topology);
     if boxes.is_empty() {
         return [
@@ -38,6 +38,19 @@ pub fn map(topology: &Topology) -> String {
         format!("{left}{text:width$}{right}").trim_end().to_owned()
     };
     boxes.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `pgproxy → postgres 15 db1 + db2 + db3`: the primary first.
+fn servers(database: &Database, proxied: bool) -> String {
+    let proxy = if proxied { "pgproxy → " } else { "" };
+    let mut text = format!("{proxy}postgres {}", database.version);
+    if !database.is_alone() || database.primary != NodeId::FIRST {
+        text = format!("{text} {}", database.primary);
+    }
+    for replica in database.replicas() {
+        text = format!("{text} + {}", replica.id);
+    }
+    text
 }
 
 fn branch(line: usize, of: usize, name: &str) -> String {

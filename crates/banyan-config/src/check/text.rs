@@ -6,6 +6,7 @@ use super::Wrong;
 use crate::filter::parse_rate;
 use crate::keys::{RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
 use crate::name::ProcessName;
+use crate::pooling::Reads;
 use crate::route::Network;
 use crate::secrets::is_variable_name;
 
@@ -24,6 +25,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Variable => variable(text),
         Rule::Identifier => identifier(text),
         Rule::Setting => setting(text),
+        Rule::Reads => reads(text),
         Rule::UrlPath => url_path(text),
         Rule::Network => network(text),
         Rule::Rate => rate(text),
@@ -99,6 +101,31 @@ fn identifier(text: &str) -> Option<Wrong> {
             "1 to 63 lower case letters, digits or underscores, beginning with a letter",
         )
     })
+}
+
+fn reads(text: &str) -> Option<Wrong> {
+    if text.parse::<Reads>().is_ok() {
+        return None;
+    }
+    let help = match text.split_once(':') {
+        Some(("bounded", lag)) => {
+            return super::units::duration(lag, 1, 3_600_000)
+                .map(|wrong| Wrong {
+                    message: format!("bounded {}", wrong.message),
+                    help: vec!["write \"bounded:500ms\"".to_owned()],
+                })
+                .or_else(|| {
+                    Some(Wrong::new(
+                        format!("cannot be \"{text}\""),
+                        "write \"bounded:500ms\"",
+                    ))
+                });
+        }
+        _ if text == "bounded" => "write how far behind: \"bounded:500ms\"",
+        _ if text == "off" || text == "none" => "write \"primary\"",
+        _ => "write \"fresh\", \"session\", \"bounded:500ms\" or \"primary\"",
+    };
+    Some(Wrong::new(format!("cannot be \"{text}\""), help))
 }
 
 fn setting(text: &str) -> Option<Wrong> {

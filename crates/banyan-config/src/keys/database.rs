@@ -1,8 +1,72 @@
 //! `[database]`.
 
-use super::Kind::{Bytes, Integer, Map, Scalar, Text};
-use super::Rule::{Identifier, Setting, Template};
-use super::{Key, MIB, TIB};
+use super::Kind::{Boolean, Bytes, Duration, Integer, Map, OneOf, Scalar, Table, Text};
+use super::Rule::{Identifier, Reads, Setting, Template};
+use super::{HOUR, Key, MIB, SECOND, TIB};
+
+static PGPROXY: &[Key] = &[
+    Key::new(
+        "direct",
+        Boolean,
+        "The app connects to PostgreSQL itself: no pool, no replica, no switchover behind its back.",
+    )
+    .default("true"),
+    Key::new(
+        "port",
+        Integer { min: 1, max: 65535 },
+        "Port of DATABASE_URL on 127.0.0.1. Default: a free one, kept from then on.",
+    ),
+    Key::new(
+        "mode",
+        OneOf(&["transaction", "session"]),
+        "How long a client keeps a connection to PostgreSQL.",
+    )
+    .default("\"transaction\"")
+    .alias(&["pool_mode"]),
+    Key::new(
+        "pool",
+        Integer { min: 1, max: 9_000 },
+        "Connections to each PostgreSQL server.",
+    )
+    .default("20")
+    .alias(&["size", "pool_size", "default_pool_size"]),
+    Key::new(
+        "max_clients",
+        Integer {
+            min: 1,
+            max: 1_000_000,
+        },
+        "Connections of the app at once; one more is refused (53300).",
+    )
+    .default("1000")
+    .alias(&["max_client_conn", "clients"]),
+    Key::new(
+        "wait",
+        Duration { min: 1, max: HOUR },
+        "How long a statement waits for a connection before it is refused (53300).",
+    )
+    .default("\"10s\"")
+    .alias(&["query_wait_timeout", "pool_wait", "timeout"]),
+    Key::new(
+        "grace",
+        Duration {
+            min: 1,
+            max: 60 * SECOND,
+        },
+        "How long open transactions may run on when the primary is to change.",
+    )
+    .default("\"5s\""),
+    Key::new(
+        "hold",
+        Duration {
+            min: SECOND,
+            max: 300 * SECOND,
+        },
+        "How long statements wait at most while there is no primary.",
+    )
+    .default("\"15s\"")
+    .alias(&["hold_limit"]),
+];
 
 pub(super) static DATABASE: &[Key] = &[
     Key::new(
@@ -43,6 +107,32 @@ pub(super) static DATABASE: &[Key] = &[
         "Database and role of the app. Default: `name`, with _ for -.",
     )
     .alias(&["database", "dbname"]),
+    Key::new(
+        "replicas",
+        Integer { min: 0, max: 8 },
+        "Copies that follow the primary.",
+    )
+    .default("0")
+    .alias(&["replica", "standbys", "slaves"]),
+    Key::new(
+        "durability",
+        OneOf(&["async", "sync"]),
+        "`sync`: a write is acknowledged when a replica has it on its disk, too.",
+    )
+    .default("\"async\"")
+    .alias(&["replication", "synchronous"]),
+    Key::new(
+        "reads",
+        Text(Reads),
+        "When a replica may answer reads: fresh, session, bounded:500ms, primary. Default: fresh if there are replicas.",
+    )
+    .alias(&["read"]),
+    Key::new(
+        "pgproxy",
+        Table(PGPROXY),
+        "What stands between the app and PostgreSQL.",
+    )
+    .alias(&["proxy", "pool", "pooler", "pgbouncer"]),
     Key::new(
         "settings",
         Map(Setting, &Scalar),

@@ -71,6 +71,8 @@ pub(crate) enum Rule {
     Variable,
     /// Of a PostgreSQL database and role.
     Identifier,
+    /// When replicas may answer reads.
+    Reads,
     /// Of a PostgreSQL setting that is the user's to set.
     Setting,
     /// Begins with `/`.
@@ -137,7 +139,7 @@ pub(crate) const SET_BY_BANYAN: [&str; 6] = [
 pub(crate) const SET_UNLESS_GIVEN: [&str; 5] = ["HOST", "PATH", "HOME", "LANG", "TZ"];
 
 /// PostgreSQL settings that Banyan depends on, and what to use instead.
-pub(crate) const RESERVED_SETTINGS: [(&str, &str); 11] = [
+pub(crate) const RESERVED_SETTINGS: [(&str, &str); 17] = [
     ("port", "write `port` in [database]"),
     ("max_connections", "write `max_connections` in [database]"),
     (
@@ -156,6 +158,18 @@ pub(crate) const RESERVED_SETTINGS: [(&str, &str); 11] = [
         "Banyan writes pg_hba.conf: passwords only, no trust",
     ),
     ("unix_socket_directories", "Banyan connects by TCP on 127.0.0.1"),
+    (
+        "synchronous_standby_names",
+        "write `durability = \"sync\"` in [database]",
+    ),
+    ("primary_conninfo", "write `replicas` in [database]"),
+    ("primary_slot_name", "write `replicas` in [database]"),
+    ("cluster_name", "Banyan names the servers: db1, db2 …"),
+    (
+        "restart_after_crash",
+        "Banyan restarts the server, or promotes a replica",
+    ),
+    ("hot_standby", "replicas always answer reads"),
     ("external_pid_file", "Banyan watches the server by its own means"),
     (
         "password_encryption",

@@ -264,6 +264,18 @@ fn the_resolved_form_shows_all_but_secrets() {
         [database]
         memory = "1GiB"
         max_connections = 100
+        replicas = 0
+        durability = "async"
+        reads = "primary"
+
+        [database.pgproxy]
+        direct = true
+        mode = "transaction"
+        pool = 20
+        max_clients = 1000
+        wait = "10s"
+        grace = "5s"
+        hold = "15s"
 
         [database.settings]
         jit = "off"

@@ -322,7 +322,7 @@ impl<D: Driver> Changer<D> {
                 plan,
                 on_failure: OnFailure::Stop,
                 intent_before: intent.clone(),
-                intent_after: intent,
+                intent_after: intent.remembering(&current),
             };
             let (journal, record) = Journals::new(self.state.journal()).create(header)?;
             let ended = self

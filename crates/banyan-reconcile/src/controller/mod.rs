@@ -19,7 +19,7 @@ use std::sync::Arc;
 use banyan_config::{Config, Secrets};
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Tasks};
-use banyan_topology::report::EdgeReport;
+use banyan_topology::report::{EdgeReport, PgproxyReport};
 use tokio::sync::{mpsc, watch};
 
 pub use handle::{Done, Handle};
@@ -89,15 +89,38 @@ pub enum Ending {
     Incomplete,
 }
 
+/// The newest report of each role, for the driver's waits.
+#[derive(Default)]
+pub(crate) struct Newest {
+    edge: watch::Sender<Option<EdgeReport>>,
+    pgproxy: watch::Sender<Option<PgproxyReport>>,
+}
+
+/// The driver's end of it.
+#[derive(Clone)]
+pub(crate) struct Reports {
+    pub(crate) edge: watch::Receiver<Option<EdgeReport>>,
+    pub(crate) pgproxy: watch::Receiver<Option<PgproxyReport>>,
+}
+
+impl Newest {
+    fn subscribe(&self) -> Reports {
+        Reports {
+            edge: self.edge.subscribe(),
+            pgproxy: self.pgproxy.subscribe(),
+        }
+    }
+}
+
 /// Messages wait here for the controller's loop.
 const MESSAGES: usize = 16;
 
 /// Takes the lock and binds the sockets; starts no child. Needs a tokio runtime.
 pub fn build(config: ControllerConfig, tasks: &Tasks) -> Result<(Service<Local>, Handle), BuildError> {
     let lock = prepare(&config.state)?;
-    let (newest_report, reports) = watch::channel(None);
-    let local = Local::build(&config, reports, tasks).map_err(BuildError::Supervisor)?;
-    assemble(config, lock, local, newest_report, tasks)
+    let newest = Newest::default();
+    let local = Local::build(&config, newest.subscribe(), tasks).map_err(BuildError::Supervisor)?;
+    assemble(config, lock, local, newest, tasks)
 }
 
 /// The controller over another driver: for tests.
@@ -107,7 +130,7 @@ pub fn build_with<D: Driver>(
     tasks: &Tasks,
 ) -> Result<(Service<D>, Handle), BuildError> {
     let lock = prepare(&config.state)?;
-    assemble(config, lock, driver, watch::channel(None).0, tasks)
+    assemble(config, lock, driver, Newest::default(), tasks)
 }
 
 fn prepare(state: &StateDir) -> Result<Lock, BuildError> {
@@ -122,7 +145,7 @@ fn assemble<D: Driver>(
     config: ControllerConfig,
     lock: Lock,
     driver: D,
-    newest_report: watch::Sender<Option<EdgeReport>>,
+    newest: Newest,
     tasks: &Tasks,
 ) -> Result<(Service<D>, Handle), BuildError> {
     let (sender, messages) = mpsc::channel(MESSAGES);
@@ -140,7 +163,7 @@ fn assemble<D: Driver>(
         },
         handle: handle.clone(),
         messages,
-        newest_report,
+        newest,
         tasks: tasks.clone(),
     };
     Ok((service, handle))

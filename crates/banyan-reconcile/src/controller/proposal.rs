@@ -54,7 +54,7 @@ impl<D: Driver> Changer<D> {
             free_port: facts.free_ports.into_iter().find(|port| {
                 let ports = resolved.topology.instances.values().map(|instance| instance.port);
                 !ports
-                    .chain(resolved.topology.database.iter().map(|database| database.port))
+                    .chain(database_ports(&resolved.topology))
                     .any(|p| p == *port)
             }),
             release: resolved.release,
@@ -78,6 +78,15 @@ impl<D: Driver> Changer<D> {
         let saved = saved.unwrap_or_else(|| Topology::nothing(app.clone()));
         Ok(self.driver.observe(&saved).await)
     }
+}
+
+fn database_ports(topology: &Topology) -> impl Iterator<Item = u16> {
+    let nodes = topology
+        .database
+        .iter()
+        .flat_map(|database| database.nodes.values());
+    let pgproxy = topology.pgproxy.iter().map(|pgproxy| pgproxy.listen.port());
+    nodes.map(|node| node.port).chain(pgproxy)
 }
 
 fn refuse_unsafe(current: &Topology, plan: &Plan, desired: &Topology) -> Result<(), Refused> {

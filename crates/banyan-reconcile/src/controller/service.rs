@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
-use banyan_topology::report::EdgeReport;
+use banyan_topology::report::{EdgeReport, RoleReport};
 use banyan_topology::{AppName, Topology};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::change::{Changer, done_reply};
 use super::handle::{Asked, Handle, Message};
 use super::rates::Rates;
 use super::status::{Known, status};
-use super::{Done, Ending};
+use super::{Done, Ending, Newest};
 use crate::driver::Driver;
 use crate::execute::Event;
 use crate::lock::Lock;
@@ -33,8 +33,7 @@ pub struct Service<D> {
     pub(super) report: Listener,
     pub(super) handle: Handle,
     pub(super) messages: mpsc::Receiver<Message>,
-    /// The newest report, for the driver's waits.
-    pub(super) newest_report: watch::Sender<Option<EdgeReport>>,
+    pub(super) newest: Newest,
     pub(super) tasks: Tasks,
 }
 
@@ -114,7 +113,13 @@ impl<D: Driver> Service<D> {
                 biased;
                 () = shutdown.now() => Happened::Now,
                 () = drain.draining(), if !draining => Happened::Drain,
-                Some(report) = reported.recv() => Happened::Report(Box::new(report)),
+                Some(report) = reported.recv() => match report {
+                    RoleReport::Edge(report) => Happened::Report(Box::new(report)),
+                    RoleReport::Pgproxy(report) => {
+                        self.newest.pgproxy.send_replace(Some(report));
+                        continue;
+                    }
+                },
                 happened = progress(&mut state.busy) => happened,
                 Some(message) = messages.recv() => Happened::Message(message),
                 _ = tend.tick() => Happened::Tend,
@@ -123,7 +128,7 @@ impl<D: Driver> Service<D> {
                 Happened::Message(message) => state.asked(message).await,
                 Happened::Report(report) => {
                     state.rates.take(state.clock.now(), (*report).clone());
-                    self.newest_report.send_replace(Some(*report));
+                    self.newest.edge.send_replace(Some(*report));
                 }
                 Happened::Event(event) => state.heard(event),
                 Happened::Finished(reply) => state.finished(reply.map(|reply| *reply), draining),

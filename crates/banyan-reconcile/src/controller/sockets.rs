@@ -2,7 +2,7 @@
 
 use banyan_runtime::control::{Connection, ControlError, Listener};
 use banyan_runtime::{TaskKind, Tasks};
-use banyan_topology::report::{EdgeReport, RoleReport};
+use banyan_topology::report::RoleReport;
 use tokio::sync::mpsc;
 
 use super::Handle;
@@ -22,7 +22,7 @@ pub(super) async fn serve_control(listener: Listener, handle: Handle, tasks: Tas
 }
 
 /// Takes the reports of roles until the listener's task is aborted.
-pub(super) async fn serve_reports(listener: Listener, reports: mpsc::Sender<EdgeReport>, tasks: Tasks) {
+pub(super) async fn serve_reports(listener: Listener, reports: mpsc::Sender<RoleReport>, tasks: Tasks) {
     loop {
         match listener.accept().await {
             Ok(connection) => {
@@ -69,17 +69,15 @@ async fn answer(connection: Connection, handle: Handle) {
     }
 }
 
-async fn take_reports(connection: Connection, reports: mpsc::Sender<EdgeReport>) {
+async fn take_reports(connection: Connection, reports: mpsc::Sender<RoleReport>) {
     let (mut reader, _writer) = connection.split();
     loop {
         match reader.receive::<RoleReport>().await {
-            Ok(Some(RoleReport::Edge(report))) => {
+            Ok(Some(report)) => {
                 if reports.send(report).await.is_err() {
                     return;
                 }
             }
-            // No step waits for the proxy yet.
-            Ok(Some(RoleReport::Pgproxy(_))) => {}
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, "a role's report was not understood");

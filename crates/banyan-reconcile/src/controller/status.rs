@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use banyan_config::Certificates;
-use banyan_supervisor::ChildStatus;
+use banyan_supervisor::engine::postgres;
+use banyan_supervisor::{ChildId, ChildStatus};
 use banyan_topology::report::{EdgeReport, EndpointReport};
-use banyan_topology::{Edge, Epoch, InstanceId, Topology};
+use banyan_topology::{Database, Edge, Epoch, InstanceId, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
@@ -84,8 +85,9 @@ fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -
     let is_edge = child.id.0 == "edge";
     let (order, kind) = match (child.id.0.as_str(), &topology.database) {
         ("edge", _) => (0, "edge".to_owned()),
-        ("postgres", Some(database)) => (2, format!("postgres {}", database.version)),
-        (other, _) => (3, other.to_owned()),
+        ("pgproxy", _) => (2, "pgproxy".to_owned()),
+        (_, Some(database)) if postgres::node_of(&child.id).is_some() => (3, server(database, &child.id)),
+        (other, _) => (4, other.to_owned()),
     };
     let row = Row {
         kind,
@@ -100,6 +102,16 @@ fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -
         child,
     };
     (order, row)
+}
+
+/// What a server is goes without saying while it is alone.
+fn server(database: &Database, child: &ChildId) -> String {
+    let version = database.version;
+    match postgres::node_of(child) {
+        Some(_) if database.is_alone() => format!("postgres {version}"),
+        Some(node) if database.is_primary(node) => format!("postgres {version} primary"),
+        _ => format!("postgres {version} replica"),
+    }
 }
 
 fn endpoint<'a>(report: &'a EdgeReport, id: &InstanceId) -> Option<&'a EndpointReport> {

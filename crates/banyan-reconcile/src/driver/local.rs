@@ -1,8 +1,6 @@
 //! This machine: children by the supervisor, the edge by snapshot and report.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +8,18 @@ use banyan_config::Certificates;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks};
 use banyan_supervisor::child::SupervisorConfig;
-use banyan_supervisor::engine::postgres::{PostgresError, Server};
+use banyan_supervisor::engine::postgres;
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
-use banyan_topology::report::EdgeReport;
-use banyan_topology::{Database, Epoch, Instance, InstanceId, ReleaseId, Step, Topology};
+use banyan_topology::{Epoch, Instance, InstanceId, NodeId, ReleaseId, Step, Topology};
 use tokio::sync::watch;
 
 use super::judge::Goal;
+use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
-use super::specs::{EDGE, POSTGRES, Specs, edge_child, is_edge};
+use super::specs::{EDGE, PGPROXY, Specs, edge_child, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Move, StepError};
-use crate::controller::{ControllerConfig, Loaded};
+use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::Trial;
 
 /// A release command that takes longer is taken for stuck.
@@ -36,6 +34,7 @@ pub struct Local {
     pub(super) specs: Specs,
     publisher: Publisher,
     pub(super) edge: EdgeWatch,
+    pub(super) proxy: ProxyLink,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
     supervisor_ends: ShutdownTrigger,
 }
@@ -49,11 +48,7 @@ impl Drop for Local {
 
 impl Local {
     /// Runs the supervisor, which starts nothing by itself.
-    pub(crate) fn build(
-        config: &ControllerConfig,
-        reports: watch::Receiver<Option<EdgeReport>>,
-        tasks: &Tasks,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn build(config: &ControllerConfig, reports: Reports, tasks: &Tasks) -> std::io::Result<Self> {
         let supervisor = SupervisorConfig {
             state_dir: config.state.path().to_owned(),
             program: config.program.clone(),
@@ -65,7 +60,13 @@ impl Local {
         tasks.spawn(TaskKind::Role, "supervisor", service.run(ends));
         let specs = Specs::new(config);
         Ok(Self {
-            edge: EdgeWatch::new(reports, supervisor.clone(), specs.log(EDGE)),
+            edge: EdgeWatch::new(reports.edge, supervisor.clone(), specs.log(EDGE)),
+            proxy: ProxyLink::new(
+                config.state.pgproxy_snapshot(),
+                specs.pgproxy_auth(),
+                reports.pgproxy,
+                supervisor.clone(),
+            ),
             supervisor,
             publisher: Publisher::new(config.state.edge_snapshot()),
             specs,
@@ -81,6 +82,8 @@ impl Local {
 
     pub(super) fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
         self.certificates(topology)?;
+        let told = self.proxy.publish(topology, None, None);
+        told.map_err(|error| StepError(chain(&error)))?;
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         epoch.map_err(|error| StepError(chain(&error)))
     }
@@ -123,15 +126,7 @@ impl Local {
         }
     }
 
-    async fn start_database(&self, database: &Database, topology: &Topology) -> Result<(), StepError> {
-        let server = self.specs.server(database, topology.app.as_str())?;
-        let log = server.log.clone();
-        let runs = self.runs(&ChildId(POSTGRES.to_owned())).await;
-        let started = start_server(server, self.supervisor.clone(), runs).await;
-        started.map_err(|error| StepError(format!("{}\nits log: {}", chain(&error), log.display())))
-    }
-
-    async fn runs(&self, id: &ChildId) -> bool {
+    pub(super) async fn runs(&self, id: &ChildId) -> bool {
         self.supervisor.status().await.iter().any(|child| child.id == *id)
     }
 
@@ -269,9 +264,16 @@ impl Local {
                 ..spec
             }));
         }
-        if id.0 == POSTGRES {
-            let server = topology.database.as_ref();
-            let spec = |database| Ok(self.specs.server(database, topology.app.as_str())?.spec());
+        if id.0 == PGPROXY {
+            return Ok(topology
+                .pgproxy
+                .as_ref()
+                .map(|pgproxy| self.specs.pgproxy(pgproxy)));
+        }
+        if let Some(node) = postgres::node_of(id) {
+            let database = topology.database.as_ref();
+            let server = database.filter(|database| database.nodes.contains_key(&node));
+            let spec = |database| Ok(self.server(database, node, topology)?.spec());
             return server.map(spec).transpose();
         }
         let instance = id.0.parse::<InstanceId>().ok();
@@ -340,7 +342,15 @@ impl Driver for Local {
             .map(|child| child.id);
         let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
         let mut seen = expected.clone();
-        seen.database = seen.database.filter(|_| alive.contains(POSTGRES));
+        seen.pgproxy = seen.pgproxy.filter(|_| alive.contains(PGPROXY));
+        seen.database = seen.database.and_then(|mut database| {
+            let lives = |node: &NodeId| alive.contains(&postgres::child_id(*node).0);
+            let any = database.nodes.keys().any(lives);
+            // While one of its replicas lives, a primary that died is no reason to begin anew.
+            let primary = database.primary;
+            database.nodes.retain(|node, _| *node == primary || lives(node));
+            any.then_some(database)
+        });
         seen.edge = seen.edge.filter(|edge| alive.contains(&edge_child(edge).0));
         seen.instances.retain(|id, _| alive.contains(&id.to_string()));
         seen.rotation.retain(|id| seen.instances.contains_key(id));
@@ -350,7 +360,15 @@ impl Driver for Local {
     async fn perform(&self, step: Move<'_>) -> Result<Option<String>, StepError> {
         match step.step {
             Step::StartDatabase(database) => self.start_database(database, step.before).await?,
-            Step::StopDatabase(_) => return Ok(self.stop(POSTGRES).await),
+            Step::StopDatabase(database) => return Ok(self.stop_database(database).await),
+            Step::AddReplica(node) => self.add_replica(node, step).await?,
+            Step::RemoveReplica(node) => return self.remove_replica(node, step).await,
+            Step::ConfigureDatabase { from: _, to } => self.configure_database(to, step).await?,
+            Step::RestartDatabase { from, to } => self.restart_database(from, to, step).await?,
+            Step::Switchover { from, to } => Box::pin(self.switchover(*from, *to, step)).await?,
+            Step::StartPgproxy(pgproxy) => self.start_pgproxy(pgproxy, step).await?,
+            Step::StopPgproxy(_) => return Ok(self.stop(PGPROXY).await),
+            Step::ConfigurePgproxy { .. } => self.configure_pgproxy(step).await?,
             Step::RunRelease(release) => self.run_release(*release, step.before).await?,
             Step::SetRelease { .. } => {}
             Step::ConfigureProcess { from: _, to } => {
@@ -381,7 +399,13 @@ impl Driver for Local {
                     .edge
                     .as_ref()
                     .is_some_and(|edge| edge_child(edge) == child.id),
-                POSTGRES => topology.database.is_some(),
+                PGPROXY => topology.pgproxy.is_some(),
+                _ if postgres::node_of(&child.id).is_some() => {
+                    let node = postgres::node_of(&child.id);
+                    let database = topology.database.as_ref();
+                    database
+                        .is_some_and(|database| node.is_some_and(|node| database.nodes.contains_key(&node)))
+                }
                 name => name
                     .parse::<InstanceId>()
                     .is_ok_and(|id| topology.instances.contains_key(&id)),
@@ -420,20 +444,6 @@ impl Driver for Local {
     }
 }
 
-type Starting = Pin<Box<dyn Future<Output = Result<(), PostgresError>> + Send>>;
-
-/// A killed controller may have started it (`runs`): then it only remains to wait.
-fn start_server(server: Server, supervisor: Handle, runs: bool) -> Starting {
-    Box::pin(async move {
-        if !runs {
-            return server.start(&supervisor).await;
-        }
-        let ready = supervisor.ready(&ChildId(POSTGRES.to_owned())).await;
-        ready.map_err(PostgresError::NotReady)?;
-        server.provision().await
-    })
-}
-
 /// An error with its causes on one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -447,7 +457,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// PostgreSQL ends by its own signal.
 pub(super) fn stop_signal(id: &str) -> StopSignal {
-    if id == POSTGRES {
+    if postgres::node_of(&ChildId(id.to_owned())).is_some() {
         StopSignal::PostgresFast
     } else {
         StopSignal::Terminate

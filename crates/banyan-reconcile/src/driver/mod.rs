@@ -1,9 +1,11 @@
 //! How steps become true. The executor knows only this trait; [`Local`] is this machine.
 
+mod database;
 mod edge;
 mod judge;
 mod local;
 mod one_off;
+mod pgproxy;
 mod program;
 mod publisher;
 mod specs;

@@ -110,7 +110,7 @@ impl OneOff<'_> {
 async fn check_database(specs: &Specs, release: &Release, topology: &Topology) -> Result<(), OneOffError> {
     let answers = match &topology.database {
         Some(database) => {
-            let server = specs.server(database, topology.app.as_str())?;
+            let server = specs.server(database, database.primary, topology.app.as_str())?;
             let answers = server.answers().await;
             answers.map_err(|error| StepError(chain(&error)))?
         }

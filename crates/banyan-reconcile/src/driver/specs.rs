@@ -10,7 +10,8 @@ use banyan_supervisor::engine::identity;
 use banyan_supervisor::engine::postgres::{self, Server};
 use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_tls::local::Local;
-use banyan_topology::{Database, Edge, Instance, InstanceId, Release, ReleaseId, Topology};
+use banyan_topology::snapshot::pgproxy::PgAuth;
+use banyan_topology::{Database, Edge, Instance, InstanceId, NodeId, Pgproxy, Release, ReleaseId, Topology};
 use sha2::{Digest, Sha256};
 
 use super::local::{chain, stop_signal};
@@ -23,7 +24,7 @@ use crate::releases::Releases;
 
 /// What people call it; also the name of its log. Its child is named by [`edge_child`].
 pub(super) const EDGE: &str = "edge";
-pub(super) const POSTGRES: &str = "postgres";
+pub(super) const PGPROXY: &str = "pgproxy";
 pub(super) const TRIAL: &str = "trial";
 
 /// Two edges run while one replaces the other: they are told apart by what they were started as.
@@ -90,6 +91,33 @@ impl Specs {
             },
             id: edge_child(edge),
             ..self.plain(EDGE)
+        }
+    }
+
+    pub(super) fn pgproxy(&self, pgproxy: &Pgproxy) -> ChildSpec {
+        let state = self.state.path().to_string_lossy().into_owned();
+        let argv = ["role", PGPROXY, "--state", &state].map(str::to_owned);
+        let program = self.programs.path("");
+        let program = program.to_string_lossy().into_owned();
+        ChildSpec {
+            argv: std::iter::once(program).chain(argv).collect(),
+            env: self.base_env.clone(),
+            port: Some(pgproxy.listen.port()),
+            ready: Probe::Running {
+                for_at_least: Duration::from_millis(100),
+            },
+            ..self.plain(PGPROXY)
+        }
+    }
+
+    /// How the proxy gets to know passwords' verifiers.
+    pub(super) fn pgproxy_auth(&self) -> PgAuth {
+        PgAuth::Function {
+            role: postgres::PGPROXY_ROLE.to_owned(),
+            password_file: self
+                .state
+                .secrets()
+                .join(format!("postgres-{}", postgres::PGPROXY_ROLE)),
         }
     }
 
@@ -178,18 +206,19 @@ impl Specs {
         }
     }
 
-    pub(super) fn server(&self, database: &Database, app: &str) -> Result<Server, StepError> {
+    pub(super) fn server(&self, database: &Database, node: NodeId, app: &str) -> Result<Server, StepError> {
         let make = || {
             let run_as = postgres::run_as()?;
-            let data = postgres::place(self.state.path(), app, &run_as)?;
+            let data = postgres::place(self.state.path(), app, &run_as, node)?;
             let installed = postgres::installed(&[]);
             let installation = postgres::choose(&installed, Some(database.version), Some(database.version))?;
             Ok(Server {
                 database: database.clone(),
+                node,
                 bin: installation.bin.clone(),
                 data,
                 secrets: self.state.secrets(),
-                log: self.log(POSTGRES),
+                log: self.log(&postgres::child_id(node).0),
                 run_as,
             })
         };
@@ -220,7 +249,8 @@ impl Specs {
             let folder = folder.display();
             StepError(format!("failed to look at the app's folder {folder}: {error}"))
         })?;
-        let database = self.database_address(release, topology, loaded)?;
+        let direct = self.database_address(release, topology, loaded)?;
+        let database = self.before_the_proxy(release, topology, direct.as_ref())?;
         let releases = Releases::new(self.state.releases());
         let context = AppContext {
             app: &topology.app,
@@ -232,11 +262,33 @@ impl Specs {
             base: &self.base_env,
             secrets: &loaded.secrets,
             database: database.as_ref(),
+            direct: direct.as_ref(),
             program: &|path| releases.program(release, path).filter(|copy| copy.exists()),
         };
         work(&context).map_err(|error| StepError(chain(&error)))
     }
 
+    /// What `DATABASE_URL` leads to.
+    fn before_the_proxy(
+        &self,
+        release: &Release,
+        topology: &Topology,
+        direct: Option<&DatabaseAddress>,
+    ) -> Result<Option<DatabaseAddress>, StepError> {
+        if !release.proxied {
+            return Ok(direct.cloned());
+        }
+        let pgproxy = topology.pgproxy.as_ref();
+        let pgproxy =
+            pgproxy.ok_or_else(|| StepError("the PostgreSQL proxy of the app does not run".to_owned()))?;
+        Ok(direct.map(|direct| DatabaseAddress {
+            host: pgproxy.listen.ip().to_string(),
+            port: pgproxy.listen.port(),
+            ..direct.clone()
+        }))
+    }
+
+    /// Of PostgreSQL itself.
     fn database_address(
         &self,
         release: &Release,
@@ -244,7 +296,9 @@ impl Specs {
         loaded: &Loaded,
     ) -> Result<Option<DatabaseAddress>, StepError> {
         if let Some(database) = &topology.database {
-            let address = self.server(database, topology.app.as_str())?.address();
+            let address = self
+                .server(database, database.primary, topology.app.as_str())?
+                .address();
             return address.map(Some).map_err(|error| StepError(chain(&error)));
         }
         let Some(url) = &release.database_url else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{EdgeLimits, EdgeSettings, ProcessSettings};
-use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ReleaseId, Topology};
+use banyan_topology::{Database, Edge, Instance, InstanceId, Node, NodeId, Process, ReleaseId, Topology};
 
 pub(crate) struct Shape {
     release: Option<u32>,
@@ -83,7 +83,15 @@ pub(crate) fn topology(shape: &Shape) -> Topology {
 fn database() -> Database {
     Database {
         version: 15,
-        port: 29_999,
+        nodes: BTreeMap::from([(
+            NodeId(1),
+            Node {
+                id: NodeId(1),
+                port: 29_999,
+            },
+        )]),
+        primary: NodeId(1),
+        durability: banyan_config::Durability::Async,
         memory_bytes: 1 << 28,
         max_connections: 100,
         name: "photos".to_owned(),

@@ -271,7 +271,17 @@ impl World {
                 truth.admitted.insert(id.clone());
             }
             Step::Drain(id) => drop(truth.admitted.remove(id)),
-            Step::SetRelease { .. } | Step::ConfigureProcess { .. } | Step::ConfigureEdge { .. } => {}
+            Step::AddReplica(node) => start(node.id.to_string()),
+            Step::RemoveReplica(node) => drop(truth.children.remove(&node.id.to_string())),
+            Step::StartPgproxy(_) => start("pgproxy".to_owned()),
+            Step::StopPgproxy(_) => drop(truth.children.remove("pgproxy")),
+            Step::SetRelease { .. }
+            | Step::ConfigureProcess { .. }
+            | Step::ConfigureEdge { .. }
+            | Step::ConfigureDatabase { .. }
+            | Step::RestartDatabase { .. }
+            | Step::Switchover { .. }
+            | Step::ConfigurePgproxy { .. } => {}
             Step::ReplaceEdge { .. } => assert!(truth.children.contains_key("edge")),
         }
     }
@@ -280,6 +290,12 @@ impl World {
 fn names(topology: &Topology) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = topology.instances.keys().map(ToString::to_string).collect();
     names.extend(topology.database.as_ref().map(|_| "postgres".to_owned()));
+    let replicas = topology
+        .database
+        .iter()
+        .flat_map(banyan_topology::Database::replicas);
+    names.extend(replicas.map(|node| node.id.to_string()));
+    names.extend(topology.pgproxy.as_ref().map(|_| "pgproxy".to_owned()));
     names.extend(topology.edge.as_ref().map(|_| "edge".to_owned()));
     names
 }

@@ -24,6 +24,8 @@ use crate::account;
 pub(super) enum ToChild {
     Ready(oneshot::Sender<Result<(), NotReady>>),
     Stop(oneshot::Sender<StopReport>),
+    /// The same without grace.
+    Fence(oneshot::Sender<StopReport>),
     Configure(Box<ChildSpec>),
 }
 
@@ -229,6 +231,10 @@ impl Actor {
             ToChild::Stop(reply) => {
                 self.waiting_stop.push(reply);
                 Some(Event::Stop)
+            }
+            ToChild::Fence(reply) => {
+                self.waiting_stop.push(reply);
+                Some(Event::Kill)
             }
             ToChild::Configure(spec) => {
                 self.machine.configure(Rules::of(&spec));

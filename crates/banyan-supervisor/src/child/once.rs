@@ -130,7 +130,7 @@ impl Once {
                 () = actor::sleep_until(until) => return Some(End::Limit),
                 () = self.world.kill.cancelled() => return Some(End::Stopped(None)),
                 command = self.commands.recv() => match command? {
-                    ToChild::Stop(reply) => return Some(End::Stopped(Some(reply))),
+                    ToChild::Stop(reply) | ToChild::Fence(reply) => return Some(End::Stopped(Some(reply))),
                     ToChild::Ready(reply) => {
                         reply.send(Err(NotReady::Unknown(self.spec.id.clone()))).ok();
                     }

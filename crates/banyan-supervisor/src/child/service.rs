@@ -146,6 +146,12 @@ impl Service {
             Request::Run(spec, limit, reply) => self.run_once(*spec, limit, reply),
             Request::Ready(id, reply) => self.ready(id, reply).await,
             Request::Stop(id, reply) => self.stop(&id, reply).await,
+            Request::Fence(id, reply) => self.fence(&id, reply).await,
+            Request::Watch(id, reply) => {
+                if let Some(child) = self.children.get(&id) {
+                    reply.send(child.link.status.clone()).ok();
+                }
+            }
             Request::Configure(spec) => self.configure(*spec).await,
             Request::KillAll(reply) => self.kill_all(reply),
             Request::Survivors(reply) => self.survivors(reply),
@@ -208,6 +214,12 @@ impl Service {
     async fn stop(&self, id: &ChildId, reply: oneshot::Sender<StopReport>) {
         if let Some(child) = self.children.get(id) {
             child.link.commands.send(ToChild::Stop(reply)).await.ok();
+        }
+    }
+
+    async fn fence(&self, id: &ChildId, reply: oneshot::Sender<StopReport>) {
+        if let Some(child) = self.children.get(id) {
+            child.link.commands.send(ToChild::Fence(reply)).await.ok();
         }
     }
 

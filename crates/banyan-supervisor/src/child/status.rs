@@ -27,6 +27,13 @@ pub enum ChildState {
     Stopping,
 }
 
+impl ChildState {
+    /// Its process has ended; another may come.
+    pub fn is_without_process(&self) -> bool {
+        matches!(self, Self::BackingOff { .. } | Self::CrashLoop { .. })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildStatus {
     pub id: ChildId,

@@ -34,6 +34,8 @@ pub struct AppContext<'a> {
     pub secrets: &'a Secrets,
     /// The managed server's; `None`: there is none, or it is the user's own (then the release holds its URL).
     pub database: Option<&'a DatabaseAddress>,
+    /// PostgreSQL itself, past the proxy; the same as `database` where there is none.
+    pub direct: Option<&'a DatabaseAddress>,
     /// Where the release's copy of a program lies, by the path that commands name it with.
     pub program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -357,6 +359,9 @@ fn value(context: &AppContext<'_>, own: &Own, placeholder: &Placeholder) -> Opti
         Placeholder::Release => Some(context.release.id.0.to_string()),
         Placeholder::Data => Some(context.data.to_string_lossy().into_owned()),
         Placeholder::Secret(name) => context.secrets.get(name).map(|secret| secret.expose().to_owned()),
+        Placeholder::DatabaseDirectUrl if context.direct.is_some() => {
+            context.direct.map(DatabaseAddress::url)
+        }
         database => own.database.as_ref()?.value(database),
     }
 }

@@ -1,12 +1,15 @@
-//! The managed PostgreSQL server: found, initialised, tuned, started, provided with the app's role and database.
+//! The managed PostgreSQL servers: found, initialised or copied, tuned, started, provided with the app's role and
+//! database; promoted, and brought back behind another.
 //!
 //! TCP on 127.0.0.1 only, SCRAM passwords only: no trust, no peer, no socket file. Its data is never deleted but by
 //! [`destroy`].
 
+mod control;
 pub(crate) mod files;
 mod init;
 mod place;
 mod provision;
+mod replica;
 mod secret;
 pub mod settings;
 mod trouble;
@@ -19,9 +22,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banyan_config::DatabaseAddress;
-use banyan_topology::Database;
+use banyan_topology::{Database, NodeId};
 
-pub use place::{destroy, place};
+pub use control::{Following, NodeFacts};
+pub use place::{destroy, place, timeline};
+pub use provision::PGPROXY_ROLE;
 pub use trouble::PostgresError;
 pub use version::{Installation, choose, installed, of_data};
 
@@ -42,7 +47,10 @@ const START_GRACE: Duration = Duration::from_secs(60);
 /// One server and all that is needed to run it.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// With all its servers: who is primary decides what this one is.
     pub database: Database,
+    /// This one.
+    pub node: NodeId,
     /// Folder of `postgres` and `initdb` of the right major version ([`choose`]).
     pub bin: PathBuf,
     /// From [`place`].
@@ -54,9 +62,17 @@ pub struct Server {
     pub run_as: RunAs,
 }
 
-/// The child's name.
-pub fn child_id() -> ChildId {
-    ChildId("postgres".to_owned())
+/// The child's name: `postgres`, `postgres-db2`, …
+pub fn child_id(node: NodeId) -> ChildId {
+    ChildId(place::name(node))
+}
+
+/// The server that a child is.
+pub fn node_of(child: &ChildId) -> Option<NodeId> {
+    match child.0.as_str() {
+        "postgres" => Some(NodeId::FIRST),
+        name => name.strip_prefix("postgres-")?.parse().ok(),
+    }
 }
 
 /// PostgreSQL refuses root: its own user then.
@@ -73,11 +89,24 @@ pub fn run_as() -> Result<RunAs, PostgresError> {
 }
 
 impl Server {
+    pub fn id(&self) -> ChildId {
+        child_id(self.node)
+    }
+
+    /// Its own; 0 if the database does not have it.
+    pub fn port(&self) -> u16 {
+        self.database.nodes.get(&self.node).map_or(0, |node| node.port)
+    }
+
+    fn is_primary(&self) -> bool {
+        self.database.is_primary(self.node)
+    }
+
     /// The server as a child, for [`Handle::start`] and [`Handle::adopt`].
     pub fn spec(&self) -> ChildSpec {
         let env = [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8")];
         ChildSpec {
-            id: child_id(),
+            id: self.id(),
             argv: vec![
                 self.bin.join("postgres").display().to_string(),
                 "-D".to_owned(),
@@ -98,7 +127,7 @@ impl Server {
             start_grace: START_GRACE,
             stop: StopSignal::PostgresFast,
             stop_grace: STOP_GRACE,
-            port: Some(self.database.port),
+            port: Some(self.port()),
         }
     }
 
@@ -113,14 +142,14 @@ impl Server {
         handle.start(self.spec()).await?;
         let started = self.become_ready(handle).await;
         if started.is_err() {
-            handle.stop(&child_id()).await;
+            handle.stop(&self.id()).await;
         }
         started
     }
 
     /// As a child, or (then it is adopted) as one that an earlier controller left.
     async fn runs_already(&self, handle: &Handle) -> bool {
-        let id = child_id();
+        let id = self.id();
         if handle.status().await.iter().any(|child| child.id == id) {
             return true;
         }
@@ -136,7 +165,7 @@ impl Server {
     }
 
     async fn become_ready(&self, handle: &Handle) -> Result<(), PostgresError> {
-        handle.ready(&child_id()).await.map_err(|error| {
+        handle.ready(&self.id()).await.map_err(|error| {
             let known = match &error {
                 NotReady::Exited { log_tail, .. } | NotReady::Timeout { log_tail, .. } => {
                     self.known_trouble(log_tail)
@@ -145,7 +174,10 @@ impl Server {
             };
             known.unwrap_or(PostgresError::NotReady(error))
         })?;
-        self.provision().await
+        if self.is_primary() {
+            self.provision().await?;
+        }
+        Ok(())
     }
 
     /// Waits until it answers queries; makes what is missing of the app's role and database. For an adopted server too.
@@ -166,7 +198,7 @@ impl Server {
     fn address_of(&self, role: &str, database: &str) -> Result<DatabaseAddress, PostgresError> {
         Ok(DatabaseAddress {
             host: Ipv4Addr::LOCALHOST.to_string(),
-            port: self.database.port,
+            port: self.port(),
             user: role.to_owned(),
             password: secret::password(&self.secrets, role)?,
             name: database.to_owned(),
@@ -179,7 +211,7 @@ impl Server {
     }
 
     fn socket(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.database.port))
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()))
     }
 
     /// What would make it exit at once, seen before it does.
@@ -194,8 +226,8 @@ impl Server {
         self.remove_foreign_lock()?;
         if TcpStream::connect_timeout(&self.socket(), Duration::from_secs(1)).is_ok() {
             return Err(PostgresError::PortInUse {
-                port: self.database.port,
-                by: diagnose::owner_of(self.database.port),
+                port: self.port(),
+                by: diagnose::owner_of(self.port()),
             });
         }
         Ok(())

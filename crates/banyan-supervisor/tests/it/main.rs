@@ -5,4 +5,5 @@
 mod adopt;
 mod life;
 mod postgres;
+mod replica;
 mod world;

@@ -8,12 +8,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::world::{World, free_port, is_alive};
-use banyan_config::DatabaseAddress;
+use banyan_config::{DatabaseAddress, Durability};
 use banyan_supervisor::engine::postgres::{self, PostgresError, Server};
-use banyan_topology::Database;
+use banyan_topology::{Database, Node, NodeId};
 use tokio_postgres::NoTls;
 
-fn server(world: &World) -> Server {
+pub(crate) fn node(number: u32) -> (NodeId, Node) {
+    let id = NodeId(number);
+    (
+        id,
+        Node {
+            id,
+            port: free_port(),
+        },
+    )
+}
+
+pub(crate) fn server(world: &World) -> Server {
     let installation = postgres::choose(&postgres::installed(&[]), None, None).unwrap();
     let run_as = postgres::run_as().unwrap();
     let secrets = world.path().join("secrets");
@@ -21,15 +32,18 @@ fn server(world: &World) -> Server {
     Server {
         database: Database {
             version: installation.major,
-            port: free_port(),
+            nodes: BTreeMap::from([node(1)]),
+            primary: NodeId(1),
+            durability: Durability::Async,
             memory_bytes: 64 << 20,
             max_connections: 20,
             name: "photos".to_owned(),
             user: "photos-app".to_owned(),
             settings: BTreeMap::new(),
         },
+        node: NodeId(1),
         bin: installation.bin,
-        data: postgres::place(world.path(), "photos", &run_as).unwrap(),
+        data: postgres::place(world.path(), "photos", &run_as, NodeId(1)).unwrap(),
         secrets,
         log: world.path().join("logs/postgres.log"),
         run_as,
@@ -37,7 +51,7 @@ fn server(world: &World) -> Server {
 }
 
 /// One query as the app; `Err`: what the server said.
-async fn query(address: &DatabaseAddress, sql: &str) -> Result<String, String> {
+pub(crate) async fn query(address: &DatabaseAddress, sql: &str) -> Result<String, String> {
     let mut config = tokio_postgres::Config::new();
     config
         .host(&address.host)
@@ -98,7 +112,7 @@ async fn from_nothing_to_a_database_that_only_a_password_opens_and_that_keeps_it
     secrets_are_kept(&world, &address.password);
 
     let pid = world.until_ready("postgres").await.pid.unwrap();
-    let report = world.handle.stop(&postgres::child_id()).await.unwrap();
+    let report = world.handle.stop(&postgres::child_id(NodeId(1))).await.unwrap();
     assert_eq!(report.how, "exit code 0");
     assert!(!is_alive(pid));
 
@@ -205,7 +219,7 @@ async fn data_of_another_major_version_and_other_folders_are_left_alone() {
 async fn a_taken_port_and_a_wrong_setting_are_named_and_leave_nothing_running() {
     let world = World::new();
     let mut server = server(&world);
-    let other = std::net::TcpListener::bind(("127.0.0.1", server.database.port)).unwrap();
+    let other = std::net::TcpListener::bind(("127.0.0.1", server.port())).unwrap();
     let error = server.start(&world.handle).await.unwrap_err();
     assert!(matches!(error, PostgresError::PortInUse { .. }), "{error}");
     drop(other);
@@ -227,7 +241,7 @@ async fn a_lock_file_of_a_dead_server_does_not_prevent_the_start() {
     let world = World::new();
     let server = server(&world);
     server.start(&world.handle).await.unwrap();
-    world.handle.stop(&postgres::child_id()).await.unwrap();
+    world.handle.stop(&postgres::child_id(NodeId(1))).await.unwrap();
     // As after a power failure, when its number meanwhile belongs to another program of the same user.
     let mut sleeper = world.spec("sleeper", &["sleep", "1000"]);
     sleeper.user = server.run_as.clone();
@@ -236,7 +250,7 @@ async fn a_lock_file_of_a_dead_server_does_not_prevent_the_start() {
     let lock = format!(
         "{pid}\n{}\n0\n{}\n\n127.0.0.1\n0 0\nready\n",
         server.data.display(),
-        server.database.port
+        server.port()
     );
     fs::write(server.data.join("postmaster.pid"), lock).unwrap();
     server.start(&world.handle).await.unwrap();
@@ -256,7 +270,7 @@ async fn a_server_that_outlived_its_controller_is_taken_over_and_not_started_twi
     world.restart_controller().await;
     server.start(&world.handle).await.unwrap();
     assert_eq!(world.until_ready("postgres").await.pid, before);
-    let report = world.handle.stop(&postgres::child_id()).await.unwrap();
+    let report = world.handle.stop(&postgres::child_id(NodeId(1))).await.unwrap();
     assert!(!report.killed, "{report:?}");
     assert!(processes_in(&server.data).is_empty());
     world.end().await;

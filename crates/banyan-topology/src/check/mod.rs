@@ -39,6 +39,11 @@ pub enum Rule {
     Capacity,
     /// No instance that comes or goes runs without the database of its side; a database that stays is never stopped.
     Database,
+    /// A primary is one of the servers; synchronous durability has a replica; a server does not become another's replica
+    /// or primary under instances that connect to it themselves.
+    Servers,
+    /// The proxy leads to a primary; one that stays is never stopped; no instance runs without the one of its side.
+    Proxy,
     /// An edge that stays is never stopped.
     Edge,
     /// No instance starts before the release command of its release has run.
@@ -122,6 +127,7 @@ fn reached(current: &Topology, result: &Topology, desired: &Topology) -> Result<
     let differs = [
         ("app", result.app != wanted.app),
         ("database", result.database != wanted.database),
+        ("proxy", result.pgproxy != wanted.pgproxy),
         ("edge", result.edge != wanted.edge),
         ("processes", result.processes != wanted.processes),
         ("release", result.release != wanted.release),

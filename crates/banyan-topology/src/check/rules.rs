@@ -1,5 +1,7 @@
 //! The rules, each over one step: from where the plan began, to where it shall lead, before and after the step.
 
+mod database;
+
 use std::collections::BTreeMap;
 
 use crate::check::Rule;
@@ -25,6 +27,8 @@ impl Move<'_> {
             (Rule::Max, self.max()),
             (Rule::Capacity, self.capacity()),
             (Rule::Database, self.database()),
+            (Rule::Servers, self.servers()),
+            (Rule::Proxy, self.pgproxy()),
             (Rule::Edge, self.edge()),
             (Rule::Released, self.released()),
         ];
@@ -45,14 +49,35 @@ impl Move<'_> {
                 self.desired.rotation.contains(id) && self.before.instances.get(id).is_some_and(wanted)
             }
             Step::RunRelease(release) => !self.desired.released.contains(release),
-            Step::StartDatabase(database) => self.desired.database.as_ref() != Some(database),
-            Step::StopDatabase(database) => self.desired.database.as_ref() == Some(database),
+            Step::StartDatabase(database) => !self.wants(database),
+            Step::StopDatabase(database) => self.wants(database),
+            Step::AddReplica(node) => {
+                self.desired.database.as_ref().and_then(|d| d.nodes.get(&node.id)) != Some(node)
+            }
+            Step::RemoveReplica(node) => self
+                .desired
+                .database
+                .as_ref()
+                .is_some_and(|desired| desired.nodes.get(&node.id) == Some(node) && self.stays()),
+            Step::Switchover { from: _, to } => {
+                self.desired.database.as_ref().map(|desired| desired.primary) != Some(*to)
+            }
+            Step::StartPgproxy(pgproxy) => {
+                self.desired.pgproxy.as_ref().map(|desired| desired.listen) != Some(pgproxy.listen)
+            }
+            Step::StopPgproxy(pgproxy) => {
+                self.stays()
+                    && self.desired.pgproxy.as_ref().map(|desired| desired.listen) == Some(pgproxy.listen)
+            }
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
             | Step::StartEdge(_)
             | Step::StopEdge(_)
             | Step::ConfigureEdge { .. }
-            | Step::ReplaceEdge { .. } => false,
+            | Step::ReplaceEdge { .. }
+            | Step::ConfigureDatabase { .. }
+            | Step::RestartDatabase { .. }
+            | Step::ConfigurePgproxy { .. } => false,
         };
         if against {
             Err(format!("`{}` works against the wanted result", self.step))
@@ -83,17 +108,20 @@ impl Move<'_> {
             .iter()
             .flat_map(|edge| edge.addresses())
             .map(|address| (address.port(), "edge".to_owned()));
-        let database = self
+        let nodes = self
             .after
             .database
             .iter()
-            .map(|database| (database.port, "postgres".to_owned()));
+            .flat_map(|database| database.nodes.values());
+        let database = nodes.map(|node| (node.port, format!("postgres {}", node.id)));
+        let pgproxy = self.after.pgproxy.iter();
+        let pgproxy = pgproxy.map(|pgproxy| (pgproxy.listen.port(), "pgproxy".to_owned()));
         let instances = self
             .after
             .instances
             .values()
             .map(|instance| (instance.port, instance.id.to_string()));
-        for (port, name) in edge.chain(database).chain(instances) {
+        for (port, name) in edge.chain(database).chain(pgproxy).chain(instances) {
             if let Some(other) = holders.insert(port, name.clone()) {
                 return Err(format!("{other} and {name} would both have port {port}"));
             }
@@ -171,31 +199,6 @@ impl Move<'_> {
                     "draining {id} leaves {left} in rotation, fewer than the {floor} promised"
                 ));
             }
-        }
-        Ok(())
-    }
-
-    fn database(&self) -> Result<(), String> {
-        let runs = &self.after.database;
-        let both = self.current.database == self.desired.database;
-        if both && self.before.database == self.current.database && *runs != self.current.database {
-            return Err("the database would stop though it stays".to_owned());
-        }
-        for (id, instance) in &self.after.instances {
-            let is_in = |side: &Topology| side.instances.get(id) == Some(instance);
-            let made_for = match (is_in(self.current), is_in(self.desired)) {
-                // One that stays does with either side: another database would have made it another release.
-                (true, true) => continue,
-                (true, false) => &self.current.database,
-                (false, _) => &self.desired.database,
-            };
-            if made_for.is_some() && made_for != runs {
-                return Err(format!("{id} would run without its database"));
-            }
-        }
-        let needs = &self.desired.database;
-        if matches!(self.step, Step::RunRelease(_)) && needs.is_some() && runs != needs {
-            return Err(format!("`{}` would find no database", self.step));
         }
         Ok(())
     }

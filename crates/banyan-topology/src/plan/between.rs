@@ -1,6 +1,6 @@
 //! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
 //!
-//! Order: database; release command; current release; how processes are watched; edge process; edge settings;
+//! Order: database with its servers, proxy; release command; current release; how processes are watched; edge process; edge settings;
 //! instances, the edge's process first; then what goes away: processes, current release, database last.
 //!
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
@@ -11,6 +11,8 @@
 //!   first, then the edge changes, then those that it serves no more are drained.
 //! - Another database under running instances has no gentle way: the plan goes through nothing, and `check` refuses
 //!   it while instances are in rotation on both sides.
+
+mod database;
 
 use std::collections::BTreeSet;
 
@@ -28,7 +30,7 @@ pub fn between(current: &Topology, desired: &Topology) -> Plan {
         steps: Vec::new(),
     };
     match (&current.database, &desired.database) {
-        (Some(old), Some(new)) if old != new => {
+        (Some(old), Some(new)) if !old.continues(new) => {
             let nothing = current.stopped();
             let mut down = Planner {
                 at: current.clone(),
@@ -74,9 +76,7 @@ impl Planner<'_> {
         if let (Some(edge), None) = (&self.at.edge, &self.desired.edge) {
             self.push(Step::StopEdge(edge.clone()));
         }
-        if let (None, Some(database)) = (&self.at.database, &self.desired.database) {
-            self.push(Step::StartDatabase(database.clone()));
-        }
+        self.begin_database();
         for release in self.desired.released.difference(&self.at.released.clone()) {
             self.push(Step::RunRelease(*release));
         }
@@ -105,9 +105,7 @@ impl Planner<'_> {
             }
         }
         self.set_release();
-        if let (Some(database), None) = (&self.at.database, &self.desired.database) {
-            self.push(Step::StopDatabase(database.clone()));
-        }
+        self.end_database();
     }
 
     fn set_release(&mut self) {

@@ -6,17 +6,33 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::id::ReleaseId;
-use crate::model::{Edge, Process};
+use crate::id::{NodeId, ReleaseId};
+use crate::model::{Database, Edge, Process};
 use crate::plan::{Plan, Step};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StartDatabase(database) => {
-                write!(f, "start postgres {} on port {}", database.version, database.port)
+                let (version, port) = (database.version, database.port());
+                write!(f, "start postgres {version}{} on port {port}", named(database))
             }
-            Self::StopDatabase(database) => write!(f, "stop postgres {} (its data stays)", database.version),
+            Self::StopDatabase(database) => {
+                let version = database.version;
+                write!(f, "stop postgres {version}{} (its data stays)", named(database))
+            }
+            Self::AddReplica(node) => write!(f, "add replica {} on port {}", node.id, node.port),
+            Self::RemoveReplica(node) => write!(f, "remove replica {} (its data stays)", node.id),
+            Self::ConfigureDatabase { from, to } => write!(f, "change postgres: {}", changes(from, to)),
+            Self::RestartDatabase { from, to } => {
+                write!(f, "restart postgres while statements wait: {}", changes(from, to))
+            }
+            Self::Switchover { from, to } => {
+                write!(f, "switch over from {from} to {to} while statements wait")
+            }
+            Self::StartPgproxy(pgproxy) => write!(f, "start pgproxy on {}", pgproxy.listen),
+            Self::StopPgproxy(pgproxy) => write!(f, "drain and stop pgproxy on {}", pgproxy.listen),
+            Self::ConfigurePgproxy { from, to } => write!(f, "change pgproxy: {}", changes(from, to)),
             Self::RunRelease(release) => {
                 write!(f, "run the release command of {release} (not undone by rollback)")
             }
@@ -31,6 +47,14 @@ impl fmt::Display for Step {
             Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", edge_changes(from, to)),
             Self::ReplaceEdge { from, to } => replace_edge(f, from, to),
         }
+    }
+}
+
+/// Who is primary goes without saying until it changes.
+fn named(database: &Database) -> String {
+    match database.primary {
+        NodeId::FIRST => String::new(),
+        other => format!(" ({other})"),
     }
 }
 

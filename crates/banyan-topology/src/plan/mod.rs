@@ -14,16 +14,34 @@ use sha2::{Digest, Sha256};
 pub use between::between;
 pub use step::StepError;
 
-use crate::id::{InstanceId, ReleaseId};
-use crate::model::{Database, Edge, Instance, Process};
+use crate::id::{InstanceId, NodeId, ReleaseId};
+use crate::model::{Database, Edge, Instance, Node, Pgproxy, Process};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step", content = "with")]
 pub enum Step {
-    /// Start PostgreSQL (creating its data directory, role and database if absent); done when it answers queries.
+    /// Start PostgreSQL, its primary alone (creating its data directory, role and database if absent); done when it
+    /// answers queries.
     StartDatabase(Database),
-    /// Stop PostgreSQL by fast shutdown; the data stays.
+    /// Stop PostgreSQL, whose primary is alone, by fast shutdown; the data stays.
     StopDatabase(Database),
+    /// Copy the primary's data if there is none, or bring what there is back to its history; done when it streams.
+    AddReplica(Node),
+    /// Stop a replica; its data stays, and the primary keeps no log for it.
+    RemoveReplica(Node),
+    /// Change settings and durability that running servers take; with synchronous durability done when a replica is in
+    /// step.
+    ConfigureDatabase { from: Database, to: Database },
+    /// Start every server anew with other settings, the primary while statements wait.
+    RestartDatabase { from: Database, to: Database },
+    /// Make a replica the primary and the primary its replica, while statements wait: no write is lost.
+    Switchover { from: NodeId, to: NodeId },
+    /// Start the PostgreSQL proxy; done when it listens and reports.
+    StartPgproxy(Pgproxy),
+    /// Let the proxy finish what runs, then stop it.
+    StopPgproxy(Pgproxy),
+    /// Change the running proxy by snapshot; done when it reports the epoch.
+    ConfigurePgproxy { from: Pgproxy, to: Pgproxy },
     /// Run the release command once to success. Irreversible: migrations are not undone.
     RunRelease(ReleaseId),
     /// Make this the release that new instances are made of.

@@ -1,6 +1,11 @@
 //! What a step means for a topology: when it may be done, what it changes, whether it is done, what undoes it.
 
-use crate::model::{Instance, Topology};
+mod database;
+
+use std::collections::BTreeMap;
+
+use crate::id::NodeId;
+use crate::model::{Instance, Node, Topology};
 use crate::plan::Step;
 
 /// A step was asked of a topology that it does not fit.
@@ -25,8 +30,20 @@ impl Step {
     /// Whether its effect is there already, so that a resumed plan can skip it.
     pub fn holds(&self, at: &Topology) -> bool {
         match self {
-            Self::StartDatabase(database) => at.database.as_ref() == Some(database),
-            Self::StopDatabase(database) => at.database.as_ref() != Some(database),
+            Self::StartDatabase(database) => database::runs(at, database),
+            Self::StopDatabase(database) => !database::runs(at, database),
+            Self::AddReplica(node) => nodes(at).is_some_and(|nodes| nodes.get(&node.id) == Some(node)),
+            Self::RemoveReplica(node) => nodes(at).is_none_or(|nodes| nodes.get(&node.id) != Some(node)),
+            Self::ConfigureDatabase { from, to } | Self::RestartDatabase { from, to } => {
+                database::is_configured(at, from, to)
+            }
+            Self::Switchover { from: _, to } => at
+                .database
+                .as_ref()
+                .is_some_and(|database| database.primary == *to),
+            Self::StartPgproxy(pgproxy) => at.pgproxy.as_ref() == Some(pgproxy),
+            Self::StopPgproxy(_) => at.pgproxy.is_none(),
+            Self::ConfigurePgproxy { from: _, to } => at.pgproxy.as_ref() == Some(to),
             Self::RunRelease(release) => at.released.contains(release),
             Self::SetRelease { from: _, to } => at.release == *to,
             Self::ConfigureProcess { from, to } => {
@@ -53,6 +70,14 @@ impl Step {
         Some(match self.clone() {
             Self::StartDatabase(database) => Self::StopDatabase(database),
             Self::StopDatabase(database) => Self::StartDatabase(database),
+            Self::AddReplica(node) => Self::RemoveReplica(node),
+            Self::RemoveReplica(node) => Self::AddReplica(node),
+            Self::ConfigureDatabase { from, to } => Self::ConfigureDatabase { from: to, to: from },
+            Self::RestartDatabase { from, to } => Self::RestartDatabase { from: to, to: from },
+            Self::Switchover { from, to } => Self::Switchover { from: to, to: from },
+            Self::StartPgproxy(pgproxy) => Self::StopPgproxy(pgproxy),
+            Self::StopPgproxy(pgproxy) => Self::StartPgproxy(pgproxy),
+            Self::ConfigurePgproxy { from, to } => Self::ConfigurePgproxy { from: to, to: from },
             Self::RunRelease(_) => return None,
             Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
             Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
@@ -69,8 +94,29 @@ impl Step {
 
     fn perform(&self, at: &mut Topology) -> Result<(), String> {
         match self {
-            Self::StartDatabase(database) => exchange(&mut at.database, None, Some(database), "the database"),
-            Self::StopDatabase(database) => exchange(&mut at.database, Some(database), None, "the database"),
+            Self::StartDatabase(database) => {
+                must(database.is_alone(), || {
+                    "a start begins with the primary alone".into()
+                })?;
+                exchange(&mut at.database, None, Some(database), "the database")
+            }
+            Self::StopDatabase(database) => {
+                must(database.is_alone(), || "its replicas are removed first".into())?;
+                exchange(&mut at.database, Some(database), None, "the database")
+            }
+            Self::AddReplica(node) => database::add_replica(at, *node),
+            Self::RemoveReplica(node) => database::remove_replica(at, *node),
+            Self::ConfigureDatabase { from, to } => database::configure(at, from, to, false),
+            Self::RestartDatabase { from, to } => database::configure(at, from, to, true),
+            Self::Switchover { from, to } => database::switch(at, *from, *to),
+            Self::StartPgproxy(pgproxy) => exchange(&mut at.pgproxy, None, Some(pgproxy), "the proxy"),
+            Self::StopPgproxy(pgproxy) => exchange(&mut at.pgproxy, Some(pgproxy), None, "the proxy"),
+            Self::ConfigurePgproxy { from, to } => {
+                must(from.listen == to.listen, || {
+                    "a running proxy keeps its address".into()
+                })?;
+                exchange(&mut at.pgproxy, Some(from), Some(to), "the proxy")
+            }
             Self::RunRelease(release) => must(at.released.insert(*release), || {
                 format!("the release command of {release} has run already")
             }),
@@ -103,6 +149,10 @@ impl Step {
             }
         }
     }
+}
+
+fn nodes(at: &Topology) -> Option<&BTreeMap<NodeId, Node>> {
+    at.database.as_ref().map(|database| &database.nodes)
 }
 
 fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {

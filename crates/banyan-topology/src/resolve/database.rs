@@ -1,84 +1,193 @@
-//! The managed PostgreSQL: its version, port and memory, and what may not change while it runs.
+//! The managed PostgreSQL and its proxy: version, servers and memory, and what may not change while it runs.
+
+mod servers;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
-use banyan_config::{AppName, Database as Configured, ManagedDatabase};
+use banyan_config::{AppName, Database as Configured, Durability, ManagedDatabase, PgproxyTable, Reads};
 
 use crate::facts::Facts;
-use crate::model::{Database, Topology};
+use crate::model::{Database, Pgproxy, Topology};
 use crate::resolve::ResolveError;
 use crate::resolve::instances::uses;
 
 /// What Debian 12 has: the version to name when there is nothing to choose from.
 const DEBIAN_VERSION: u32 = 15;
 
+/// What is known beside the configuration.
+pub(super) struct Known<'a> {
+    pub(super) app: &'a AppName,
+    pub(super) facts: &'a Facts,
+    pub(super) current: &'a Topology,
+    /// The release that is to run connects to the proxy.
+    pub(super) proxied: bool,
+}
+
+impl Known<'_> {
+    /// What connects now does so through the proxy, so servers can change behind it.
+    fn gentle(&self) -> bool {
+        let release = self.current.release.and_then(|id| self.facts.releases.get(&id));
+        let served = release.is_none_or(|release| release.proxied) || self.current.instances.is_empty();
+        self.current.pgproxy.is_some() && served
+    }
+}
+
 pub(super) fn resolve(
-    app: &AppName,
     configured: Option<&Configured>,
-    facts: &Facts,
-    current: &Topology,
+    known: &Known<'_>,
     errors: &mut Vec<ResolveError>,
     notes: &mut Vec<String>,
-) -> Option<Database> {
+) -> (Option<Database>, Option<Pgproxy>) {
     match configured {
-        Some(Configured::Managed(table)) => managed(app, table, facts, current, errors, notes),
+        Some(Configured::Managed(table)) => managed(table, known, errors, notes).unwrap_or_default(),
         Some(Configured::External(_)) | None => {
-            if let Some(running) = &current.database {
+            if let Some(running) = &known.current.database {
                 let version = running.version;
                 notes.push(format!(
                     "PostgreSQL {version} is no longer configured: it stops, its data stays"
                 ));
             }
-            None
+            (None, None)
         }
     }
 }
 
+/// `None`: errors say why.
 fn managed(
-    app: &AppName,
     table: &ManagedDatabase,
-    facts: &Facts,
-    current: &Topology,
+    known: &Known<'_>,
     errors: &mut Vec<ResolveError>,
     notes: &mut Vec<String>,
-) -> Option<Database> {
+) -> Option<(Option<Database>, Option<Pgproxy>)> {
+    let Known {
+        app, facts, current, ..
+    } = known;
     let ManagedDatabase {
         postgres,
         port,
         memory_bytes,
         max_connections,
         name,
+        replicas,
+        durability,
+        reads,
+        pgproxy,
         settings,
     } = table;
     let running = current.database.as_ref();
     let version = version(*postgres, facts, errors);
-    let port = port
-        .or(running.map(|database| database.port))
-        .or_else(|| free_port(facts, current, notes));
+    let mut ports = Ports::new(known, [*port, pgproxy.port]);
+    let servers = servers::choose(*port, *replicas, known, &mut ports, notes);
+    let Some(servers) = servers else {
+        errors.push(ResolveError::NoPorts { needed: 1, wanted: 1 });
+        return None;
+    };
     // A machine's memory as seen differs a little from boot to boot: what runs keeps what it was tuned for.
     let kept_memory = running.map(|database| database.memory_bytes);
     let memory_bytes = memory_bytes.or(kept_memory).unwrap_or(facts.memory_bytes / 4);
     let name = name.clone().unwrap_or_else(|| app.as_str().replace('-', "_"));
-    let Some(port) = port else {
-        errors.push(ResolveError::NoPorts { needed: 1, wanted: 1 });
-        return None;
-    };
     let user = name.clone();
-    let max_connections = *max_connections;
-    let settings = settings.clone();
     let wanted = Database {
         version: version?,
-        port,
+        nodes: servers.nodes,
+        primary: servers.primary,
+        durability: *durability,
         memory_bytes,
-        max_connections,
+        max_connections: *max_connections,
         name,
         user,
-        settings,
+        settings: settings.clone(),
     };
     if let Some(running) = running {
-        refuse_changes(running, &wanted, errors);
+        refuse_changes(running, &wanted, known.gentle(), errors);
+        note_moves(running, &wanted, current, notes);
     }
-    Some(wanted)
+    if wanted.durability == Durability::Async
+        && wanted.replicas().next().is_some()
+        && running.is_none_or(Database::is_alone)
+    {
+        notes.push(
+            "durability is \"async\": if the primary is lost, the last writes that it acknowledged may be lost with it"
+                .to_owned(),
+        );
+    }
+    let pgproxy = match proxy(pgproxy, *reads, known, &mut ports, errors) {
+        Ok(pgproxy) => pgproxy,
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    };
+    Some((Some(wanted), pgproxy))
+}
+
+fn proxy(
+    table: &PgproxyTable,
+    reads: Reads,
+    known: &Known<'_>,
+    ports: &mut Ports,
+    errors: &mut Vec<ResolveError>,
+) -> Result<Option<Pgproxy>, ResolveError> {
+    let PgproxyTable {
+        direct,
+        port,
+        pool,
+        hold,
+    } = table;
+    let running = known.current.pgproxy.as_ref();
+    // A release of before keeps it while it is the one that serves.
+    if *direct && !known.proxied {
+        return Ok(None);
+    }
+    let runs_at = running.map(|pgproxy| pgproxy.listen.port());
+    if let (Some(from), Some(to)) = (runs_at, *port)
+        && from != to
+    {
+        errors.push(ResolveError::DatabaseChange {
+            key: "database.pgproxy.port",
+            from: from.to_string(),
+            to: to.to_string(),
+        });
+    }
+    let port = port
+        .or(runs_at)
+        .or_else(|| ports.take(known.facts.remembered.pgproxy_port));
+    let port = port.ok_or(ResolveError::NoPorts { needed: 1, wanted: 1 })?;
+    Ok(Some(Pgproxy {
+        listen: (Ipv4Addr::LOCALHOST, port).into(),
+        pool: pool.clone(),
+        hold: hold.clone(),
+        reads,
+    }))
+}
+
+/// Ports to give: free, and of nobody who runs or will come back.
+pub(super) struct Ports {
+    free: Vec<u16>,
+    taken: Vec<u16>,
+}
+
+impl Ports {
+    fn new(known: &Known<'_>, configured: [Option<u16>; 2]) -> Self {
+        let instances = &known.facts.remembered.instance_ports;
+        let usable =
+            |port: &u16| !instances.values().any(|taken| taken == port) && !uses(known.current, *port);
+        Self {
+            free: known.facts.free_ports.iter().copied().filter(usable).collect(),
+            taken: configured.into_iter().flatten().collect(),
+        }
+    }
+
+    /// `again`, if it can be had, else another one.
+    pub(super) fn take(&mut self, again: Option<u16>) -> Option<u16> {
+        let usable = |port: &u16| self.free.contains(port) && !self.taken.contains(port);
+        let found = again
+            .filter(usable)
+            .or_else(|| self.free.iter().copied().find(usable))?;
+        self.taken.push(found);
+        Some(found)
+    }
 }
 
 /// As configured, else that of the data, else the newest installed; it must be installed and fit the data.
@@ -106,24 +215,13 @@ fn version(configured: Option<u32>, facts: &Facts, errors: &mut Vec<ResolveError
     None
 }
 
-fn free_port(facts: &Facts, current: &Topology, notes: &mut Vec<String>) -> Option<u16> {
-    let remembered = facts.remembered.database_port;
-    let instances = &facts.remembered.instance_ports;
-    let usable = |port: &u16| !instances.values().any(|taken| taken == port) && !uses(current, *port);
-    let again = remembered.filter(|port| facts.free_ports.contains(port) && usable(port));
-    let port = again.or_else(|| facts.free_ports.iter().copied().find(usable))?;
-    if let (Some(before), None) = (remembered, again) {
-        notes.push(format!(
-            "PostgreSQL moves to port {port}: its port {before} is in use by another program"
-        ));
-    }
-    Some(port)
-}
-
-fn refuse_changes(running: &Database, wanted: &Database, errors: &mut Vec<ResolveError>) {
+/// `gentle`: statements can wait in the proxy while servers start anew or change places.
+fn refuse_changes(running: &Database, wanted: &Database, gentle: bool, errors: &mut Vec<ResolveError>) {
     let Database {
         version,
-        port,
+        nodes: _,
+        primary: _,
+        durability: _,
         memory_bytes,
         max_connections,
         name,
@@ -135,13 +233,21 @@ fn refuse_changes(running: &Database, wanted: &Database, errors: &mut Vec<Resolv
             errors.push(ResolveError::DatabaseChange { key, from, to });
         }
     };
-    let bytes = banyan_config::units::format_bytes;
     differ(
         "database.postgres",
         version.to_string(),
         wanted.version.to_string(),
     );
-    differ("database.port", port.to_string(), wanted.port.to_string());
+    differ("database.name", name.clone(), wanted.name.clone());
+    if gentle {
+        return;
+    }
+    let bytes = banyan_config::units::format_bytes;
+    differ(
+        "database.port",
+        running.port().to_string(),
+        wanted.port().to_string(),
+    );
     differ(
         "database.memory",
         bytes(*memory_bytes),
@@ -152,7 +258,6 @@ fn refuse_changes(running: &Database, wanted: &Database, errors: &mut Vec<Resolv
         max_connections.to_string(),
         wanted.max_connections.to_string(),
     );
-    differ("database.name", name.clone(), wanted.name.clone());
     let text = |settings: &BTreeMap<String, String>| {
         let lines: Vec<String> = settings
             .iter()
@@ -164,5 +269,33 @@ fn refuse_changes(running: &Database, wanted: &Database, errors: &mut Vec<Resolv
             lines.join(", ")
         }
     };
-    differ("database.settings", text(settings), text(&wanted.settings));
+    let same_elsewhere = Database {
+        settings: settings.clone(),
+        ..wanted.clone()
+    };
+    if same_elsewhere.restarts_for(wanted) {
+        differ("database.settings", text(settings), text(&wanted.settings));
+    }
+}
+
+/// What the user should know of it beforehand.
+fn note_moves(running: &Database, wanted: &Database, current: &Topology, notes: &mut Vec<String>) {
+    let moves = running.primary != wanted.primary;
+    let restarts = running.restarts_for(&running.with_settings_of(wanted));
+    let Some(pgproxy) = current.pgproxy.as_ref().filter(|_| moves || restarts) else {
+        return;
+    };
+    let grace = banyan_config::units::format_duration(pgproxy.hold.grace);
+    let why = if moves {
+        "the primary changes"
+    } else {
+        "PostgreSQL restarts"
+    };
+    notes.push(format!(
+        "statements wait while {why}; transactions that are still open after {grace} (database.pgproxy.grace) make the \
+         step fail, and nothing changes"
+    ));
+    if moves {
+        notes.push("sessions on DATABASE_DIRECT_URL end with the old primary".to_owned());
+    }
 }

@@ -90,7 +90,11 @@ pub(super) fn uses(topology: &Topology, port: u16) -> bool {
         || topology
             .database
             .as_ref()
-            .is_some_and(|database| database.port == port)
+            .is_some_and(|database| database.nodes.values().any(|node| node.port == port))
+        || topology
+            .pgproxy
+            .as_ref()
+            .is_some_and(|pgproxy| pgproxy.listen.port() == port)
         || topology.instances.values().any(|instance| instance.port == port)
 }
 
@@ -107,7 +111,8 @@ pub(super) fn check_ports(
         .as_ref()
         .and_then(|edge| edge.https)
         .map(|address| address.port());
-    let database = topology.database.as_ref().map(|database| database.port);
+    let database = topology.database.as_ref().map(crate::model::Database::port);
+    let pgproxy = topology.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
     if let (Some(edge), Some(database)) = (edge, database)
         && edge == database
     {
@@ -117,6 +122,7 @@ pub(super) fn check_ports(
         ("edge.port", edge),
         ("edge.https_port", https),
         ("database.port", database),
+        ("database.pgproxy.port", pgproxy),
     ] {
         let Some(port) = port else { continue };
         let holder = current.instances.values().find(|instance| instance.port == port);

@@ -69,7 +69,13 @@ pub fn resolve(
         });
     }
     let picked = release::pick(config, facts, current, change, &mut notes);
-    let database = database::resolve(name, database.as_ref(), facts, current, &mut errors, &mut notes);
+    let known = database::Known {
+        app: name,
+        facts,
+        current,
+        proxied: picked.as_ref().is_ok_and(|picked| picked.release.proxied),
+    };
+    let (database, pgproxy) = database::resolve(database.as_ref(), &known, &mut errors, &mut notes);
     let edge = edge.as_ref().map(|table| resolve_edge(table, facts, current));
     let picked = match picked {
         Ok(picked) => picked,
@@ -80,6 +86,7 @@ pub fn resolve(
     };
     let mut topology = Topology {
         database,
+        pgproxy,
         edge,
         release: Some(picked.release.id),
         released: current.released.clone(),

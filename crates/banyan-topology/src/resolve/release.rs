@@ -138,8 +138,16 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         Database::External(external) => external.url.clone(),
         Database::Managed(_) => Template::literal("{{database.url}}"),
     });
+    let proxied = match &config.database {
+        Some(Database::Managed(managed)) => !managed.pgproxy.direct,
+        Some(Database::External(_)) | None => false,
+    };
     let mut common = BTreeMap::new();
     common.extend(database_url.clone().map(|url| ("DATABASE_URL".to_owned(), url)));
+    if proxied {
+        let past_the_proxy = Template::literal("{{database.direct.url}}");
+        common.insert("DATABASE_DIRECT_URL".to_owned(), past_the_proxy);
+    }
     common.extend(env.clone());
     let command = |(name, table): (&_, &banyan_config::ProcessTable)| {
         let mut env = common.clone();
@@ -158,6 +166,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         dir: dir.clone(),
         user: user.clone(),
         database_url,
+        proxied,
         commands: config.processes.iter().map(command).collect(),
         release_command: release.as_ref().map(|argv| Launch {
             argv: argv.clone(),

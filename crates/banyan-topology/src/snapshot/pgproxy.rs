@@ -3,7 +3,7 @@
 //! A hold is a state in it, not a command: a proxy that restarts in the middle of one does the right thing, and a hold
 //! ends at its limit without the controller. No secret is in it; passwords are in files of mode 0600 that it names.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,51 @@ use banyan_config::units::duration;
 pub use banyan_config::{PoolMode, PoolSettings, Reads};
 
 use crate::id::{AppName, Epoch, NodeId};
+use crate::model::{Database, Topology};
+
+/// What of a snapshot the topology does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub auth: PgAuth,
+    pub hold: Option<Hold>,
+    pub bound: Option<Bound>,
+}
+
+/// The snapshot that makes a running proxy lead to this topology's primary; `None` when it has no proxy.
+pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxySnapshot> {
+    let pgproxy = topology.pgproxy.as_ref()?;
+    let database = topology.database.as_ref();
+    let Told { auth, hold, bound } = told;
+    Some(PgproxySnapshot {
+        epoch,
+        app: topology.app.clone(),
+        listen: pgproxy.listen,
+        certificate: None,
+        auth,
+        database: PgDatabase {
+            name: database.map(|database| database.name.clone()).unwrap_or_default(),
+            nodes: database.map(nodes).unwrap_or_default(),
+            primary: database.map(|database| database.primary),
+            pool: pgproxy.pool.clone(),
+            reads: pgproxy.reads,
+            hold,
+            bound,
+        },
+    })
+}
+
+fn nodes(database: &Database) -> Vec<PgNode> {
+    let node = |node: &crate::model::Node| PgNode {
+        id: node.id,
+        address: (Ipv4Addr::LOCALHOST, node.port).into(),
+        socket: None,
+        state: NodeState::Active,
+        weight: 1,
+        zone: None,
+        system_identifier: None,
+    };
+    database.nodes.values().map(node).collect()
+}
 
 /// All that the pgproxy role knows. It keeps the last good one and refuses older epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Whole lives of an installation: any edits, deploys, rollbacks and stops, one after the other.
 
-use banyan_config::{Database, ManagedDatabase};
+use banyan_config::{Database, Durability, ManagedDatabase, PgproxyTable, Reads};
 use banyan_topology::Change;
 use proptest::prelude::*;
 
@@ -16,6 +16,10 @@ enum Event {
     EdgePort(u16),
     EdgeProcess(&'static str),
     NoDatabase,
+    Replicas(u32, bool),
+    Direct(bool),
+    DatabasePort(Option<u16>),
+    MaxConnections(u32),
     ManagedDatabase,
     Deploy,
     Rollback,
@@ -33,6 +37,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (8080..8082u16).prop_map(Event::EdgePort),
         1 => name().prop_map(Event::EdgeProcess),
         1 => Just(Event::NoDatabase),
+        3 => (0..4u32, any::<bool>()).prop_map(|(count, sync)| Event::Replicas(count, sync)),
+        2 => any::<bool>().prop_map(Event::Direct),
+        1 => proptest::option::of(25432..25434u16).prop_map(Event::DatabasePort),
+        1 => (1..3u32).prop_map(|n| Event::MaxConnections(n * 100)),
         2 => Just(Event::ManagedDatabase),
         3 => Just(Event::Deploy),
         2 => Just(Event::Rollback),
@@ -52,6 +60,20 @@ fn edit(it: &mut Installation, event: Event) -> Change {
         }
         Event::EdgePort(port) => it.config.edge.as_mut().unwrap().listen.set_port(port),
         Event::EdgeProcess(name) => it.config.edge.as_mut().unwrap().process = name.parse().unwrap(),
+        Event::Replicas(count, sync) => with(it, |database| {
+            database.replicas = count;
+            database.durability = if sync && count > 0 {
+                Durability::Sync
+            } else {
+                Durability::Async
+            };
+            database.pgproxy.direct &= count == 0;
+        }),
+        Event::Direct(direct) => with(it, |database| {
+            database.pgproxy.direct = direct && database.replicas == 0;
+        }),
+        Event::DatabasePort(port) => with(it, |database| database.port = port),
+        Event::MaxConnections(most) => with(it, |database| database.max_connections = most),
         Event::NoDatabase => it.config.database = None,
         Event::ManagedDatabase => it.config.database = Some(Database::Managed(managed())),
         Event::Deploy => return Change::Deploy,
@@ -61,6 +83,13 @@ fn edit(it: &mut Installation, event: Event) -> Change {
     Change::Configuration
 }
 
+/// Only what `banyan-config` lets pass.
+fn with(it: &mut Installation, change: impl FnOnce(&mut ManagedDatabase)) {
+    if let Some(Database::Managed(table)) = &mut it.config.database {
+        change(table);
+    }
+}
+
 fn managed() -> ManagedDatabase {
     ManagedDatabase {
         postgres: None,
@@ -68,6 +97,10 @@ fn managed() -> ManagedDatabase {
         memory_bytes: None,
         max_connections: 100,
         name: None,
+        replicas: 0,
+        durability: Durability::Async,
+        reads: Reads::Primary,
+        pgproxy: PgproxyTable::default(),
         settings: std::collections::BTreeMap::new(),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use banyan_config::{App, Config, Database, EdgeTable, ManagedDatabase, ProcessTable, Template};
+use banyan_config::{
+    App, Config, Database, Durability, EdgeTable, ManagedDatabase, PgproxyTable, ProcessTable, Reads,
+    Template,
+};
 use banyan_topology::{
     Change, Facts, Plan, ReleaseId, ResolveErrors, Resolved, Topology, check, plan, resolve,
 };
@@ -77,15 +80,27 @@ impl Installation {
             .values()
             .map(|instance| (instance.id.clone(), instance.port))
             .collect();
-        let database = topology.database.as_ref().map(|database| database.port);
-        let in_use: BTreeSet<u16> = instances.values().copied().chain(database).collect();
+        let nodes = topology
+            .database
+            .iter()
+            .flat_map(|database| database.nodes.values());
+        let nodes: BTreeMap<_, _> = nodes.map(|node| (node.id, node.port)).collect();
+        let pgproxy = topology.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
+        let in_use = instances
+            .values()
+            .copied()
+            .chain(nodes.values().copied())
+            .chain(pgproxy);
+        let in_use: BTreeSet<u16> = in_use.collect();
         self.facts.free_ports = (20000..20020).filter(|port| !in_use.contains(port)).collect();
         if !topology.is_stopped() {
             self.facts.remembered.instance_ports.extend(instances);
-            self.facts.remembered.database_port = database;
         }
+        self.facts.remembered.nodes.extend(nodes);
+        self.facts.remembered.pgproxy_port = pgproxy.or(self.facts.remembered.pgproxy_port);
         if let Some(database) = &topology.database {
             self.facts.data_version = Some(database.version);
+            self.facts.remembered.primary = Some(database.primary);
         }
     }
 
@@ -136,6 +151,10 @@ fn config() -> Config {
         memory_bytes: None,
         max_connections: 100,
         name: None,
+        replicas: 0,
+        durability: Durability::Async,
+        reads: Reads::Primary,
+        pgproxy: PgproxyTable::default(),
         settings: BTreeMap::new(),
     };
     Config {

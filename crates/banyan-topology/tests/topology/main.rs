@@ -10,4 +10,5 @@ mod pictures;
 mod plans;
 mod planted;
 mod resolving;
+mod servers;
 mod worlds;

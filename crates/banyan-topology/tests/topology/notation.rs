@@ -1,7 +1,10 @@
 //! Topologies as one line of text, for tests: `r1 db edge web.1@r1* clock.1@r1 clock<=1`.
 //!
 //! - `r1`: the current release. `ran:r1`: its release command ran.
-//! - `db`: PostgreSQL 15 on port 25432. `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
+//! - `db`: PostgreSQL 15 on port 25432. `db=2+1`: db2 (on 25433) is primary, db1 its replica; `db!`: synchronous;
+//!   `db~`: with other settings; `db^`: with settings that need a restart. `pgproxy`, `pgproxy~`: a proxy on 26432, with
+//!   another pool.
+//! - `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
 //!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`; `edge*`: of another program.
 //! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
 //!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
@@ -10,10 +13,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{
-    EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, ProcessSettings, Route, RouteAction, RouteBounds,
-    RouteMatch, Share, SplitBy,
+    Durability, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, PoolSettings, ProcessSettings,
+    Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
 };
-use banyan_topology::{Database, Edge, Instance, InstanceId, Process, ProcessName, ReleaseId, Topology};
+use banyan_topology::{
+    Database, Edge, Instance, InstanceId, Node, NodeId, Pgproxy, Process, ProcessName, ReleaseId, Topology,
+};
 
 pub(crate) fn topology(text: &str) -> Topology {
     let mut topology = Topology::nothing("photos".parse().unwrap());
@@ -24,8 +29,10 @@ pub(crate) fn topology(text: &str) -> Topology {
 }
 
 fn add(topology: &mut Topology, word: &str) {
-    if word == "db" {
-        topology.database = Some(database(25432));
+    if word.starts_with("db") {
+        topology.database = Some(servers(word));
+    } else if word.starts_with("pgproxy") {
+        topology.pgproxy = Some(pgproxy(word.ends_with('~')));
     } else if let Some(id) = word.strip_prefix("ran:") {
         topology.released.insert(release(id));
     } else if word.starts_with("edge") {
@@ -80,14 +87,63 @@ pub(crate) fn port(id: &InstanceId) -> u16 {
 }
 
 pub(crate) fn database(port: u16) -> Database {
+    let id = NodeId::FIRST;
     Database {
         version: 15,
-        port,
+        nodes: BTreeMap::from([(id, Node { id, port })]),
+        primary: id,
+        durability: Durability::Async,
         memory_bytes: 1 << 30,
         max_connections: 100,
         name: "photos".to_owned(),
         user: "photos".to_owned(),
         settings: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn node(number: u32) -> Node {
+    let port = 25431 + u16::try_from(number).unwrap();
+    Node {
+        id: NodeId(number),
+        port,
+    }
+}
+
+fn servers(word: &str) -> Database {
+    let mut database = database(25432);
+    let marks = word.trim_start_matches(|c: char| !"!~^".contains(c));
+    let word = &word[..word.len() - marks.len()];
+    if let Some((primary, replicas)) = word
+        .strip_prefix("db=")
+        .map(|rest| rest.split_once('+').unwrap_or((rest, "")))
+    {
+        let replicas = replicas.split(',').filter(|text| !text.is_empty());
+        let numbers = std::iter::once(primary).chain(replicas);
+        let nodes = numbers.map(|number| node(number.parse().unwrap()));
+        database.nodes = nodes.map(|node| (node.id, node)).collect();
+        database.primary = NodeId(primary.parse().unwrap());
+    }
+    if marks.contains('!') {
+        database.durability = Durability::Sync;
+    }
+    if marks.contains('~') {
+        database.settings.insert("work_mem".to_owned(), "16MB".to_owned());
+    }
+    if marks.contains('^') {
+        database.max_connections = 200;
+    }
+    database
+}
+
+pub(crate) fn pgproxy(other: bool) -> Pgproxy {
+    Pgproxy {
+        listen: ([127, 0, 0, 1], 26432).into(),
+        pool: PoolSettings {
+            size: if other { 30 } else { 20 },
+            ..PoolSettings::default()
+        },
+        hold: HoldSettings::default(),
+        reads: Reads::Primary,
     }
 }
 

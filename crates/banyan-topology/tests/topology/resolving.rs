@@ -30,7 +30,7 @@ fn defaults_are_chosen_from_the_machine() {
     it.configure();
     let database = it.current.database.as_ref().unwrap();
     expect![[r#"
-        Database { version: 15, port: 20000, memory_bytes: 2147483648, max_connections: 100, name: "my_photos", user: "my_photos", settings: {} }
+        Database { version: 15, nodes: {NodeId(1): Node { id: NodeId(1), port: 20000 }}, primary: NodeId(1), durability: Async, memory_bytes: 2147483648, max_connections: 100, name: "my_photos", user: "my_photos", settings: {} }
         web.1@r1 20001
         edge 127.0.0.1:8080 → web ×1 → postgres 15"#]].assert_eq(&format!(
         "{database:?}\n{}\n{}",
@@ -315,22 +315,21 @@ fn a_running_database_keeps_its_settings() {
         &it,
         &Change::Configuration,
         expect![[r#"
-        database.port cannot change while PostgreSQL runs (20000 → 5433); run `banyan down`, then `banyan up` with the new configuration
-        database.memory cannot change while PostgreSQL runs (2GiB → 1GiB); run `banyan down`, then `banyan up` with the new configuration
-        database.max_connections cannot change while PostgreSQL runs (100 → 200); run `banyan down`, then `banyan up` with the new configuration
-        database.name cannot change while PostgreSQL runs (my_photos → other); run `banyan down`, then `banyan up` with the new configuration (the new database begins empty; the data of the old one stays in it)
-        database.settings cannot change while PostgreSQL runs (none → work_mem = 8MB); run `banyan down`, then `banyan up` with the new configuration"#]],
+            database.name cannot change while PostgreSQL runs (my_photos → other); run `banyan down`, then `banyan up` with the new configuration (the new database begins empty; the data of the old one stays in it)
+            database.port cannot change while PostgreSQL runs (20000 → 5433); run `banyan down`, then `banyan up` with the new configuration
+            database.memory cannot change while PostgreSQL runs (2GiB → 1GiB); run `banyan down`, then `banyan up` with the new configuration
+            database.max_connections cannot change while PostgreSQL runs (100 → 200); run `banyan down`, then `banyan up` with the new configuration"#]],
     );
     it.down();
     it.configure();
-    assert_eq!(it.current.database.unwrap().port, 5433);
+    assert_eq!(it.current.database.unwrap().port(), 5433);
 }
 
 #[test]
 fn a_database_port_that_was_taken_meanwhile_is_replaced() {
     let mut it = Installation::new();
     it.configure();
-    let port = it.current.database.as_ref().unwrap().port;
+    let port = it.current.database.as_ref().unwrap().port();
     it.down();
     it.facts.free_ports.retain(|free| *free != port);
     let (_, notes) = it.configure();

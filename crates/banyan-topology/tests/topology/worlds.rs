@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use banyan_config::Durability;
 use banyan_topology::{Instance, InstanceId, ProcessName, ReleaseId, Topology};
 use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
@@ -54,12 +55,36 @@ fn edge() -> impl Strategy<Value = &'static str> {
     )
 }
 
+/// Servers as one word of the notation, the proxy as another.
+fn database() -> impl Strategy<Value = String> {
+    let servers = proptest::sample::select(
+        &[
+            "db",
+            "db",
+            "db~",
+            "db^",
+            "db=1+2",
+            "db=2+1",
+            "db=1+2!",
+            "db=2+1!",
+            "db=1+2,3",
+            "db=3+1,2!",
+            "db=2",
+            "db=1+3~",
+            "db=1+2^!",
+        ][..],
+    );
+    let pgproxy = proptest::sample::select(&["", "pgproxy", "pgproxy~"][..]);
+    (servers, pgproxy).prop_map(|(servers, pgproxy)| format!("{servers} {pgproxy}"))
+}
+
 /// Complete and at rest: one release, slots from 1, every instance of the edge's process in rotation.
 pub(crate) fn settled() -> impl Strategy<Value = Topology> {
-    (1..=3u32, any::<bool>(), any::<bool>(), edge(), processes()).prop_map(
+    let database = proptest::option::of(database());
+    (1..=3u32, database, any::<bool>(), edge(), processes()).prop_map(
         |(release, database, has_command, edge, processes)| {
-            let mut topology = topology(&format!("r{release} {edge}"));
-            topology.database = database.then(|| notation::database(25432));
+            let database = database.unwrap_or_default();
+            let mut topology = topology(&format!("r{release} {edge} {database}"));
             if has_command {
                 topology.released.insert(ReleaseId(release));
             }
@@ -109,10 +134,32 @@ pub(crate) fn change() -> impl Strategy<Value = (Topology, Topology)> {
         // With or without a database is another release (`DATABASE_URL` is part of it).
         let same_release = start.release == end.release;
         if same_release && start.release.is_some() {
-            end.database.clone_from(&start.database);
+            match (&start.database, &mut end.database) {
+                (Some(_), Some(_)) => {}
+                (old, new) => new.clone_from(old),
+            }
+            if start.pgproxy.is_none() || end.pgproxy.is_none() {
+                end.pgproxy.clone_from(&start.pgproxy);
+            }
         }
+        only_gently(&start, &mut end);
         (start, end)
     })
+}
+
+/// As `resolve` sees to it: without a proxy in between, servers neither change places nor start anew.
+fn only_gently(start: &Topology, end: &mut Topology) {
+    if let (Some(old), Some(new), None) = (&start.database, &mut end.database, &start.pgproxy) {
+        new.primary = old.primary;
+        new.max_connections = old.max_connections;
+        new.nodes.entry(old.primary).or_insert(old.nodes[&old.primary]);
+        if new.is_alone() {
+            new.durability = Durability::Async;
+        }
+    }
+    if end.database.is_none() {
+        end.pgproxy = None;
+    }
 }
 
 /// Anything that the type can say: mixed releases, any rotation, any port, another database.
@@ -129,6 +176,7 @@ pub(crate) fn any_topology() -> impl Strategy<Value = Topology> {
     (settled(), instances, database, btree_set(1..=3u32, 0..3)).prop_map(
         |(mut topology, instances, database, released)| {
             topology.database = database.map(notation::database);
+            topology.pgproxy = topology.pgproxy.filter(|_| database.is_some());
             topology.released = released.into_iter().map(ReleaseId).collect();
             let in_rotation = instances.iter().filter(|(_, (_, served))| *served);
             topology.rotation = in_rotation.map(|(id, _)| id.clone()).collect::<BTreeSet<_>>();

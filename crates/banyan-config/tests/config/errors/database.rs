@@ -77,3 +77,118 @@ work_mem = "1MB"
             3 errors; nothing was changed"#]],
     );
 }
+
+#[test]
+fn sync_without_a_replica_would_wait_for_ever() {
+    check(
+        "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"./web\"\n[database]\ndurability = \"sync\"\nreads = \"session\"\n",
+        expect![[r#"
+            error: `durability = "sync"` needs a replica: every write would wait for ever
+             --> banyan.toml:6:14
+              |
+            6 | durability = "sync"
+              |              ^^^^^^
+              = write replicas = 1, or remove this line
+
+            1 error; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn replicas_need_the_proxy_and_something_to_follow() {
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+[database]
+replicas = 2
+[database.pgproxy]
+direct = true
+[database.settings]
+wal_level = "minimal"
+max_wal_senders = 3
+primary_conninfo = "host=elsewhere"
+"##,
+        expect![[r#"
+            error: `replicas` needs the proxy, and `direct` leads the app past it
+             --> banyan.toml:6:12
+              |
+            6 | replicas = 2
+              |            ^
+              = write direct = false in [database.pgproxy], or remove this line
+
+            error: with `wal_level = minimal` no replica can follow
+              --> banyan.toml:10:13
+               |
+            10 | wal_level = "minimal"
+               |             ^^^^^^^^^
+               = remove this line: Banyan writes wal_level = replica
+
+            error: with `max_wal_senders = 3` no replica can follow
+              --> banyan.toml:11:19
+               |
+            11 | max_wal_senders = 3
+               |                   ^
+               = write at least 6, or remove this line
+
+            error: `primary_conninfo` cannot be set here
+              --> banyan.toml:12:1
+               |
+            12 | primary_conninfo = "host=elsewhere"
+               | ^^^^^^^^^^^^^^^^
+               = write `replicas` in [database]
+
+            4 errors; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn a_pool_that_does_not_fit_and_ports_that_are_taken() {
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+[database]
+max_connections = 50
+replicas = 1
+reads = "bounded:5"
+[database.pgproxy]
+direct = false
+pool = 45
+port = 8080
+mode = "statement"
+"##,
+        expect![[r#"
+            error: `reads` bounded cannot be "5": it has no unit
+             --> banyan.toml:8:9
+              |
+            8 | reads = "bounded:5"
+              |         ^^^^^^^^^^^
+              = write "bounded:500ms"
+
+            error: a pool of 45 does not fit into 50 connections (`max_connections`)
+              --> banyan.toml:11:8
+               |
+            11 | pool = 45
+               |        ^^
+               = write pool = 40 in [database.pgproxy], or max_connections = 55 in [database]: 10 are kept for others
+
+            error: port 8080 is taken: the edge listens on it
+              --> banyan.toml:12:8
+               |
+            12 | port = 8080
+               |        ^^^^
+               = write another port, or remove the line: Banyan finds a free one
+
+            error: `mode` cannot be `statement`
+              --> banyan.toml:13:8
+               |
+            13 | mode = "statement"
+               |        ^^^^^^^^^^^
+               = write "transaction", "session"
+
+            4 errors; nothing was changed"#]],
+    );
+}

@@ -47,7 +47,7 @@ min = 2
               |
             3 | prot = 8080
               | ^^^^
-              = did you mean `port`? `port` belongs in [edge] or [database]
+              = did you mean `port`? `port` belongs in [edge] or [database] or [database.pgproxy]
 
             error: unknown key `publik` in [edge]
              --> banyan.toml:5:1

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::child::actor::Published;
 use crate::child::error::{NotReady, StartError};
 use crate::child::spec::{ChildId, ChildSpec};
 use crate::child::status::{Adopted, ChildStatus, RunOutcome, StopReport};
@@ -17,6 +18,8 @@ pub(super) enum Request {
     ),
     Ready(ChildId, oneshot::Sender<Result<(), NotReady>>),
     Stop(ChildId, oneshot::Sender<StopReport>),
+    Fence(ChildId, oneshot::Sender<StopReport>),
+    Watch(ChildId, oneshot::Sender<watch::Receiver<Published>>),
     Configure(Box<ChildSpec>),
     KillAll(oneshot::Sender<()>),
     Survivors(oneshot::Sender<Vec<Adopted>>),
@@ -58,6 +61,22 @@ impl Handle {
     /// Signal, grace, SIGKILL of everything it left; returns when all its processes are gone. Unknown id: `None`.
     pub async fn stop(&self, id: &ChildId) -> Option<StopReport> {
         self.ask(|reply| Request::Stop(id.clone(), reply)).await
+    }
+
+    /// SIGKILL of everything it has, without grace; returns when all its processes are gone and reaped, and it will not
+    /// start again: nothing of it can act any more. Unknown id: `None`.
+    pub async fn fence(&self, id: &ChildId) -> Option<StopReport> {
+        self.ask(|reply| Request::Fence(id.clone(), reply)).await
+    }
+
+    /// Returns when its process has ended (it may be starting again by then), or at once if there is no such child.
+    pub async fn ended(&self, id: &ChildId) {
+        let Some(mut status) = self.ask(|reply| Request::Watch(id.clone(), reply)).await else {
+            return;
+        };
+        let gone = |published: &Published| published.state.is_without_process();
+        // The child's task has ended: so has its process.
+        status.wait_for(gone).await.map(drop).unwrap_or_default();
     }
 
     /// SIGKILL of everything at once (second Ctrl-C), survivors of an earlier controller included; returns when all is gone.

@@ -43,6 +43,7 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
         }],
         programs: BTreeMap::new(),
         database_url: None,
+        proxied: false,
         secrets_digest: String::new(),
     }
 }
@@ -73,6 +74,7 @@ fn with_context<T>(release: &Release, folder: &Path, test: impl FnOnce(&AppConte
         base: &base,
         secrets: &Secrets::default(),
         database: Some(&database),
+        direct: None,
         program: &copied,
     })
 }

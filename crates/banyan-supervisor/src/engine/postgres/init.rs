@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{create_private_dir, sync_parent, write_private};
-use super::{PostgresError, SUPERUSER, Server, io_error, secret, settings, version};
+use super::{PostgresError, SUPERUSER, Server, io_error, replica, secret, settings, version};
 use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
 
 /// Some seconds usually; slow disks need more.
@@ -19,7 +19,7 @@ pub(super) fn unfinished(data: &Path) -> PathBuf {
     with_suffix(data, ".unfinished")
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -40,9 +40,15 @@ pub(super) async fn prepare(server: &Server, handle: &Handle) -> Result<(), Post
     configure(server, &server.data)
 }
 
+/// Into place, durably, once it is whole. Replaces an empty directory, and fails on any other.
+pub(super) fn put_in_place(folder: &Path, data: &Path) -> Result<(), PostgresError> {
+    fs::rename(folder, data).map_err(io_error("rename into place", data))?;
+    sync_parent(data).map_err(io_error("sync the folder of", data))
+}
+
 async fn create(server: &Server, handle: &Handle) -> Result<(), PostgresError> {
     let folder = unfinished(&server.data);
-    end_earlier_initdb(server, handle).await;
+    end_earlier(initdb(server, &server.data, &server.data), handle).await;
     clear(&folder)?;
     let owner = server.owner();
     create_private_dir(&folder, &owner).map_err(io_error("create", &folder))?;
@@ -56,13 +62,11 @@ async fn create(server: &Server, handle: &Handle) -> Result<(), PostgresError> {
         return Err(error);
     }
     include_settings(server, &folder)?;
-    // rename replaces an empty directory, and fails on any other.
-    fs::rename(&folder, &server.data).map_err(io_error("rename into place", &server.data))?;
-    sync_parent(&server.data).map_err(io_error("sync the folder of", &server.data))
+    put_in_place(&folder, &server.data)
 }
 
 /// Of an earlier attempt that was cut short: never a data directory that was in use.
-fn clear(folder: &Path) -> Result<(), PostgresError> {
+pub(super) fn clear(folder: &Path) -> Result<(), PostgresError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("clear", folder)(error)),
         _ => Ok(()),
@@ -70,8 +74,7 @@ fn clear(folder: &Path) -> Result<(), PostgresError> {
 }
 
 /// Of a controller that was killed meanwhile: it would write into what is deleted here.
-async fn end_earlier_initdb(server: &Server, handle: &Handle) {
-    let spec = initdb(server, &server.data, &server.data);
+pub(super) async fn end_earlier(spec: ChildSpec, handle: &Handle) {
     let survivors = handle.survivors().await;
     if let Some(survivor) = survivors.iter().find(|survivor| survivor.id == spec.id) {
         let id = spec.id.clone();
@@ -135,9 +138,11 @@ fn include_settings(server: &Server, folder: &Path) -> Result<(), PostgresError>
     write_private(&path, text.as_bytes(), &server.owner()).map_err(io_error("write", &path))
 }
 
-fn configure(server: &Server, data: &Path) -> Result<(), PostgresError> {
+/// What the server is, primary or replica, with its settings: as its files say at its next start or reload.
+pub(super) fn configure(server: &Server, data: &Path) -> Result<(), PostgresError> {
     include_settings(server, data)?;
-    let tuned = settings::config_file(&server.database)?;
+    let following = replica::connection(server, data)?;
+    let tuned = settings::config_file(&server.database, server.node, following.as_deref())?;
     for (name, text) in [
         ("banyan.conf", tuned.as_str()),
         ("pg_hba.conf", settings::access_file()),
@@ -145,5 +150,5 @@ fn configure(server: &Server, data: &Path) -> Result<(), PostgresError> {
         let path = data.join(name);
         write_private(&path, text.as_bytes(), &server.owner()).map_err(io_error("write", &path))?;
     }
-    Ok(())
+    replica::mark(server, data)
 }

@@ -7,12 +7,18 @@ use banyan_runtime::Clock;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::control::query;
 use super::{PostgresError, SUPERUSER, Server, secret};
 
 /// Recovery after a crash replays the log since the last checkpoint: minutes, at worst.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(600);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// Whom replicas log in as.
+pub(super) const REPLICATION_ROLE: &str = "banyan_replication";
+/// Whom the proxy asks for verifiers and positions as: LOGIN, member of pg_monitor, may call `banyan.verifier(name)`.
+pub const PGPROXY_ROLE: &str = "banyan_pgproxy";
 
 /// What the app needs of the server.
 struct Wanted {
@@ -29,8 +35,49 @@ pub(super) async fn provision(server: &Server) -> Result<(), PostgresError> {
         user: server.database.user.clone(),
         database: server.database.name.clone(),
     };
-    patiently(&superuser, &wanted).await
+    patiently(&superuser, &wanted).await?;
+    roles(server).await
 }
+
+/// The roles that are ours: for replicas, and for the proxy.
+async fn roles(server: &Server) -> Result<(), PostgresError> {
+    let verifier = |role| {
+        let password = secret::password(&server.secrets, role)?;
+        Ok::<_, PostgresError>(postgres_protocol::password::scram_sha_256(password.as_bytes()))
+    };
+    let mut session = server.session("postgres").await?;
+    super::replica::provision(&mut session, &verifier(REPLICATION_ROLE)?).await?;
+    let known = session
+        .rows("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&PGPROXY_ROLE])
+        .await
+        .map_err(query)?;
+    let verb = if known.is_empty() { "CREATE" } else { "ALTER" };
+    let (verifier, name) = (verifier(PGPROXY_ROLE)?, quoted(&server.database.name));
+    let statements = format!(
+        "{verb} ROLE {PGPROXY_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD '{verifier}';
+         GRANT pg_monitor TO {PGPROXY_ROLE};
+         GRANT CONNECT ON DATABASE {name} TO {PGPROXY_ROLE};"
+    );
+    session.run(&statements).await.map_err(query)?;
+    let mut session = server.session(&server.database.name).await?;
+    session.run(VERIFIER).await.map_err(query)
+}
+
+/// What the proxy checks passwords by. SECURITY DEFINER with a fixed search_path: nobody puts a table or function of
+/// another schema in its way. Tells nothing of who may not log in, nor of those with rights over the server.
+const VERIFIER: &str = "
+    CREATE SCHEMA IF NOT EXISTS banyan;
+    ALTER SCHEMA banyan OWNER TO CURRENT_USER;
+    REVOKE ALL ON SCHEMA banyan FROM PUBLIC;
+    GRANT USAGE ON SCHEMA banyan TO banyan_pgproxy;
+    CREATE OR REPLACE FUNCTION banyan.verifier(name text) RETURNS text
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        AS 'SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.rolname = $1 AND a.rolcanlogin
+            AND NOT a.rolsuper AND NOT a.rolreplication
+            AND (a.rolvaliduntil IS NULL OR a.rolvaliduntil > pg_catalog.now())';
+    ALTER FUNCTION banyan.verifier(text) OWNER TO CURRENT_USER;
+    REVOKE ALL ON FUNCTION banyan.verifier(text) FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION banyan.verifier(text) TO banyan_pgproxy;";
 
 /// True: the server takes queries.
 pub(super) async fn answers(server: &Server) -> Result<bool, PostgresError> {
@@ -38,7 +85,7 @@ pub(super) async fn answers(server: &Server) -> Result<bool, PostgresError> {
     Ok(once(&superuser, None).await.is_ok())
 }
 
-fn config(address: &DatabaseAddress) -> Config {
+pub(super) fn config(address: &DatabaseAddress) -> Config {
     let mut config = Config::new();
     config
         .host(&address.host)
@@ -47,6 +94,8 @@ fn config(address: &DatabaseAddress) -> Config {
         .password(&address.password)
         .dbname(&address.name)
         .application_name("banyan")
+        // Of Banyan's own statements none waits for a replica, which may be what they are to mend.
+        .options("-c synchronous_commit=local")
         .connect_timeout(CONNECT_LIMIT);
     config
 }
@@ -115,6 +164,6 @@ async fn make_database(client: &Client, name: &str, owner: &str) -> Result<(), t
         .await
 }
 
-fn quoted(identifier: &str) -> String {
+pub(super) fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }

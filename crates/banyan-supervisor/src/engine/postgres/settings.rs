@@ -6,10 +6,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use banyan_topology::Database;
+use banyan_config::Durability;
+use banyan_topology::{Database, NodeId};
 
 /// Decided by Banyan: another value would cut it off from its own server.
-const RESERVED: [&str; 6] = [
+const RESERVED: [&str; 10] = [
+    "cluster_name",
+    "primary_conninfo",
+    "primary_slot_name",
+    "synchronous_standby_names",
     "config_file",
     "data_directory",
     "hba_file",
@@ -28,14 +33,20 @@ pub struct Reserved(pub String);
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Name and value of every setting; the user's own win.
-pub fn tuned(database: &Database) -> Result<BTreeMap<String, String>, Reserved> {
+/// Name and value of every setting of one server; the user's own win. `following`: the connection string of a replica.
+pub fn tuned(
+    database: &Database,
+    node: NodeId,
+    following: Option<&str>,
+) -> Result<BTreeMap<String, String>, Reserved> {
     let memory = database.memory_bytes;
     let connections = u64::from(database.max_connections.max(1));
     let mut settings = BTreeMap::new();
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
 
-    set("port", database.port.to_string());
+    let port = database.nodes.get(&node).map_or(0, |node| node.port);
+    set("port", port.to_string());
+    set("cluster_name", node.to_string());
     set("listen_addresses", "127.0.0.1".to_owned());
     set("unix_socket_directories", String::new());
     set("password_encryption", "scram-sha-256".to_owned());
@@ -58,7 +69,15 @@ pub fn tuned(database: &Database) -> Result<BTreeMap<String, String>, Reserved> 
     set("wal_compression", "on".to_owned());
     // Ready for a replica without a restart.
     set("wal_level", "replica".to_owned());
-    set("max_wal_senders", "5".to_owned());
+    set("max_wal_senders", "10".to_owned());
+    set("wal_log_hints", "on".to_owned());
+    // What a replica that was away for a moment needs, should its slot be gone with a former primary.
+    set("wal_keep_size", "256MB".to_owned());
+    // One that stays away must not fill the disk.
+    set("max_slot_wal_keep_size", megabytes(max_wal * 4));
+    for (name, value) in replication(database, node, following) {
+        set(name, value);
+    }
 
     // Solid state disks: a random page costs little more than the next one.
     set("random_page_cost", "1.1".to_owned());
@@ -80,6 +99,42 @@ pub fn tuned(database: &Database) -> Result<BTreeMap<String, String>, Reserved> 
     Ok(settings)
 }
 
+/// What a server is to the others.
+fn replication(database: &Database, node: NodeId, following: Option<&str>) -> Vec<(&'static str, String)> {
+    let others: Vec<String> = database
+        .nodes
+        .keys()
+        .filter(|other| **other != node)
+        .map(NodeId::to_string)
+        .collect();
+    let synchronous = database.durability == Durability::Sync && !others.is_empty();
+    let names = if synchronous {
+        format!("ANY 1 ({})", others.join(", "))
+    } else {
+        String::new()
+    };
+    let mut settings = vec![
+        ("synchronous_standby_names", names),
+        // Who has replicas promotes one sooner than it recovers.
+        (
+            "restart_after_crash",
+            if others.is_empty() { "on" } else { "off" }.to_owned(),
+        ),
+        // How soon a replica is back behind a primary that was away, and how soon one knows that the other is gone.
+        ("wal_retrieve_retry_interval", "200ms".to_owned()),
+        ("wal_receiver_status_interval", "1s".to_owned()),
+        ("wal_receiver_timeout", "10s".to_owned()),
+        ("wal_sender_timeout", "10s".to_owned()),
+        // A query on a replica must not make all others stale.
+        ("max_standby_streaming_delay", "5s".to_owned()),
+    ];
+    if let Some(following) = following {
+        settings.push(("primary_conninfo", following.to_owned()));
+        settings.push(("primary_slot_name", node.to_string()));
+    }
+    settings
+}
+
 /// What three quarters of the memory allow when every connection runs two sorts or hashes at once, to the nearest
 /// power of two.
 fn work_memory(memory: u64, connections: u64) -> u64 {
@@ -98,12 +153,12 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// The text of `banyan.conf`.
-pub fn config_file(database: &Database) -> Result<String, Reserved> {
+pub fn config_file(database: &Database, node: NodeId, following: Option<&str>) -> Result<String, Reserved> {
     let mut text = String::from(
         "# Written by Banyan at each start; changes here are lost.\n\
          # Put your own settings into banyan.toml, under [database] settings: they win over these.\n",
     );
-    for (name, value) in tuned(database)? {
+    for (name, value) in tuned(database, node, following)? {
         // Infallible: writing to a string.
         writeln!(text, "{name} = '{}'", value.replace('\'', "''")).ok();
     }

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use banyan_topology::NodeId;
 
 use super::{Server, settings};
 use crate::child::{NotReady, StartError};
@@ -65,6 +68,27 @@ pub enum PostgresError {
         #[source]
         source: tokio_postgres::Error,
     },
+    #[error("the base backup of {node} failed ({exit})\n{log_tail}")]
+    BaseBackup {
+        node: NodeId,
+        exit: String,
+        log_tail: String,
+    },
+    #[error("{node} does not follow {primary} after {after:?}: {reason}")]
+    NotFollowing {
+        node: NodeId,
+        primary: NodeId,
+        after: Duration,
+        reason: String,
+    },
+    #[error("{node} was not promoted: {reason}")]
+    NotPromoted { node: NodeId, reason: String },
+    #[error("{node} gave no answer for {after:?}")]
+    Silent { node: NodeId, after: Duration },
+    #[error("PostgreSQL gave an answer without content")]
+    NoAnswer,
+    #[error("no replica has joined the synchronous writes after {after:?}")]
+    NotSynchronous { after: Duration },
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -89,7 +113,7 @@ impl Server {
         }
         if says("could not bind IPv4 address") {
             return Some(PostgresError::PortInUse {
-                port: self.database.port,
+                port: self.port(),
                 by: None,
             });
         }
@@ -120,6 +144,8 @@ impl Server {
 mod tests {
     use std::collections::BTreeMap;
 
+    use banyan_topology::{Node, NodeId};
+
     use super::*;
     use crate::child::RunAs;
 
@@ -127,13 +153,22 @@ mod tests {
         let server = Server {
             database: banyan_topology::Database {
                 version: 15,
-                port: 20005,
+                nodes: BTreeMap::from([(
+                    NodeId(1),
+                    Node {
+                        id: NodeId(1),
+                        port: 20005,
+                    },
+                )]),
+                primary: NodeId(1),
+                durability: banyan_config::Durability::Async,
                 memory_bytes: 1 << 40,
                 max_connections: 100,
                 name: "photos".to_owned(),
                 user: "photos".to_owned(),
                 settings: BTreeMap::new(),
             },
+            node: NodeId(1),
             bin: PathBuf::from("/usr/lib/postgresql/15/bin"),
             data: PathBuf::from("/state/data/postgres"),
             secrets: PathBuf::from("/state/secrets"),

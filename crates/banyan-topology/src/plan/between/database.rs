@@ -1,0 +1,126 @@
+//! The servers of PostgreSQL and the proxy before them.
+//!
+//! Going up: the primary alone, its settings, replicas, another primary, and durability last. Going down the reverse.
+//! So a synchronous database always has a replica, and a proxy always has a primary.
+
+use banyan_config::Durability;
+
+use super::Planner;
+use crate::model::{Database, Node};
+use crate::plan::Step;
+
+impl Planner<'_> {
+    pub(super) fn begin_database(&mut self) {
+        let Some(desired) = self.desired.database.clone() else {
+            return;
+        };
+        if self.at.database.is_none() {
+            self.push(Step::StartDatabase(desired.alone()));
+        }
+        // Instances that stay go through the proxy, so what makes statements wait needs it.
+        self.begin_pgproxy();
+        if desired.durability == Durability::Async {
+            self.durability(Durability::Async);
+        }
+        self.settings(&desired);
+        self.servers(&desired);
+        self.durability(desired.durability);
+        self.configure_pgproxy();
+    }
+
+    pub(super) fn end_database(&mut self) {
+        if let (Some(pgproxy), None) = (self.at.pgproxy.clone(), &self.desired.pgproxy) {
+            self.push(Step::StopPgproxy(pgproxy));
+        }
+        if self.at.database.is_none() || self.desired.database.is_some() {
+            return;
+        }
+        self.durability(Durability::Async);
+        self.leaving(|_| true);
+        if let Some(database) = self.at.database.clone() {
+            self.push(Step::StopDatabase(database));
+        }
+    }
+
+    fn begin_pgproxy(&mut self) {
+        // One that is to listen elsewhere is another one.
+        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), &self.desired.pgproxy)
+            && from.listen != to.listen
+        {
+            self.push(Step::StopPgproxy(from));
+        }
+        if let (None, Some(pgproxy)) = (&self.at.pgproxy, self.desired.pgproxy.clone()) {
+            self.push(Step::StartPgproxy(pgproxy));
+        }
+    }
+
+    fn configure_pgproxy(&mut self) {
+        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), self.desired.pgproxy.clone())
+            && from != to
+        {
+            self.push(Step::ConfigurePgproxy { from, to });
+        }
+    }
+
+    fn settings(&mut self, desired: &Database) {
+        let Some(from) = self.at.database.clone() else {
+            return;
+        };
+        let to = from.with_settings_of(desired);
+        if from == to {
+            return;
+        }
+        self.push(if from.restarts_for(&to) {
+            Step::RestartDatabase { from, to }
+        } else {
+            Step::ConfigureDatabase { from, to }
+        });
+    }
+
+    fn servers(&mut self, desired: &Database) {
+        let replaced = |node: &Node| desired.nodes.get(&node.id).is_some_and(|wanted| wanted != node);
+        self.leaving(replaced);
+        self.coming(desired);
+        if let Some(database) = &self.at.database
+            && database.primary != desired.primary
+        {
+            let from = database.primary;
+            self.push(Step::Switchover {
+                from,
+                to: desired.primary,
+            });
+        }
+        self.leaving(|node| desired.nodes.get(&node.id) != Some(node));
+        self.coming(desired);
+    }
+
+    fn leaving(&mut self, goes: impl Fn(&Node) -> bool) {
+        let replicas = self.at.database.iter().flat_map(Database::replicas);
+        let gone: Vec<Node> = replicas.filter(|node| goes(node)).copied().collect();
+        for node in gone.into_iter().rev() {
+            self.push(Step::RemoveReplica(node));
+        }
+    }
+
+    fn coming(&mut self, desired: &Database) {
+        for node in desired.nodes.values() {
+            let known = |database: &Database| database.nodes.contains_key(&node.id);
+            if self.at.database.as_ref().is_some_and(|at| !known(at)) {
+                self.push(Step::AddReplica(*node));
+            }
+        }
+    }
+
+    fn durability(&mut self, durability: Durability) {
+        let Some(from) = self.at.database.clone() else {
+            return;
+        };
+        if from.durability != durability {
+            let to = Database {
+                durability,
+                ..from.clone()
+            };
+            self.push(Step::ConfigureDatabase { from, to });
+        }
+    }
+}

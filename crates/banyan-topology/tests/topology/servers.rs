@@ -1,0 +1,249 @@
+//! Plans of PostgreSQL's servers and the proxy before them.
+
+use banyan_config::Durability;
+use banyan_topology::check::Rule;
+use banyan_topology::{Change, Plan, Step, check, plan};
+use expect_test::{Expect, expect};
+
+use crate::installation::Installation;
+use crate::notation::{node, topology};
+
+fn plans(from: &str, to: &str, expected: Expect) {
+    let (from, to) = (topology(from), topology(to));
+    let plan = plan::between(&from, &to);
+    assert_eq!(check::plan(&from, &plan, &to), Ok(()));
+    expected.assert_eq(&plan.to_string());
+}
+
+/// The rules that these steps break.
+fn breaks(from: &str, steps: impl IntoIterator<Item = Step>, to: &str) -> Vec<Rule> {
+    let (from, to) = (topology(from), topology(to));
+    let plan: Plan = steps.into_iter().collect();
+    let found = check::plan(&from, &plan, &to).unwrap_err();
+    found.iter().map(|violation| violation.rule).collect()
+}
+
+#[test]
+fn a_start_makes_the_primary_first_and_is_synchronous_last() {
+    plans(
+        "",
+        "r1 edge web.1@r1* db=1+2,3! pgproxy",
+        expect![[r#"
+         1   start postgres 15 on port 25432
+         2   start pgproxy on 127.0.0.1:26432
+         3   add replica db2 on port 25433
+         4   add replica db3 on port 25434
+         5   change postgres: durability async → sync
+         6   make r1 the current release
+         7   add process web
+         8   start web.1@r1 on port 20101
+         9   start edge on 127.0.0.1:8080
+        10   admit web.1@r1"#]],
+    );
+}
+
+#[test]
+fn a_stop_ends_the_proxy_before_its_servers() {
+    plans(
+        "r1 edge web.1@r1* db=2+1! pgproxy",
+        "",
+        expect![[r#"
+        1   drain and stop edge on 127.0.0.1:8080
+        2   drain web.1@r1
+        3   stop web.1@r1
+        4   remove process web
+        5   have no current release
+        6   drain and stop pgproxy on 127.0.0.1:26432
+        7   change postgres: durability sync → async
+        8   remove replica db1 (its data stays)
+        9   stop postgres 15 (db2) (its data stays)"#]],
+    );
+}
+
+#[test]
+fn replicas_come_and_go_beside_what_runs() {
+    plans(
+        "r1 edge web.1@r1* db pgproxy",
+        "r1 edge web.1@r1* db=1+2 pgproxy",
+        expect!["1   add replica db2 on port 25433"],
+    );
+    plans(
+        "r1 edge web.1@r1* db=1+2,3! pgproxy",
+        "r1 edge web.1@r1* db pgproxy",
+        expect![[r#"
+            1   change postgres: durability sync → async
+            2   remove replica db3 (its data stays)
+            3   remove replica db2 (its data stays)"#]],
+    );
+}
+
+#[test]
+fn a_server_is_replaced_by_a_replica_that_takes_over() {
+    plans(
+        "r1 edge web.1@r1* db pgproxy",
+        "r1 edge web.1@r1* db=2 pgproxy",
+        expect![[r#"
+            1   add replica db2 on port 25433
+            2   switch over from db1 to db2 while statements wait
+            3   remove replica db1 (its data stays)"#]],
+    );
+}
+
+#[test]
+fn settings_restart_servers_only_if_they_must() {
+    plans(
+        "r1 edge web.1@r1* db=1+2 pgproxy",
+        "r1 edge web.1@r1* db=1+2~ pgproxy~",
+        expect![[r#"
+            1   change postgres: work_mem unset → 16MB
+            2   change pgproxy: pool.size 20 → 30"#]],
+    );
+    plans(
+        "r1 edge web.1@r1* db=1+2 pgproxy",
+        "r1 edge web.1@r1* db=1+2^ pgproxy",
+        expect!["1   restart postgres while statements wait: max_connections 100 → 200"],
+    );
+}
+
+#[test]
+fn an_installation_of_before_gets_the_proxy_with_its_next_release() {
+    plans(
+        "r1 edge web.1@r1* db",
+        "r2 edge web.1@r2* db pgproxy",
+        expect![[r#"
+            1   start pgproxy on 127.0.0.1:26432
+            2   make r2 the current release (was r1)
+            3   start web.1@r2 on port 20201
+            4   admit web.1@r2
+            5   drain web.1@r1
+            6   stop web.1@r1"#]],
+    );
+}
+
+#[test]
+fn what_writes_would_wait_for_is_not_taken_away() {
+    let from = "r1 db=1+2! pgproxy";
+    let found = breaks(from, [Step::RemoveReplica(node(2))], "r1 db! pgproxy");
+    assert_eq!(found, [Rule::Servers]);
+}
+
+#[test]
+fn a_primary_does_not_change_under_those_who_connect_to_it() {
+    let switch = Step::Switchover {
+        from: node(1).id,
+        to: node(2).id,
+    };
+    let found = breaks("r1 web.1@r1 db=1+2", [switch], "r1 web.1@r1 db=2+1");
+    assert_eq!(found, [Rule::Servers]);
+}
+
+#[test]
+fn a_proxy_is_not_left_without_a_database_nor_instances_without_a_proxy() {
+    let from = topology("r1 web.1@r1 db pgproxy");
+    let stop = Step::StopDatabase(from.database.clone().unwrap());
+    let found = breaks("db pgproxy", [stop], "pgproxy");
+    assert!(found.contains(&Rule::Proxy), "{found:?}");
+    let stop = Step::StopPgproxy(from.pgproxy.clone().unwrap());
+    let found = breaks("r1 web.1@r1 db pgproxy", [stop.clone()], "r1 db");
+    assert!(found.contains(&Rule::Proxy), "{found:?}");
+    let found = breaks("r1 web.1@r1 db pgproxy", [stop], "r1 web.1@r1 db pgproxy");
+    assert!(found.contains(&Rule::Proxy), "{found:?}");
+}
+
+#[test]
+fn two_servers_never_have_one_port() {
+    let mut second = node(2);
+    second.port = node(1).port;
+    let found = breaks("r1 db pgproxy", [Step::AddReplica(second)], "r1 db=1+2 pgproxy");
+    assert!(found.contains(&Rule::Ports), "{found:?}");
+}
+
+/// A running installation behind the proxy.
+fn proxied() -> Installation {
+    let mut it = Installation::new();
+    it.database().pgproxy.direct = false;
+    it.configure();
+    it
+}
+
+fn servers(it: &Installation) -> String {
+    let database = it.current.database.as_ref().unwrap();
+    let nodes: Vec<String> = database
+        .nodes
+        .values()
+        .map(|node| format!("{}:{}", node.id, node.port))
+        .collect();
+    format!("{} of {}", database.primary, nodes.join(" "))
+}
+
+#[test]
+fn servers_keep_their_names_and_ports() {
+    let mut it = proxied();
+    assert_eq!(servers(&it), "db1 of db1:20000");
+    it.database().replicas = 2;
+    it.configure();
+    let with_two = servers(&it);
+    it.database().replicas = 1;
+    it.configure();
+    it.database().replicas = 2;
+    it.configure();
+    assert_eq!(servers(&it), with_two);
+    it.down();
+    it.configure();
+    assert_eq!(servers(&it), with_two);
+}
+
+#[test]
+fn another_port_is_another_server_that_takes_over() {
+    let mut it = proxied();
+    it.database().port = Some(25432);
+    let (plan, notes) = it.configure();
+    expect![[r#"
+        1   add replica db2 on port 25432
+        2   switch over from db1 to db2 while statements wait
+        3   remove replica db1 (its data stays)
+        statements wait while the primary changes; transactions that are still open after 5s (database.pgproxy.grace) make the step fail, and nothing changes
+        sessions on DATABASE_DIRECT_URL end with the old primary"#]].assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+    assert_eq!(servers(&it), "db2 of db2:25432");
+    // It comes back as what it was.
+    it.down();
+    it.configure();
+    assert_eq!(servers(&it), "db2 of db2:25432");
+}
+
+#[test]
+fn a_change_that_restarts_is_gentle_behind_the_proxy() {
+    let mut it = proxied();
+    it.database().max_connections = 200;
+    let (plan, notes) = it.configure();
+    expect![[r#"
+        1   restart postgres while statements wait: max_connections 100 → 200
+        statements wait while PostgreSQL restarts; transactions that are still open after 5s (database.pgproxy.grace) make the step fail, and nothing changes"#]].assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+}
+
+#[test]
+fn the_proxy_comes_with_a_release_that_goes_through_it() {
+    let mut it = Installation::new();
+    it.configure();
+    it.database().pgproxy.direct = false;
+    it.database().replicas = 1;
+    it.database().durability = Durability::Sync;
+    let (plan, notes) = it.configure();
+    expect![[r#"
+        1   start pgproxy on 127.0.0.1:20003
+        2   add replica db2 on port 20002
+        3   change postgres: durability async → sync
+        4 ! run the release command of r2 (not undone by rollback)
+        5   make r2 the current release (was r1)
+        6   start web.1@r2 on port 20004
+        7   admit web.1@r2
+        8   drain web.1@r1
+        9   stop web.1@r1
+    "#]]
+    .assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+    // A release of before runs past the proxy, which stays.
+    it.apply(Change::Rollback { to: None });
+    assert!(it.current.pgproxy.is_some());
+    it.database().max_connections = 200;
+    assert!(it.resolve(&Change::Configuration).is_err());
+}
