@@ -7,19 +7,32 @@
 //! `session` knows what it means for the session, `pool` grants a backend, `backend` pumps both ways and knows which
 //! reply belongs to which message, `respond` words every failure.
 
+#![expect(dead_code, reason = "the console that shows these figures follows")]
+
 mod backend;
 pub mod catalog;
+mod control;
 pub mod fresh;
 mod frontend;
 mod hold;
+mod metrics;
 pub mod parse;
 mod pool;
 mod respond;
 pub mod route;
 mod session;
 pub mod wire;
+mod worker;
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+use tokio::sync::watch;
+
+use banyan_runtime::Shutdown;
+use banyan_runtime::listener::BindError;
+use banyan_runtime::watched::WatchedError;
+use banyan_topology::report::PgproxyReport;
 
 pub struct Config {
     /// Holds `snapshots/pgproxy.json` (read) and `report.sock` (reported to).
@@ -31,5 +44,73 @@ impl Config {
         Self {
             state_dir: state_dir.to_owned(),
         }
+    }
+
+    fn snapshot_path(&self) -> PathBuf {
+        self.state_dir.join("snapshots").join("pgproxy.json")
+    }
+
+    fn report_path(&self) -> PathBuf {
+        self.state_dir.join("report.sock")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no folder {0} to read snapshots from; is --state right?")]
+    NoSnapshots(PathBuf),
+    #[error("failed to watch for snapshots")]
+    Watch(#[from] WatchedError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("failed to start a thread")]
+    Thread(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] banyan_tls::ServerError),
+    #[error("a part of the proxy panicked: this is a bug in Banyan; the log says where")]
+    TaskPanicked,
+}
+
+/// The role, not yet running.
+pub struct Service {
+    config: Config,
+    reports: watch::Sender<PgproxyReport>,
+}
+
+/// What others in the same process see of the role.
+#[derive(Clone)]
+pub struct Handle {
+    reports: watch::Receiver<PgproxyReport>,
+}
+
+pub fn build(config: Config) -> Result<(Service, Handle), Error> {
+    let snapshots = config.state_dir.join("snapshots");
+    if !snapshots.is_dir() {
+        return Err(Error::NoSnapshots(snapshots));
+    }
+    let (reports, receiver) = watch::channel(PgproxyReport::default());
+    Ok((Service { config, reports }, Handle { reports: receiver }))
+}
+
+impl Service {
+    /// Serves until `shutdown` drains, then until clients have ended their transactions (or the drain's limit). Needs a
+    /// tokio runtime with I/O and time; clients are served on threads of their own.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
+        control::run(self.config, self.reports, shutdown).await
+    }
+}
+
+impl Handle {
+    pub fn report(&self) -> PgproxyReport {
+        self.reports.borrow().clone()
+    }
+
+    /// The first report that `wanted` accepts; `None` when the role ended before.
+    pub async fn wait_for(&mut self, wanted: impl FnMut(&PgproxyReport) -> bool) -> Option<PgproxyReport> {
+        self.reports
+            .wait_for(wanted)
+            .await
+            .ok()
+            .map(|report| report.clone())
     }
 }

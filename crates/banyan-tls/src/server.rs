@@ -28,13 +28,18 @@ impl Server {
         })
     }
 
-    /// For new handshakes. The first certificate serves clients that name no known domain.
+    /// For new handshakes of HTTP. The first certificate serves clients that name no known domain.
     pub fn config(&self, pairs: &[Pair]) -> Result<Arc<ServerConfig>, ServerError> {
+        self.config_for(pairs, &["h2", "http/1.1"])
+    }
+
+    /// Like [`Server::config`], for the protocols of these ALPN names.
+    pub fn config_for(&self, pairs: &[Pair], protocols: &[&str]) -> Result<Arc<ServerConfig>, ServerError> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ByName::new(pairs)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ticketer = Arc::clone(&self.tickets);
         // Tickets carry the state: nothing to look up, nothing that cores would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});

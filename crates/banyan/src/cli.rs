@@ -298,6 +298,8 @@ pub(crate) struct Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoleName {
     Edge,
+    /// The PostgreSQL proxy.
+    Pgproxy,
 }
 
 #[derive(Debug, Args)]

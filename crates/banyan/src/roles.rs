@@ -15,6 +15,7 @@ pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
     )?;
     match args.role {
         RoleName::Edge => edge(context),
+        RoleName::Pgproxy => pgproxy(context),
     }
 }
 
@@ -36,6 +37,28 @@ fn edge(context: &Context) -> anyhow::Result<Exit> {
         let (service, _handle) = banyan_edge::build(config)?;
         let running = tasks.spawn(TaskKind::Role, "edge", service.run(shutdown));
         running.await?.context("the edge ended by a bug")??;
+        Ok(Exit::Done)
+    })
+}
+
+/// As with the edge: the control task here, clients on the proxy's own threads.
+fn pgproxy(context: &Context) -> anyhow::Result<Exit> {
+    let state = context.place.state()?;
+    small_pages();
+    let config = banyan_pgproxy::Config::new(state.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let (trigger, shutdown) = shutdown::channel();
+        let tasks = Tasks::new(trigger.clone());
+        trigger
+            .on_signals(&tasks)
+            .context("failed to listen for signals")?;
+        let (service, _handle) = banyan_pgproxy::build(config)?;
+        let running = tasks.spawn(TaskKind::Role, "pgproxy", service.run(shutdown));
+        running.await?.context("the PostgreSQL proxy ended by a bug")??;
         Ok(Exit::Done)
     })
 }

@@ -1,1 +1,110 @@
 //! A connection to a PostgreSQL server: how it logs in, what its session holds, which replies it owes.
+//!
+//! Nothing here waits: bytes come in and go out by the task that has borrowed the backend (`frontend`, or the pool's
+//! own while it connects, cleans and watches).
+
+pub(crate) mod connect;
+pub(crate) mod expected;
+pub(crate) mod inject;
+pub(crate) mod known;
+pub(crate) mod replies;
+pub(crate) mod stream;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use expected::{Expected, Kind};
+use known::Known;
+use stream::{Address, Stream};
+
+use crate::session::prepared::Statement;
+use crate::session::settings::{Parameters, Settings};
+use crate::wire::startup::CancelKey;
+
+/// Where a running COPY's data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copying {
+    No,
+    /// To the server: it ignores Sync and Flush until the end.
+    In,
+}
+
+/// The unnamed statement of the server's session.
+#[derive(Clone, Debug)]
+pub(crate) enum Unnamed {
+    Nothing,
+    Unknown,
+    /// Of the client with this number.
+    Of(u32, Rc<Statement>),
+}
+
+pub(crate) struct Backend {
+    /// Unique in the worker.
+    pub(crate) id: u64,
+    pub(crate) stream: Stream,
+    pub(crate) address: Address,
+    pub(crate) key: CancelKey,
+    pub(crate) born: Instant,
+    pub(crate) since: Instant,
+    pub(crate) parameters: Rc<Parameters>,
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) known: Known,
+    pub(crate) unnamed: Unnamed,
+    /// The client that had it last, and how often that changed.
+    pub(crate) tenant: u32,
+    pub(crate) tenure: u64,
+    /// What has been sent and not been answered, in order.
+    pub(crate) expected: VecDeque<Expected>,
+    /// Of the last ReadyForQuery: I, T or E.
+    pub(crate) status: u8,
+    /// The server ignores everything up to the next Sync, and so do we.
+    pub(crate) skipping: bool,
+    pub(crate) copying: Copying,
+    /// The simple query at the head has failed.
+    failed: bool,
+    /// Why something of our own failed, in the server's words.
+    pub(crate) failure: Option<String>,
+    /// The row of a question of our own.
+    row: Option<Vec<Option<String>>>,
+    inbox: Vec<u8>,
+    /// Bytes of a long message that are still to come, and whether the client gets them.
+    passing: usize,
+    pass_hidden: bool,
+    pub(crate) outbox: Vec<u8>,
+    /// Not to be given to another client.
+    pub(crate) spent: bool,
+    /// Its session has advanced sequences.
+    pub(crate) sequences: bool,
+    /// Cancel requests on their way to it.
+    pub(crate) cancels: Rc<Cell<u32>>,
+    /// Units that it has served.
+    pub(crate) units: u64,
+}
+
+impl Backend {
+    /// Nothing is owed, no transaction is open, no message is half.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.status == b'I' && self.is_quiet()
+    }
+
+    /// Nothing is owed and no message is half; a transaction may be open.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.expected.is_empty()
+            && !self.skipping
+            && self.copying == Copying::No
+            && self.passing == 0
+            && self.inbox.is_empty()
+            && self.outbox.is_empty()
+    }
+
+    pub(crate) fn expect(&mut self, kind: Kind, hidden: bool) {
+        self.expected.push_back(Expected { kind, hidden });
+    }
+
+    /// Messages were sent that no Sync follows yet.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.expected.is_empty() && !self.expected.back().is_some_and(|last| last.kind.ends_unit())
+    }
+}

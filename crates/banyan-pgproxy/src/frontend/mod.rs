@@ -1,1 +1,70 @@
 //! The clients' side: listener, startup and authentication, the client task, cancel, the admin console.
+
+pub(crate) mod accept;
+pub(crate) mod cancel;
+pub(crate) mod client;
+mod greet;
+mod login;
+mod unit;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+/// What others in the worker know of a client.
+pub(crate) struct Shared {
+    pub(crate) number: u32,
+    pub(crate) secret: u32,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) user: Box<str>,
+    pub(crate) since: Instant,
+    /// Asked for by another connection.
+    pub(crate) cancel: Cell<bool>,
+    pub(crate) kill: Cell<bool>,
+    /// The role ends: the client does, when it has no backend.
+    pub(crate) drain: Cell<bool>,
+    pub(crate) activity: Cell<Activity>,
+    pub(crate) pins: Cell<&'static str>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    Idle,
+    Waiting,
+    Active,
+}
+
+impl Shared {
+    pub(crate) fn new(number: u32, user: &str, peer: Option<SocketAddr>, since: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            secret: rand::random(),
+            peer,
+            user: user.into(),
+            since,
+            cancel: Cell::new(false),
+            kill: Cell::new(false),
+            drain: Cell::new(false),
+            activity: Cell::new(Activity::Idle),
+            pins: Cell::new(""),
+            waker: RefCell::default(),
+        })
+    }
+
+    /// The task that is woken by [`Shared::wake`].
+    fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}

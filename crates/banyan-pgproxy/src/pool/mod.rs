@@ -1,1 +1,434 @@
-//! Backends per (database, user, node): granted first in, first out; never more than the size.
+//! Backends of one (database, user, node): granted first in, first out; never more than the size.
+//!
+//! A [`Lease`] is a borrowed backend; dropped without being given back it is closed, so that what is unclear is never
+//! used again. Tasks: one per connect, one per backend that is cleaned, and a watch over the idle ones.
+
+pub(crate) mod account;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use banyan_runtime::{Clock, TaskKind};
+use banyan_topology::NodeId;
+
+use crate::backend::Backend;
+use crate::backend::connect::{self, ConnectError, Login};
+use crate::backend::stream::Address;
+use crate::respond::Refusal;
+use crate::worker::Worker;
+use account::Account;
+
+/// How long a login may take.
+const LOGIN_LIMIT: Duration = Duration::from_secs(5);
+/// Between two attempts, while somebody waits.
+const AGAIN: Duration = Duration::from_millis(50);
+
+pub(crate) type Grant = Result<Lease, Denied>;
+
+/// Why a place in the line ends without a backend.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    Refused(Refusal),
+    /// A hold has begun: wait there.
+    Held,
+}
+
+pub(crate) struct Pool {
+    pub(crate) node: NodeId,
+    pub(crate) address: Address,
+    account: Weak<Account>,
+    worker: Weak<Worker>,
+    state: RefCell<State>,
+    /// Wakes the watch over idle backends.
+    watcher: RefCell<Option<Waker>>,
+    /// Of a primary that is one no more: nothing is granted, what comes back is closed.
+    pub(crate) retired: Cell<bool>,
+}
+
+#[expect(
+    clippy::vec_box,
+    reason = "a backend is moved on every grant: a pointer, not half a KiB"
+)]
+#[derive(Default)]
+struct State {
+    /// The last one back is the first to go: its caches are warm. Boxed: they move from here to clients and back.
+    idle: Vec<Box<Backend>>,
+    /// Idle, borrowed and being connected.
+    total: u32,
+    connecting: u32,
+    waiters: VecDeque<Waiter>,
+    /// Sessions that keep a backend for themselves.
+    pinned: u32,
+    last_failure: Option<String>,
+}
+
+struct Waiter {
+    to: oneshot::Sender<Grant>,
+    since: Instant,
+}
+
+/// Figures for the console.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) idle: usize,
+    pub(crate) total: u32,
+    pub(crate) waiting: usize,
+    pub(crate) pinned: u32,
+    pub(crate) longest_wait: Duration,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        node: NodeId,
+        address: Address,
+        account: &Rc<Account>,
+        worker: &Rc<Worker>,
+    ) -> Rc<Self> {
+        let pool = Rc::new(Self {
+            node,
+            address,
+            account: Rc::downgrade(account),
+            worker: Rc::downgrade(worker),
+            state: RefCell::default(),
+            watcher: RefCell::default(),
+            retired: Cell::new(false),
+        });
+        watch::start(&pool, worker);
+        pool
+    }
+
+    fn size(&self) -> u32 {
+        self.worker.upgrade().map_or(1, |worker| worker.pool_size())
+    }
+
+    /// May units begin?
+    fn open(&self) -> bool {
+        !self.retired.get() && self.worker.upgrade().is_some_and(|worker| !worker.holding())
+    }
+
+    /// An idle backend, unless others wait for one.
+    pub(crate) fn try_take(self: &Rc<Self>) -> Option<Lease> {
+        let mut state = self.state.borrow_mut();
+        if !state.waiters.is_empty() || !self.open() {
+            return None;
+        }
+        let backend = state.idle.pop()?;
+        drop(state);
+        Some(Lease::new(self, backend))
+    }
+
+    /// That very backend, if it is idle and nobody has used it since `tenure`.
+    pub(crate) fn take_same(self: &Rc<Self>, id: u64, tenure: u64) -> Option<Lease> {
+        let mut state = self.state.borrow_mut();
+        if !self.open() {
+            return None;
+        }
+        let at = state.idle.iter().position(|b| b.id == id && b.tenure == tenure)?;
+        let backend = state.idle.remove(at);
+        drop(state);
+        Some(Lease::new(self, backend))
+    }
+
+    /// Stands in line.
+    pub(crate) fn wait(self: &Rc<Self>) -> oneshot::Receiver<Grant> {
+        let (to, receiver) = oneshot::channel();
+        let since = Clock.now();
+        self.state.borrow_mut().waiters.push_back(Waiter { to, since });
+        self.serve();
+        receiver
+    }
+
+    /// Grants what can be granted, connects what may be connected.
+    pub(crate) fn serve(self: &Rc<Self>) {
+        if !self.open() {
+            return;
+        }
+        loop {
+            let mut state = self.state.borrow_mut();
+            state.waiters.retain(|waiter| !waiter.to.is_closed());
+            if state.waiters.is_empty() {
+                return;
+            }
+            let Some(backend) = state.idle.pop() else { break };
+            let Some(waiter) = state.waiters.pop_front() else {
+                return;
+            };
+            drop(state);
+            // One that has gone meanwhile gives it back by dropping the grant: then it is closed, which is right, too.
+            let _gone = waiter.to.send(Ok(Lease::new(self, backend)));
+        }
+        self.connect_if_wanted();
+    }
+
+    fn connect_if_wanted(self: &Rc<Self>) {
+        let Some(worker) = self.worker.upgrade() else {
+            return;
+        };
+        loop {
+            let mut state = self.state.borrow_mut();
+            let wanted = state.waiters.len() > state.connecting as usize;
+            if !wanted || state.total >= self.size() || !worker.may_connect(state.connecting) {
+                return;
+            }
+            state.total += 1;
+            state.connecting += 1;
+            drop(state);
+            let pool = Rc::clone(self);
+            worker.tasks.spawn_local(
+                TaskKind::Connection,
+                "connect",
+                async move { pool.connect().await },
+            );
+        }
+    }
+
+    /// Until it succeeds, nobody waits any more, or trying again is useless.
+    async fn connect(self: Rc<Self>) {
+        let outcome = loop {
+            let Some((worker, account)) = self.worker.upgrade().zip(self.account.upgrade()) else {
+                break None;
+            };
+            if !self.open() {
+                break None;
+            }
+            let credentials = account.credentials.borrow().clone();
+            let login = Login {
+                address: &self.address,
+                user: &account.user,
+                database: &account.database,
+                credentials: &credentials,
+            };
+            let attempt = connect::connect(login, worker.next_id(), &worker.shop);
+            let attempt = tokio::time::timeout(LOGIN_LIMIT, attempt)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(ConnectError::Unreachable {
+                        address: self.address.clone(),
+                        source: std::io::ErrorKind::TimedOut.into(),
+                    })
+                });
+            match attempt {
+                Ok(backend) => {
+                    worker.metrics.connects.increment();
+                    break Some(backend);
+                }
+                Err(error) => {
+                    worker.signal_connect(&error);
+                    let transient = error.is_transient();
+                    self.failed(&error, transient);
+                    let waits = !self.state.borrow().waiters.is_empty();
+                    if !transient || !waits {
+                        break None;
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
+        self.state.borrow_mut().connecting -= 1;
+        match outcome {
+            Some(backend) => {
+                self.state.borrow_mut().last_failure = None;
+                Lease::new(&self, Box::new(backend)).give_back();
+                self.serve();
+            }
+            None => self.closed(),
+        }
+    }
+
+    fn failed(&self, error: &ConnectError, transient: bool) {
+        let text = error.to_string();
+        tracing::warn!(error = text, node = %self.node, "failed to connect to the server");
+        let mut state = self.state.borrow_mut();
+        if !transient {
+            for waiter in state.waiters.drain(..) {
+                let _gone = waiter
+                    .to
+                    .send(Err(Denied::Refused(Refusal::Connect(text.clone()))));
+            }
+        }
+        state.last_failure = Some(text);
+    }
+
+    /// A hold begins: those in line wait elsewhere, in the same order.
+    pub(crate) fn send_away(&self) {
+        let waiters = std::mem::take(&mut self.state.borrow_mut().waiters);
+        for waiter in waiters {
+            let _gone = waiter.to.send(Err(Denied::Held));
+        }
+    }
+
+    /// Why nobody could connect; for those whose wait is over.
+    pub(crate) fn last_failure(&self) -> Option<String> {
+        self.state.borrow().last_failure.clone()
+    }
+
+    /// A backend is no more.
+    fn closed(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        state.total = state.total.saturating_sub(1);
+        drop(state);
+        if let Some(worker) = self.worker.upgrade() {
+            worker.drained();
+        }
+        self.serve();
+    }
+
+    /// One more session keeps its backend. `false`: too many do.
+    pub(crate) fn pin(&self) -> bool {
+        let cap = self.pin_cap();
+        let mut state = self.state.borrow_mut();
+        state.pinned += 1;
+        state.pinned <= cap
+    }
+
+    pub(crate) fn may_pin(&self) -> bool {
+        self.state.borrow().pinned < self.pin_cap()
+    }
+
+    /// One backend at least serves those that keep none, unless there is but one.
+    fn pin_cap(&self) -> u32 {
+        let session = self.worker.upgrade().is_some_and(|worker| worker.session_mode());
+        let size = self.size();
+        if session { size } else { (size * 9 / 10).max(1) }
+    }
+
+    pub(crate) fn unpin(&self) {
+        let mut state = self.state.borrow_mut();
+        state.pinned = state.pinned.saturating_sub(1);
+    }
+
+    /// Closes what is idle: the next unit connects anew.
+    pub(crate) fn close_idle(self: &Rc<Self>) {
+        let idle = std::mem::take(&mut self.state.borrow_mut().idle);
+        for backend in idle {
+            drop(Lease::new(self, backend));
+        }
+    }
+
+    pub(crate) fn someone_waits(&self) -> bool {
+        !self.state.borrow().waiters.is_empty()
+    }
+
+    pub(crate) fn total(&self) -> u32 {
+        self.state.borrow().total
+    }
+
+    pub(crate) fn figures(&self, now: Instant) -> Figures {
+        let state = self.state.borrow();
+        let longest = state
+            .waiters
+            .front()
+            .map(|w| now.saturating_duration_since(w.since));
+        Figures {
+            idle: state.idle.len(),
+            total: state.total,
+            waiting: state.waiters.iter().filter(|w| !w.to.is_closed()).count(),
+            pinned: state.pinned,
+            longest_wait: longest.unwrap_or_default(),
+        }
+    }
+}
+
+/// A borrowed backend.
+pub(crate) struct Lease {
+    backend: Option<Box<Backend>>,
+    pub(crate) pool: Rc<Pool>,
+}
+
+impl Lease {
+    fn new(pool: &Rc<Pool>, backend: Box<Backend>) -> Self {
+        Self {
+            backend: Some(backend),
+            pool: Rc::clone(pool),
+        }
+    }
+
+    /// To the next in line, or to the idle ones. Only a backend that is idle and not spent is used again; one that a
+    /// cancel request is on its way to waits until that has arrived.
+    pub(crate) fn give_back(mut self) {
+        let usable = self.is_idle() && !self.spent && self.failure.is_none() && !self.pool.retired.get();
+        if !usable {
+            return;
+        }
+        let Some(mut backend) = self.backend.take() else {
+            return;
+        };
+        backend.since = Clock.now();
+        let pool = Rc::clone(&self.pool);
+        drop(self);
+        if backend.cancels.get() > 0 {
+            let lease = Lease::new(&pool, backend);
+            crate::frontend::cancel::give_back_later(lease);
+            return;
+        }
+        if pool.open() {
+            loop {
+                let waiter = pool.state.borrow_mut().waiters.pop_front();
+                let Some(waiter) = waiter else { break };
+                match waiter.to.send(Ok(Lease::new(&pool, backend))) {
+                    Ok(()) => return,
+                    Err(Ok(mut lease)) => match lease.backend.take() {
+                        Some(back) => backend = back,
+                        None => return,
+                    },
+                    Err(Err(_)) => return,
+                }
+            }
+        } else if let Some(worker) = pool.worker.upgrade()
+            && worker.closes_idle()
+        {
+            drop(Lease::new(&pool, backend));
+            return;
+        }
+        pool.rest(backend);
+    }
+}
+
+impl Pool {
+    pub(crate) fn worker(&self) -> Option<Rc<Worker>> {
+        self.worker.upgrade()
+    }
+
+    /// Among the idle ones, watched for what the server says meanwhile.
+    fn rest(self: &Rc<Self>, mut backend: Box<Backend>) {
+        let fit = watch::look(self, &mut backend);
+        if fit {
+            self.state.borrow_mut().idle.push(backend);
+        } else {
+            drop(Lease::new(self, backend));
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        self.backend
+            .as_ref()
+            .expect("a lease holds its backend until it is consumed")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Backend {
+        self.backend
+            .as_mut()
+            .expect("a lease holds its backend until it is consumed")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.backend.take().is_some() {
+            self.pool.closed();
+        }
+    }
+}

@@ -1,1 +1,68 @@
 //! What a client's session is made of, so that any backend can continue it: settings, prepared statements, pins.
+
+pub(crate) mod intern;
+pub(crate) mod prepared;
+pub(crate) mod scan;
+pub(crate) mod settings;
+pub(crate) mod truth;
+
+use std::rc::Rc;
+
+use prepared::{Prepared, Statement};
+use scan::{Marks, Touched};
+use settings::{Parameters, Settings};
+
+use crate::worker::Shop;
+
+/// Of one client. Small: most clients are idle.
+pub(crate) struct Session {
+    /// What the client gave at its start: RESET goes back to it.
+    pub(crate) startup: Rc<Settings>,
+    pub(crate) settings: Rc<Settings>,
+    /// What of the settings decides what a text means.
+    pub(crate) meaning: Rc<Settings>,
+    /// What the client believes of the reported parameters.
+    pub(crate) parameters: Rc<Parameters>,
+    pub(crate) prepared: Prepared,
+    pub(crate) unnamed: Option<Rc<Statement>>,
+    /// What statements since the last look may have changed.
+    pub(crate) marks: Marks,
+    /// Names of the settings among it.
+    pub(crate) touched: Vec<Touched>,
+    /// Why the backend stays: empty when it need not.
+    pub(crate) pins: Marks,
+    /// The backend of the last unit that may have advanced a sequence, and its tenure.
+    pub(crate) sequence: Option<(u64, u64)>,
+}
+
+impl Session {
+    pub(crate) fn new(startup: Rc<Settings>, parameters: Rc<Parameters>, shop: &Shop) -> Self {
+        Self {
+            settings: Rc::clone(&startup),
+            meaning: shop.intern_settings(prepared::meaning(&startup)),
+            startup,
+            parameters,
+            prepared: Prepared::default(),
+            unnamed: None,
+            marks: Marks::default(),
+            touched: Vec::new(),
+            pins: Marks::default(),
+            sequence: None,
+        }
+    }
+
+    pub(crate) fn take_settings(&mut self, settings: Rc<Settings>, shop: &Shop) {
+        if !Rc::ptr_eq(&settings, &self.settings) {
+            self.meaning = shop.intern_settings(prepared::meaning(&settings));
+            self.settings = settings;
+        }
+    }
+
+    /// Can texts be taken apart under these settings?
+    pub(crate) fn lexable(&self) -> bool {
+        let strings = self.meaning.get("standard_conforming_strings");
+        let encoding = self.parameters.get("client_encoding").unwrap_or("UTF8");
+        let trailing_ascii = ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
+        strings.is_none_or(|value| value == "on") && !trailing_ascii.contains(&encoding)
+    }
+}

@@ -9,7 +9,8 @@ pub fn write(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend([0; 4]);
     fill(out);
-    let length = u32::try_from(out.len() - at).expect("messages of ours are small, those of others were judged");
+    let length =
+        u32::try_from(out.len() - at).expect("messages of ours are small, those of others were judged");
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 

@@ -63,7 +63,10 @@ mod tests {
             ("statement_timeout", "5s"),
             ("app.x", "two words"),
         ];
-        assert_eq!(found.unwrap(), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(
+            found.unwrap(),
+            expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
     }
 
     #[test]

@@ -32,14 +32,14 @@ impl std::fmt::Debug for Verifier {
 impl Verifier {
     /// `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`; `None`: something else.
     pub fn parse(text: &str) -> Option<Self> {
-        let (parameters, keys) = text
-            .strip_prefix(MECHANISM)?
-            .strip_prefix('$')?
-            .split_once('$')?;
+        let (parameters, keys) = text.strip_prefix(MECHANISM)?.strip_prefix('$')?.split_once('$')?;
         let (iterations, salt) = parameters.split_once(':')?;
         let (stored, server) = keys.split_once(':')?;
         Some(Self {
-            iterations: iterations.parse().ok().filter(|n| (1..=MAX_ITERATIONS).contains(n))?,
+            iterations: iterations
+                .parse()
+                .ok()
+                .filter(|n| (1..=MAX_ITERATIONS).contains(n))?,
             salt: STANDARD.decode(salt).ok()?,
             stored_key: key(stored)?,
             server_key: key(server)?,
@@ -118,7 +118,12 @@ pub struct Proved {
 
 impl Server {
     /// `nonce`: ours, printable and without commas.
-    pub fn begin(client_first: &[u8], verifier: Verifier, real: bool, nonce: &str) -> Result<Self, ScramError> {
+    pub fn begin(
+        client_first: &[u8],
+        verifier: Verifier,
+        real: bool,
+        nonce: &str,
+    ) -> Result<Self, ScramError> {
         let text = std::str::from_utf8(client_first).map_err(|_| ScramError::Malformed)?;
         // `p=` would be channel binding, which was not offered; an authorisation identity is not used by PostgreSQL.
         let bare = text.strip_prefix("n,,").or_else(|| text.strip_prefix("y,,"));
@@ -217,7 +222,10 @@ impl Client {
     /// Is it the server that knows the verifier?
     pub fn verify(&self, server_final: &[u8]) -> Result<(), ScramError> {
         let text = std::str::from_utf8(server_final).map_err(|_| ScramError::Malformed)?;
-        let theirs = text.strip_prefix("v=").and_then(key).ok_or(ScramError::Malformed)?;
+        let theirs = text
+            .strip_prefix("v=")
+            .and_then(key)
+            .ok_or(ScramError::Malformed)?;
         if same(&theirs, &hmac(&self.server_key, &[&self.auth])) {
             Ok(())
         } else {
@@ -290,25 +298,52 @@ mod tests {
             gs2: "n,,".into(),
             first_bare: "n=user,r=rOprNGfwEbeRWgbNEkqO".into(),
             nonce: "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".into(),
-            server_first: "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".into(),
+            server_first:
+                "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+                    .into(),
         };
         let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         let proved = server.finish(last.as_bytes()).ok().unwrap();
-        assert_eq!(proved.server_final, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(
+            proved.server_final,
+            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
     }
 
     #[test]
     fn malformed_messages_are_refused() {
         let verifier = Verifier::of_password("x").unwrap();
-        for first in ["", "p=tls-server-end-point,,n=,r=abc", "n,,n=", "n,,n=,r=", "n,a=me,n=,r=x", "n,,x=,r=y"] {
+        for first in [
+            "",
+            "p=tls-server-end-point,,n=,r=abc",
+            "n,,n=",
+            "n,,n=,r=",
+            "n,a=me,n=,r=x",
+            "n,,x=,r=y",
+        ] {
             let begun = Server::begin(first.as_bytes(), verifier.clone(), true, "s");
             assert_eq!(begun.err(), Some(ScramError::Malformed), "{first}");
         }
-        for last in ["", "c=biws,r=other,p=AAAA", "c=eSws,r=cs,p=AAAA", "c=biws,r=cs", "c=biws,r=cs,p=%%"] {
+        for last in [
+            "",
+            "c=biws,r=other,p=AAAA",
+            "c=eSws,r=cs,p=AAAA",
+            "c=biws,r=cs",
+            "c=biws,r=cs,p=%%",
+        ] {
             let server = Server::begin(b"n,,n=,r=c", verifier.clone(), true, "s").unwrap();
-            assert_eq!(server.finish(last.as_bytes()).err(), Some(ScramError::Malformed), "{last}");
+            assert_eq!(
+                server.finish(last.as_bytes()).err(),
+                Some(ScramError::Malformed),
+                "{last}"
+            );
         }
-        for text in ["md5abc", "SCRAM-SHA-256$x:y$z:w", "SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "SCRAM-SHA-256$0:AAAA$a:b"] {
+        for text in [
+            "md5abc",
+            "SCRAM-SHA-256$x:y$z:w",
+            "SCRAM-SHA-256$4096:AAAA$AAAA:AAAA",
+            "SCRAM-SHA-256$0:AAAA$a:b",
+        ] {
             assert_eq!(Verifier::parse(text), None, "{text}");
         }
     }

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_startup_split_at_any_byte_is_the_same() {
-        let bytes = packet(3 << 16, b"user\0ann\0application_name\0psql\0_pq_.x\01\0\0");
+        let bytes = packet(3 << 16, b"user\0ann\0application_name\0psql\0_pq_.x\0on\0\0");
         for cut in 0..bytes.len() {
             assert_eq!(Machine::default().take(&bytes[..cut]), Ok(None), "cut at {cut}");
         }
@@ -211,7 +211,10 @@ mod tests {
         );
         assert_eq!(refused(&packet(3 << 16, b"user\0ann\0")), StartupError::Layout);
         assert_eq!(refused(&packet(3 << 16, b"user\0ann\0\0x")), StartupError::Layout);
-        assert_eq!(refused(&packet(3 << 16, b"database\0d\0\0")), StartupError::NoUser);
+        assert_eq!(
+            refused(&packet(3 << 16, b"database\0d\0\0")),
+            StartupError::NoUser
+        );
         assert_eq!(refused(&packet(CANCEL, b"1234")), StartupError::Length);
     }
 

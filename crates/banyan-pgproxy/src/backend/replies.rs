@@ -1,0 +1,479 @@
+//! Bytes from the server: each reply is matched with the message it answers, counted, kept back or passed on.
+//!
+//! Rows and COPY data are passed by length, never looked at. What does not fit the protocol is a [`Desync`]: both
+//! sides are closed, because from then on nobody knows whose replies come.
+
+use std::rc::Rc;
+
+use super::expected::{After, Expected, Kind, Ours};
+use super::{Backend, Copying, Unnamed};
+use crate::session::Session;
+use crate::session::prepared::PREFIX;
+use crate::session::scan::{Effect, Marks, Touched};
+use crate::session::settings::Settings;
+use crate::session::truth;
+use crate::wire::{frame, message};
+use crate::worker::Shop;
+
+/// Messages that are looked at are read whole up to this; longer ones are passed on unread.
+const LOOK: usize = 64 * 1024;
+
+/// The server's bytes do not fit what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Desync(pub(crate) &'static str);
+
+/// What one batch of bytes brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Received {
+    /// A unit of the client ended: its ReadyForQuery was passed on.
+    pub(crate) ended: bool,
+    /// The server said why it ends the connection (FATAL).
+    pub(crate) fatal: bool,
+}
+
+/// Where replies go and what they change.
+pub(crate) struct Sink<'a> {
+    pub(crate) shop: &'a Shop,
+    pub(crate) session: &'a mut Session,
+    pub(crate) out: &'a mut Vec<u8>,
+    /// The client's number.
+    pub(crate) client: u32,
+    received: Received,
+}
+
+impl<'a> Sink<'a> {
+    /// The same for the next batch.
+    pub(crate) fn again(&mut self) -> Sink<'_> {
+        Sink::new(self.shop, self.session, self.out, self.client)
+    }
+
+    pub(crate) fn new(shop: &'a Shop, session: &'a mut Session, out: &'a mut Vec<u8>, client: u32) -> Self {
+        Self {
+            shop,
+            session,
+            out,
+            client,
+            received: Received::default(),
+        }
+    }
+}
+
+impl Backend {
+    /// `bytes`: what has been read now.
+    pub(crate) fn receive(&mut self, bytes: &[u8], mut sink: Sink<'_>) -> Result<Received, Desync> {
+        if self.inbox.is_empty() {
+            let used = self.take(bytes, &mut sink)?;
+            self.inbox.extend_from_slice(&bytes[used..]);
+        } else {
+            let mut inbox = std::mem::take(&mut self.inbox);
+            inbox.extend_from_slice(bytes);
+            let used = self.take(&inbox, &mut sink)?;
+            inbox.drain(..used);
+            self.inbox = inbox;
+        }
+        Ok(sink.received)
+    }
+
+    /// Runs of messages that are passed on are copied at once.
+    fn take(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<usize, Desync> {
+        let mut at = 0;
+        let mut run = 0;
+        loop {
+            if self.passing > 0 {
+                let now = self.passing.min(bytes.len() - at);
+                self.passing -= now;
+                at += now;
+                if self.pass_hidden {
+                    run = at;
+                }
+                if self.passing > 0 {
+                    break;
+                }
+            }
+            if self.expected.front().is_some_and(|head| head.kind.is_silent()) {
+                sink.out.extend_from_slice(&bytes[run..at]);
+                run = at;
+                self.answer_ours(sink);
+            }
+            let head = frame::from_server(&bytes[at..]).map_err(|_| Desync("a length"))?;
+            let Some(head) = head else { break };
+            let body = bytes[at..].get(frame::HEADER..head.total());
+            let ours = head.tag == b'D' && matches!(self.head(), Some(Kind::Ours(_)));
+            let whole = head.body <= LOOK && (ours || looked_at(head.tag));
+            if whole && body.is_none() {
+                break;
+            }
+            sink.out.extend_from_slice(&bytes[run..at]);
+            run = at;
+            let body = body.filter(|_| whole).unwrap_or_default();
+            let show = self.message(head.tag, body, sink)?;
+            if whole {
+                at += head.total();
+            } else {
+                self.passing = head.total();
+                self.pass_hidden = show == Show::Hide;
+            }
+            if show == Show::Hide {
+                run = at;
+            }
+        }
+        sink.out.extend_from_slice(&bytes[run..at]);
+        Ok(at)
+    }
+
+    /// Answers what was not sent and has its turn now.
+    pub(crate) fn answer_ours(&mut self, sink: &mut Sink<'_>) {
+        while self.expected.front().is_some_and(|head| head.kind.is_silent()) {
+            match self.expected.pop_front().map(|head| head.kind) {
+                Some(Kind::Parsed { statement, name }) => {
+                    sink.out.extend(PARSE_COMPLETE);
+                    sink.session.prepared.insert(name, statement);
+                }
+                Some(Kind::Closed { name }) => {
+                    sink.out.extend(CLOSE_COMPLETE);
+                    sink.session.prepared.remove(&name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8], sink: &mut Sink<'_>) -> Result<Show, Desync> {
+        let hidden = self.expected.front().is_some_and(|head| head.hidden);
+        let shown = if hidden { Show::Hide } else { Show::Pass };
+        match tag {
+            b'D' => {
+                if let Some(Kind::Ours(_)) = self.head() {
+                    self.row = message::read_row(body);
+                }
+                Ok(shown)
+            }
+            b'd' | b'N' | b'V' => Ok(shown),
+            b'T' | b'n' => {
+                if matches!(self.head(), Some(Kind::Describe)) {
+                    self.expected.pop_front();
+                }
+                Ok(shown)
+            }
+            b't' => Ok(shown),
+            b'1' => self.parsed(sink).map(|()| shown),
+            b'2' => self.pop(|kind| matches!(kind, Kind::Bind), shown),
+            b'3' => self.pop(|kind| matches!(kind, Kind::Close), shown),
+            b'C' | b'I' | b's' => self.completed(tag, sink).map(|()| shown),
+            b'G' => self.copy_in().map(|()| shown),
+            b'H' | b'c' => Ok(shown),
+            b'E' => Ok(self.error(body, sink)),
+            b'Z' => self.ready(body, shown, sink),
+            b'S' => Ok(self.parameter(body, hidden, sink)),
+            b'A' => Ok(Show::Pass),
+            _ => Err(Desync("a message type")),
+        }
+    }
+
+    fn head(&self) -> Option<&Kind> {
+        self.expected.front().map(|head| &head.kind)
+    }
+
+    fn pop(&mut self, fits: impl Fn(&Kind) -> bool, show: Show) -> Result<Show, Desync> {
+        match self.expected.pop_front() {
+            Some(head) if fits(&head.kind) => Ok(show),
+            _ => Err(Desync("a reply to nothing")),
+        }
+    }
+
+    fn parsed(&mut self, sink: &mut Sink<'_>) -> Result<(), Desync> {
+        let Some(Expected {
+            kind: Kind::Parse { statement, name },
+            ..
+        }) = self.expected.pop_front()
+        else {
+            return Err(Desync("ParseComplete"));
+        };
+        match name {
+            Some(name) if name.is_empty() => {
+                self.unnamed = Unnamed::Of(sink.client, Rc::clone(&statement));
+                sink.session.unnamed = Some(statement);
+            }
+            Some(name) => {
+                self.known.confirmed(&statement.name);
+                sink.session.prepared.insert(name, statement);
+            }
+            None => self.known.confirmed(&statement.name),
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, tag: u8, sink: &mut Sink<'_>) -> Result<(), Desync> {
+        match self.head() {
+            Some(Kind::Query(_) | Kind::Ours(_)) => Ok(()),
+            Some(Kind::Execute(_)) => {
+                let after = match self.expected.pop_front().map(|head| head.kind) {
+                    Some(Kind::Execute(after)) if tag == b'C' => after,
+                    _ => None,
+                };
+                self.copying = Copying::No;
+                if let Some(after) = after {
+                    self.apply(&after, sink);
+                }
+                Ok(())
+            }
+            _ => Err(Desync("CommandComplete")),
+        }
+    }
+
+    /// From here to the end of the data the server ignores Sync and Flush: those that are on their way, too.
+    fn copy_in(&mut self) -> Result<(), Desync> {
+        if !matches!(self.head(), Some(Kind::Query(_) | Kind::Execute(_))) {
+            return Err(Desync("CopyInResponse"));
+        }
+        let end = self.expected.iter().position(|e| matches!(e.kind, Kind::CopyEnd));
+        let until = end.unwrap_or(self.expected.len());
+        let mut at = 0;
+        self.expected.retain(|e| {
+            at += 1;
+            at > until || !matches!(e.kind, Kind::Sync)
+        });
+        if end.is_none() {
+            self.copying = Copying::In;
+        }
+        Ok(())
+    }
+
+    fn error(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Show {
+        let field = |kind| message::error_field(body, kind).unwrap_or_default();
+        if matches!(field(b'V'), b"FATAL" | b"PANIC") {
+            sink.received.fatal = true;
+            self.spent = true;
+            return Show::Pass;
+        }
+        self.copying = Copying::No;
+        if let Some(Kind::Ours(ours)) = self.head() {
+            if !matches!(ours, Ours::Forget) {
+                self.failure = Some(String::from_utf8_lossy(field(b'M')).into_owned());
+            }
+            return Show::Hide;
+        }
+        match self.head() {
+            Some(Kind::Query(_) | Kind::Function) => self.failed = true,
+            Some(Kind::Sync) => {}
+            _ => self.drop_unit(sink),
+        }
+        // A failed unit's error is the client's, even if the message was ours.
+        if memchr::memmem::find(body, PREFIX).is_some() {
+            let text = rename(body, sink.session);
+            message::write(sink.out, b'E', |out| out.extend(text));
+            return Show::Hide;
+        }
+        Show::Pass
+    }
+
+    /// The server ignores all up to the next Sync.
+    fn drop_unit(&mut self, sink: &mut Sink<'_>) {
+        while let Some(head) = self.expected.front() {
+            if matches!(head.kind, Kind::Sync) {
+                return;
+            }
+            match self.expected.pop_front().map(|head| head.kind) {
+                Some(Kind::Parse { statement, name }) => {
+                    if name.as_ref().is_some_and(|name| name.is_empty()) {
+                        sink.session.unnamed = None;
+                        self.unnamed = Unnamed::Unknown;
+                    } else if self.known.has(&statement.name) == super::known::Has::Perhaps {
+                        self.known.forget(&statement.name);
+                    }
+                }
+                Some(Kind::Close) => self.unnamed = Unnamed::Unknown,
+                _ => {}
+            }
+        }
+        self.skipping = true;
+    }
+
+    fn ready(&mut self, body: &[u8], shown: Show, sink: &mut Sink<'_>) -> Result<Show, Desync> {
+        let &[status] = body else {
+            return Err(Desync("ReadyForQuery"));
+        };
+        let Some(head) = self.expected.pop_front() else {
+            return Err(Desync("ReadyForQuery to nothing"));
+        };
+        self.status = status;
+        self.copying = Copying::No;
+        let failed = std::mem::take(&mut self.failed);
+        match head.kind {
+            Kind::Query(after) => {
+                if let Some(after) = after.filter(|_| !failed) {
+                    self.apply(&after, sink);
+                }
+            }
+            Kind::Function | Kind::Sync => {}
+            Kind::Ours(ours) => self.ours_done(ours, sink),
+            _ => return Err(Desync("ReadyForQuery too early")),
+        }
+        sink.received.ended |= shown == Show::Pass;
+        Ok(shown)
+    }
+
+    fn ours_done(&mut self, ours: Ours, sink: &mut Sink<'_>) {
+        let row = self.row.take();
+        let failed = self.failure.is_some();
+        match ours {
+            Ours::Settings(settings) if !failed => {
+                self.settings = settings;
+                self.tell_parameters(sink);
+            }
+            Ours::Truth { marks, names } => {
+                let row = row.filter(|_| !failed);
+                let answer = row.and_then(|row| truth::answer(marks, names.len(), row));
+                self.failure = None;
+                match answer {
+                    Some(answer) => self.learn(marks, &names, answer, sink),
+                    // Not known: it stays with its client, and is not used after it.
+                    None => sink.session.pins = sink.session.pins.with(Marks::UNKNOWN),
+                }
+            }
+            Ours::Settings(_) | Ours::Clean | Ours::Forget => {}
+        }
+    }
+
+    fn learn(&mut self, marks: Marks, names: &[Touched], answer: truth::Answer, sink: &mut Sink<'_>) {
+        let session = &mut *sink.session;
+        session.pins = session.pins.without(marks).with(answer.ties);
+        if names.is_empty() {
+            return;
+        }
+        let mut theirs = Settings::clone(&session.settings);
+        let mut real = Settings::clone(&self.settings);
+        for (touched, value) in names.iter().zip(answer.values) {
+            let name = &*touched.name;
+            let changed = value.as_deref() != theirs.get(name);
+            match value {
+                _ if touched.reset && changed => {
+                    real.remove(name);
+                    theirs.remove(name);
+                    if let Some(first) = session.startup.get(name) {
+                        theirs.set(name, first);
+                    }
+                }
+                Some(value) if is_default_identity(name, &value) => {
+                    real.remove(name);
+                    theirs.remove(name);
+                }
+                Some(value) => {
+                    real.set(name, &value);
+                    theirs.set(name, &value);
+                }
+                None => {
+                    real.remove(name);
+                    theirs.remove(name);
+                }
+            }
+        }
+        self.settings = sink.shop.intern_settings(real);
+        session.take_settings(sink.shop.intern_settings(theirs), sink.shop);
+    }
+
+    fn apply(&mut self, after: &After, sink: &mut Sink<'_>) {
+        let session = &mut *sink.session;
+        for effect in &after.effects {
+            match effect {
+                // The text was sent with a name of ours where the client has one.
+                Effect::Deallocate(name) => {
+                    let theirs: Option<Box<[u8]>> = session.prepared.client_name(name).map(Into::into);
+                    if let Some(theirs) = theirs {
+                        session.prepared.remove(&theirs);
+                        self.known.forget(&String::from_utf8_lossy(name));
+                    }
+                }
+                Effect::DeallocateAll => {
+                    self.known.clear();
+                    session.prepared.clear();
+                }
+                Effect::DiscardAll => {
+                    self.known.clear();
+                    session.prepared.clear();
+                    session.unnamed = None;
+                    session.touched.clear();
+                    self.settings = sink.shop.intern_settings(Settings::default());
+                    session.take_settings(Rc::clone(&session.startup), sink.shop);
+                    session.pins = session.pins.without(Marks::UNKNOWN.with(Marks::SEQUENCE_WRITE));
+                }
+                // The settings are asked for: a rollback may take it back.
+                Effect::ResetAll => {}
+            }
+        }
+    }
+
+    fn parameter(&mut self, body: &[u8], hidden: bool, sink: &mut Sink<'_>) -> Show {
+        let Some((name, value)) = message::read_parameter(body) else {
+            return Show::Hide;
+        };
+        let mut parameters = Rc::clone(&self.parameters);
+        if parameters.set(name, value) {
+            self.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(parameters));
+        }
+        if hidden {
+            return Show::Hide;
+        }
+        let mut theirs = Rc::clone(&sink.session.parameters);
+        if theirs.set(name, value) {
+            sink.session.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(theirs));
+        }
+        Show::Pass
+    }
+
+    /// The client hears of what is other than it believes.
+    pub(crate) fn tell_parameters(&self, sink: &mut Sink<'_>) {
+        if Rc::ptr_eq(&self.parameters, &sink.session.parameters) {
+            return;
+        }
+        for (name, value) in self.parameters.iter() {
+            if sink.session.parameters.get(name) != Some(value) {
+                message::parameter_status(sink.out, name, value);
+            }
+        }
+        sink.session.parameters = Rc::clone(&self.parameters);
+    }
+}
+
+const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
+const CLOSE_COMPLETE: [u8; 5] = [b'3', 0, 0, 0, 4];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Show {
+    Pass,
+    Hide,
+}
+
+/// Types whose body matters. Rows matter only to questions of our own, which are short.
+fn looked_at(tag: u8) -> bool {
+    matches!(
+        tag,
+        b'Z' | b'C' | b'E' | b'S' | b'1' | b'2' | b'3' | b'n' | b'I' | b's'
+    )
+}
+
+/// `role` and `session_authorization` at rest: nobody special.
+fn is_default_identity(name: &str, value: &str) -> bool {
+    name == "role" && value == "none"
+}
+
+/// An error with the client's names for statements in place of ours.
+fn rename(body: &[u8], session: &Session) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = memchr::memmem::find(rest, PREFIX) {
+        out.extend_from_slice(&rest[..at]);
+        let digits = rest[at + PREFIX.len()..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
+        let end = at + PREFIX.len() + digits;
+        match session.prepared.client_name(&rest[at..end]) {
+            Some(name) => out.extend_from_slice(name),
+            None => out.extend_from_slice(&rest[at..end]),
+        }
+        rest = &rest[end..];
+    }
+    out.extend_from_slice(rest);
+    out
+}

@@ -1,0 +1,101 @@
+//! The byte streams to servers and clients: TCP, Unix socket, TLS. Only polled: no task of their own, no buffer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use banyan_tls::TlsStream;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(30));
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+        }
+    }
+
+    /// 0: the other side has closed.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let polled = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, &mut buffer),
+        };
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes what can be written and takes it out of `outbox`. Ready: all is written.
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, outbox: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let mut written = 0;
+        let result = loop {
+            if written == outbox.len() {
+                break Poll::Ready(Ok(()));
+            }
+            match self.poll_write(cx, &outbox[written..]) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if written == outbox.len() {
+            outbox.clear();
+        } else if written > 0 {
+            outbox.drain(..written);
+        }
+        if let (Self::Tls(stream), Poll::Ready(Ok(()))) = (&mut *self, &result) {
+            ready!(Pin::new(&mut **stream).poll_flush(cx))?;
+        }
+        result
+    }
+
+    pub(crate) async fn drain(&mut self, outbox: &mut Vec<u8>) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_drain(cx, outbox)).await
+    }
+
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+}

@@ -1,0 +1,377 @@
+//! The control task: takes snapshots, starts the workers, looks up verifiers, passes cancel requests on, reports, drains.
+//!
+//! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
+
+mod report;
+mod verifiers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use banyan_runtime::watched::{self, Watch};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener};
+use banyan_tls::{Pair, Server, TlsAcceptor};
+use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport};
+use banyan_topology::snapshot::PgproxySnapshot;
+
+use crate::frontend::accept::{self, Command, View};
+use crate::metrics::WorkerMetrics;
+use crate::wire::scram::Verifier;
+use crate::wire::startup::CancelKey;
+use crate::worker::{Worker, WorkerStart};
+use crate::{Config, Error};
+use verifiers::Verifiers;
+
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Clients in a transaction may end it.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// What workers ask the control task for.
+pub(crate) enum Request {
+    Verifier {
+        user: String,
+        reply: oneshot::Sender<Result<Stored, String>>,
+    },
+    /// The client is another worker's.
+    Cancel(CancelKey, oneshot::Sender<()>),
+}
+
+/// What is stored of a user.
+pub(crate) enum Stored {
+    Scram(Verifier),
+    Md5(String),
+    /// Of a server of the user's own: its password is known from a file.
+    Password(Verifier, String),
+    /// There is no such user; the client is not to see that.
+    Mock(Verifier),
+}
+
+struct Link {
+    commands: mpsc::UnboundedSender<Command>,
+    ended: oneshot::Receiver<()>,
+}
+
+struct Control {
+    snapshot: Arc<PgproxySnapshot>,
+    workers: Vec<Link>,
+    metrics: Arc<[Arc<WorkerMetrics>]>,
+    listening: SocketAddr,
+    refused: Option<String>,
+    reports: watch::Sender<PgproxyReport>,
+    verifiers: Verifiers,
+    tls: Server,
+    told: NodeSignals,
+    tasks: Tasks,
+}
+
+pub(crate) async fn run(
+    config: Config,
+    reports: watch::Sender<PgproxyReport>,
+    mut shutdown: Shutdown,
+) -> Result<(), Error> {
+    let (trigger, inner) = banyan_runtime::shutdown::channel();
+    let tasks = Tasks::new(trigger);
+    let mut watch = Watch::new(&config.snapshot_path())?;
+    let reporter = report::report(config.report_path(), reports.subscribe());
+    tasks.spawn(TaskKind::Background, "report", reporter);
+    let Some(snapshot) = first(&mut watch, &reports, &mut shutdown).await else {
+        return Ok(());
+    };
+    let (requests_to, mut requests) = mpsc::unbounded_channel();
+    let mut control = Control::begin(snapshot, reports, tasks, requests_to)?;
+    control.publish().await;
+    let served = control
+        .serve(&mut watch, &mut requests, &mut shutdown, inner)
+        .await;
+    control.drain(&mut shutdown, &mut requests).await;
+    served
+}
+
+/// Waits for the first good snapshot; `None`: the end came before.
+async fn first(
+    watch: &mut Watch,
+    reports: &watch::Sender<PgproxyReport>,
+    shutdown: &mut Shutdown,
+) -> Option<PgproxySnapshot> {
+    loop {
+        let refused = match read(watch.path().to_owned()) {
+            Ok(Some(snapshot)) => return Some(snapshot),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        reports.send_replace(PgproxyReport {
+            pid: std::process::id(),
+            refused,
+            ..PgproxyReport::default()
+        });
+        tokio::select! {
+            () = watch.changed() => {}
+            () = shutdown.draining() => return None,
+        }
+    }
+}
+
+fn read(path: PathBuf) -> Result<Option<PgproxySnapshot>, String> {
+    watched::read(&path).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })
+}
+
+/// Workers split the pool between them, and one serves what PostgreSQL on the same machine can answer.
+const WORKERS: usize = 1;
+
+impl Control {
+    fn begin(
+        snapshot: PgproxySnapshot,
+        reports: watch::Sender<PgproxyReport>,
+        tasks: Tasks,
+        requests: mpsc::UnboundedSender<Request>,
+    ) -> Result<Self, Error> {
+        let size = snapshot.database.pool.size.max(1) as usize;
+        let count = WORKERS.min(size);
+        let listeners = listener::bind_per_core(snapshot.listen, count)?;
+        let listening = listeners[0].local_addr().map_err(Error::Thread)?;
+        let metrics: Arc<[_]> = (0..count).map(|_| Arc::new(WorkerMetrics::default())).collect();
+        let mut control = Self {
+            snapshot: Arc::new(snapshot),
+            workers: Vec::new(),
+            metrics,
+            listening,
+            refused: None,
+            reports,
+            verifiers: Verifiers::default(),
+            tls: Server::new()?,
+            told: NodeSignals::default(),
+            tasks,
+        };
+        let tls = control.acceptor();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let start = WorkerStart {
+                index,
+                snapshot: Arc::clone(&control.snapshot),
+                all_metrics: Arc::clone(&control.metrics),
+                control: requests.clone(),
+                tls: tls.clone(),
+            };
+            control.workers.push(start_worker(start, listener)?);
+        }
+        Ok(control)
+    }
+
+    /// What TLS is spoken by. A certificate that cannot be used is reported, and SSLRequest is answered with N.
+    fn acceptor(&mut self) -> Option<TlsAcceptor> {
+        let files = self.snapshot.certificate.as_ref()?;
+        let now = i64::try_from(Clock.unix_ms() / 1000).unwrap_or(i64::MAX);
+        let made = Pair::read(&files.cert, &files.key, now)
+            .map_err(|error| error.to_string())
+            .and_then(|pair| {
+                self.tls
+                    .config_for(&[pair], &["postgresql"])
+                    .map_err(|error| error.to_string())
+            });
+        match made {
+            Ok(config) => Some(TlsAcceptor::from(config)),
+            Err(why) => {
+                tracing::error!(why, "TLS is not spoken: the certificate cannot be used");
+                self.refused = Some(why);
+                None
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        watch: &mut Watch,
+        requests: &mut mpsc::UnboundedReceiver<Request>,
+        shutdown: &mut Shutdown,
+        mut inner: Shutdown,
+    ) -> Result<(), Error> {
+        let mut tick = tokio::time::interval(REPORT_EVERY);
+        loop {
+            tokio::select! {
+                () = shutdown.draining() => return Ok(()),
+                () = inner.draining() => return Err(Error::TaskPanicked),
+                () = watch.changed() => self.look(watch).await,
+                Some(request) = requests.recv() => self.answer(request),
+                _ = tick.tick() => {
+                    self.look(watch).await;
+                    self.publish().await;
+                    if self.workers.iter().any(|worker| worker.commands.is_closed()) {
+                        return Err(Error::TaskPanicked);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a newer snapshot; the last good one serves otherwise.
+    async fn look(&mut self, watch: &Watch) {
+        let snapshot = match read(watch.path().to_owned()) {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return,
+            Err(why) => {
+                self.refused = Some(why);
+                return;
+            }
+        };
+        if snapshot.epoch <= self.snapshot.epoch {
+            return;
+        }
+        let certificate = snapshot.certificate != self.snapshot.certificate;
+        let auth = snapshot.auth != self.snapshot.auth
+            || snapshot.database.primary != self.snapshot.database.primary;
+        self.refused =
+            (snapshot.listen.port() != 0 && snapshot.listen.port() != self.listening.port()).then(|| {
+                format!(
+                    "the listening address changes only by a restart: still {}",
+                    self.listening
+                )
+            });
+        tracing::info!(epoch = %snapshot.epoch, "snapshot taken");
+        self.snapshot = Arc::new(snapshot);
+        if auth {
+            self.verifiers.forget();
+        }
+        if certificate {
+            let acceptor = self.acceptor();
+            self.tell_all(|| Command::Tls(acceptor.clone()));
+        }
+        let snapshot = Arc::clone(&self.snapshot);
+        self.tell_all(|| Command::Snapshot(Arc::clone(&snapshot)));
+        self.publish().await;
+    }
+
+    fn tell_all(&self, mut command: impl FnMut() -> Command) {
+        for worker in &self.workers {
+            // A worker that is gone has ended with the role.
+            let _gone = worker.commands.send(command());
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Verifier { user, reply } => {
+                self.verifiers.look_up(user, reply, &self.snapshot, &self.tasks);
+            }
+            Request::Cancel(key, done) => {
+                if let Some(worker) = self.workers.get(Worker::of_client(key.process)) {
+                    let _gone = worker.commands.send(Command::Cancel(key, done));
+                }
+            }
+        }
+    }
+
+    async fn views(&self) -> Vec<View> {
+        let mut views = Vec::new();
+        for worker in &self.workers {
+            let (reply, view) = oneshot::channel();
+            let asked = worker.commands.send(Command::Look(reply)).is_ok();
+            if asked && let Ok(Ok(view)) = tokio::time::timeout(REPORT_EVERY, view).await {
+                views.push(view);
+            }
+        }
+        views
+    }
+
+    async fn publish(&mut self) {
+        let views = self.views().await;
+        let sum = |count: fn(&WorkerMetrics) -> u64| self.metrics.iter().map(|m| count(m)).sum::<u64>();
+        let seen = NodeSignals {
+            eof: sum(|m| m.eof.get()),
+            shutdown: sum(|m| m.shutdown.get()),
+            refused: sum(|m| m.refused.get()),
+        };
+        let signals = NodeSignals {
+            eof: seen.eof - self.told.eof,
+            shutdown: seen.shutdown - self.told.shutdown,
+            refused: seen.refused - self.told.refused,
+        };
+        let report = PgproxyReport {
+            pid: std::process::id(),
+            epoch: views.iter().map(|view| view.epoch).min().unwrap_or_default(),
+            listening: vec![self.listening],
+            refused: self.refused.clone(),
+            hold: hold_of(&views),
+            hold_failure: None,
+            clients: sum(|m| m.clients.get()),
+            backends: views.iter().map(|view| view.backends).sum(),
+            waiting: views.iter().map(|view| view.waiting).sum(),
+            nodes: self.nodes(&signals),
+            signals,
+        };
+        self.told = seen;
+        self.reports.send_replace(report);
+    }
+
+    fn nodes(&self, signals: &NodeSignals) -> Vec<NodeReport> {
+        let primary = self.snapshot.database.primary;
+        let node = |node: &banyan_topology::snapshot::pgproxy::PgNode| NodeReport {
+            id: node.id,
+            reachable: Some(node.id) != primary || signals.refused == 0,
+            reason: None,
+            in_recovery: None,
+            lag_bytes: None,
+            lag_seconds: None,
+            incarnation: None,
+            replayed: None,
+        };
+        self.snapshot.database.nodes.iter().map(node).collect()
+    }
+
+    /// Clients between units end at once, others at the end of their transaction, or at the limit.
+    async fn drain(mut self, shutdown: &mut Shutdown, requests: &mut mpsc::UnboundedReceiver<Request>) {
+        tracing::info!("draining");
+        self.tell_all(|| Command::Drain);
+        let deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        while self.metrics.iter().any(|metrics| metrics.clients.get() > 0) {
+            tokio::select! {
+                () = shutdown.now() => break,
+                () = tokio::time::sleep_until(deadline) => break,
+                Some(request) = requests.recv() => self.answer(request),
+                _ = tick.tick() => {}
+            }
+        }
+        self.publish().await;
+        self.tell_all(|| Command::Now);
+        for worker in &mut self.workers {
+            if tokio::time::timeout(Duration::from_secs(2), &mut worker.ended)
+                .await
+                .is_err()
+            {
+                tracing::warn!("a worker did not end in time");
+            }
+        }
+    }
+}
+
+/// The least far one speaks for all.
+fn hold_of(views: &[View]) -> HoldState {
+    let rank = |state: HoldState| match state {
+        HoldState::Releasing => 0,
+        HoldState::Open => 1,
+        HoldState::Draining => 2,
+        HoldState::Held => 3,
+        HoldState::Repointing => 4,
+    };
+    let states = views.iter().map(|view| view.hold);
+    states.min_by_key(|state| rank(*state)).unwrap_or_default()
+}
+
+fn start_worker(start: WorkerStart, listener: TcpListener) -> Result<Link, Error> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (ending, ended) = oneshot::channel();
+    cores::spawn("pgproxy", start.index, move || async move {
+        // Each worker counts its own tasks.
+        let tasks = Tasks::new(banyan_runtime::shutdown::channel().0);
+        accept::run(start, listener, tasks, receiver).await;
+        let _nobody_waits = ending.send(());
+    })
+    .map_err(Error::Thread)?;
+    Ok(Link { commands, ended })
+}

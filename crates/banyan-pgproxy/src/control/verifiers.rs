@@ -1,0 +1,199 @@
+//! Who may log in: verifiers from the server's catalog by a function of ours, or from the file with the user's own URL.
+//!
+//! A verifier is kept for a moment, so that many connects at once ask once. No password is ever asked of the server.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_topology::snapshot::pgproxy::{PgAuth, PgNode, PgproxySnapshot};
+
+use super::Stored;
+use crate::wire::scram::Verifier;
+
+/// How long an answer of the server is taken for true.
+const FRESH: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(5);
+
+type Reply = oneshot::Sender<Result<Stored, String>>;
+
+#[derive(Default)]
+pub(super) struct Verifiers {
+    /// The task that asks; begun when first needed, and anew when it ended.
+    asker: Option<mpsc::UnboundedSender<(String, Reply)>>,
+}
+
+impl Verifiers {
+    /// Another server, another file: what is known counts no more.
+    pub(super) fn forget(&mut self) {
+        self.asker = None;
+    }
+
+    pub(super) fn look_up(
+        &mut self,
+        user: String,
+        reply: Reply,
+        snapshot: &Arc<PgproxySnapshot>,
+        tasks: &Tasks,
+    ) {
+        let unsent = match &self.asker {
+            Some(asker) => match asker.send((user, reply)) {
+                Ok(()) => return,
+                Err(unsent) => unsent.0,
+            },
+            None => (user, reply),
+        };
+        let (asker, questions) = mpsc::unbounded_channel();
+        let snapshot = Arc::clone(snapshot);
+        tasks.spawn(TaskKind::Background, "verifiers", answer_all(snapshot, questions));
+        // The receiver has just been made.
+        let _cannot_fail = asker.send(unsent);
+        self.asker = Some(asker);
+    }
+}
+
+async fn answer_all(snapshot: Arc<PgproxySnapshot>, mut questions: mpsc::UnboundedReceiver<(String, Reply)>) {
+    let mut known: HashMap<String, (Instant, Option<String>)> = HashMap::new();
+    let mut server = Server::default();
+    while let Some((user, reply)) = questions.recv().await {
+        let answer = match &snapshot.auth {
+            PgAuth::File { path } => own(path, &user),
+            PgAuth::Function { role, password_file } => {
+                let now = Clock.now();
+                known.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
+                let stored = match known.get(&user) {
+                    Some((_, stored)) => Ok(stored.clone()),
+                    None => server.verifier(&snapshot, role, password_file, &user).await,
+                };
+                stored.and_then(|stored| {
+                    known.entry(user.clone()).or_insert_with(|| (now, stored.clone()));
+                    let secret = secret(password_file)?;
+                    Ok(judge(stored, &user, secret.as_bytes()))
+                })
+            }
+        };
+        let _gone = reply.send(answer);
+    }
+}
+
+fn judge(stored: Option<String>, user: &str, secret: &[u8]) -> Stored {
+    match stored {
+        Some(text) if text.starts_with("md5") => {
+            tracing::warn!(
+                user,
+                "this role's password is stored as MD5: set it anew under scram-sha-256"
+            );
+            Stored::Md5(text)
+        }
+        Some(text) => {
+            Verifier::parse(&text).map_or_else(|| Stored::Mock(Verifier::mock(user, secret)), Stored::Scram)
+        }
+        None => Stored::Mock(Verifier::mock(user, secret)),
+    }
+}
+
+fn secret(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+/// The one user of a URL.
+fn own(path: &Path, user: &str) -> Result<Stored, String> {
+    let url = secret(path)?;
+    let config: tokio_postgres::Config = url
+        .parse()
+        .map_err(|_| format!("{} holds no PostgreSQL URL", path.display()))?;
+    let password = config.get_password().unwrap_or_default();
+    if config.get_user() != Some(user) {
+        return Ok(Stored::Mock(Verifier::mock(user, password)));
+    }
+    let password = String::from_utf8_lossy(password).into_owned();
+    let verifier = Verifier::of_password(&password).ok_or("failed to make a verifier")?;
+    Ok(Stored::Password(verifier, password))
+}
+
+/// The connection of the control role.
+#[derive(Default)]
+struct Server {
+    client: Option<tokio_postgres::Client>,
+}
+
+impl Server {
+    async fn verifier(
+        &mut self,
+        snapshot: &PgproxySnapshot,
+        role: &str,
+        password_file: &Path,
+        user: &str,
+    ) -> Result<Option<String>, String> {
+        let mut last = String::from("nobody is primary");
+        // The connection may have broken since it was used last.
+        for _ in 0..2 {
+            match tokio::time::timeout(LIMIT, self.ask(snapshot, role, password_file, user)).await {
+                Ok(Ok(stored)) => return Ok(stored),
+                Ok(Err(why)) => last = why,
+                Err(_) => last = "the server does not answer".to_owned(),
+            }
+            self.client = None;
+        }
+        Err(last)
+    }
+
+    async fn ask(
+        &mut self,
+        snapshot: &PgproxySnapshot,
+        role: &str,
+        password_file: &Path,
+        user: &str,
+    ) -> Result<Option<String>, String> {
+        let client = match self.client.take() {
+            Some(client) if !client.is_closed() => client,
+            _ => {
+                let node = snapshot.database.primary().ok_or("nobody is primary")?;
+                let password = secret(password_file)?;
+                connect(node, role, &password, &snapshot.database.name).await?
+            }
+        };
+        let row = client.query_one("SELECT banyan.verifier($1)", &[&user]).await;
+        let row = row.map_err(|error| words(&error))?;
+        self.client = Some(client);
+        row.try_get(0).map_err(|error| words(&error))
+    }
+}
+
+fn words(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(cause) => cause.message().to_owned(),
+        None => std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string),
+    }
+}
+
+/// A connection of the proxy's own.
+pub(crate) async fn connect(
+    node: &PgNode,
+    role: &str,
+    password: &str,
+    database: &str,
+) -> Result<tokio_postgres::Client, String> {
+    let mut config = tokio_postgres::Config::new();
+    config.user(role).password(password).dbname(database);
+    config.application_name("banyan").connect_timeout(LIMIT);
+    config.port(node.address.port());
+    match &node.socket {
+        Some(folder) => config.host_path(folder),
+        None => config.host(node.address.ip().to_string()),
+    };
+    let connected = config.connect(tokio_postgres::NoTls).await;
+    let (client, connection) = connected.map_err(|error| words(&error))?;
+    let (trigger, _shutdown) = banyan_runtime::shutdown::channel();
+    Tasks::new(trigger).spawn(TaskKind::Connection, "control connection", async move {
+        // Its error shows in the client's next question.
+        connection.await.is_ok()
+    });
+    Ok(client)
+}

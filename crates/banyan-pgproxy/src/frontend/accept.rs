@@ -1,0 +1,158 @@
+//! The worker's loop: accepts clients, obeys the control task, ends when all clients have.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_telemetry::Gauge;
+use banyan_tls::TlsAcceptor;
+use banyan_topology::Epoch;
+use banyan_topology::report::HoldState;
+use banyan_topology::snapshot::PgproxySnapshot;
+
+use super::{cancel, client, greet};
+use crate::wire::startup::CancelKey;
+use crate::worker::{Worker, WorkerStart};
+
+/// From connect to the end of the login.
+const GREET_LIMIT: Duration = Duration::from_secs(60);
+/// After an accept failed (no file descriptors): clients queue meanwhile.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+pub(crate) enum Command {
+    Snapshot(Arc<PgproxySnapshot>),
+    Tls(Option<TlsAcceptor>),
+    /// The client of that key is this worker's; done when it has taken effect.
+    Cancel(CancelKey, oneshot::Sender<()>),
+    Look(oneshot::Sender<View>),
+    Pause(bool),
+    /// No new clients; those between units are told 57P01.
+    Drain,
+    /// End all.
+    Now,
+}
+
+/// What the control task learns of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) epoch: Epoch,
+    pub(crate) hold: HoldState,
+    pub(crate) backends: u64,
+    pub(crate) waiting: u64,
+}
+
+pub(crate) async fn run(
+    start: WorkerStart,
+    listener: std::net::TcpListener,
+    tasks: Tasks,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let worker = Worker::new(start, tasks);
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        tracing::error!("failed to use the listening socket");
+        return;
+    };
+    let mut listener = Some(listener);
+    loop {
+        tokio::select! {
+            accepted = accept(listener.as_ref()) => match accepted {
+                Ok((stream, peer)) => begin(&worker, stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a client");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+            command = commands.recv() => match command {
+                Some(Command::Drain) => {
+                    listener = None;
+                    drain(&worker);
+                }
+                Some(Command::Now) | None => break,
+                Some(command) => obey(&worker, command),
+            },
+        }
+    }
+}
+
+async fn accept(
+    listener: Option<&TcpListener>,
+) -> std::io::Result<(tokio::net::TcpStream, std::net::SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn drain(worker: &Rc<Worker>) {
+    for client in worker.clients.borrow().values() {
+        client.drain.set(true);
+        client.wake();
+    }
+}
+
+fn obey(worker: &Rc<Worker>, command: Command) {
+    match command {
+        Command::Snapshot(snapshot) => worker.take_snapshot(snapshot),
+        Command::Tls(acceptor) => *worker.tls.borrow_mut() = acceptor,
+        Command::Cancel(key, done) => cancel::local(worker, key, done),
+        Command::Pause(on) => worker.gate.pause(worker, on),
+        Command::Look(reply) => {
+            let backends = u64::from(worker.backends());
+            let now = Clock.now();
+            let waiting = worker
+                .pools()
+                .iter()
+                .map(|pool| pool.figures(now).waiting as u64)
+                .sum();
+            let _gone = reply.send(View {
+                epoch: worker.snapshot.borrow().epoch,
+                hold: worker.gate.state(),
+                backends,
+                waiting,
+            });
+        }
+        Command::Drain | Command::Now => {}
+    }
+}
+
+fn begin(worker: &Rc<Worker>, stream: tokio::net::TcpStream, peer: std::net::SocketAddr) {
+    let worker_too = Rc::clone(worker);
+    worker
+        .tasks
+        .spawn_local(TaskKind::Connection, "client", async move {
+            let worker = worker_too;
+            let _counted = Counted::new(&worker.metrics.clients);
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "failed to set TCP_NODELAY");
+            }
+            // Boxed: what the greeting needs is freed before the client idles.
+            let greeted = Box::pin(tokio::time::timeout(
+                GREET_LIMIT,
+                greet::greet(stream, peer, &worker),
+            ))
+            .await;
+            if let Ok(Some(client)) = greeted {
+                client::run(client).await;
+            }
+        });
+}
+
+/// Counts as long as it lives.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.increment();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.decrement();
+    }
+}

@@ -1,0 +1,575 @@
+//! A client's task: owns the client's socket, its session and the backend it has borrowed; moves bytes both ways.
+//!
+//! Reads go into the worker's one buffer and are dealt with before anything else runs, so an idle client owns none.
+//! A client that does not read stops its backend from being read, and the other way round.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use banyan_runtime::Clock;
+
+use super::{Activity, Shared, cancel};
+use crate::backend::replies::Sink;
+use crate::backend::stream::Stream;
+use crate::pool::account::Account;
+use crate::pool::{Denied, Lease};
+use crate::respond::{self, Refusal};
+use crate::session::Session;
+use crate::session::prepared::Statement;
+use crate::session::scan::Marks;
+use crate::session::settings::Settings;
+use crate::wire::message;
+use crate::wire::startup::CancelKey;
+use crate::worker::Worker;
+
+/// Bytes on their way to one side; above, the other side is not read.
+const HIGH: usize = 256 * 1024;
+/// Bytes of a client that waits for a backend.
+const WAITING_INPUT: usize = 1 << 20;
+/// For the last words to a client.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a client's task ends.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It said so, or it closed.
+    Left,
+    Refused(Refusal),
+    /// The server ended its session and the client has been told in the server's words.
+    ServerEnded,
+}
+
+impl<T: Into<Refusal>> From<T> for Ending {
+    fn from(cause: T) -> Self {
+        Self::Refused(cause.into())
+    }
+}
+
+/// Why the client's messages are not read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocked {
+    No,
+    /// The next message needs a backend.
+    Backend,
+    /// The next message needs all replies to be in.
+    Quiet,
+}
+
+/// What of a refused unit is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    No,
+    /// The simple Query (or function call) that comes next.
+    Query,
+    /// Everything up to its Sync.
+    Unit,
+}
+
+pub(crate) struct Client {
+    pub(super) worker: Rc<Worker>,
+    pub(super) account: Rc<Account>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) stream: Stream,
+    /// What has been read and not been dealt with.
+    pub(super) inbox: Vec<u8>,
+    pub(super) outbox: Vec<u8>,
+    /// Bytes of a message still to be passed on (or dropped).
+    pub(super) passing: usize,
+    pub(super) dropping: bool,
+    pub(super) refused: Refused,
+    pub(super) session: Session,
+    pub(super) lease: Option<Lease>,
+    pub(super) blocked: Blocked,
+    /// A portal of a statement whose success means something.
+    pub(super) bound: Option<(Box<[u8]>, Rc<Statement>)>,
+    pub(super) pinned: bool,
+}
+
+enum Step {
+    Wait,
+    End(Ending),
+}
+
+pub(super) async fn run(mut client: Client) {
+    let ending = client.serve().await;
+    client.finish(ending).await;
+}
+
+impl Client {
+    pub(super) fn new(
+        stream: Stream,
+        worker: &Rc<Worker>,
+        account: &Rc<Account>,
+        shared: Rc<Shared>,
+        settings: Rc<Settings>,
+    ) -> Self {
+        let parameters = worker
+            .shop
+            .intern_parameters(crate::session::settings::Parameters::default());
+        Self {
+            worker: Rc::clone(worker),
+            account: Rc::clone(account),
+            shared,
+            stream,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            passing: 0,
+            dropping: false,
+            refused: Refused::No,
+            session: Session::new(settings, parameters, &worker.shop),
+            lease: None,
+            blocked: Blocked::No,
+            bound: None,
+            pinned: false,
+        }
+    }
+
+    /// The last part of a login: parameters, cancel key, ReadyForQuery. `out`: what comes before.
+    pub(super) async fn greet(mut self, mut out: Vec<u8>) -> Option<Self> {
+        let known = self.account.greeting(&self.session.settings);
+        if (known.is_none() || self.worker.session_mode())
+            && let Err(ending) = self.first_backend().await
+        {
+            self.outbox = out;
+            self.finish(ending).await;
+            return None;
+        }
+        if let Some(parameters) = known {
+            self.session.parameters = parameters;
+        }
+        for (name, value) in self.session.parameters.iter() {
+            message::parameter_status(&mut out, name, value);
+        }
+        let key = CancelKey {
+            process: self.shared.number,
+            secret: self.shared.secret,
+        };
+        message::backend_key(&mut out, key);
+        message::ready(&mut out, b'I');
+        self.outbox = out;
+        let mut clients = self.worker.clients.borrow_mut();
+        clients.insert(self.shared.number, Rc::clone(&self.shared));
+        drop(clients);
+        Some(self)
+    }
+
+    /// Asks a server whether it takes what the client wants at its start, and what it reports then.
+    async fn first_backend(&mut self) -> Result<(), Ending> {
+        let lease = self.acquire().await?;
+        self.adopt(lease);
+        self.blocked = Blocked::No;
+        let mut heard = Vec::new();
+        if let Some(lease) = &mut self.lease {
+            let sink = &mut Sink::new(
+                &self.worker.shop,
+                &mut self.session,
+                &mut heard,
+                self.shared.number,
+            );
+            if let Err(cause) = settled(lease, sink).await {
+                return Err(cause.into());
+            }
+        }
+        if let Some(lease) = &self.lease {
+            self.session.parameters = Rc::clone(&lease.parameters);
+            self.account
+                .remember_greeting(&self.session.settings, &lease.parameters);
+        }
+        if self.worker.session_mode() {
+            self.session.pins = Marks::SESSION_MODE;
+        }
+        self.settle()
+    }
+
+    async fn serve(&mut self) -> Ending {
+        loop {
+            match std::future::poll_fn(|cx| self.poll(cx)).await {
+                Step::End(ending) => return ending,
+                Step::Wait => match self.acquire().await {
+                    Ok(lease) => {
+                        self.blocked = Blocked::No;
+                        self.adopt(lease);
+                        if let Err(ending) = self.resume() {
+                            return ending;
+                        }
+                    }
+                    Err(Ending::Refused(refusal)) if refusal_keeps_client(&refusal) => {
+                        self.blocked = Blocked::No;
+                        let tag = self.inbox.first().copied().unwrap_or_default();
+                        self.refuse_unit(tag, &refusal);
+                        if let Err(ending) = self.resume() {
+                            return ending;
+                        }
+                    }
+                    Err(ending) => return ending,
+                },
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        self.shared.register(cx.waker());
+        match self.poll_all(cx) {
+            Ok(true) => Poll::Ready(Step::Wait),
+            Ok(false) => Poll::Pending,
+            Err(ending) => Poll::Ready(Step::End(ending)),
+        }
+    }
+
+    /// `true`: a backend is needed first.
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        if self.shared.kill.get() || (self.shared.drain.get() && self.lease.is_none()) {
+            return Err(Refusal::Killed.into());
+        }
+        if self.shared.cancel.take()
+            && let Some(lease) = self.lease.as_ref().filter(|lease| !lease.expected.is_empty())
+        {
+            cancel::send(&self.worker, lease);
+        }
+        loop {
+            self.write(cx)?;
+            let mut moved = self.read_server(cx)?;
+            if self.blocked == Blocked::Quiet && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
+                self.blocked = Blocked::No;
+                self.resume()?;
+                moved = true;
+            }
+            if self.blocked == Blocked::Backend {
+                self.write(cx)?;
+                return Ok(true);
+            }
+            moved |= self.read_client(cx)?;
+            if !moved {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        if let Some(lease) = &mut self.lease {
+            let lease = &mut **lease;
+            if !lease.outbox.is_empty()
+                && let Poll::Ready(Err(_)) = lease.stream.poll_drain(cx, &mut lease.outbox)
+            {
+                // What the server said before it closed is still to be read.
+                lease.outbox.clear();
+                lease.spent = true;
+            }
+        }
+        if !self.outbox.is_empty() {
+            match self.stream.poll_drain(cx, &mut self.outbox) {
+                Poll::Ready(Err(_)) => return Err(Ending::Left),
+                Poll::Ready(Ok(())) => self.worker.give_buffer(std::mem::take(&mut self.outbox)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        if self.outbox.len() >= HIGH {
+            return Ok(false);
+        }
+        let Some(lease) = &mut self.lease else {
+            return Ok(false);
+        };
+        let mut scratch = self.worker.scratch.borrow_mut();
+        let read = match lease.stream.poll_read(cx, &mut scratch) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(read) => read.unwrap_or(0),
+        };
+        if read == 0 {
+            lease.spent = true;
+            self.worker.metrics.eof.increment();
+            return Err(Refusal::BackendLost.into());
+        }
+        if self.outbox.capacity() == 0 {
+            self.outbox = self.worker.buffer();
+        }
+        self.worker.metrics.bytes_out.add(read as u64);
+        let sink = Sink::new(
+            &self.worker.shop,
+            &mut self.session,
+            &mut self.outbox,
+            self.shared.number,
+        );
+        let received = lease.receive(&scratch[..read], sink);
+        drop(scratch);
+        match received {
+            Err(desync) => {
+                lease.spent = true;
+                self.worker.metrics.desyncs.increment();
+                tracing::error!(
+                    at = desync.0,
+                    "a server's reply fits nothing that was sent: connection closed"
+                );
+                return Err(Refusal::Desync.into());
+            }
+            Ok(received) if received.fatal => return Err(Ending::ServerEnded),
+            Ok(received) => {
+                if received.ended {
+                    lease.units += 1;
+                    self.worker.metrics.units.increment();
+                }
+            }
+        }
+        self.settle()?;
+        Ok(true)
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let full = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.outbox.len() >= HIGH);
+        if self.blocked != Blocked::No || full || self.outbox.len() >= HIGH {
+            return Ok(false);
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut scratch = worker.scratch.borrow_mut();
+        let read = match self.stream.poll_read(cx, &mut scratch) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(read) => read.unwrap_or(0),
+        };
+        if read == 0 {
+            return Err(Ending::Left);
+        }
+        worker.metrics.bytes_in.add(read as u64);
+        if self.inbox.is_empty() {
+            let used = self.digest(&scratch[..read])?;
+            self.inbox.extend_from_slice(&scratch[used..read]);
+        } else {
+            self.inbox.extend_from_slice(&scratch[..read]);
+            drop(scratch);
+            self.resume()?;
+        }
+        Ok(true)
+    }
+
+    /// Deals with what has been read before.
+    pub(super) fn resume(&mut self) -> Result<(), Ending> {
+        if self.inbox.is_empty() || self.blocked != Blocked::No {
+            return Ok(());
+        }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let used = self.digest(&inbox)?;
+        if used < inbox.len() {
+            inbox.drain(..used);
+            self.inbox = inbox;
+        }
+        Ok(())
+    }
+
+    /// A backend for the unit that begins: at once, or in line.
+    async fn acquire(&mut self) -> Result<Lease, Ending> {
+        self.shared.activity.set(Activity::Waiting);
+        self.worker.metrics.waiting.increment();
+        let begun = Clock.now();
+        let result = self.wait_in_line().await;
+        self.worker.metrics.waiting.decrement();
+        self.shared.activity.set(Activity::Idle);
+        let waited = Clock.now().saturating_duration_since(begun);
+        self.worker.metrics.waits.increment();
+        self.worker.metrics.wait.record(self.worker.second(), waited);
+        result
+    }
+
+    async fn wait_in_line(&mut self) -> Result<Lease, Ending> {
+        let wait = self.worker.snapshot.borrow().database.pool.wait;
+        let begun = Clock.now();
+        let mut held = Duration::ZERO;
+        loop {
+            let pool = self.worker.primary(&self.account);
+            let Some(pool) = pool.filter(|_| !self.worker.holding()) else {
+                let since = Clock.now();
+                self.wait_for_hold().await?;
+                held += Clock.now().saturating_duration_since(since);
+                continue;
+            };
+            if let Some(lease) = pool.try_take() {
+                return Ok(lease);
+            }
+            let line = pool.wait();
+            match self.until(line, Some(begun + wait + held)).await? {
+                Some(Ok(Ok(lease))) => return Ok(lease),
+                Some(Ok(Err(Denied::Refused(refusal)))) => return Err(refusal.into()),
+                Some(Ok(Err(Denied::Held)) | Err(_)) => {}
+                None => {
+                    let waited = Clock.now().saturating_duration_since(begun).saturating_sub(held);
+                    let refusal = match pool.last_failure() {
+                        Some(failure) => Refusal::Connect(failure),
+                        None => Refusal::PoolWait { waited },
+                    };
+                    return Err(refusal.into());
+                }
+            }
+        }
+    }
+
+    async fn wait_for_hold(&mut self) -> Result<(), Ending> {
+        let parked = self.worker.gate.park().ok_or(Refusal::ParkFull)?;
+        let limit = self.worker.gate.limit();
+        match self.until(parked, limit).await? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::Held.into()),
+        }
+    }
+
+    /// What comes from `receiver`; `None` at the deadline. The client may go, cancel or be killed meanwhile.
+    async fn until<T>(
+        &mut self,
+        mut receiver: oneshot::Receiver<T>,
+        deadline: Option<std::time::Instant>,
+    ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
+        let far = Clock.now() + Duration::from_secs(86_400);
+        let mut sleep = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(far).into()));
+        std::future::poll_fn(|cx| {
+            self.shared.register(cx.waker());
+            if let Poll::Ready(received) = Pin::new(&mut receiver).poll(cx) {
+                return Poll::Ready(Ok(Some(received)));
+            }
+            if self.shared.kill.get() {
+                return Poll::Ready(Err(Refusal::Killed.into()));
+            }
+            if self.shared.cancel.take() {
+                return Poll::Ready(Err(Refusal::Cancelled.into()));
+            }
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+            self.write(cx)?;
+            while self.inbox.len() < WAITING_INPUT {
+                let mut scratch = self.worker.scratch.borrow_mut();
+                match self.stream.poll_read(cx, &mut scratch) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(n)) if n > 0 => self.inbox.extend_from_slice(&scratch[..n]),
+                    Poll::Ready(_) => return Poll::Ready(Err(Ending::Left)),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The client goes: its last words, and its backend in a state for others, or closed.
+    async fn finish(mut self, ending: Ending) {
+        self.worker.clients.borrow_mut().remove(&self.shared.number);
+        if let Some(lease) = self.lease.take() {
+            self.worker.metrics.active.decrement();
+            if self.pinned {
+                lease.pool.unpin();
+            }
+            leave(&self.worker, lease, &self.session);
+        }
+        match ending {
+            Ending::Left => return,
+            Ending::Refused(refusal) => {
+                self.worker.metrics.refusals.increment();
+                tracing::debug!(code = refusal.code(), reason = %refusal, "client ended");
+                respond::error(&mut self.outbox, "FATAL", &refusal);
+            }
+            Ending::ServerEnded => {}
+        }
+        // The client may be gone, too.
+        tokio::time::timeout(FAREWELL, self.stream.drain(&mut self.outbox))
+            .await
+            .ok();
+    }
+}
+
+/// Refusals of a single unit; the client may go on.
+fn refusal_keeps_client(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::PoolWait { .. }
+            | Refusal::Connect(_)
+            | Refusal::Held
+            | Refusal::ParkFull
+            | Refusal::Cancelled
+    )
+}
+
+/// Reads until nothing is owed. For moments when no client is pumped.
+async fn settled(lease: &mut Lease, sink: &mut Sink<'_>) -> Result<(), Refusal> {
+    let mut buffer = vec![0; 4096];
+    loop {
+        let backend = &mut **lease;
+        let lost = |_| Refusal::BackendLost;
+        backend.stream.drain(&mut backend.outbox).await.map_err(lost)?;
+        if backend.is_quiet() {
+            break;
+        }
+        let read = backend.stream.read(&mut buffer).await.map_err(lost)?;
+        if read == 0 {
+            return Err(Refusal::BackendLost);
+        }
+        let received = backend.receive(&buffer[..read], sink.again());
+        let received = received.map_err(|_| Refusal::Desync)?;
+        if received.fatal {
+            return Err(Refusal::BackendLost);
+        }
+    }
+    match lease.failure.take() {
+        Some(cause) => Err(Refusal::Settings(cause)),
+        None => Ok(()),
+    }
+}
+
+/// How long a backend may take to become fit for others.
+const CLEAN_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client has left this backend behind.
+fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session) {
+    if lease.spent {
+        return;
+    }
+    if !lease.is_quiet() {
+        // What runs for nobody is stopped; whose replies would come is not waited for.
+        if !lease.expected.is_empty() {
+            cancel::send(worker, &lease);
+        }
+        return;
+    }
+    let left = session.marks.with(session.pins).without(Marks::FREE);
+    if left.has(Marks::LOAD) {
+        return;
+    }
+    let left = left.without(Marks::SESSION_MODE);
+    let session_mode = session.pins.has(Marks::SESSION_MODE);
+    if lease.status == b'I' && left.is_none() && !session_mode {
+        lease.give_back();
+        return;
+    }
+    let startup = Rc::clone(&worker.shop.intern_settings(Settings::default()));
+    let parameters = Rc::clone(&lease.parameters);
+    let worker_too = Rc::clone(worker);
+    worker
+        .tasks
+        .spawn_local(banyan_runtime::TaskKind::Connection, "clean", async move {
+            let mut session = Session::new(startup, parameters, &worker_too.shop);
+            let mut heard = Vec::new();
+            let mut sink = Sink::new(&worker_too.shop, &mut session, &mut heard, 0);
+            let reset = !left.is_none() || session_mode;
+            let cleaned = tokio::time::timeout(CLEAN_LIMIT, async {
+                if lease.status != b'I' {
+                    lease.clean("ROLLBACK");
+                    settled(&mut lease, &mut sink).await?;
+                }
+                if reset {
+                    lease.clean("DISCARD ALL");
+                    settled(&mut lease, &mut sink).await?;
+                    lease.known.clear();
+                    lease.settings = worker_too.shop.intern_settings(Settings::default());
+                }
+                Ok::<(), Refusal>(())
+            });
+            if matches!(cleaned.await, Ok(Ok(()))) && lease.status == b'I' {
+                lease.give_back();
+            }
+        });
+}

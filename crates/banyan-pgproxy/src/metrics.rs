@@ -1,0 +1,29 @@
+//! What a worker counts; any thread may read it.
+
+use banyan_telemetry::{Counter, Gauge, Histogram};
+
+#[derive(Default)]
+pub(crate) struct WorkerMetrics {
+    pub(crate) clients: Gauge,
+    /// Backends that a client has.
+    pub(crate) active: Gauge,
+    pub(crate) waiting: Gauge,
+    /// All connections to servers, as of the last look.
+    pub(crate) backends: Gauge,
+    pub(crate) logins: Counter,
+    pub(crate) logins_refused: Counter,
+    pub(crate) connects: Counter,
+    pub(crate) units: Counter,
+    pub(crate) waits: Counter,
+    /// How long units waited for a backend.
+    pub(crate) wait: Histogram,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) refusals: Counter,
+    pub(crate) cancels: Counter,
+    pub(crate) pins: Counter,
+    pub(crate) desyncs: Counter,
+    pub(crate) eof: Counter,
+    pub(crate) shutdown: Counter,
+    pub(crate) refused: Counter,
+}

@@ -1,0 +1,164 @@
+//! Prepared statements: one per (text, parameter types, what parsing depends on) and worker, under a name of ours.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use super::scan::Scan;
+use super::settings::Settings;
+
+/// Names of ours on servers begin with this.
+pub(crate) const PREFIX: &[u8] = b"_bn_";
+
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// Its name on servers.
+    pub(crate) name: Box<str>,
+    pub(crate) text: Box<[u8]>,
+    /// As in Parse, with their count.
+    pub(crate) types: Box<[u8]>,
+    /// The settings that decide what the text means.
+    meaning: Rc<Settings>,
+    pub(crate) scan: Scan,
+}
+
+impl PartialEq for Statement {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.types == other.types && self.meaning == other.meaning
+    }
+}
+impl Eq for Statement {}
+
+impl Hash for Statement {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.types.hash(state);
+        self.meaning.hash(state);
+    }
+}
+
+/// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
+pub(crate) fn meaning(settings: &Settings) -> Settings {
+    const NAMES: [&str; 7] = [
+        "search_path",
+        "role",
+        "session_authorization",
+        "standard_conforming_strings",
+        "backslash_quote",
+        "transform_null_equals",
+        "client_encoding",
+    ];
+    let mut found = Settings::default();
+    for name in NAMES {
+        if let Some(value) = settings.get(name) {
+            found.set(name, value);
+        }
+    }
+    found
+}
+
+/// All statements of a worker.
+#[derive(Default)]
+pub(crate) struct Statements {
+    known: HashMap<Rc<Statement>, ()>,
+    next: u64,
+    sweep_at: usize,
+}
+
+impl Statements {
+    pub(crate) fn intern(&mut self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
+        let mut wanted = Statement {
+            name: Box::default(),
+            text: text.into(),
+            types: types.into(),
+            meaning: Rc::clone(meaning),
+            scan: Scan::default(),
+        };
+        if let Some((known, ())) = self.known.get_key_value(&wanted) {
+            return Rc::clone(known);
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|statement, ()| Rc::strong_count(statement) > 1);
+            self.sweep_at = (self.known.len() * 2).max(1024);
+        }
+        self.next += 1;
+        wanted.name = format!("_bn_{}", self.next).into();
+        wanted.scan = Scan::of(text);
+        let statement = Rc::new(wanted);
+        self.known.insert(Rc::clone(&statement), ());
+        statement
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Statement>> {
+        self.known.keys()
+    }
+}
+
+/// The named statements of one client; no allocation while there is none.
+#[derive(Default)]
+pub(crate) struct Prepared(HashMap<Box<[u8]>, Rc<Statement>>);
+
+impl Prepared {
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Rc<Statement>> {
+        self.0.get(name)
+    }
+
+    /// The client's name of the statement that servers know as `ours`.
+    pub(crate) fn client_name(&self, ours: &[u8]) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(_, s)| s.name.as_bytes() == ours);
+        found.map(|(name, _)| &**name)
+    }
+
+    pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Rc<Statement>) {
+        self.0.insert(name, statement);
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        self.0.remove(name);
+        if self.0.is_empty() {
+            self.0 = HashMap::new();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0 = HashMap::new();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_under_another_search_path_is_another_statement() {
+        let mut statements = Statements::default();
+        let mut settings = Settings::default();
+        let plain = Rc::new(meaning(&settings));
+        settings.set("work_mem", "1MB");
+        let same = Rc::new(meaning(&settings));
+        settings.set("search_path", "other");
+        let other = Rc::new(meaning(&settings));
+        let first = statements.intern(b"SELECT 1", &[0, 0], &plain);
+        assert!(Rc::ptr_eq(
+            &first,
+            &statements.intern(b"SELECT 1", &[0, 0], &same)
+        ));
+        assert_ne!(first.name, statements.intern(b"SELECT 1", &[0, 0], &other).name);
+        assert_ne!(
+            first.name,
+            statements.intern(b"SELECT 1", &[0, 1, 0, 0, 0, 23], &plain).name
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! A worker: one thread with its own runtime, listener, clients and pools. Nothing of it crosses threads but counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use banyan_config::PoolMode;
+use banyan_runtime::{Clock, Tasks};
+use banyan_tls::TlsAcceptor;
+use banyan_topology::snapshot::pgproxy::{PgNode, PgproxySnapshot};
+
+use crate::backend::connect::{ConnectError, Credentials};
+use crate::control::Request;
+use crate::frontend::Shared;
+use crate::hold::Gate;
+use crate::metrics::WorkerMetrics;
+use crate::pool::Pool;
+use crate::pool::account::{Account, address};
+use crate::session::intern::Interner;
+use crate::session::prepared::{Statement, Statements};
+use crate::session::settings::{Parameters, Settings};
+
+/// What is read at once; shared by all clients of the worker.
+const READ: usize = 64 * 1024;
+/// Buffers kept for the next client that needs one, and how large they may have become.
+const SPARE: usize = 32;
+const SPARE_SIZE: usize = 128 * 1024;
+/// A client's number: 8 bits of worker, 24 that count.
+const WORKER_SHIFT: u32 = 24;
+/// Connects at once after a hold, so that a new primary is not run over.
+const RELEASE_CONNECTS: u32 = 8;
+
+/// Values that many clients share.
+#[derive(Default)]
+pub(crate) struct Shop {
+    settings: RefCell<Interner<Settings>>,
+    parameters: RefCell<Interner<Parameters>>,
+    pub(crate) statements: RefCell<Statements>,
+}
+
+impl Shop {
+    pub(crate) fn intern_settings(&self, settings: Settings) -> Rc<Settings> {
+        self.settings.borrow_mut().intern(settings)
+    }
+
+    pub(crate) fn intern_parameters(&self, parameters: Parameters) -> Rc<Parameters> {
+        self.parameters.borrow_mut().intern(parameters)
+    }
+
+    pub(crate) fn statement(&self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
+        self.statements.borrow_mut().intern(text, types, meaning)
+    }
+}
+
+/// Database and user.
+type Whose = (Box<str>, Box<str>);
+
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) tasks: Tasks,
+    pub(crate) shop: Shop,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    pub(crate) snapshot: RefCell<Arc<PgproxySnapshot>>,
+    pub(crate) accounts: RefCell<HashMap<Whose, Rc<Account>>>,
+    pub(crate) clients: RefCell<HashMap<u32, Rc<Shared>>>,
+    pub(crate) gate: Gate,
+    begun: Instant,
+    next_id: Cell<u64>,
+    next_client: Cell<u32>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    /// Of all workers, this one's among them.
+    pub(crate) all_metrics: Arc<[Arc<WorkerMetrics>]>,
+    pub(crate) control: mpsc::UnboundedSender<Request>,
+    pub(crate) tls: RefCell<Option<TlsAcceptor>>,
+}
+
+/// What a worker is made of.
+pub(crate) struct WorkerStart {
+    pub(crate) index: usize,
+    pub(crate) snapshot: Arc<PgproxySnapshot>,
+    pub(crate) all_metrics: Arc<[Arc<WorkerMetrics>]>,
+    pub(crate) control: mpsc::UnboundedSender<Request>,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+impl Worker {
+    pub(crate) fn new(start: WorkerStart, tasks: Tasks) -> Rc<Self> {
+        let worker = Rc::new(Self {
+            index: start.index,
+            tasks,
+            shop: Shop::default(),
+            scratch: RefCell::new(vec![0; READ].into()),
+            spare: RefCell::default(),
+            snapshot: RefCell::new(Arc::clone(&start.snapshot)),
+            accounts: RefCell::default(),
+            clients: RefCell::default(),
+            gate: Gate::default(),
+            begun: Clock.now(),
+            next_id: Cell::new(0),
+            next_client: Cell::new(0),
+            metrics: Arc::clone(&start.all_metrics[start.index]),
+            all_metrics: start.all_metrics,
+            control: start.control,
+            tls: RefCell::new(start.tls),
+        });
+        worker.take_snapshot(start.snapshot);
+        worker
+    }
+
+    /// Seconds of the monotonic clock, for histograms.
+    pub(crate) fn second(&self) -> u64 {
+        Clock.now().saturating_duration_since(self.begun).as_secs()
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.set(self.next_id.get() + 1);
+        self.next_id.get()
+    }
+
+    /// A number that no client of this process has now.
+    pub(crate) fn new_client(&self) -> u32 {
+        loop {
+            let next = (self.next_client.get() + 1) & ((1 << WORKER_SHIFT) - 1);
+            self.next_client.set(next);
+            let number = ((self.index as u32) << WORKER_SHIFT) | next;
+            if next != 0 && !self.clients.borrow().contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    /// Whose client is that?
+    pub(crate) fn of_client(number: u32) -> usize {
+        (number >> WORKER_SHIFT) as usize
+    }
+
+    pub(crate) fn pool_size(&self) -> u32 {
+        let size = self.snapshot.borrow().database.pool.size.max(1);
+        let workers = u32::try_from(self.all_metrics.len()).unwrap_or(1);
+        size.div_ceil(workers)
+    }
+
+    pub(crate) fn session_mode(&self) -> bool {
+        self.snapshot.borrow().database.pool.mode == PoolMode::Session
+    }
+
+    /// Over all workers.
+    pub(crate) fn is_full(&self) -> bool {
+        let clients: u64 = self.all_metrics.iter().map(|m| m.clients.get()).sum();
+        clients > u64::from(self.snapshot.borrow().database.pool.max_clients)
+    }
+
+    pub(crate) fn account(&self, user: &str, database: &str, credentials: Credentials) -> Rc<Account> {
+        let key = (Box::from(database), Box::from(user));
+        let mut accounts = self.accounts.borrow_mut();
+        let account = accounts
+            .entry(key)
+            .or_insert_with(|| Account::new(user, database, credentials.clone()));
+        if *account.credentials.borrow() != credentials {
+            *account.credentials.borrow_mut() = credentials;
+        }
+        Rc::clone(account)
+    }
+
+    /// Where units of `account` go that must go to the primary; `None`: nobody is.
+    pub(crate) fn primary(self: &Rc<Self>, account: &Rc<Account>) -> Option<Rc<Pool>> {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let node: &PgNode = snapshot.database.primary()?;
+        Some(account.pool(node, self))
+    }
+
+    pub(crate) fn take_snapshot(self: &Rc<Self>, snapshot: Arc<PgproxySnapshot>) {
+        *self.snapshot.borrow_mut() = Arc::clone(&snapshot);
+        let accounts: Vec<_> = self.accounts.borrow().values().cloned().collect();
+        for account in &accounts {
+            account.keep(|node, at| {
+                let node = snapshot.database.node(node);
+                node.is_some_and(|node| address(node) == *at)
+            });
+        }
+        self.gate.take(self, &snapshot);
+    }
+
+    /// Units wait.
+    pub(crate) fn holding(&self) -> bool {
+        self.gate.is_closed()
+    }
+
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.gate.closes_idle()
+    }
+
+    /// May one more connect begin, with this many under way?
+    pub(crate) fn may_connect(&self, connecting: u32) -> bool {
+        connecting < RELEASE_CONNECTS
+    }
+
+    /// Something that a hold waits for may have ended.
+    pub(crate) fn drained(self: &Rc<Self>) {
+        self.gate.look(self);
+    }
+
+    pub(crate) fn pools(&self) -> Vec<Rc<Pool>> {
+        let accounts = self.accounts.borrow();
+        accounts.values().flat_map(|account| account.pools()).collect()
+    }
+
+    pub(crate) fn backends(&self) -> u32 {
+        self.pools().iter().map(|pool| pool.total()).sum()
+    }
+
+    pub(crate) fn signal_connect(&self, error: &ConnectError) {
+        match error {
+            ConnectError::Unreachable { .. } => self.metrics.refused.increment(),
+            ConnectError::Broken(_) => self.metrics.eof.increment(),
+            ConnectError::Refused { code, .. } => self.signal_error(code.as_bytes()),
+            ConnectError::Protocol(_) => {}
+        }
+    }
+
+    pub(crate) fn signal_error(&self, code: &[u8]) {
+        if code.starts_with(b"57P0") {
+            self.metrics.shutdown.increment();
+        }
+    }
+
+    /// A buffer for bytes on their way out.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffer(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if buffer.is_empty() && spare.len() < SPARE && (1..=SPARE_SIZE).contains(&buffer.capacity()) {
+            spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Statements wait through a hold and lose nothing.
+
+use std::time::Duration;
+
+use banyan_topology::report::HoldState;
+use banyan_topology::snapshot::pgproxy::{Hold, HoldCause};
+
+use crate::world::{World, code, pool};
+
+fn hold(cause: HoldCause, limit: Duration) -> Hold {
+    Hold {
+        cause,
+        grace: Duration::from_secs(5),
+        limit,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn units_wait_in_a_hold_and_go_on_after_it() {
+    let mut world = World::start(pool(2)).await;
+    let clients = [world.client().await, world.client().await, world.client().await];
+    clients[0].batch_execute("CREATE TABLE t (a int)").await.unwrap();
+    world
+        .publish(|s| s.database.hold = Some(hold(HoldCause::Planned, Duration::from_secs(15))))
+        .await;
+    let held = world.handle.clone().wait_for(|r| r.hold == HoldState::Held).await;
+    assert!(held.is_some());
+    assert_eq!(world.server_connections().await, 0);
+    let waiting = clients
+        .iter()
+        .map(|client| client.batch_execute("INSERT INTO t VALUES (1)"));
+    let (done, ()) = tokio::join!(futures_util::future::join_all(waiting), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.publish(|s| s.database.hold = None).await;
+    });
+    assert!(done.into_iter().all(|result| result.is_ok()));
+    let row = clients[0].query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_transaction_ends_before_the_hold_is_complete() {
+    let mut world = World::start(pool(2)).await;
+    let client = world.client().await;
+    client
+        .batch_execute("BEGIN; CREATE TABLE t (a int)")
+        .await
+        .unwrap();
+    world
+        .publish(|s| s.database.hold = Some(hold(HoldCause::Planned, Duration::from_secs(15))))
+        .await;
+    assert_eq!(world.handle.report().hold, HoldState::Draining);
+    client
+        .batch_execute("INSERT INTO t VALUES (1); COMMIT")
+        .await
+        .unwrap();
+    let held = world.handle.clone().wait_for(|r| r.hold == HoldState::Held).await;
+    assert!(held.is_some());
+    world.publish(|s| s.database.hold = None).await;
+    client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_its_limit_a_hold_of_a_crash_refuses_with_57p03_and_keeps_the_client() {
+    let mut world = World::start(pool(2)).await;
+    let client = world.client().await;
+    client.simple_query("SELECT 1").await.unwrap();
+    world
+        .publish(|s| s.database.hold = Some(hold(HoldCause::Crash, Duration::from_millis(500))))
+        .await;
+    let refused = client.simple_query("SELECT 1").await.unwrap_err();
+    assert_eq!(code(&refused), "57P03");
+    world.publish(|s| s.database.hold = None).await;
+    client.simple_query("SELECT 1").await.unwrap();
+}

@@ -1,0 +1,8 @@
+//! The role against a real PostgreSQL 15: drivers and raw sockets.
+#![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
+
+mod hold;
+mod queries;
+mod session;
+mod startup;
+mod world;

@@ -1,0 +1,188 @@
+//! What belongs to a session stays with its client, whatever backend serves it.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::world::{World, code, pool};
+
+async fn one(client: &Client, sql: &str) -> String {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
+        _ => None,
+    });
+    row.unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_follow_their_client_and_leak_to_nobody() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("SET work_mem = '7MB'; SET my.tenant = 'a'")
+        .await
+        .unwrap();
+    b.batch_execute("SET TimeZone = 'Asia/Tokyo'").await.unwrap();
+    assert_ne!(one(&b, "SELECT current_setting('my.tenant', true)").await, "a");
+    assert_eq!(one(&b, "SHOW work_mem").await, "4MB");
+    assert_eq!(one(&a, "SHOW work_mem").await, "7MB");
+    assert_eq!(one(&a, "SHOW my.tenant").await, "a");
+    assert_ne!(one(&a, "SHOW TimeZone").await, "Asia/Tokyo");
+    assert_eq!(one(&b, "SHOW TimeZone").await, "Asia/Tokyo");
+    a.batch_execute("RESET work_mem").await.unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "4MB");
+    a.batch_execute("DISCARD ALL").await.unwrap();
+    assert_ne!(one(&a, "SELECT current_setting('my.tenant', true)").await, "a");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_takes_settings_back_and_a_savepoint_too() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("BEGIN; SET work_mem = '9MB'").await.unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "9MB");
+    a.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "4MB");
+    a.batch_execute("BEGIN; SET work_mem = '5MB'; SAVEPOINT s; SET work_mem = '6MB'; ROLLBACK TO s; COMMIT")
+        .await
+        .unwrap();
+    assert_eq!(one(&b, "SHOW work_mem").await, "4MB");
+    assert_eq!(one(&a, "SHOW work_mem").await, "5MB");
+    a.batch_execute("BEGIN; SET LOCAL work_mem = '8MB'; COMMIT")
+        .await
+        .unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "5MB");
+    a.query("SELECT set_config('work_mem', '3MB', false)", &[])
+        .await
+        .unwrap();
+    assert_eq!(one(&b, "SHOW work_mem").await, "4MB");
+    assert_eq!(one(&a, "SHOW work_mem").await, "3MB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_is_not_inherited_by_the_next_client() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("SET ROLE team").await.unwrap();
+    assert_eq!(one(&b, "SELECT current_user").await, "app");
+    assert_eq!(one(&a, "SELECT current_user").await, "team");
+    a.batch_execute("RESET ROLE").await.unwrap();
+    assert_eq!(one(&a, "SELECT current_user").await, "app");
+    assert_eq!(one(&b, "SELECT current_user").await, "app");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn startup_options_are_the_values_that_reset_goes_back_to() {
+    let world = World::start(pool(1)).await;
+    let mut config = world.config();
+    config
+        .application_name("shop")
+        .options("-c work_mem=2MB -c search_path=x,public");
+    let a = world.connect(&config).await.unwrap();
+    let b = world.client().await;
+    assert_eq!(one(&b, "SHOW application_name").await, "");
+    assert_eq!(one(&a, "SHOW application_name").await, "shop");
+    a.batch_execute("SET work_mem = '8MB'; SET search_path = y")
+        .await
+        .unwrap();
+    a.batch_execute("RESET work_mem").await.unwrap();
+    assert_eq!(one(&b, "SHOW search_path").await, "\"$user\", public");
+    assert_eq!(one(&a, "SHOW work_mem").await, "2MB");
+    assert_eq!(one(&a, "SHOW search_path").await, "y");
+    a.batch_execute("RESET ALL").await.unwrap();
+    assert_eq!(one(&b, "SELECT 1").await, "1");
+    assert_eq!(one(&a, "SHOW search_path").await, "x,public");
+    config.options("-c work_mem=nonsense");
+    assert_eq!(code(&world.connect(&config).await.err().unwrap()), "08006");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepared_statements_work_on_any_backend_under_the_clients_names() {
+    let world = World::start(pool(2)).await;
+    let (a, b, c) = (world.client().await, world.client().await, world.client().await);
+    let first = a.prepare("SELECT 'a' || $1::text").await.unwrap();
+    let second = b.prepare("SELECT 'b' || $1::text").await.unwrap();
+    for turn in 0..20 {
+        if turn % 3 == 0 {
+            c.batch_execute("BEGIN").await.unwrap();
+        }
+        let row = a.query_one(&first, &[&turn.to_string()]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), format!("a{turn}"));
+        let row = b.query_one(&second, &[&turn.to_string()]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), format!("b{turn}"));
+        if turn % 3 == 1 {
+            c.batch_execute("COMMIT").await.unwrap();
+        }
+    }
+    assert_eq!(code(&a.prepare("SELECT nothing").await.err().unwrap()), "42703");
+    a.query_one(&first, &[&"x"]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prepare_and_execute_in_sql_keep_the_backend_until_deallocated() {
+    let world = World::start(pool(2)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("PREPARE mine(int) AS SELECT $1 + 1")
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        b.batch_execute("BEGIN; SELECT 1; COMMIT").await.unwrap();
+        assert_eq!(one(&a, "EXECUTE mine(4)").await, "5");
+    }
+    assert_eq!(
+        code(&b.simple_query("EXECUTE mine(4)").await.unwrap_err()),
+        "26000"
+    );
+    a.batch_execute("DEALLOCATE mine").await.unwrap();
+    assert_eq!(
+        code(&a.simple_query("EXECUTE mine(4)").await.unwrap_err()),
+        "26000"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn temporary_tables_and_session_locks_keep_their_backend_and_are_gone_with_the_client() {
+    let world = World::start(pool(4)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("CREATE TEMP TABLE mine (a int)").await.unwrap();
+    b.batch_execute("SELECT pg_advisory_lock(42)").await.unwrap();
+    let c = world.client().await;
+    for _ in 0..3 {
+        a.batch_execute("INSERT INTO mine VALUES (1)").await.unwrap();
+        assert_eq!(
+            code(&c.simple_query("SELECT * FROM mine").await.unwrap_err()),
+            "42P01"
+        );
+        assert_eq!(one(&c, "SELECT pg_try_advisory_lock(42)").await, "f");
+    }
+    drop(b);
+    crate::world::eventually("the lock is gone", || async {
+        let got = one(&c, "SELECT pg_try_advisory_lock(42)").await == "t";
+        if got {
+            c.batch_execute("SELECT pg_advisory_unlock(42)").await.unwrap();
+        }
+        got
+    })
+    .await;
+    a.batch_execute("DROP TABLE mine").await.unwrap();
+    assert_eq!(
+        code(&a.simple_query("SELECT * FROM mine").await.unwrap_err()),
+        "42P01"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lastval_is_never_another_clients() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("CREATE TABLE s (id serial, x int); CREATE TABLE r (id serial, x int)")
+        .await
+        .unwrap();
+    a.batch_execute("INSERT INTO s (x) VALUES (1)").await.unwrap();
+    assert_eq!(one(&a, "SELECT lastval()").await, "1");
+    a.batch_execute("INSERT INTO s (x) VALUES (1)").await.unwrap();
+    assert_eq!(one(&a, "SELECT lastval()").await, "2");
+    drop(a);
+    let error = b.simple_query("SELECT lastval()").await.unwrap_err();
+    assert_eq!(code(&error), "55000");
+    let error = b.simple_query("BEGIN; SELECT lastval()").await.unwrap_err();
+    assert_eq!(code(&error), "55000");
+}
