@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::auth;
+use crate::files::Files;
 use crate::filter::{self, Filters};
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
@@ -22,8 +24,9 @@ pub(crate) fn build(
     processes: &BTreeMap<ProcessName, ProcessTable>,
     hosts: &Hosts,
     certificates: &JudgeCertificate<'_>,
-    report: &Report,
+    files: &Files<'_>,
 ) -> Option<EdgeTable> {
+    let report = files.report;
     let table = root.table("edge");
     let process: ProcessName = table.text_or_default("process").parse().ok()?;
     match processes.get(&process) {
@@ -43,6 +46,7 @@ pub(crate) fn build(
         Ipv4Addr::LOCALHOST
     };
     let tls = tls::build(&table, certificates, report);
+    let auth = auth::build(root, files);
     Some(EdgeTable {
         listen: SocketAddr::new(address.into(), table.number("port")),
         https: tls
@@ -52,7 +56,8 @@ pub(crate) fn build(
         hosts: host_names(&table, hosts, report),
         settings: EdgeSettings {
             tls: tls.map(Box::new),
-            filters: filter::build(&table, None, &Filters::default(), report),
+            filters: filter::build(&table, None, &Filters::default(), &auth, report),
+            auth,
             ..settings(&table)
         },
         routes: Vec::new(),
@@ -145,6 +150,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
+        auth: BTreeMap::new(),
         filters: Filters::default(),
         tls: None,
     }

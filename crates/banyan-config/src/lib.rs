@@ -3,6 +3,7 @@
 //! Only this crate gives text a meaning. Pure: the binary hands in [`Sources`], reading files through a closure.
 
 mod app;
+mod auth;
 mod check;
 mod command;
 mod database;
@@ -35,6 +36,7 @@ mod tls;
 mod tree;
 pub mod units;
 
+pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};

@@ -115,7 +115,7 @@ fn build(
         let help = "write a Procfile with a line web: command, or command = \"…\" in [process.web]";
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
     }
-    let mut edge = edge::build(root, &processes, &hosts, certificates, report);
+    let mut edge = edge::build(root, &processes, &hosts, certificates, files);
     let routes = route::build(root, edge.as_ref(), &processes, report);
     if let Some(edge) = &mut edge {
         edge.routes = routes;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Auth;
 use crate::filter::Filters;
 use crate::name::{AppName, HostName, ProcessName};
 use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
@@ -203,6 +204,8 @@ pub struct EdgeSettings {
     pub access_log: bool,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,
+    /// How clients show who they are, by name.
+    pub auth: BTreeMap<String, Auth>,
     /// Of requests that no route takes.
     pub filters: Filters,
     /// `None`: no TLS.

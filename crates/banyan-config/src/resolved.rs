@@ -34,6 +34,9 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         edge_table(&mut out, edge);
     }
     if let Some(edge) = &config.edge {
+        for (name, auth) in &edge.settings.auth {
+            filters::auth(&mut out, name, auth);
+        }
         for route in &edge.routes {
             routes::table(&mut out, route, &edge.settings.filters);
         }

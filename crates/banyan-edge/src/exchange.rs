@@ -165,7 +165,7 @@ impl Exchange {
         self.core.metrics.answered(status);
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
         if let Some(filtered) = &self.filtered {
-            filtered.answer(response.headers_mut());
+            filtered.answer(response.status(), response.headers_mut());
         }
         if let Some(routed) = &mut self.routed {
             routed.answer(response.headers_mut());

@@ -42,6 +42,11 @@ pub(crate) fn serve(
     let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
     let outbound = prepare(&mut exchange, request, wants_upgrade);
     async move {
+        let mut outbound = outbound;
+        if filter::waits(&exchange) {
+            // Few do: its room is taken only then.
+            outbound = Box::pin(settle(&mut exchange, outbound)).await;
+        }
         let result = match outbound {
             Ok(ref outbound) => forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())
                 .await
@@ -56,6 +61,19 @@ pub(crate) fn serve(
 /// A request that could not be read.
 pub(crate) fn refused(core: &Rc<Core>, peer: &Rc<Peer>, refusal: Refusal) -> Response<DownBody> {
     Exchange::unread(core, peer).refuse(refusal)
+}
+
+async fn settle(exchange: &mut Exchange, outbound: Result<Outbound, Early>) -> Result<Outbound, Early> {
+    match outbound {
+        Ok(mut outbound) => {
+            filter::settle(exchange, Some(&mut outbound.head.headers)).await?;
+            Ok(outbound)
+        }
+        Err(early) => {
+            filter::settle(exchange, None).await?;
+            Err(early)
+        }
+    }
 }
 
 /// From the instance's answer, or a route's, or why there is none, to the client's.
@@ -131,6 +149,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         secure: peer.secure,
     };
     headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
+    filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);
     }

@@ -22,6 +22,12 @@ pub(crate) enum Refusal {
     },
     /// The client's address may not use the route.
     Forbidden,
+    /// The client has not shown who it is, as the route asks.
+    Unauthorized,
+    /// It has, and lacks a right.
+    NotAllowed,
+    /// Who it is cannot be told now: no keys yet, or too many passwords to judge.
+    CannotTell,
     /// More than the rate limit lets through; when to come again is in the exchange.
     TooManyRequests,
     /// The client makes new connections too fast.
@@ -73,13 +79,14 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
             Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::NotAllowed => StatusCode::FORBIDDEN,
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManyConnections | Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoEndpoint | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Busy | Self::CannotTell => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -94,6 +101,9 @@ impl Refusal {
             Self::TooManyConnections => {
                 "too many new connections from your address; please try again shortly"
             }
+            Self::Unauthorized => "this is open only to those who show who they are",
+            Self::NotAllowed => "you may not use this",
+            Self::CannotTell => "who you are cannot be told right now; please try again shortly",
             Self::TooManyRequests => "too many requests; please try again shortly",
             Self::HeaderTimeout => "the request header was not complete in time",
             Self::BodyTooSlow => "the request body came too slowly",
@@ -119,6 +129,9 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::Forbidden
+            | Self::Unauthorized
+            | Self::NotAllowed
+            | Self::CannotTell
             | Self::TooManyRequests
             | Self::TooManyConnections
             | Self::HeaderTimeout
@@ -148,6 +161,9 @@ impl Refusal {
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
             Self::Forbidden
+            | Self::Unauthorized
+            | Self::NotAllowed
+            | Self::CannotTell
             | Self::TooManyRequests
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
@@ -185,7 +201,14 @@ impl Form {
 pub(crate) fn page(refusal: Refusal, form: Form, request_id: &HeaderValue) -> Response<Bytes> {
     let mut response = notice(refusal.status(), refusal.message(), form, request_id);
     let headers = response.headers_mut();
-    if [Refusal::NoEndpoint, Refusal::Busy, Refusal::TooManyConnections].contains(&refusal) {
+    if [
+        Refusal::NoEndpoint,
+        Refusal::Busy,
+        Refusal::CannotTell,
+        Refusal::TooManyConnections,
+    ]
+    .contains(&refusal)
+    {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
     }
     if refusal == Refusal::MethodNotAllowed {

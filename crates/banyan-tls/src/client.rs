@@ -33,6 +33,8 @@ pub type Stream = TlsStream<TcpStream>;
 pub enum Trust<'a> {
     /// Those of the CA in this file, for the name that is asked for.
     Authority(&'a Path),
+    /// Those of any CA in this file, for the name that is asked for.
+    Bundle(&'a Path),
     /// The first certificate in this file and no other, whatever its issuer and names.
     Exactly(&'a Path),
 }
@@ -50,6 +52,17 @@ pub async fn connect(
         Trust::Authority(path) => {
             let mut roots = RootCertStore::empty();
             roots.add(first(path)?)?;
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+        Trust::Bundle(path) => {
+            let mut roots = RootCertStore::empty();
+            let all =
+                CertificateDer::pem_file_iter(path).map_err(|_| ClientError::Certificate(path.to_owned()))?;
+            // A system's bundle may hold some that rustls does not read.
+            let (added, _) = roots.add_parsable_certificates(all.filter_map(Result::ok));
+            if added == 0 {
+                return Err(ClientError::Certificate(path.to_owned()));
+            }
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         Trust::Exactly(path) => builder

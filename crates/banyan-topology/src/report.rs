@@ -16,6 +16,9 @@ pub struct EdgeReport {
     /// What TLS is served by; `None`: none.
     #[serde(default)]
     pub certificates: Option<CertificatesReport>,
+    /// What clients show who they are by.
+    #[serde(default)]
+    pub auth: Vec<AuthReport>,
     /// Why the newest snapshot could not be taken (for example: address in use); the last good one is served.
     pub refused: Option<String>,
     pub endpoints: Vec<EndpointReport>,
@@ -28,6 +31,15 @@ pub struct CertificatesReport {
     /// When the first of them expires, in Unix seconds.
     pub until: i64,
     /// Why changed files were not taken up; the former ones are served.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthReport {
+    pub name: String,
+    /// Keys or users that are known.
+    pub entries: usize,
+    /// Why the newest ones could not be read or fetched; the last good ones hold.
     pub problem: Option<String>,
 }
 

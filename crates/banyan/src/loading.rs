@@ -65,7 +65,7 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
     let root = folder(file);
     let mut config = loaded.config;
     if let Some(edge) = &mut config.edge {
-        find_certificates(&mut edge.settings, &root);
+        find_files(&mut edge.settings, &root);
     }
     ForController {
         root,
@@ -81,7 +81,10 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
 }
 
 /// The edge knows no folder that paths are relative to.
-fn find_certificates(settings: &mut EdgeSettings, root: &Path) {
+fn find_files(settings: &mut EdgeSettings, root: &Path) {
+    for path in settings.auth.values_mut().flat_map(|auth| auth.paths_mut()) {
+        *path = root.join(&path);
+    }
     if let Some(tls) = &mut settings.tls
         && let Certificates::Files(files) = &mut tls.certificates
     {

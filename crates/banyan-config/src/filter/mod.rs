@@ -3,8 +3,11 @@
 
 mod rate_limit;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::auth::{self, Auth};
 use crate::read::Reader;
 use crate::report::Report;
 
@@ -17,6 +20,8 @@ pub use rate_limit::{RateBy, RateLimit};
 pub struct Filters {
     /// All must let a request through.
     pub rate_limits: Vec<RateLimit>,
+    /// Names of `[auth]`; one of them must be satisfied. Empty: everybody is let through.
+    pub auth: Vec<String>,
 }
 
 impl Filters {
@@ -26,13 +31,24 @@ impl Filters {
 
     /// One line for each, for `banyan route explain`.
     pub fn words(&self) -> Vec<String> {
-        self.rate_limits.iter().map(ToString::to_string).collect()
+        let auth = (!self.auth.is_empty()).then(|| format!("only with auth {}", self.auth.join(" or ")));
+        let limits = self.rate_limits.iter().map(ToString::to_string);
+        auth.into_iter().chain(limits).collect()
     }
 }
 
 /// Of `[edge]` (`of`: `None`) or the route of this name. `inherited` is in force where nothing is written.
-pub(crate) fn build(table: &Reader<'_>, of: Option<&str>, inherited: &Filters, report: &Report) -> Filters {
-    Filters {
+pub(crate) fn build(
+    table: &Reader<'_>,
+    of: Option<&str>,
+    inherited: &Filters,
+    known: &BTreeMap<String, Auth>,
+    report: &Report,
+) -> Filters {
+    let filters = Filters {
         rate_limits: rate_limit::build(table, of, &inherited.rate_limits, report),
-    }
+        auth: auth::names(table, &inherited.auth, known, report),
+    };
+    rate_limit::has_identity(table, &filters, known, report);
+    filters
 }

@@ -1,10 +1,13 @@
 //! `rate_limit`: how many requests are let through, and whose count together.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Filters;
+use crate::auth::{Auth, AuthBy};
 use crate::read::Reader;
 use crate::report::Report;
 use crate::units::{duration, format_duration, parse_duration};
@@ -90,6 +93,32 @@ pub(super) fn build(
         .enumerate()
         .filter_map(|(n, table)| limit(&table.value, name(of, n), report));
     limits.collect()
+}
+
+/// A limit by who somebody is needs somebody who says it.
+pub(super) fn has_identity(
+    table: &Reader<'_>,
+    filters: &Filters,
+    known: &BTreeMap<String, Auth>,
+    report: &Report,
+) {
+    let Some(entry) = table.entry("rate_limit").or(table.entry("auth")) else {
+        return;
+    };
+    let ways = filters.auth.iter().filter_map(|name| known.get(name));
+    for limit in &filters.rate_limits {
+        let (by, way) = match limit.by {
+            RateBy::User => ("user", "jwks or users"),
+            RateBy::Key => ("key", "keys"),
+            RateBy::Ip | RateBy::Route | RateBy::Header(_) => continue,
+        };
+        let names = |auth: &Auth| matches!(auth.by, AuthBy::Keys { .. }) == (limit.by == RateBy::Key);
+        if !ways.clone().any(names) {
+            let help = format!("write auth = [\"…\"] with the name of an [auth] table that has {way}");
+            let message = format!("a limit by {by} counts nobody: nobody says who they are that way");
+            report.error(&entry.place, message, &[&help]);
+        }
+    }
 }
 
 fn name(of: Option<&str>, n: usize) -> String {

@@ -8,7 +8,7 @@ use super::balance::STICKY;
 use super::filters::RATE_LIMIT;
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
-use super::{HOUR, Key};
+use super::{HOUR, Key, auth};
 
 pub(super) static EDGE: &[Key] = &[
     Key::new(
@@ -145,6 +145,7 @@ pub(super) static EDGE: &[Key] = &[
     )
     .alias(&["breaker", "circuit_breaker", "concurrency"]),
     RATE_LIMIT,
+    auth::NAMES,
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
 ];

@@ -30,7 +30,7 @@ static RATE_LIMITS: &[Key] = &[
     ),
     Key::new(
         "by",
-        OneOf(&["ip", "route", "header"]),
+        OneOf(&["ip", "user", "key", "route", "header"]),
         "Whose requests are counted together.",
     )
     .default("\"ip\"")

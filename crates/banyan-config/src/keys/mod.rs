@@ -3,6 +3,7 @@
 //! The checks, the defaults, the nearest-key help, the JSON schema and the test of default.toml all read it.
 
 mod app;
+mod auth;
 mod balance;
 mod database;
 mod edge;

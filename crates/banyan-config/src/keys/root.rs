@@ -4,6 +4,7 @@ use super::Key;
 use super::Kind::{Integer, List, Map, OneOf, Table, Text};
 use super::Rule::Name;
 use super::app::APP;
+use super::auth::AUTH;
 use super::database::DATABASE;
 use super::edge::EDGE;
 use super::process::PROCESS;
@@ -36,6 +37,12 @@ pub(crate) static ROOT: &[Key] = &[
         "Which requests go elsewhere than to the edge's process. The most specific one wins.",
     )
     .alias(&["routes", "location", "rule", "rules"]),
+    Key::new(
+        "auth",
+        Map(Name, &Table(AUTH)),
+        "A table per way in which clients show who they are; [edge] and routes name them.",
+    )
+    .alias(&["authentication", "login"]),
     Key::new(
         "database",
         Table(DATABASE),

@@ -1,9 +1,9 @@
 //! The tables of `[[route]]`.
 
-use super::Key;
 use super::Kind::{Boolean, Bytes, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
 use super::filters::RATE_LIMIT;
+use super::{Key, auth};
 
 pub(super) static ROUTE: &[Key] = &[
     Key::new(
@@ -73,6 +73,7 @@ pub(super) static ROUTE: &[Key] = &[
     )
     .alias(&["max_body", "body_size", "client_max_body_size"]),
     RATE_LIMIT,
+    auth::NAMES,
     Key::new(
         "process",
         Text(Name),

@@ -1,7 +1,10 @@
 //! Filters as they are in force, as they would be written.
 
+use super::routes::map;
 use super::{Writer, quoted};
+use crate::auth::{Auth, AuthBy, Jwt, JwtKeys};
 use crate::filter::{Filters, RateBy, RateLimit};
+use crate::units::format_duration;
 
 /// `inherited` is what is in force without a line.
 pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
@@ -9,6 +12,48 @@ pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
         match filters.rate_limits.as_slice() {
             [] => out.text("rate_limit", "off"),
             limits => out.list("rate_limit", limits.iter().map(rate_limit)),
+        }
+    }
+    if filters.auth != inherited.auth {
+        out.list("auth", filters.auth.iter().map(|name| quoted(name)));
+    }
+}
+
+pub(super) fn auth(out: &mut Writer, name: &str, auth: &Auth) {
+    out.table(&format!("auth.{name}"));
+    match &auth.by {
+        AuthBy::Jwt(jwt) => self::jwt(out, jwt),
+        AuthBy::Keys { file, header } => {
+            out.text("keys", &file.to_string_lossy());
+            out.text("header", header);
+        }
+        AuthBy::Users { file } => out.text("users", &file.to_string_lossy()),
+    }
+    out.text("user_header", &auth.user_header);
+    out.line("forward", auth.forward);
+}
+
+fn jwt(out: &mut Writer, jwt: &Jwt) {
+    match &jwt.keys {
+        JwtKeys::File(path) => out.text("jwks", &path.to_string_lossy()),
+        JwtKeys::Url { url, refresh, ca } => {
+            out.text("jwks", url);
+            out.text("refresh", &format_duration(*refresh));
+            if let Some(ca) = ca {
+                out.text("ca", &ca.to_string_lossy());
+            }
+        }
+    }
+    out.list("algorithms", jwt.algorithms.iter().map(|name| quoted(name)));
+    if let Some(issuer) = &jwt.issuer {
+        out.text("issuer", issuer);
+    }
+    out.list("audience", jwt.audience.iter().map(|one| quoted(one)));
+    out.text("leeway", &format_duration(jwt.leeway));
+    out.text("user", &jwt.user);
+    for (key, pairs) in [("require", &jwt.require), ("claims", &jwt.claims)] {
+        if !pairs.is_empty() {
+            out.line(key, map(pairs, |value| quoted(value)));
         }
     }
 }

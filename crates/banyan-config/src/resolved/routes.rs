@@ -111,7 +111,7 @@ fn list(out: &mut Writer, key: &str, texts: &[String]) {
     }
 }
 
-fn map<V, T: Display>(pairs: &BTreeMap<String, V>, show: impl Fn(&V) -> T) -> String {
+pub(super) fn map<V, T: Display>(pairs: &BTreeMap<String, V>, show: impl Fn(&V) -> T) -> String {
     let pairs: Vec<String> = pairs
         .iter()
         .map(|(name, value)| format!("{} = {}", quoted(name), show(value)))

@@ -6,6 +6,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use crate::auth::Auth;
 use crate::filter::{self, Filters};
 use crate::model::{EdgeTable, ProcessTable};
 use crate::name::ProcessName;
@@ -31,6 +32,7 @@ struct Builder<'a> {
     default: &'a ProcessName,
     /// In force where a route has none of its own.
     filters: &'a Filters,
+    auth: &'a BTreeMap<String, Auth>,
     report: &'a Report,
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn build(
         processes,
         default: &edge.process,
         filters: &edge.settings.filters,
+        auth: &edge.settings.auth,
         report,
     };
     let mut routes: Vec<Route> = Vec::new();
@@ -77,7 +80,7 @@ impl Builder<'_> {
                 allow: self.networks(table, "allow"),
                 deny: self.networks(table, "deny"),
                 body: table.bytes_if_any("body"),
-                filters: filter::build(table, Some(&name), self.filters, self.report),
+                filters: filter::build(table, Some(&name), self.filters, self.auth, self.report),
             },
             action: self.action(table),
             request_headers: self.edit(&table.table("request_headers")),

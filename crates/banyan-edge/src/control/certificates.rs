@@ -11,7 +11,7 @@ use banyan_tls::{Pair, Server, ServerConfig};
 use banyan_topology::report::CertificatesReport;
 
 /// Tells a file that was replaced or written to: inode, size, time of change.
-type Stamp = Option<(u64, u64, i64, i64)>;
+pub(super) type Stamp = Option<(u64, u64, i64, i64)>;
 
 pub(super) struct Certificates {
     local: Local,
@@ -132,7 +132,7 @@ fn stamps(files: &[CertificateFiles]) -> Vec<Stamp> {
     paths.map(|path: &PathBuf| stamp(path)).collect()
 }
 
-fn stamp(path: &Path) -> Stamp {
+pub(super) fn stamp(path: &Path) -> Stamp {
     let found = std::fs::metadata(path).ok()?;
     Some((found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
 }

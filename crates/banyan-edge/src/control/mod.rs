@@ -7,8 +7,10 @@ mod certificates;
 mod checks;
 mod drain;
 mod ejections;
+mod fetch;
 mod handover;
 mod health;
+mod identities;
 mod listen;
 mod report;
 mod take;
@@ -33,6 +35,7 @@ use banyan_upstream::health::{CheckResult, Outliers};
 use crate::core::census::Census;
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
+use crate::filter::auth::passwords;
 use crate::filter::buckets::Buckets;
 use crate::forward::gate::Gate;
 use crate::metrics::{CoreMetrics, totals};
@@ -41,6 +44,7 @@ use crate::{Config, Error, access_log};
 use certificates::Certificates;
 use handover::Inherited;
 use health::Checked;
+use identities::Identities;
 use listen::Listening;
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -71,6 +75,7 @@ pub(crate) struct Control {
     sticky: Option<Key>,
     listening: Vec<Listening>,
     certificates: Certificates,
+    identities: Identities,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<Result>,
@@ -147,6 +152,7 @@ impl Control {
         let secrets = config.state_dir.join("secrets");
         let census = Arc::new(Census::default());
         let buckets = Arc::new(Buckets::default());
+        let (passwords, jobs) = passwords::channel();
         let cores = (0..count)
             .map(|index| {
                 let metrics = Arc::new(CoreMetrics::default());
@@ -160,6 +166,7 @@ impl Control {
                     events: events_to.clone(),
                     census: Arc::clone(&census),
                     buckets: Arc::clone(&buckets),
+                    passwords: passwords.clone(),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
                 })
@@ -182,6 +189,7 @@ impl Control {
             sticky: None,
             listening: Vec::new(),
             certificates,
+            identities: Identities::new(jobs),
             refused: None,
             events,
             results,
@@ -195,6 +203,11 @@ impl Control {
         };
         let wanted = control.snapshot.settings.sticky.clone();
         control.refused = control.need_key(wanted.as_ref()).err();
+        let identities = control.identities.prepare(&control.snapshot.settings, start);
+        control.refused = control
+            .refused
+            .or_else(|| identities.values().find_map(|entry| entry.problem().cloned()));
+        control.identify_by(identities);
         control.spread_snapshot();
         control.begin_to_listen();
         Ok(control)
@@ -220,6 +233,7 @@ impl Control {
                 () = watch.changed() => self.look(watch),
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
+                Some(fetched) = self.identities.next() => self.take_fetched(fetched),
                 Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
                 () = tokio::time::sleep_until(due) => {}
                 // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
@@ -227,6 +241,7 @@ impl Control {
                     self.look(watch);
                     self.keep_door();
                     self.look_at_certificates();
+                    self.look_at_identities();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
                         return Err(Error::TaskPanicked);
@@ -268,6 +283,10 @@ impl Control {
                     return;
                 }
             }
+            Event::KeysWanted { core, auth, known } => {
+                self.want_keys(core, &auth, known.as_ref());
+                return;
+            }
             Event::Emptied => {}
             Event::StoppedListening { core, at } => self.stopped_listening(core, at),
             Event::Drained { core } => self.cores[core].drained = true,
@@ -299,6 +318,7 @@ impl Control {
             epoch: self.applied(),
             listening: self.listening_on(),
             certificates: self.certificates.report(),
+            auth: self.identities.report(),
             refused: self.refused.clone(),
             endpoints: self
                 .snapshot

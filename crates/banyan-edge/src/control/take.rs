@@ -15,6 +15,7 @@ use banyan_topology::snapshot::{EdgeSnapshot, Speaks, Upstream};
 use super::Control;
 use super::health::Checked;
 use crate::core::command::{Command, CoreSnapshot};
+use crate::filter::auth;
 use crate::forward::gate::Gate;
 use crate::route::Table;
 use crate::sticky::Key;
@@ -88,6 +89,11 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
             ));
         }
     }
+    let filters = snapshot.routes.iter().map(|route| &route.bounds.filters);
+    for filters in filters.chain([&snapshot.settings.filters]) {
+        auth::check(&snapshot.settings, filters)
+            .map_err(|why| format!("snapshot {}: {why}", snapshot.epoch))?;
+    }
     Table::compile(&snapshot.routes)
         .map(drop)
         .map_err(|why| format!("snapshot {}: {why}", snapshot.epoch))
@@ -146,8 +152,13 @@ impl Control {
             return self.listen_again();
         }
         self.need_key(snapshot.settings.sticky.as_ref())?;
+        let identities = self.identities.prepare(&snapshot.settings, self.clock.now());
+        if let Some(why) = identities.values().find_map(|entry| entry.problem()) {
+            return Err(why.clone());
+        }
         let ready = self.get_ready(&snapshot)?;
         self.snapshot = snapshot;
+        self.identify_by(identities);
         self.use_it(ready);
         self.spread_snapshot();
         self.stop_listening();
@@ -207,6 +218,7 @@ impl Control {
             }
         }
         let cookies = self.cookies();
+        let materials = self.materials();
         let upstreams = self.with_gates();
         let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
         let redirect_to = self.redirect_to();
@@ -223,6 +235,7 @@ impl Control {
                 redirect_to,
                 cells: cells.collect(),
                 cookies: cookies.clone(),
+                materials: materials.clone(),
             })));
         }
     }

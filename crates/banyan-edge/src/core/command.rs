@@ -13,6 +13,8 @@ use banyan_topology::snapshot::{Listener, Upstream};
 use banyan_topology::{Epoch, InstanceId};
 use banyan_upstream::health::Cause;
 
+use crate::filter::auth::Materials;
+use crate::filter::auth::token::KeySet;
 use crate::forward::gate::Gate;
 use crate::metrics::EndpointCells;
 
@@ -29,6 +31,10 @@ pub(crate) enum Command {
         id: InstanceId,
         ejected: bool,
     },
+    /// What clients show who they are by.
+    Materials(Materials),
+    /// Those who wait for newer ones wait in vain.
+    MaterialsLookedFor,
     /// What new handshakes are done by; running connections keep what they have.
     Tls(Option<Arc<ServerConfig>>),
     /// `at` is the bound address.
@@ -65,6 +71,8 @@ pub(crate) struct CoreSnapshot {
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
     /// What a client's cookie says that is to stay with an endpoint; empty without sticky sessions by cookie.
     pub cookies: BTreeMap<InstanceId, String>,
+    /// By name of `[auth]`.
+    pub materials: Materials,
 }
 
 /// From a core.
@@ -83,6 +91,13 @@ pub(crate) enum Event {
     Failed {
         id: InstanceId,
         cause: Cause,
+    },
+    /// A token's key is not among those that are known.
+    KeysWanted {
+        core: usize,
+        auth: String,
+        /// What the core has.
+        known: Option<Arc<KeySet>>,
     },
     /// Nothing is in flight any more from this core to an endpoint that is not active.
     Emptied,

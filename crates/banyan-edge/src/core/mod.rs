@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use http::HeaderValue;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
@@ -38,6 +38,7 @@ use banyan_upstream::{Demand, Rules};
 
 use crate::access_log::AccessLog;
 use crate::filter::Filters;
+use crate::filter::auth::{Claims, Materials, Memory, passwords};
 use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
@@ -84,13 +85,20 @@ pub(crate) struct Core {
     stages: Rc<Stages>,
     /// As answers say it; no older than a tick.
     date: RefCell<String>,
-    index: usize,
+    pub index: usize,
     /// Each core has its own copy: a shared counter of references would be written by every core on every request.
     settings: RefCell<Rc<EdgeSettings>>,
     /// `None`: every request goes to the default group.
     routes: RefCell<Option<Rc<Routes>>>,
     /// Of what no route takes.
     filters: RefCell<Option<Rc<Filters>>>,
+    /// What clients may not say of themselves; `None`: nobody is asked who they are.
+    claims: RefCell<Option<Rc<Claims>>>,
+    pub memory: RefCell<Memory>,
+    /// Woken when there is something new to tell clients by, or surely nothing.
+    pub auth_changed: Notify,
+    /// Passwords to be judged, outside this thread.
+    pub passwords: passwords::Sender,
     tls: RefCell<Option<Arc<ServerConfig>>>,
     redirect_to: Cell<Option<u16>>,
     /// `Strict-Transport-Security`, for answers within TLS.
@@ -120,6 +128,7 @@ pub(crate) struct CoreStart {
     pub events: mpsc::UnboundedSender<Event>,
     pub census: Arc<Census>,
     pub buckets: Arc<Buckets>,
+    pub passwords: passwords::Sender,
     pub tasks: Tasks,
 }
 
@@ -235,6 +244,10 @@ impl Core {
             settings: RefCell::new(Rc::new(start.settings)),
             routes: RefCell::new(None),
             filters: RefCell::new(None),
+            claims: RefCell::new(None),
+            memory: RefCell::default(),
+            auth_changed: Notify::new(),
+            passwords: start.passwords,
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
             tells_ends: Cell::new(false),
@@ -263,6 +276,17 @@ impl Core {
     /// Of requests that no route takes.
     pub(crate) fn filters(&self) -> Option<Rc<Filters>> {
         self.filters.borrow().clone()
+    }
+
+    pub(crate) fn claims(&self) -> Option<Rc<Claims>> {
+        self.claims.borrow().clone()
+    }
+
+    fn take_materials(&self, materials: Materials) {
+        let mut memory = self.memory.borrow_mut();
+        memory.take(materials);
+        memory.looked();
+        self.auth_changed.notify_waiters();
     }
 
     /// Nanoseconds since a start that all cores share.
@@ -419,6 +443,11 @@ impl Core {
                 self.groups.borrow().set_ejected(&id, ejected, self.now());
                 self.hand_out();
             }
+            Command::Materials(materials) => self.take_materials(materials),
+            Command::MaterialsLookedFor => {
+                self.memory.borrow_mut().looked();
+                self.auth_changed.notify_waiters();
+            }
             Command::Tls(config) => *self.tls.borrow_mut() = config,
             Command::Listen { at, listener } => {
                 let (ask, asks) = mpsc::unbounded_channel();
@@ -463,10 +492,13 @@ impl Core {
             redirect_to,
             mut cells,
             mut cookies,
+            materials,
         } = snapshot;
         let rules = Rules::from(&settings);
         *self.hsts.borrow_mut() = hsts(&settings);
-        *self.filters.borrow_mut() = Filters::compile(&settings.filters);
+        *self.filters.borrow_mut() = Filters::compile(&settings.filters, &settings);
+        *self.claims.borrow_mut() = Claims::of(&settings);
+        self.take_materials(materials);
         self.redirect_to.set(redirect_to);
         let told = upstreams
             .iter()
@@ -484,7 +516,8 @@ impl Core {
         let table = (!routes.is_empty())
             .then(|| Table::compile(&routes).ok())
             .flatten();
-        *self.routes.borrow_mut() = table.map(|table| Rc::new(Routes::new(table, &self.groups.borrow())));
+        *self.routes.borrow_mut() =
+            table.map(|table| Rc::new(Routes::new(table, &self.groups.borrow(), &self.settings())));
         self.hand_out();
         self.tell(Event::Applied {
             core: self.index,

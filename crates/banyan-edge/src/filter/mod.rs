@@ -1,40 +1,58 @@
 //! Filters: what is asked of a request before it goes anywhere, and what the answer says of it. Compiled once per snapshot
 //! and core; a request without any pays one branch.
 //!
-//! Order: limits by address, header and route.
+//! Order: limits by address, header and route → authentication → limits by user and key.
 
+pub(crate) mod auth;
 pub(crate) mod buckets;
 mod gcra;
 mod rate;
 
 use std::rc::Rc;
 
-use http::header::HeaderMap;
+use http::header::{self, HeaderMap};
 use http::request::Parts;
 
+use banyan_config::EdgeSettings;
+
+use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::headers::client_address;
 use crate::respond::Refusal;
 use crate::route::serving::Next;
+use auth::{Guards, Identity, Judged, Wait};
 use rate::{Asker, Limits, Told, Turn};
 
 /// Of a route, or of the requests that no route takes.
 pub(crate) struct Filters {
     limits: Option<Limits>,
+    guards: Option<Guards>,
 }
 
 /// What filters know of a request until its answer is on its way.
 pub(crate) struct Filtered {
     filters: Rc<Filters>,
     told: Told,
+    identity: Option<Rc<Identity>>,
+    /// Something must be waited for before it is known who asks.
+    wait: Option<Wait>,
+    /// The client is told how to show who it is.
+    challenge: Option<Challenge>,
+}
+
+/// Whether the client has tried.
+#[derive(Clone, Copy)]
+struct Challenge {
+    token_was_wrong: bool,
 }
 
 impl Filters {
     /// `None`: nothing is asked.
-    pub(crate) fn compile(filters: &banyan_config::Filters) -> Option<Rc<Self>> {
-        let banyan_config::Filters { rate_limits } = filters;
+    pub(crate) fn compile(filters: &banyan_config::Filters, settings: &EdgeSettings) -> Option<Rc<Self>> {
+        let banyan_config::Filters { rate_limits, auth } = filters;
         let compiled = Self {
             limits: Limits::new(rate_limits),
+            guards: Guards::new(auth, settings),
         };
         (!filters.is_empty()).then(|| Rc::new(compiled))
     }
@@ -49,38 +67,127 @@ pub(crate) fn enter(
     let Some(filters) = filters else {
         return Ok(Next::Forward);
     };
+    let core = Rc::clone(&exchange.core);
+    let address = exchange.peer.address;
     let filtered = exchange.filtered.insert(Box::new(Filtered {
         filters,
         told: Told::default(),
+        identity: None,
+        wait: None,
+        challenge: None,
     }));
-    let core = &exchange.core;
     if let Some(limits) = &filtered.filters.limits {
         let settings = core.settings();
         let asker = Asker {
-            address: client_address(&head.headers, exchange.peer.address, &settings.trusted_proxies),
+            address: client_address(&head.headers, address, &settings.trusted_proxies),
             headers: &head.headers,
-            user: None,
-            key: None,
+            identity: None,
         };
-        let now = core.since_start();
-        if !limits.pass(
-            Turn::BeforeIdentity,
-            &asker,
-            &core.buckets,
-            now,
-            &mut filtered.told,
-        ) {
+        if !limits.pass(Turn::BeforeIdentity, &asker, &core, &mut filtered.told) {
             return Err(Refusal::TooManyRequests);
         }
     }
+    filtered.identify(&core, head)?;
     Ok(Next::Forward)
 }
 
+/// Whether something must be waited for before the request may go on.
+pub(crate) fn waits(exchange: &Exchange) -> bool {
+    exchange
+        .filtered
+        .as_ref()
+        .is_some_and(|filtered| filtered.wait.is_some())
+}
+
+/// Waits for it. `headers`: what an instance gets, if one does.
+pub(crate) async fn settle(exchange: &mut Exchange, headers: Option<&mut HeaderMap>) -> Result<(), Refusal> {
+    let core = Rc::clone(&exchange.core);
+    let Some(filtered) = &mut exchange.filtered else {
+        return Ok(());
+    };
+    let filters = Rc::clone(&filtered.filters);
+    if let (Some(wait), Some(guards)) = (filtered.wait.take(), &filters.guards) {
+        let token_was_wrong = wait.has_token();
+        match auth::settle(&core, guards, wait).await {
+            Ok(identity) => {
+                if let Some(headers) = headers {
+                    identity.tell(headers);
+                }
+                filtered.known(&core, identity)?;
+            }
+            Err(refusal) => {
+                filtered.challenge = Some(Challenge { token_was_wrong });
+                return Err(refusal);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What an instance learns of who asks: from the edge and from nobody else.
+pub(crate) fn introduce(exchange: &Exchange, headers: &mut HeaderMap) {
+    if let Some(claims) = exchange.core.claims() {
+        claims.strip(headers);
+    }
+    let Some(filtered) = &exchange.filtered else {
+        return;
+    };
+    if let Some(guards) = &filtered.filters.guards {
+        guards.strip(headers);
+    }
+    if let Some(identity) = &filtered.identity {
+        identity.tell(headers);
+    }
+}
+
 impl Filtered {
+    fn identify(&mut self, core: &Core, head: &Parts) -> Result<(), Refusal> {
+        let filters = Rc::clone(&self.filters);
+        let Some(guards) = &filters.guards else {
+            return Ok(());
+        };
+        match guards.judge(core, &head.headers, false) {
+            Judged::Known(identity) => self.known(core, identity),
+            Judged::Wait(wait) => {
+                self.wait = Some(wait);
+                Ok(())
+            }
+            Judged::Refused(refusal) => {
+                self.challenge = Some(Challenge {
+                    token_was_wrong: auth::has_token(&head.headers),
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    fn known(&mut self, core: &Core, identity: Rc<Identity>) -> Result<(), Refusal> {
+        let asker = Asker {
+            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            headers: &HeaderMap::new(),
+            identity: Some(&identity),
+        };
+        let limits = self.filters.limits.as_ref();
+        let told = &mut self.told;
+        let passes = limits.is_none_or(|limits| limits.pass(Turn::WithIdentity, &asker, core, told));
+        self.identity = Some(identity);
+        if passes {
+            Ok(())
+        } else {
+            Err(Refusal::TooManyRequests)
+        }
+    }
+
     /// Once, on whatever answer goes out.
-    pub(crate) fn answer(&self, headers: &mut HeaderMap) {
+    pub(crate) fn answer(&self, status: http::StatusCode, headers: &mut HeaderMap) {
         if let Some(limits) = &self.filters.limits {
             limits.answer(&self.told, headers);
+        }
+        if let (Some(challenge), Some(guards), http::StatusCode::UNAUTHORIZED) =
+            (self.challenge, &self.filters.guards, status)
+        {
+            headers.remove(header::WWW_AUTHENTICATE);
+            guards.challenge(challenge.token_was_wrong, headers);
         }
     }
 }

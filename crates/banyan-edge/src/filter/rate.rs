@@ -10,8 +10,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use banyan_config::{RateBy, RateLimit};
 
+use super::auth::Identity;
 use super::buckets::Buckets;
 use super::gcra::{Rule, Standing, Verdict};
+use crate::core::Core;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDING: HeaderName = HeaderName::from_static("ratelimit");
@@ -47,8 +49,7 @@ pub(super) enum Turn {
 pub(super) struct Asker<'a> {
     pub address: IpAddr,
     pub headers: &'a HeaderMap,
-    pub user: Option<&'a str>,
-    pub key: Option<&'a str>,
+    pub identity: Option<&'a Identity>,
 }
 
 /// What the answer says of the limits that were asked.
@@ -85,14 +86,8 @@ impl Limits {
     }
 
     /// Counts a request; false: it is one too many. What was counted before that stays counted.
-    pub(super) fn pass(
-        &self,
-        turn: Turn,
-        asker: &Asker<'_>,
-        buckets: &Buckets,
-        now: u64,
-        told: &mut Told,
-    ) -> bool {
+    pub(super) fn pass(&self, turn: Turn, asker: &Asker<'_>, core: &Core, told: &mut Told) -> bool {
+        let (buckets, now) = (&core.buckets, core.since_start());
         for limit in self.list.iter().filter(|limit| limit.turn() == turn) {
             let Some(verdict) = limit.judge(asker, buckets, now) else {
                 continue;
@@ -139,8 +134,8 @@ impl Limit {
                 // What one customer gets.
                 IpAddr::V6(address) => judge(&address.octets()[..8]),
             },
-            By::User => judge(asker.user?.as_bytes()),
-            By::Key => judge(asker.key?.as_bytes()),
+            By::User => judge(asker.identity?.user.as_ref()?.as_bytes()),
+            By::Key => judge(asker.identity?.key.as_ref()?.as_bytes()),
             By::Route => judge(b""),
             By::Header(name) => judge(asker.headers.get(name).map_or(b"", |value| value.as_bytes())),
         }

@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Uri};
 
-use banyan_config::{Forward, HeaderEdit, PathMatch, RouteAction, SplitBy};
+use banyan_config::{EdgeSettings, Forward, HeaderEdit, PathMatch, RouteAction, SplitBy};
 
 use super::matcher::{Asked, Decision, Table, cookie, name_of};
 use super::{path, split};
@@ -56,7 +56,7 @@ pub(crate) enum Next {
 }
 
 impl Routes {
-    pub(crate) fn new(table: Table, groups: &Groups) -> Self {
+    pub(crate) fn new(table: Table, groups: &Groups, settings: &EdgeSettings) -> Self {
         let ready = (0..table.len()).map(|index| {
             let route = table.route(index);
             let shares = match &route.action {
@@ -71,7 +71,7 @@ impl Routes {
                     .map(|share| groups.of(&share.process).unwrap_or_else(|| groups.default()))
                     .collect(),
                 weights: shares.iter().map(|share| share.weight).collect(),
-                filters: Filters::compile(&route.bounds.filters),
+                filters: Filters::compile(&route.bounds.filters, settings),
                 request: Edits::new(&route.request_headers),
                 response: Edits::new(&route.response_headers),
             }

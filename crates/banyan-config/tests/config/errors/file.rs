@@ -96,7 +96,7 @@ min = 2
                |
             15 | [scale.web]
                |  ^^^^^
-               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `database`, `host`
+               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `database`, `host`
 
             8 errors; nothing was changed"#]],
     );

@@ -1,5 +1,7 @@
 //! What is asked of requests before they go anywhere, over real sockets.
 
+mod auth;
+mod auth_tokens;
 mod rate_limit;
 
 use banyan_config::{

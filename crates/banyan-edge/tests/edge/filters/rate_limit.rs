@@ -22,6 +22,7 @@ fn limit(name: &str, burst: u32, by: RateBy) -> RateLimit {
 fn filters(limits: &[RateLimit]) -> Filters {
     Filters {
         rate_limits: limits.to_vec(),
+        ..Filters::default()
     }
 }
 
