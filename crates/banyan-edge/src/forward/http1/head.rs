@@ -103,8 +103,10 @@ pub(super) fn read(bytes: &Bytes, no_body: bool) -> Result<Option<Head>, Broke> 
     {
         answer.extensions_mut().insert(reason);
     }
-    *answer.headers_mut() = headers(bytes, length, parsed.headers)?;
-    let (reading, keep) = framing(code, version, answer.headers_mut(), no_body)?;
+    let mut said = Said::default();
+    let mut headers = headers(bytes, length, parsed.headers, &mut said)?;
+    let (reading, keep) = said.framing(code, version, &mut headers, no_body)?;
+    *answer.headers_mut() = headers;
     Ok(Some(Head {
         length,
         answer,
@@ -114,7 +116,12 @@ pub(super) fn read(bytes: &Bytes, no_body: bool) -> Result<Option<Head>, Broke> 
 }
 
 /// The values are pieces of one copy of the head: they must not keep the core's reading buffer.
-fn headers(bytes: &Bytes, length: usize, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Broke> {
+fn headers(
+    bytes: &Bytes,
+    length: usize,
+    lines: &[httparse::Header<'_>],
+    said: &mut Said,
+) -> Result<HeaderMap, Broke> {
     const BAD: Broke = Broke::Invalid("a header is not valid");
     let head = Bytes::copy_from_slice(&bytes[..length]);
     let begin = bytes.as_ptr() as usize;
@@ -122,6 +129,9 @@ fn headers(bytes: &Bytes, length: usize, lines: &[httparse::Header<'_>]) -> Resu
     let mut map = HeaderMap::with_capacity(lines.len() + 3);
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| BAD)?;
+        if said.header(&name, line.value)? == Line::Repeated {
+            continue;
+        }
         let at = (line.value.as_ptr() as usize).wrapping_sub(begin);
         let value = match head.get(at..at.wrapping_add(line.value.len())) {
             Some(_) if !line.value.is_empty() => head.slice(at..at + line.value.len()),
@@ -133,82 +143,82 @@ fn headers(bytes: &Bytes, length: usize, lines: &[httparse::Header<'_>]) -> Resu
     Ok(map)
 }
 
-/// RFC 9112 §6.3, without its leniency: what follows the head, and whether another answer may follow that.
-fn framing(
-    status: StatusCode,
-    version: Version,
-    headers: &mut HeaderMap,
-    no_body: bool,
-) -> Result<(Reading, bool), Broke> {
-    let chunked = is_chunked(headers, version)?;
-    let length = content_length(headers)?;
-    if chunked && length.is_some() {
-        return Err(Broke::Invalid("it has a length and is chunked"));
-    }
-    let keep = keeps(headers, version);
-    if status.is_informational() || status == StatusCode::NO_CONTENT {
-        headers.remove(header::CONTENT_LENGTH);
-        return Ok((Reading::Done, keep));
-    }
-    Ok(match length {
-        _ if no_body || status == StatusCode::NOT_MODIFIED => (Reading::Done, keep),
-        Some(0) => (Reading::Done, keep),
-        Some(length) => (Reading::Length(length), keep),
-        None if chunked => (Reading::Chunked(Chunked::new()), keep),
-        None => (Reading::ToTheEnd, false),
-    })
+/// What the lines say about framing.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    codings: usize,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
 }
 
-fn is_chunked(headers: &HeaderMap, version: Version) -> Result<bool, Broke> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        return Ok(false);
-    };
-    let alone = codings.next().is_none() && version == Version::HTTP_11;
-    if alone && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        Ok(true)
-    } else {
-        Err(Broke::Invalid("its transfer coding is not `chunked` alone"))
-    }
+#[derive(PartialEq, Eq)]
+enum Line {
+    Its,
+    /// A length that was said before.
+    Repeated,
 }
 
-/// Several that say the same become one.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Broke> {
-    const BAD: Broke = Broke::Invalid("its Content-Length is not one number");
-    let mut all = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = all.next() else {
-        return Ok(None);
-    };
-    let text = first.to_str().map_err(|_| BAD)?;
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BAD);
+impl Said {
+    fn header(&mut self, name: &HeaderName, value: &[u8]) -> Result<Line, Broke> {
+        match *name {
+            header::CONTENT_LENGTH => return self.length(value),
+            header::TRANSFER_ENCODING => {
+                self.codings += 1;
+                self.chunked = value.eq_ignore_ascii_case(b"chunked");
+            }
+            header::CONNECTION => {
+                for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= token.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            _ => {}
+        }
+        Ok(Line::Its)
     }
-    let length = text.parse().map_err(|_| BAD)?;
-    let mut several = false;
-    for other in all {
-        several = true;
-        if other != first {
-            return Err(BAD);
+
+    /// Several that say the same become one.
+    fn length(&mut self, value: &[u8]) -> Result<Line, Broke> {
+        const BAD: Broke = Broke::Invalid("its Content-Length is not one number");
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(value).map_err(|_| BAD)?;
+        let length = text.parse().ok().filter(|_| digits).ok_or(BAD)?;
+        match self.length.replace(length) {
+            None => Ok(Line::Its),
+            Some(before) if before == length => Ok(Line::Repeated),
+            Some(_) => Err(BAD),
         }
     }
-    if several {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Ok(Some(length))
-}
 
-fn keeps(headers: &HeaderMap, version: Version) -> bool {
-    let says = |wanted: &str| {
-        let values = headers.get_all(header::CONNECTION).iter();
-        values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
-    if version == Version::HTTP_11 {
-        !says("close")
-    } else {
-        says("keep-alive")
+    /// RFC 9112 §6.3, without its leniency: what follows the head, and whether another answer may follow that.
+    fn framing(
+        &self,
+        status: StatusCode,
+        version: Version,
+        headers: &mut HeaderMap,
+        no_body: bool,
+    ) -> Result<(Reading, bool), Broke> {
+        let http_11 = version == Version::HTTP_11;
+        if self.codings > 0 && !(self.codings == 1 && self.chunked && http_11) {
+            return Err(Broke::Invalid("its transfer coding is not `chunked` alone"));
+        }
+        if self.chunked && self.length.is_some() {
+            return Err(Broke::Invalid("it has a length and is chunked"));
+        }
+        let keep = if http_11 { !self.close } else { self.keep_alive };
+        if status.is_informational() || status == StatusCode::NO_CONTENT {
+            headers.remove(header::CONTENT_LENGTH);
+            return Ok((Reading::Done, keep));
+        }
+        Ok(match self.length {
+            _ if no_body || status == StatusCode::NOT_MODIFIED => (Reading::Done, keep),
+            Some(0) => (Reading::Done, keep),
+            Some(length) => (Reading::Length(length), keep),
+            None if self.chunked => (Reading::Chunked(Chunked::new()), keep),
+            None => (Reading::ToTheEnd, false),
+        })
     }
 }
 
