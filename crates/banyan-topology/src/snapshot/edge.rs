@@ -172,6 +172,9 @@ mod tests {
     fn the_benchmarks_snapshot_is_one() {
         let text = include_str!("../../../../bench/snapshot.json")
             .replace("@LISTEN@", "8080")
+            .replace("@LISTEN_TLS@", "8443")
+            .replace("@CERT@", "/cert.pem")
+            .replace("@KEY@", "/key.pem")
             .replace("@UPSTREAM@", "8081")
             .replace("@WORKERS@", "2");
         let snapshot: EdgeSnapshot = serde_json::from_str(&text).unwrap();
