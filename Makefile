@@ -9,6 +9,7 @@ SHELL := /bin/bash
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
 DURATION ?= 300
+FUZZ_SECONDS ?= 60
 STAGE ?= stages/single-server.toml
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20
@@ -45,7 +46,8 @@ test: deps nextest ## Run every check and every test
 	@echo "==> tests";    BANYAN_BINARIES=built cargo nextest run --workspace --locked --profile ci $(T)
 
 .PHONY: drill
-drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds)
+drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds); fuzz targets: FUZZ_SECONDS=60 each
+	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance

@@ -11,6 +11,8 @@ mod core;
 mod exchange;
 mod filter;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod grpc;
 mod headers;
 mod http1;

@@ -5,6 +5,7 @@
 //! could be understood in two ways is none, bytes behind an answer end the connection.
 
 mod head;
+mod trial;
 
 use std::io;
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use crate::http1::chunked::{Chunked, Piece};
 use crate::http1::outbox::Outbox;
 use crate::http1::reading::{ReadBuffer, append};
 pub(super) use head::Extra;
+pub use trial::trial;
 
 pub(crate) struct Connection {
     stream: TcpStream,

@@ -1,0 +1,232 @@
+//! What is fuzzed, and what must hold of it besides that nothing panics.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use banyan_config::{FileError, Loaded, Route, Source, Sources};
+use banyan_edge::route::{Asked, Table};
+use banyan_edge::{fuzz, proxy_protocol};
+use http::HeaderMap;
+
+use crate::Target;
+
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "http1_requests",
+        run: http1_requests,
+        words: HTTP,
+    },
+    Target {
+        name: "http1_answers",
+        run: http1_answers,
+        words: HTTP,
+    },
+    Target {
+        name: "proxy_protocol",
+        run: proxy,
+        words: &[
+            "PROXY TCP4 ",
+            "PROXY TCP6 ",
+            "UNKNOWN",
+            "\r\n",
+            "\r\n\r\n\0\r\nQUIT\n",
+            "255.255.255.255",
+            "::",
+            "65535",
+            "0",
+        ],
+    },
+    Target {
+        name: "config",
+        run: config,
+        words: &[
+            "[edge]",
+            "[[route]]",
+            "[app]",
+            "[edge.tls]",
+            "{",
+            "}",
+            "=",
+            "\"",
+            "'''",
+            "\n",
+            "match",
+            "to",
+            "path",
+            "host",
+            "10s",
+            "0",
+            "-1",
+            "true",
+            "[",
+            "]",
+            "weight",
+        ],
+    },
+    Target {
+        name: "routes",
+        run: routes,
+        words: &[
+            "/",
+            "//",
+            "..",
+            "%2e",
+            "%2f",
+            "%00",
+            "%",
+            "?",
+            "&",
+            "=",
+            ";",
+            "\0",
+            ":",
+            "a.example",
+            "*",
+            "%zz",
+        ],
+    },
+];
+
+const HTTP: &[&str] = &[
+    "\r\n",
+    "\r\n\r\n",
+    "\n",
+    "\r",
+    ":",
+    " ",
+    "\t",
+    "\0",
+    "0\r\n\r\n",
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "GET / HTTP/1.1\r\nHost: a\r\n",
+    "Host: a\r\n",
+    "Content-Length: ",
+    "Transfer-Encoding: chunked\r\n",
+    "Connection: close\r\n",
+    "Upgrade: websocket\r\n",
+    "Expect: 100-continue\r\n",
+    "5",
+    "ffffffffffffffff",
+    "18446744073709551616",
+    ";x=y",
+    "HTTP/1.1 200 OK\r\n",
+    "100",
+    "304",
+];
+
+/// How the bytes come must not matter for what they mean: the first byte says how they are cut.
+fn cut(input: &[u8]) -> (usize, &[u8]) {
+    match input.split_first() {
+        Some((first, rest)) => (usize::from(*first).max(1), rest),
+        None => (1, input),
+    }
+}
+
+fn http1_requests(input: &[u8]) {
+    let (size, bytes) = cut(input);
+    assert_eq!(
+        fuzz::requests(bytes, usize::MAX),
+        fuzz::requests(bytes, size),
+        "in pieces of {size}"
+    );
+}
+
+fn http1_answers(input: &[u8]) {
+    let (size, bytes) = cut(input);
+    assert_eq!(
+        fuzz::answers(bytes, usize::MAX),
+        fuzz::answers(bytes, size),
+        "in pieces of {size}"
+    );
+}
+
+/// More bytes never change what a whole header means, and never make a good beginning of a bad one.
+fn proxy(input: &[u8]) {
+    use proxy_protocol::{LONGEST, Parsed, parse};
+    let whole = parse(input);
+    if let Ok(Parsed::Whole { used, .. }) = whole {
+        assert!(used <= input.len() && used <= LONGEST, "{used} bytes used");
+        assert_eq!(parse(&input[..used]), whole, "what follows it changes it");
+        for length in 0..used {
+            assert_eq!(
+                parse(&input[..length]),
+                Ok(Parsed::Partial),
+                "its first {length} bytes"
+            );
+        }
+    }
+}
+
+fn loaded(text: &[u8]) -> Result<Loaded, String> {
+    let sources = Sources {
+        main: Source::new("banyan.toml", text),
+        overlay: None,
+        files: &|_: &Path| Err(FileError::Missing),
+        certificates: &|_, _| Ok(vec!["a.example".to_owned()]),
+    };
+    banyan_config::load(&sources).map_err(|errors| errors.to_string())
+}
+
+fn rules(loaded: &Loaded) -> Vec<Route> {
+    let edge = loaded.config.edge.as_ref();
+    edge.map(|edge| edge.routes.clone()).unwrap_or_default()
+}
+
+/// Any text gives a configuration or errors, always the same; the routes of a good one can be compiled.
+fn config(input: &[u8]) {
+    let first = loaded(input);
+    let again = loaded(input);
+    match (first, again) {
+        (Ok(one), Ok(other)) => {
+            assert_eq!(one.config, other.config);
+            let compiled = Table::compile(&rules(&one)).map(drop);
+            assert_eq!(compiled, Ok(()), "the check let through what cannot be compiled");
+        }
+        (Err(one), Err(other)) => assert!(one == other && !one.is_empty(), "{one}\n{other}"),
+        (one, other) => panic!("once good, once not: {:?} {:?}", one.is_ok(), other.is_ok()),
+    }
+}
+
+const ROUTES: &str = include_str!("../corpus/config/routes.toml");
+
+/// Compiled once.
+fn example() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let example = loaded(ROUTES.as_bytes()).expect("a good example");
+        Table::compile(&rules(&example)).expect("it compiles")
+    })
+}
+
+/// Lines: method, host, path, query, headers. Who serves and who explains must agree.
+fn routes(input: &[u8]) {
+    let table = example();
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.lines();
+    let mut next = || lines.next().unwrap_or_default();
+    let (method, host, path, query) = (next(), next(), next(), next());
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        if let Some((name, value)) = line.split_once(':')
+            && let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.trim().parse())
+        {
+            headers.append(name, value);
+        }
+    }
+    let asked = Asked {
+        method,
+        host,
+        path,
+        query: (!query.is_empty()).then_some(query),
+        headers: &headers,
+    };
+    let (one, other) = (table.explain(&asked), table.explain(&asked));
+    assert_eq!(one, other);
+    let winners = one
+        .candidates
+        .iter()
+        .filter(|c| c.fate == banyan_edge::route::Fate::Wins)
+        .count();
+    assert_eq!(winners, usize::from(one.route.is_some()), "{one:?}");
+}

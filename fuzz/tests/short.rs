@@ -1,0 +1,45 @@
+//! The corpus and a few mutations of it; `make drill` runs each target for a minute.
+
+use banyan_fuzz::{TARGETS, Target, Until, corpus, passes, run};
+
+/// `inputs`: enough to meet each kind of mutation at each kind of example.
+fn short(name: &str, inputs: u64) {
+    let target: &Target = TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .expect("a target");
+    let examples = corpus(target).expect("a corpus");
+    assert!(examples.len() >= 3, "too few examples");
+    for (path, bytes) in &examples {
+        assert!(passes(target, bytes), "{}", path.display());
+    }
+    let examples: Vec<Vec<u8>> = examples.into_iter().map(|(_, bytes)| bytes).collect();
+    if let Err(found) = run(target, &examples, 0, Until::Inputs(inputs)) {
+        panic!("seed {}: {:?}", found.seed, String::from_utf8_lossy(&found.input));
+    }
+}
+
+#[test]
+fn requests() {
+    short("http1_requests", 4000);
+}
+
+#[test]
+fn answers() {
+    short("http1_answers", 4000);
+}
+
+#[test]
+fn proxy_headers() {
+    short("proxy_protocol", 4000);
+}
+
+#[test]
+fn configurations() {
+    short("config", 800);
+}
+
+#[test]
+fn routes() {
+    short("routes", 4000);
+}
