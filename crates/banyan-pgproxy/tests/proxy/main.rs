@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod hold;
+mod hunter;
 mod queries;
+mod raw;
 mod session;
 mod startup;
 mod world;
