@@ -19,6 +19,7 @@ mod first_steps;
 mod full_disk;
 mod growth;
 mod kills;
+mod listeners;
 mod one_off;
 mod resume;
 mod routes;

@@ -61,6 +61,8 @@ pub(crate) fn build(
             ..settings(&table)
         },
         routes: Vec::new(),
+        listeners: Vec::new(),
+        passthrough: BTreeMap::new(),
     })
 }
 

@@ -15,6 +15,7 @@ pub mod expand;
 mod files;
 mod filter;
 mod keys;
+mod listener;
 mod load;
 mod model;
 mod name;
@@ -41,6 +42,7 @@ pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use filter::{Filters, RateBy, RateLimit};
+pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};
 pub use model::{
     App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,

@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
-use crate::{app, check, database, edge, process, route};
+use crate::{app, check, database, edge, listener, process, route};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -120,6 +120,7 @@ fn build(
     if let Some(edge) = &mut edge {
         edge.routes = routes;
     }
+    listener::build(root, edge.as_mut(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
     if !root.has("name") {
         report.file_error(

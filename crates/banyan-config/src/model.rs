@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
 use crate::filter::Filters;
+use crate::listener::StreamListener;
 use crate::name::{AppName, HostName, ProcessName};
 use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
@@ -173,6 +174,10 @@ pub struct EdgeTable {
     pub settings: EdgeSettings,
     /// In the order of the file.
     pub routes: Vec<Route>,
+    /// In the order of the file.
+    pub listeners: Vec<StreamListener>,
+    /// Names on the https port that go to a process undecrypted, as in [`StreamTo::Names`](crate::StreamTo).
+    pub passthrough: BTreeMap<String, ProcessName>,
 }
 
 /// What a running edge can change without a restart.

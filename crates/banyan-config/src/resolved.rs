@@ -3,6 +3,7 @@
 //! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
 
 mod filters;
+mod listeners;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,9 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         for route in &edge.routes {
             routes::table(&mut out, route, &edge.settings.filters);
         }
+    }
+    for listener in config.edge.iter().flat_map(|edge| &edge.listeners) {
+        listeners::table(&mut out, listener);
     }
     match &config.database {
         None => {}
@@ -153,6 +157,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("public", edge.listen.ip().is_unspecified());
     if let (Some(tls), Some(https)) = (&settings.tls, edge.https) {
         tls_keys(out, tls, https.port());
+        if !edge.passthrough.is_empty() {
+            out.line("passthrough", listeners::by_name(&edge.passthrough));
+        }
     }
     out.text("process", edge.process.as_str());
     out.hosts(&edge.hosts);

@@ -115,6 +115,26 @@ impl AccessLog {
         }
     }
 
+    /// A line of other fields: what stands behind the time, without braces.
+    pub(crate) fn line(&mut self, unix_ms: u64, fields: std::fmt::Arguments<'_>) {
+        let second = unix_ms / 1000;
+        if second != self.second {
+            self.second = second;
+            self.time = date_time(second);
+        }
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            self.buffer,
+            "{{\"time\":\"{}.{:03}Z\",{fields}}}",
+            self.time,
+            unix_ms % 1000
+        );
+        self.lines += 1;
+        if self.buffer.len() >= FULL {
+            self.flush();
+        }
+    }
+
     /// Hands over what has gathered; called when full and each tick.
     pub(crate) fn flush(&mut self) {
         if self.buffer.is_empty() {

@@ -25,6 +25,7 @@ mod request_body;
 mod request_id;
 mod respond;
 pub mod route;
+pub mod sni;
 mod sticky;
 
 use std::io::{self, Write};

@@ -119,9 +119,13 @@ fn is_free(port: u16) -> bool {
 /// Those of the configured ports that something listens on. What runs already holds its own.
 fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
     let edge = config.edge.as_ref();
-    let edge = edge
-        .into_iter()
-        .flat_map(|edge| [Some(edge.listen), edge.https].into_iter().flatten());
+    let edge = edge.into_iter().flat_map(|edge| {
+        let listeners = edge.listeners.iter().map(|listener| Some(listener.listen));
+        [Some(edge.listen), edge.https]
+            .into_iter()
+            .chain(listeners)
+            .flatten()
+    });
     let local = |port: Option<u16>| port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let (database, pgproxy) = match &config.database {
         Some(Database::Managed(table)) => (local(table.port), local(table.pgproxy.port)),

@@ -142,6 +142,11 @@ impl Wire {
         Self::new(TcpStream::connect(address).await.expect("something listens"))
     }
 
+    /// The socket itself; what was read ahead is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     /// Ends the connection by a reset.
     pub fn reset(self) {
         let _best_effort = self.stream.get_ref().set_zero_linger();

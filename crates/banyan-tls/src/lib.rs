@@ -10,7 +10,7 @@ mod server;
 
 pub use pair::{Pair, PairError};
 pub use rustls::ServerConfig;
-pub use server::{Server, ServerError};
+pub use server::{Server, ServerError, feed};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 
 use std::sync::Arc;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, ServerConnection};
 
 use crate::pair::Pair;
 use crate::provider;
@@ -44,6 +44,15 @@ impl Server {
         // Tickets carry the state: nothing to look up, nothing that cores would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
+    }
+}
+
+/// Gives a handshake bytes that were read off the connection before it began. What is wrong with them, the handshake says.
+pub fn feed(tls: &mut ServerConnection, mut begun: &[u8]) {
+    while !begun.is_empty() && tls.read_tls(&mut begun).is_ok_and(|count| count > 0) {}
+    if tls.wants_read() {
+        // An error stays in the connection, with its alert.
+        let _kept = tls.process_new_packets();
     }
 }
 

@@ -92,19 +92,27 @@ pub struct Edge {
     pub settings: Box<config::EdgeSettings>,
     #[serde(default)]
     pub routes: Vec<config::Route>,
+    /// Addresses whose connections go to a process as they are.
+    #[serde(default)]
+    pub listeners: Vec<config::StreamListener>,
+    /// Names on the https port that go to a process undecrypted.
+    #[serde(default)]
+    pub passthrough: BTreeMap<String, ProcessName>,
     /// SHA-256 of the banyan program that it runs, in hex; empty: not known.
     #[serde(default)]
     pub program: String,
 }
 
 impl Edge {
-    /// Whether its instances get requests: those of its own process and of every route's.
+    /// Whether its instances get requests: those of its own process and of every route's and listener's.
     pub fn serves(&self, process: &ProcessName) -> bool {
         self.process == *process || self.routed().any(|routed| routed == process)
     }
 
     fn routed(&self) -> impl Iterator<Item = &ProcessName> {
-        self.routes.iter().flat_map(config::Route::processes)
+        let routes = self.routes.iter().flat_map(config::Route::processes);
+        let listeners = self.listeners.iter().flat_map(config::StreamListener::processes);
+        routes.chain(listeners).chain(self.passthrough.values())
     }
 
     /// What it serves, its own process first, each once.
@@ -130,7 +138,11 @@ impl Edge {
 impl Edge {
     /// Every address it listens on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        [Some(self.listen), self.https].into_iter().flatten()
+        let listeners = self.listeners.iter().map(|listener| listener.listen);
+        [Some(self.listen), self.https]
+            .into_iter()
+            .flatten()
+            .chain(listeners)
     }
 }
 

@@ -22,6 +22,9 @@ pub struct EdgeReport {
     /// Why the newest snapshot could not be taken (for example: address in use); the last good one is served.
     pub refused: Option<String>,
     pub endpoints: Vec<EndpointReport>,
+    /// What passes through listeners that speak no HTTP.
+    #[serde(default)]
+    pub streams: Vec<StreamReport>,
     pub totals: EdgeTotals,
 }
 
@@ -32,6 +35,20 @@ pub struct CertificatesReport {
     pub until: i64,
     /// Why changed files were not taken up; the former ones are served.
     pub problem: Option<String>,
+}
+
+/// Of a listener since the role started; `passthrough`: of the names that share the https port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    pub name: String,
+    /// Connections that reached an instance.
+    pub connections: u64,
+    pub open: u64,
+    /// Those that no instance took, or whose name leads nowhere.
+    pub refused: u64,
+    /// Bytes from clients, and to them.
+    pub received: u64,
+    pub sent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! `[edge]`: listeners, certificates, and what its other tables hold.
 
-use super::Kind::{Boolean, Duration, Integer, List, OneOf, Short, Table, Text, WordOrTables};
+use super::Kind::{Boolean, Duration, Integer, List, Map, OneOf, Short, Table, Text, WordOrTables};
 use super::Rule::{Domain, ExtensionHeader, Name, Network, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
@@ -37,6 +37,12 @@ pub(super) static EDGE: &[Key] = &[
     )
     .default("8443")
     .alias(&["tls_port", "ssl_port"]),
+    Key::new(
+        "passthrough",
+        Map(Domain, &Text(Name)),
+        "With `tls`: names of handshakes on the https port that go to a process undecrypted.",
+    )
+    .alias(&["sni", "tls_passthrough"]),
     Key::new(
         "domains",
         List(&Text(Domain)),

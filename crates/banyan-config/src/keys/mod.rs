@@ -9,6 +9,7 @@ mod database;
 mod edge;
 mod filters;
 mod limits;
+mod listeners;
 mod process;
 mod root;
 mod routes;

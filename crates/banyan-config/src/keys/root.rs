@@ -7,6 +7,7 @@ use super::app::APP;
 use super::auth::AUTH;
 use super::database::DATABASE;
 use super::edge::EDGE;
+use super::listeners::LISTENER;
 use super::process::PROCESS;
 use super::routes::ROUTE;
 
@@ -43,6 +44,12 @@ pub(crate) static ROOT: &[Key] = &[
         "A table per way in which clients show who they are; [edge] and routes name them.",
     )
     .alias(&["authentication", "login"]),
+    Key::new(
+        "listener",
+        List(&Table(LISTENER)),
+        "Further ports whose connections go to a process as they are: TCP, or TLS by the name in the handshake.",
+    )
+    .alias(&["listeners", "tcp", "stream"]),
     Key::new(
         "database",
         Table(DATABASE),

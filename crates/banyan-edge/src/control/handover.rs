@@ -73,9 +73,11 @@ impl Control {
     /// Accepts as soon as every endpoint was checked, or that took too long.
     pub(super) fn open_if_warm(&mut self) {
         let Some(until) = self.opening else { return };
-        let endpoints = self.snapshot.upstream.endpoints.iter();
-        let mut active = endpoints.filter(|e| e.state == EndpointState::Active);
-        let checked = active.all(|e| self.endpoints.get(&e.id).is_some_and(|c| c.was_checked));
+        let checked = self
+            .snapshot
+            .endpoints()
+            .filter(|e| e.state == EndpointState::Active)
+            .all(|e| self.endpoints.get(&e.id).is_some_and(|c| c.was_checked));
         let warm = checked && self.applied() == self.snapshot.epoch;
         if warm || Instant::now() >= until {
             self.opening = None;

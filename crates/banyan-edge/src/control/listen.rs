@@ -99,7 +99,11 @@ impl Control {
                 sockets: sockets.len(),
             });
             for (core, listener) in self.cores.iter().cycle().zip(sockets) {
-                let _gone = core.commands.send(Command::Listen { at, listener });
+                let _gone = core.commands.send(Command::Listen {
+                    at,
+                    asked: asked.address,
+                    listener,
+                });
             }
             tracing::info!(address = %at.address, speaks = ?at.speaks, "listening");
         }

@@ -13,6 +13,7 @@ mod health;
 mod identities;
 mod listen;
 mod report;
+mod streams;
 mod take;
 
 use std::collections::BTreeMap;
@@ -73,6 +74,8 @@ pub(crate) struct Control {
     secrets: PathBuf,
     /// Read when sticky sessions by cookie are wanted for the first time.
     sticky: Option<Key>,
+    /// What listeners that speak no HTTP have passed.
+    streams: streams::Cells,
     listening: Vec<Listening>,
     certificates: Certificates,
     identities: Identities,
@@ -187,6 +190,7 @@ impl Control {
             gates: BTreeMap::new(),
             secrets,
             sticky: None,
+            streams: streams::Cells::new(),
             listening: Vec::new(),
             certificates,
             identities: Identities::new(jobs),
@@ -320,6 +324,7 @@ impl Control {
             certificates: self.certificates.report(),
             auth: self.identities.report(),
             refused: self.refused.clone(),
+            streams: self.stream_reports(),
             endpoints: self
                 .snapshot
                 .endpoints()

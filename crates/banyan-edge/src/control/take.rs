@@ -10,7 +10,7 @@ use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
 use banyan_topology::InstanceId;
 use banyan_topology::report::EdgeReport;
-use banyan_topology::snapshot::{EdgeSnapshot, Speaks, Upstream};
+use banyan_topology::snapshot::{EdgeSnapshot, Listener, Speaks, Upstream};
 
 use super::Control;
 use super::health::Checked;
@@ -106,6 +106,14 @@ fn check_listeners(snapshot: &EdgeSnapshot) -> Result<(), String> {
     if asked.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(format!(
             "snapshot {}: two listeners on one address",
+            snapshot.epoch
+        ));
+    }
+    let mut streams = snapshot.listeners.iter().filter(|l| l.speaks == Speaks::Stream);
+    let known = |l: &Listener| snapshot.streams.iter().any(|s| s.listen == l.address);
+    if !streams.all(known) {
+        return Err(format!(
+            "snapshot {}: a listener leads to no process",
             snapshot.epoch
         ));
     }
@@ -222,6 +230,7 @@ impl Control {
         let upstreams = self.with_gates();
         let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
         let redirect_to = self.redirect_to();
+        let (streams, passthrough) = self.prepare_streams();
         for (index, core) in self.cores.iter().enumerate() {
             let cells = self
                 .endpoints
@@ -232,6 +241,8 @@ impl Control {
                 settings: self.snapshot.settings.clone(),
                 upstreams: upstreams.clone(),
                 routes: Arc::clone(&routes),
+                streams: streams.iter().map(|s| self.counted(s, index)).collect(),
+                passthrough: passthrough.as_ref().map(|p| self.counted(p, index)),
                 redirect_to,
                 cells: cells.collect(),
                 cookies: cookies.clone(),

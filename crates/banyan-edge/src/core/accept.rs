@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use banyan_topology::snapshot::Listener;
+use banyan_topology::snapshot::{Listener, Speaks};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -16,25 +16,35 @@ use super::{Core, Open, connection};
 /// After a failed accept (too many open files): time for others to close some.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections are taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// As bound.
+    pub at: Listener,
+    /// As configured.
+    pub asked: SocketAddr,
+}
+
 /// Accepts until `asks` is closed, then empties the queue: closing the socket would reset what waits there, unless a
 /// process that replaces this one holds it, too.
 pub(crate) async fn accept(
     core: Rc<Core>,
-    at: Listener,
+    place: Place,
     listener: TcpListener,
     asks: mpsc::UnboundedReceiver<Share>,
 ) {
     match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => until_stopped(&core, at, listener, asks).await,
-        Err(error) => tracing::error!(%error, address = %at.address, "cannot accept connections"),
+        Ok(listener) => until_stopped(&core, place, listener, asks).await,
+        Err(error) => tracing::error!(%error, address = %place.at.address, "cannot accept connections"),
     }
     core.stopped_accepting();
+    let at = place.at;
     core.tell(Event::StoppedListening { core: core.index, at });
 }
 
 async fn until_stopped(
     core: &Rc<Core>,
-    at: Listener,
+    place: Place,
     listener: tokio::net::TcpListener,
     mut asks: mpsc::UnboundedReceiver<Share>,
 ) {
@@ -42,19 +52,19 @@ async fn until_stopped(
         tokio::select! {
             biased;
             ask = asks.recv() => match ask {
-                Some(to) => share(at.address, &listener, &to),
+                Some(to) => share(place.at.address, &listener, &to),
                 None => break,
             },
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => start(core, stream, peer, at),
+                Ok((stream, peer)) => start(core, stream, peer, place),
                 Err(error) => {
-                    tracing::warn!(%error, address = %at.address, "failed to accept a connection");
+                    tracing::warn!(%error, address = %place.at.address, "failed to accept a connection");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     }
-    empty_queue(core, at, listener);
+    empty_queue(core, place, listener);
 }
 
 fn share(address: SocketAddr, listener: &tokio::net::TcpListener, to: &Share) {
@@ -65,26 +75,26 @@ fn share(address: SocketAddr, listener: &tokio::net::TcpListener, to: &Share) {
     }
 }
 
-fn empty_queue(core: &Rc<Core>, at: Listener, listener: tokio::net::TcpListener) {
+fn empty_queue(core: &Rc<Core>, place: Place, listener: tokio::net::TcpListener) {
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         let ready = stream
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = ready {
-            start(core, stream, peer, at);
+            start(core, stream, peer, place);
         }
     }
 }
 
-fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, at: Listener) {
+fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, place: Place) {
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-    let settings = core.settings();
-    let arrived = if settings.proxy_protocol && settings.trusts(from.ip()) {
+    let speaks = place.at.speaks;
+    let arrived = if is_proxied(core, place) && core.settings().trusts(from.ip()) {
         // Who it is for is not known yet.
         Arrived::Proxied
     } else {
-        match core.admit(from.ip(), at.speaks) {
+        match core.admit(from.ip(), speaks) {
             Some(admitted) => Arrived::Admitted(admitted),
             None => return,
         }
@@ -92,6 +102,14 @@ fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, at: Listener) {
     let open = Open::new(core);
     core.spawn(
         "client",
-        connection::serve(Rc::clone(core), stream, from, at, arrived, open),
+        connection::serve(Rc::clone(core), stream, from, place, arrived, open),
     );
+}
+
+/// Whether trusted proxies begin with a PROXY header here.
+fn is_proxied(core: &Core, place: Place) -> bool {
+    match place.at.speaks {
+        Speaks::Http | Speaks::Https => core.settings().proxy_protocol,
+        Speaks::Stream => core.stream(place.asked).is_some_and(|stream| stream.proxied),
+    }
 }

@@ -13,6 +13,7 @@ use banyan_topology::snapshot::{Listener, Upstream};
 use banyan_topology::{Epoch, InstanceId};
 use banyan_upstream::health::Cause;
 
+use super::streams::Counted;
 use crate::filter::auth::Materials;
 use crate::filter::auth::token::KeySet;
 use crate::forward::gate::Gate;
@@ -37,9 +38,10 @@ pub(crate) enum Command {
     MaterialsLookedFor,
     /// What new handshakes are done by; running connections keep what they have.
     Tls(Option<Arc<ServerConfig>>),
-    /// `at` is the bound address.
+    /// `at` is the bound address, `asked` the configured one.
     Listen {
         at: Listener,
+        asked: SocketAddr,
         listener: TcpListener,
     },
     StopListening {
@@ -67,6 +69,10 @@ pub(crate) struct CoreSnapshot {
     /// The default one first, each with the line of its requests over all cores.
     pub upstreams: Vec<(Upstream, Arc<Gate>)>,
     pub routes: Arc<[Route]>,
+    /// Listeners that speak no HTTP, with this core's counters.
+    pub streams: Vec<Counted>,
+    /// The names on https listeners that are passed on undecrypted.
+    pub passthrough: Option<Counted>,
     /// This core's counters of each endpoint.
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
     /// What a client's cookie says that is to stay with an endpoint; empty without sticky sessions by cookie.

@@ -7,14 +7,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use banyan_tls::TlsAcceptor;
-use banyan_topology::snapshot::{Listener, Speaks};
+use banyan_topology::snapshot::Speaks;
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::accept::Place;
 use super::census::Admitted;
+use super::passage::passed_by_name;
 use super::stream::ClientStream;
-use super::{Activity, Core, Open, Peer, Stage, http1, http2, proxied};
+use super::{Activity, Core, Open, Peer, Stage, http1, http2, passage, proxied};
 use crate::proxy_protocol::Ends;
 
 /// Every HTTP/2 connection begins with it (RFC 9113 §3.4).
@@ -33,13 +35,14 @@ pub(super) async fn serve(
     core: Rc<Core>,
     stream: TcpStream,
     from: SocketAddr,
-    at: Listener,
+    place: Place,
     arrived: Arrived,
     open: Open,
 ) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let at = place.at;
     let mut ends = Ends {
         source: from,
         destination: core.own_end(&stream, at),
@@ -74,6 +77,7 @@ pub(super) async fn serve(
     match at.speaks {
         Speaks::Http => plain(core, stream, peer).await,
         Speaks::Https => Box::pin(secure(core, stream, peer)).await,
+        Speaks::Stream => Box::pin(passage::serve(core, stream, place.asked, peer)).await,
     }
 }
 
@@ -89,8 +93,12 @@ async fn plain(core: Rc<Core>, stream: TcpStream, peer: Peer) {
 }
 
 async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
+    let (stream, begun, peer) = match passed_by_name(&core, stream, peer).await {
+        Ok(()) => return,
+        Err(ours) => ours,
+    };
     let Some(config) = core.tls() else { return };
-    let handshake = TlsAcceptor::from(config).accept(stream);
+    let handshake = TlsAcceptor::from(config).accept_with(stream, |tls| banyan_tls::feed(tls, &begun));
     let Some(stream) = begin(&core, handshake).await else {
         return;
     };
@@ -104,7 +112,7 @@ async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
 
 /// What comes before the first request has the time of a request's header; a connection that is still in it when idle
 /// ones are closed is an idle one.
-async fn begin<T>(core: &Rc<Core>, beginning: impl Future<Output = io::Result<T>>) -> Option<T> {
+pub(super) async fn begin<T>(core: &Rc<Core>, beginning: impl Future<Output = io::Result<T>>) -> Option<T> {
     let timeouts = &core.settings().timeouts;
     let limit = timeouts.header.min(timeouts.idle);
     let mut stage = core.stage.subscribe();

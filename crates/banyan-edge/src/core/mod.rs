@@ -10,9 +10,11 @@ mod frames;
 pub(crate) mod groups;
 pub(crate) mod http1;
 mod http2;
+mod passage;
 mod proxied;
 mod stages;
 mod stream;
+pub(crate) mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -47,10 +49,12 @@ use crate::proxy_protocol::Ends;
 use crate::request_id::RequestIds;
 use crate::route::Table;
 use crate::route::serving::Routes;
+use accept::Place;
 use census::{Admitted, Arrival, Census, Counted};
 use command::{Command, CoreSnapshot, Event, Share};
 use groups::{Group, Groups};
 use stages::Stages;
+use streams::{Stream, Streams};
 
 const TICK: Duration = Duration::from_millis(250);
 /// Each takes what up to 1024 sockets have for us.
@@ -99,6 +103,7 @@ pub(crate) struct Core {
     pub auth_changed: Notify,
     /// Passwords to be judged, outside this thread.
     pub passwords: passwords::Sender,
+    streams: RefCell<Streams>,
     tls: RefCell<Option<Arc<ServerConfig>>>,
     redirect_to: Cell<Option<u16>>,
     /// `Strict-Transport-Security`, for answers within TLS.
@@ -248,6 +253,7 @@ impl Core {
             memory: RefCell::default(),
             auth_changed: Notify::new(),
             passwords: start.passwords,
+            streams: RefCell::default(),
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
             tells_ends: Cell::new(false),
@@ -331,6 +337,15 @@ impl Core {
             }),
             (Arrival::TooFast(_) | Arrival::TooMany, _) => None,
         }
+    }
+
+    /// Of the listener that is configured at this address.
+    fn stream(&self, asked: SocketAddr) -> Option<Rc<Stream>> {
+        self.streams.borrow().of(asked)
+    }
+
+    fn passthrough(&self) -> Option<Rc<Stream>> {
+        self.streams.borrow().passthrough()
     }
 
     fn tls(&self) -> Option<Arc<ServerConfig>> {
@@ -449,11 +464,14 @@ impl Core {
                 self.auth_changed.notify_waiters();
             }
             Command::Tls(config) => *self.tls.borrow_mut() = config,
-            Command::Listen { at, listener } => {
+            Command::Listen { at, asked, listener } => {
                 let (ask, asks) = mpsc::unbounded_channel();
                 acceptors.entry(at).or_default().push(ask);
                 self.accepting.set(self.accepting.get() + 1);
-                self.spawn("listener", accept::accept(Rc::clone(self), at, listener, asks));
+                self.spawn(
+                    "listener",
+                    accept::accept(Rc::clone(self), Place { at, asked }, listener, asks),
+                );
             }
             // Dropping the senders stops the acceptors.
             Command::StopListening { at } => drop(acceptors.remove(&at)),
@@ -489,6 +507,8 @@ impl Core {
             settings,
             upstreams,
             routes,
+            streams,
+            passthrough,
             redirect_to,
             mut cells,
             mut cookies,
@@ -518,6 +538,7 @@ impl Core {
             .flatten();
         *self.routes.borrow_mut() =
             table.map(|table| Rc::new(Routes::new(table, &self.groups.borrow(), &self.settings())));
+        *self.streams.borrow_mut() = Streams::compile(streams, passthrough, &self.groups.borrow());
         self.hand_out();
         self.tell(Event::Applied {
             core: self.index,

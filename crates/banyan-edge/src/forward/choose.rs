@@ -36,13 +36,23 @@ struct Cookie {
 }
 
 impl Wanted {
+    /// Of a connection that is no request: only the address says who it is.
+    pub(super) fn of_address(core: &Core, client: IpAddr) -> Self {
+        let settings = core.settings();
+        let by_address = matches!(settings.sticky, Some(Sticky::Ip))
+            || matches!(settings.balance, Balance::IpHash | Balance::Ring);
+        Self {
+            key: if by_address { address_key(client) } else { 0 },
+            cookie: None,
+        }
+    }
+
     pub(super) fn of(core: &Core, peer: &Peer, head: &Parts) -> Self {
         let settings = core.settings();
-        let by_address =
-            || match headers::client_address(&head.headers, peer.address, &settings.trusted_proxies) {
-                IpAddr::V4(ip) => hash::bytes(&ip.octets()),
-                IpAddr::V6(ip) => hash::bytes(&ip.octets()),
-            };
+        let by_address = || {
+            let trusted = &settings.trusted_proxies;
+            address_key(headers::client_address(&head.headers, peer.address, trusted))
+        };
         let key = match (&settings.sticky, settings.balance, settings.hash_by) {
             (Some(Sticky::Ip), _, _) | (_, Balance::IpHash, _) | (_, Balance::Ring, HashBy::Ip) => {
                 by_address()
@@ -79,6 +89,13 @@ impl Wanted {
         if let Some(set) = value.and_then(|value| sticky::set(&cookie.name, &value, cookie.secure)) {
             headers.append(header::SET_COOKIE, set);
         }
+    }
+}
+
+fn address_key(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(ip) => hash::bytes(&ip.octets()),
+        IpAddr::V6(ip) => hash::bytes(&ip.octets()),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod pool;
+pub(crate) mod stream;
 mod time;
 pub(crate) mod tunnel;
 pub(crate) mod upgrade;

@@ -24,6 +24,7 @@ mod smuggling;
 mod snapshots;
 mod sticky;
 mod streaming;
+mod streams;
 mod tls;
 mod upgrade;
 mod world;

@@ -116,6 +116,8 @@ impl World {
             },
             others: Vec::new(),
             routes: Vec::new(),
+            streams: Vec::new(),
+            passthrough: Default::default(),
         };
         change(&mut snapshot);
         let mut world = Self::run(dir, snapshot);

@@ -84,6 +84,8 @@ mod tests {
             process: "web".parse().unwrap(),
             settings: Box::default(),
             routes: Vec::new(),
+            listeners: Vec::new(),
+            passthrough: Default::default(),
             program: String::new(),
         });
         topology

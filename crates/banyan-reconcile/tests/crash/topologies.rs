@@ -127,6 +127,8 @@ fn edge(body: u64) -> Edge {
             ..EdgeSettings::default()
         }),
         routes: Vec::new(),
+        listeners: Vec::new(),
+        passthrough: Default::default(),
         program: String::new(),
     }
 }

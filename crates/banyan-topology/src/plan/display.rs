@@ -122,11 +122,25 @@ pub(crate) fn changes<T: Serialize>(from: &T, to: &T) -> String {
 fn edge_changes(from: &Edge, to: &Edge) -> String {
     let without = |edge: &Edge| Edge {
         routes: Vec::new(),
+        listeners: Vec::new(),
         ..edge.clone()
     };
     let named = |edge: &Edge| -> Vec<String> { edge.routes.iter().map(|route| route.name.clone()).collect() };
     let mut found = vec![changes(&without(from), &without(to))];
     found.retain(|text| !text.is_empty());
+    for listener in &to.listeners {
+        match from.listeners.iter().find(|other| other.name == listener.name) {
+            None => found.push(format!("add listener {} on {}", listener.name, listener.listen)),
+            Some(other) if other != listener => found.push(format!("change listener {}", listener.name)),
+            Some(_) => {}
+        }
+    }
+    let stays = |name: &String| to.listeners.iter().any(|listener| listener.name == *name);
+    let gone = from.listeners.iter().map(|listener| &listener.name);
+    found.extend(
+        gone.filter(|name| !stays(name))
+            .map(|name| format!("remove listener {name}")),
+    );
     let (before, after) = (named(from), named(to));
     for route in &to.routes {
         match from.routes.iter().find(|other| other.name == route.name) {

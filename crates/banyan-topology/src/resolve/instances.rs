@@ -118,12 +118,15 @@ pub(super) fn check_ports(
     {
         errors.push(ResolveError::PortTwice(edge));
     }
-    for (key, port) in [
+    let listeners = topology.edge.iter().flat_map(|edge| &edge.listeners);
+    let listeners = listeners.map(|listener| ("listener.port", Some(listener.listen.port())));
+    let own = [
         ("edge.port", edge),
         ("edge.https_port", https),
         ("database.port", database),
         ("database.pgproxy.port", pgproxy),
-    ] {
+    ];
+    for (key, port) in own.into_iter().chain(listeners) {
         let Some(port) = port else { continue };
         let holder = current.instances.values().find(|instance| instance.port == port);
         if let Some(holder) = holder {

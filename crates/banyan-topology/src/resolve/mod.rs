@@ -140,6 +140,8 @@ fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
         hosts: _,
         settings,
         routes,
+        listeners,
+        passthrough,
     } = table;
     let running = || current.edge.as_ref().map(|edge| edge.program.clone());
     Edge {
@@ -148,6 +150,8 @@ fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
         process: process.clone(),
         settings: Box::new(settings.clone()),
         routes: routes.clone(),
+        listeners: listeners.clone(),
+        passthrough: passthrough.clone(),
         program: facts.edge_program.clone().or_else(running).unwrap_or_default(),
     }
 }

@@ -1,11 +1,11 @@
 //! What the edge is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route};
+use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
 use crate::model::{Edge, Topology};
@@ -36,6 +36,8 @@ pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) 
         upstream,
         others: groups.collect(),
         routes: edge.routes.clone(),
+        streams: edge.listeners.clone(),
+        passthrough: edge.passthrough.clone(),
     })
 }
 
@@ -85,7 +87,11 @@ fn listeners(edge: &Edge) -> Vec<Listener> {
         address,
         speaks: Speaks::Https,
     });
-    std::iter::once(plain).chain(https).collect()
+    let streams = edge.listeners.iter().map(|listener| Listener {
+        address: listener.listen,
+        speaks: Speaks::Stream,
+    });
+    std::iter::once(plain).chain(https).chain(streams).collect()
 }
 
 /// All that the edge role knows. It keeps the last good one and refuses older epochs.
@@ -103,6 +109,12 @@ pub struct EdgeSnapshot {
     pub others: Vec<Upstream>,
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// One for each listener that speaks no HTTP, by its address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamListener>,
+    /// Names on https listeners that go to a process undecrypted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub passthrough: BTreeMap<String, ProcessName>,
 }
 
 impl EdgeSnapshot {
@@ -130,6 +142,8 @@ pub enum Speaks {
     Http,
     /// HTTP within TLS, by the settings' certificates.
     Https,
+    /// Bytes that go to a process as they are, by `streams`.
+    Stream,
 }
 
 /// A group that gets traffic.

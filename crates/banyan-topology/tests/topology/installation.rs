@@ -144,6 +144,8 @@ fn config() -> Config {
         hosts: Vec::new(),
         settings: edge_settings(60),
         routes: Vec::new(),
+        listeners: Vec::new(),
+        passthrough: Default::default(),
     };
     let database = ManagedDatabase {
         postgres: None,

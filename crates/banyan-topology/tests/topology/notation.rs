@@ -169,6 +169,8 @@ fn edge(word: &str) -> Edge {
         process: process.parse().unwrap(),
         settings: Box::new(edge_settings(idle)),
         program: program.to_owned(),
+        listeners: Vec::new(),
+        passthrough: Default::default(),
         routes: routed.map(route).into_iter().collect(),
     }
 }

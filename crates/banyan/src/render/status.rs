@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use banyan_reconcile::proto::{Row, Status};
 use banyan_supervisor::ChildState;
+use banyan_topology::report::StreamReport;
 
 use super::amount;
 use super::paint::{Paint, Style};
@@ -30,6 +31,9 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     for reason in status.children.iter().filter_map(trouble) {
         out.push_str(&format!("{} {reason}\n", paint.yellow("!")));
     }
+    for line in listeners(status) {
+        out.push_str(&(line + "\n"));
+    }
     if let Some((done, of, error)) = &status.unfinished {
         out.push_str(&format!(
             "\n{} {done} of {of} steps are done\n",
@@ -41,6 +45,29 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
         out.push_str("next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it\n");
     }
     out
+}
+
+/// What passes through listeners that speak no HTTP.
+fn listeners(status: &Status) -> Vec<String> {
+    let streams = status.edge_report.iter().flat_map(|report| &report.streams);
+    let known = status.edge.iter().flat_map(|edge| &edge.listeners);
+    let at = |name: &str| known.clone().find(|listener| listener.name == name);
+    let line = |stream: &StreamReport| {
+        let at = at(&stream.name).map_or(String::new(), |listener| format!(" on {}", listener.listen));
+        let refused = match stream.refused {
+            0 => String::new(),
+            refused => format!(", {refused} refused"),
+        };
+        format!(
+            "listener {}{at}: {} open of {} so far{refused}, {} in, {} out",
+            stream.name,
+            stream.open,
+            stream.connections,
+            amount::bytes(stream.received),
+            amount::bytes(stream.sent)
+        )
+    };
+    streams.map(line).collect()
 }
 
 fn header(status: &Status, paint: Paint) -> String {

@@ -47,7 +47,7 @@ min = 2
               |
             3 | prot = 8080
               | ^^^^
-              = did you mean `port`? `port` belongs in [edge] or [database] or [database.pgproxy]
+              = did you mean `port`? `port` belongs in [edge] or [listener] or [database]
 
             error: unknown key `publik` in [edge]
              --> banyan.toml:5:1
@@ -96,7 +96,7 @@ min = 2
                |
             15 | [scale.web]
                |  ^^^^^
-               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `database`, `host`
+               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `listener`, `database`, `host`
 
             8 errors; nothing was changed"#]],
     );
