@@ -7,6 +7,7 @@ pub(crate) use text::suggest_name;
 
 use crate::keys::{Key, Kind, Rule, tables};
 use crate::nearest::{list, nearest};
+use crate::read::number;
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Node, Value};
 
@@ -53,6 +54,7 @@ fn node(node: &mut Node, kind: &'static Kind, name: &str, path: &str, key: &Plac
         | (Kind::Scalar, Value::Boolean(_) | Value::Integer(_) | Value::Text(_)) => None,
         (Kind::Scalar, Value::Float(_)) => None,
         (Kind::Integer { min, max }, Value::Integer(number)) => units::integer(*number, *min, *max),
+        (Kind::Fraction, Value::Integer(_) | Value::Float(_)) => units::fraction(number(&node.value)),
         (Kind::Duration { min, max }, Value::Text(text)) => units::duration(text, *min, *max),
         (Kind::Bytes { min, max }, Value::Text(text)) => units::bytes(text, *min, *max),
         (Kind::OneOf(words), Value::Text(text)) => one_of(text, words),
@@ -242,6 +244,7 @@ fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
             is("a table"),
             format!("write [{path}] on a line of its own, and the keys below it"),
         ),
+        (Kind::Fraction, _) => Wrong::new(is("a number"), format!("write for example {name} = 0.1")),
         (Kind::Scalar, _) => Wrong::new(is("text, a number or a boolean"), format!("write {name} = \"…\"")),
     }
 }

@@ -22,14 +22,11 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
         return Some(Database::External(external(&table, &url, scope)));
     }
     if let (Some(edge), Some(port)) = (edge, table.integer("port"))
-        && port.value == i64::from(edge.listen.port())
+        && let Some(who) = who_has(edge, port.value)
     {
-        let message = format!("port {} is taken: the edge listens on it", port.value);
-        scope.report.error(
-            &port.place,
-            message,
-            &["write another port, or remove the line: Banyan finds a free one"],
-        );
+        let message = format!("port {} is taken: {who}", port.value);
+        let help = "write another port, or remove the line: Banyan finds a free one";
+        scope.report.error(&port.place, message, &[help]);
     }
     let number = |name: &str| table.integer(name).map(|number| number.value);
     let database = ManagedDatabase {
@@ -82,6 +79,20 @@ fn pgproxy(table: &Reader<'_>) -> PgproxyTable {
             limit: table.duration("hold"),
         },
     }
+}
+
+/// Which other listener has the port.
+fn who_has(edge: &EdgeTable, port: i64) -> Option<&'static str> {
+    let metrics = edge.settings.metrics.as_ref().map(|metrics| metrics.listen);
+    let taken = [
+        (Some(edge.listen), "the edge listens on it"),
+        (edge.https, "the edge listens on it for https (edge.https_port)"),
+        (metrics, "metrics are served on it (metrics.listen)"),
+    ];
+    let found = taken
+        .into_iter()
+        .find(|(address, _)| address.is_some_and(|a| i64::from(a.port()) == port));
+    found.map(|(_, who)| who)
 }
 
 fn settings(table: &Reader<'_>, report: &Report) -> BTreeMap<String, String> {

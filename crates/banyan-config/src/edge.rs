@@ -16,7 +16,7 @@ use crate::process::{Hosts, host_names};
 use crate::read::Reader;
 use crate::report::Report;
 use crate::source::JudgeCertificate;
-use crate::tls;
+use crate::{metrics, tls};
 
 /// Without an `[edge]` table there is one if there is a process for it.
 pub(crate) fn build(
@@ -36,6 +36,7 @@ pub(crate) fn build(
             check_sticky(&table, report);
             warn_about_queue(&table.table("queue"), report);
             check_proxy_protocol(&table, report);
+            metrics::check_log(&table, report);
         }
         None if root.has("edge") => missing_process(root, &table, &process, processes, report),
         None => return None,
@@ -47,7 +48,7 @@ pub(crate) fn build(
     };
     let tls = tls::build(&table, certificates, report);
     let auth = auth::build(root, files);
-    Some(EdgeTable {
+    let mut edge = EdgeTable {
         listen: SocketAddr::new(address.into(), table.number("port")),
         https: tls
             .is_some()
@@ -63,7 +64,9 @@ pub(crate) fn build(
         routes: Vec::new(),
         listeners: Vec::new(),
         passthrough: BTreeMap::new(),
-    })
+    };
+    edge.settings.metrics = metrics::build(root, &edge, report);
+    Some(edge)
 }
 
 fn missing_process(
@@ -149,12 +152,14 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         limits: limits(&table.table("limits")),
         deadline_header: table.text("deadline_header").map(|name| name.value),
         access_log: table.boolean("access_log"),
+        log: metrics::log(&table.table("log")),
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
         auth: BTreeMap::new(),
         filters: Filters::default(),
         tls: None,
+        metrics: None,
     }
 }
 

@@ -14,9 +14,11 @@ mod error;
 pub mod expand;
 mod files;
 mod filter;
+mod fraction;
 mod keys;
 mod listener;
 mod load;
+mod metrics;
 mod model;
 mod name;
 mod nearest;
@@ -42,13 +44,14 @@ pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use filter::{Filters, RateBy, RateLimit};
+pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};
 pub use model::{
-    App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeQueue,
-    EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy, Host,
-    LiveProbe, ManagedDatabase, PgproxyTable, ProcessSettings, ProcessTable, Protocol, ReadyProbe, Sticky,
-    Tls,
+    App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
+    EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy,
+    Host, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable, Protocol,
+    ReadyProbe, Sticky, Tls,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
 use crate::filter::Filters;
+use crate::fraction::Fraction;
 use crate::listener::StreamListener;
 use crate::name::{AppName, HostName, ProcessName};
 use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
@@ -207,6 +208,8 @@ pub struct EdgeSettings {
     pub deadline_header: Option<String>,
     /// One line of JSON per request in the edge's log. Default true.
     pub access_log: bool,
+    /// Which requests have one.
+    pub log: EdgeLog,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,
     /// How clients show who they are, by name.
@@ -215,6 +218,25 @@ pub struct EdgeSettings {
     pub filters: Filters,
     /// `None`: no TLS.
     pub tls: Option<Box<Tls>>,
+    /// `None`: metrics are not served.
+    pub metrics: Option<Metrics>,
+}
+
+/// What of the access log is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeLog {
+    /// Share of requests. Default all.
+    pub sample: Fraction,
+    /// Requests that take at least this long are always logged, as errors are. Default 1 s.
+    #[serde(with = "duration")]
+    pub slow: Duration,
+}
+
+/// Where what is measured can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Default 127.0.0.1:9464.
+    pub listen: SocketAddr,
 }
 
 impl EdgeSettings {

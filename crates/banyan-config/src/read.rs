@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fraction::Fraction;
 use crate::keys::{Key, Kind};
 use crate::report::{Place, Report};
 use crate::route::Network;
@@ -160,6 +161,10 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(crate) fn fraction(&self, name: &str) -> Fraction {
+        self.value(name, |value| number(value).and_then(Fraction::new))
+    }
+
     pub(crate) fn boolean(&self, name: &str) -> bool {
         self.value(name, |value| {
             if let Value::Boolean(boolean) = value {
@@ -226,6 +231,19 @@ fn integer(value: &Value) -> Option<i64> {
         i64::try_from(*number).ok()
     } else {
         None
+    }
+}
+
+/// A number with or without a fraction.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(text) => text.parse().ok(),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "what is that large is out of every range"
+        )]
+        Value::Integer(number) => Some(*number as f64),
+        _ => None,
     }
 }
 

@@ -38,6 +38,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         for (name, auth) in &edge.settings.auth {
             filters::auth(&mut out, name, auth);
         }
+        metrics_table(&mut out, edge);
         for route in &edge.routes {
             routes::table(&mut out, route, &edge.settings.filters);
         }
@@ -196,6 +197,11 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         None => {}
     }
     filters::keys(out, &settings.filters, &Filters::default());
+    if settings.access_log {
+        out.table("edge.log");
+        out.line("sample", settings.log.sample.of_one());
+        out.text("slow", &format_duration(settings.log.slow));
+    }
     let health = &settings.health;
     out.table("edge.health");
     out.line("failures", health.failures);
@@ -228,6 +234,14 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("new_per_ip", limits.new_per_ip);
     let exempt = limits.exempt_ips.iter();
     out.list("exempt_ips", exempt.map(|network| format!("\"{network}\"")));
+}
+
+fn metrics_table(out: &mut Writer, edge: &EdgeTable) {
+    out.table("metrics");
+    match &edge.settings.metrics {
+        Some(metrics) => out.text("listen", &metrics.listen.to_string()),
+        None => out.line("enabled", false),
+    }
 }
 
 fn tls_keys(out: &mut Writer, tls: &Tls, port: u16) {

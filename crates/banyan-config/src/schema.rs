@@ -51,6 +51,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::Text(rule) => text(*rule),
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Fraction => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         Kind::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Kind::Bytes { .. } => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB|TiB)$" }),
         Kind::OneOf(words) => json!({ "type": "string", "enum": words }),
@@ -76,7 +77,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
 fn text(rule: Rule) -> Value {
     match rule {
         Rule::Template => json!({ "type": "string" }),
-        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Network | Rule::Domain => {
+        Rule::NotEmpty | Rule::Path | Rule::Command | Rule::Network | Rule::SocketAddress | Rule::Domain => {
             json!({ "type": "string", "minLength": 1 })
         }
         Rule::Name => json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$" }),
@@ -98,6 +99,7 @@ fn plain(value: &tree::Value) -> Value {
     match value {
         tree::Value::Text(text) => text.as_str().into(),
         tree::Value::Integer(number) => i64::try_from(*number).map_or(Value::Null, Value::from),
+        tree::Value::Float(number) => number.parse::<f64>().map_or(Value::Null, Value::from),
         tree::Value::Boolean(boolean) => (*boolean).into(),
         tree::Value::List(items) => items.iter().map(|item| plain(&item.value)).collect(),
         _ => Value::Null,

@@ -1,4 +1,4 @@
-//! One line of JSON per request, without the core ever waiting for the disk or a reader.
+//! One line of JSON per request that is logged (`exchange/tally.rs` chooses), without the core ever waiting for the disk or a reader.
 //!
 //! A core appends to its own buffer and hands it over full or each tick; the writer thread writes. When the writer is
 //! behind by more than its queue, whole buffers are dropped and counted. Limits: 32 KiB per buffer, 64 buffers.
@@ -7,9 +7,13 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use banyan_config::Fraction;
 use tokio::sync::mpsc;
+
+use crate::metrics::CoreMetrics;
 
 const FULL: usize = 32 * 1024;
 const QUEUE: usize = 64;
@@ -27,8 +31,15 @@ pub(crate) struct Record<'a> {
     /// The one that matched.
     pub route: Option<&'a str>,
     pub upstream: Option<&'a str>,
+    /// For an instance.
+    pub waited: Duration,
     pub retries: u32,
+    /// `1.0`, `1.1`, `2`.
+    pub protocol: &'static str,
+    pub tls: Option<&'static str>,
     pub outcome: &'static str,
+    /// One of how many it stands for, where others have no line.
+    pub sample: Option<Fraction>,
 }
 
 /// One core's end.
@@ -40,6 +51,7 @@ pub(crate) struct AccessLog {
     second: u64,
     time: String,
     writer: mpsc::Sender<String>,
+    metrics: Arc<CoreMetrics>,
 }
 
 /// The writer and the handle that cores clone.
@@ -60,7 +72,7 @@ pub(crate) async fn write_all(mut out: Box<dyn Write + Send>, mut buffers: mpsc:
 }
 
 impl AccessLog {
-    pub(crate) fn new(writer: mpsc::Sender<String>) -> Self {
+    pub(crate) fn new(writer: mpsc::Sender<String>, metrics: Arc<CoreMetrics>) -> Self {
         Self {
             buffer: String::new(),
             lines: 0,
@@ -68,6 +80,7 @@ impl AccessLog {
             second: u64::MAX,
             time: String::new(),
             writer,
+            metrics,
         }
     }
 
@@ -92,17 +105,25 @@ impl AccessLog {
         escape(out, record.path);
         let _infallible = write!(
             out,
-            "\",\"status\":{},\"bytes\":{},\"ms\":{}.{:03}",
-            record.status,
-            record.bytes,
-            record.took.as_millis(),
-            record.took.subsec_micros() % 1000
+            "\",\"protocol\":\"{}\",\"status\":{},\"bytes\":{},\"ms\":",
+            record.protocol, record.status, record.bytes,
         );
+        milliseconds(out, record.took);
+        if let Some(tls) = record.tls {
+            let _infallible = write!(out, ",\"tls\":\"{tls}\"");
+        }
         if let Some(route) = record.route {
             let _infallible = write!(out, ",\"route\":\"{route}\"");
         }
         if let Some(upstream) = record.upstream {
             let _infallible = write!(out, ",\"upstream\":\"{upstream}\"");
+        }
+        if !record.waited.is_zero() {
+            out.push_str(",\"waited_ms\":");
+            milliseconds(out, record.waited);
+        }
+        if let Some(sample) = record.sample {
+            let _infallible = write!(out, ",\"sample\":{}", sample.of_one());
         }
         let _infallible = writeln!(
             out,
@@ -146,10 +167,17 @@ impl AccessLog {
         }
         match self.writer.try_send(buffer) {
             Ok(()) => self.dropped = 0,
-            Err(_behind) => self.dropped += self.lines,
+            Err(_behind) => {
+                self.dropped += self.lines;
+                self.metrics.lines_dropped.add(self.lines);
+            }
         }
         self.lines = 0;
     }
+}
+
+fn milliseconds(out: &mut String, time: Duration) {
+    let _infallible = write!(out, "{}.{:03}", time.as_millis(), time.subsec_micros() % 1000);
 }
 
 fn escape(out: &mut String, text: &str) {
@@ -202,15 +230,19 @@ mod tests {
             took: Duration::from_micros(1_234),
             route: None,
             upstream: Some("web.1@r1"),
+            waited: Duration::ZERO,
             retries: 0,
+            protocol: "1.1",
+            tls: None,
             outcome: "answered",
+            sample: None,
         }
     }
 
     #[test]
     fn a_line_is_json_with_every_field() {
         let (sender, mut receiver) = channel();
-        let mut log = AccessLog::new(sender);
+        let mut log = AccessLog::new(sender, Arc::default());
         log.record(&line("/a\"b\\c"));
         log.flush();
         let text = receiver.try_recv().unwrap();
@@ -219,7 +251,7 @@ mod tests {
             value,
             serde_json::json!({
                 "time": "2024-02-29T23:59:59.042Z", "id": "abc", "client": "10.0.0.1", "method": "GET",
-                "path": "/a\"b\\c", "status": 200, "bytes": 12, "ms": 1.234, "upstream": "web.1@r1",
+                "path": "/a\"b\\c", "protocol": "1.1", "status": 200, "bytes": 12, "ms": 1.234, "upstream": "web.1@r1",
                 "retries": 0, "outcome": "answered",
             })
         );
@@ -228,7 +260,7 @@ mod tests {
     #[test]
     fn a_writer_that_is_behind_costs_lines_which_are_counted() {
         let (sender, mut receiver) = channel();
-        let mut log = AccessLog::new(sender);
+        let mut log = AccessLog::new(sender, Arc::default());
         for _ in 0..QUEUE + 3 {
             log.record(&line("/"));
             log.flush();

@@ -1,15 +1,17 @@
-//! One request from its head to its last byte: what is counted and logged of it, exactly once, however it ends.
+//! One request from its head to its last byte: what is counted and logged of it (`tally`), exactly once, however it ends.
 
+mod tally;
+
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::access_log::Record;
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::filter::Filtered;
@@ -21,9 +23,6 @@ use crate::grpc;
 use crate::headers::REQUEST_ID;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
-
-/// What the log says when the client went away before there was an answer (nginx's number).
-const CLIENT_GONE: u16 = 499;
 
 pub(crate) struct Exchange {
     pub core: Rc<Core>,
@@ -37,6 +36,10 @@ pub(crate) struct Exchange {
     pub filtered: Option<Box<Filtered>>,
     pub upstream: Option<Rc<Upstream>>,
     pub retries: u32,
+    /// It was to go to an instance of its group, whatever came of it.
+    pub forwarded: bool,
+    /// How long it waited for an instance in all.
+    pub waited: Duration,
     pub outcome: Outcome,
     /// A failed attempt had sent the request: whatever follows, its effect is not known.
     pub may_have_acted: bool,
@@ -44,14 +47,16 @@ pub(crate) struct Exchange {
     pub location: Option<HeaderValue>,
     /// Of the answer's body.
     pub bytes: u64,
+    /// Of the request's, if it has one: it may still come.
+    pub received: Option<Rc<Cell<u64>>>,
     status: Option<StatusCode>,
     started: Instant,
     form: Form,
-    http2: bool,
     /// What the instance is to be judged by comes behind the body (gRPC).
     pub end_decides: bool,
     /// What a refusal means, where its form says it in another way than by the status.
     meant: Option<StatusCode>,
+    version: Version,
     /// Only when the log is on.
     logged: Option<Asked>,
 }
@@ -64,6 +69,7 @@ impl Exchange {
         peer.activity.begin();
         core.metrics.requests.increment();
         core.metrics.in_flight.increment();
+        peer.listener().active.increment();
         let settings = core.settings();
         let kept = || request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
         let trusted = settings.trusts(peer.address);
@@ -79,10 +85,13 @@ impl Exchange {
             filtered: None,
             upstream: None,
             retries: 0,
+            forwarded: false,
+            waited: Duration::ZERO,
             outcome: Outcome::Refused,
             may_have_acted: false,
             location: None,
             bytes: 0,
+            received: None,
             status: None,
             started,
             form: if http2 && grpc::is_call(request.headers()) {
@@ -90,9 +99,9 @@ impl Exchange {
             } else {
                 Form::wanted(request.headers())
             },
-            http2,
             end_decides: false,
             meant: None,
+            version: request.version(),
             logged: settings
                 .access_log
                 .then(|| Some((request.method().clone(), request.uri().clone()))),
@@ -121,8 +130,10 @@ impl Exchange {
             refusal.outcome()
         };
         self.core.metrics.made_here.increment();
+        self.core.metrics.refused.count(refusal.status());
         if refusal == Refusal::Busy {
             self.core.metrics.shed.increment();
+            self.group.cells.shed.increment();
         }
         self.meant = Some(refusal.status());
         let mut page = respond::page(refusal, self.form, &self.id);
@@ -162,7 +173,7 @@ impl Exchange {
     pub(crate) fn decorate<B>(&mut self, response: &mut Response<B>) {
         let status = self.meant.unwrap_or(response.status());
         self.status = Some(status);
-        self.core.metrics.answered(status);
+        self.core.metrics.responses.of(self.status).increment();
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
         if let Some(filtered) = &self.filtered {
             filtered.answer(response.status(), response.headers_mut());
@@ -178,7 +189,7 @@ impl Exchange {
                 .entry(http::header::STRICT_TRANSPORT_SECURITY)
                 .or_insert(hsts);
         }
-        if self.http2 {
+        if self.version == Version::HTTP_2 {
             // Its frames say what the field says in HTTP/1.
             response.headers_mut().remove(http::header::CONNECTION);
             return;
@@ -189,46 +200,11 @@ impl Exchange {
                 .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
-
-    fn log(&self, asked: &Asked) {
-        let (method, path) = asked.as_ref().map_or(("-", "-"), |(m, u)| (m.as_str(), u.path()));
-        self.core.log.borrow_mut().record(&Record {
-            unix_ms: self.core.clock.unix_ms(),
-            id: self.id.to_str().unwrap_or("-"),
-            client: self.peer.address,
-            method,
-            path,
-            status: self.status.map_or(CLIENT_GONE, |s| s.as_u16()),
-            bytes: self.bytes,
-            took: self.core.now().saturating_duration_since(self.started),
-            route: self.routed.as_ref().map(Routed::name),
-            upstream: self.upstream.as_ref().map(|u| u.label.as_str()),
-            retries: self.retries,
-            outcome: self.outcome.name(),
-        });
-    }
 }
 
 /// A trusted peer's request id is kept if it can stand in a header, a page and a log line.
 fn is_id(id: &HeaderValue) -> bool {
     id.len() <= 128 && !id.is_empty() && id.as_bytes().iter().all(u8::is_ascii_graphic)
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.peer.activity.end();
-        self.core.metrics.in_flight.decrement();
-        let now = self.core.now();
-        let second = now.saturating_duration_since(self.core.start).as_secs();
-        let took = now.saturating_duration_since(self.started);
-        // A tunnel lasts as long as its user stays: that is no latency.
-        if self.status != Some(StatusCode::SWITCHING_PROTOCOLS) {
-            self.core.metrics.latency.record(second, took);
-        }
-        if let Some(asked) = self.logged.take() {
-            self.log(&asked);
-        }
-    }
 }
 
 /// An answer's body; when it ends (or is dropped), so does the exchange.

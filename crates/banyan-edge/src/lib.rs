@@ -61,6 +61,11 @@ impl Config {
         self.state_dir.join("handover.sock")
     }
 
+    /// Where the processes of the machine tell each other what they have measured.
+    fn metrics_path(&self) -> PathBuf {
+        self.state_dir.join("metrics")
+    }
+
     fn report_path(&self) -> PathBuf {
         self.state_dir.join("report.sock")
     }

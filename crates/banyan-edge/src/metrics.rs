@@ -1,20 +1,52 @@
-//! What one core counts; the control task sums over cores.
+//! What one core counts; the control task sums over cores and makes reports and the page of metrics of it.
+//!
+//! A cell is written by one core only, so nothing here is shared on a request's path. Who counts what is decided when a
+//! snapshot is taken: a request finds its cells where it finds its route, its process, its endpoint and its listener.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use banyan_telemetry::{Counter, Gauge, Histogram};
-use banyan_topology::report::EdgeTotals;
+use banyan_telemetry::{Counter, Durations, Gauge, Histogram};
+use banyan_tls::{Session, Version};
+use banyan_topology::report::{EdgeTotals, ProcessReport};
+use http::StatusCode;
 
 use crate::forward::gate::Seats;
 
-/// Written by one core only.
+/// One cell per core.
+pub(crate) type Shards<T> = Vec<Arc<T>>;
+
+pub(crate) fn shards<T: Default>(cores: usize) -> Shards<T> {
+    (0..cores).map(|_| Arc::default()).collect()
+}
+
+/// By hundreds of the status: `2xx` and so on. What has no status (the client went away) counts as 4xx, as nginx's 499.
+#[derive(Debug, Default)]
+pub(crate) struct ByClass<T>([T; CLASSES.len()]);
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl<T> ByClass<T> {
+    pub(crate) fn of(&self, status: Option<StatusCode>) -> &T {
+        let class = status.map_or(4, |status| usize::from(status.as_u16() / 100));
+        &self.0[class.clamp(1, CLASSES.len()) - 1]
+    }
+
+    /// With their names.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&'static str, &T)> {
+        CLASSES.into_iter().zip(&self.0)
+    }
+}
+
+/// Of the whole core.
 #[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct CoreMetrics {
     pub requests: Counter,
-    /// By hundreds of the status: index 2 is 2xx.
-    pub responses: [Counter; 6],
+    pub responses: ByClass<Counter>,
     pub made_here: Counter,
+    /// What the edge refused itself, by status from 400 on.
+    pub refused: Refused,
     pub retries: Counter,
     pub connections: Counter,
     pub open: Gauge,
@@ -26,9 +58,100 @@ pub(crate) struct CoreMetrics {
     pub shed: Counter,
     /// Connections refused for their client address.
     pub turned_away: Counter,
+    /// Access lines that the disk was too slow for.
+    pub lines_dropped: Counter,
+    /// What no route sends elsewhere.
+    pub unrouted: RouteCells,
 }
 
-/// What one core counts of one endpoint.
+/// Exact statuses: there are few, and each has one or two reasons.
+pub(crate) struct Refused([Counter; 200]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl Refused {
+    pub(crate) fn count(&self, status: StatusCode) {
+        let place = status.as_u16().checked_sub(400).map(usize::from);
+        if let Some(counter) = place.and_then(|place| self.0.get(place)) {
+            counter.increment();
+        }
+    }
+
+    /// Those that occurred.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u16, u64)> {
+        let counts = (400..).zip(self.0.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Of one route.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct RouteCells {
+    /// Requests being answered. Not kept for what no route matched: that is the rest.
+    pub active: Gauge,
+    pub durations: ByClass<Durations>,
+    /// Connections that became something else (WebSocket): they last as long as their users stay.
+    pub upgraded: Counter,
+    pub received: Counter,
+    pub sent: Counter,
+}
+
+/// Of one address that connections are accepted on.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct ListenerCells {
+    pub connections: Counter,
+    pub open: Gauge,
+    pub active: Gauge,
+    /// HTTP/1, HTTP/2.
+    pub requests: [ByClass<Counter>; 2],
+    pub received: Counter,
+    pub sent: Counter,
+    pub handshakes: Handshakes,
+}
+
+/// Of TLS.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes {
+    /// By version, each in full and resumed.
+    done: [[Counter; 2]; 2],
+    pub failed: Counter,
+}
+
+impl Handshakes {
+    pub(crate) fn count(&self, session: Session) {
+        self.done[session.version as usize][usize::from(session.resumed)].increment();
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Version, bool, u64)> {
+        let versions = Version::ALL.into_iter().zip(&self.done);
+        versions.flat_map(|(version, kinds)| {
+            let kinds = [false, true].into_iter().zip(kinds);
+            kinds.map(move |(resumed, count)| (version, resumed, count.get()))
+        })
+    }
+}
+
+/// Of one process: what its instances were asked.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct ProcessCells {
+    pub requests: Counter,
+    /// Answers of 5xx, and those that never came.
+    pub errors: Counter,
+    pub retries: Counter,
+    pub shed: Counter,
+    pub latency: Histogram,
+    /// For an endpoint.
+    pub queue_wait: Durations,
+}
+
+/// Of one endpoint.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct EndpointCells {
@@ -37,15 +160,17 @@ pub(crate) struct EndpointCells {
     pub failures: Counter,
     /// Answers that were no 5xx.
     pub successes: Counter,
+    pub responses: ByClass<Counter>,
+    /// From the request sent to the answer's head.
+    pub durations: Durations,
     /// Shared with the other cores.
     pub seats: Arc<Seats>,
 }
 
-impl CoreMetrics {
-    pub(crate) fn answered(&self, status: http::StatusCode) {
-        if let Some(counter) = self.responses.get(usize::from(status.as_u16() / 100)) {
-            counter.increment();
-        }
+impl EndpointCells {
+    pub(crate) fn answered(&self, status: StatusCode, took: Duration) {
+        self.responses.of(Some(status)).increment();
+        self.durations.record(took);
     }
 }
 
@@ -56,10 +181,10 @@ pub(crate) fn totals(cores: &[Arc<CoreMetrics>], waiting: usize, second: u64) ->
     let waits = Histogram::quantiles(cores.iter().map(|c| &c.queue_wait), second);
     EdgeTotals {
         requests: sum(|c| c.requests.get()),
-        responses_2xx: sum(|c| c.responses[2].get()),
-        responses_3xx: sum(|c| c.responses[3].get()),
-        responses_4xx: sum(|c| c.responses[4].get()),
-        responses_5xx: sum(|c| c.responses[5].get()),
+        responses_2xx: sum(|c| c.responses.0[1].get()),
+        responses_3xx: sum(|c| c.responses.0[2].get()),
+        responses_4xx: sum(|c| c.responses.0[3].get()),
+        responses_5xx: sum(|c| c.responses.0[4].get()),
         made_here: sum(|c| c.made_here.get()),
         retries: sum(|c| c.retries.get()),
         connections: sum(|c| c.connections.get()),
@@ -71,5 +196,50 @@ pub(crate) fn totals(cores: &[Arc<CoreMetrics>], waiting: usize, second: u64) ->
         queue_p99_us: waits.p99_us,
         shed: sum(|c| c.shed.get()),
         turned_away: sum(|c| c.turned_away.get()),
+    }
+}
+
+/// Of one process over all cores.
+pub(crate) fn process(
+    name: &banyan_topology::ProcessName,
+    cells: &[Arc<ProcessCells>],
+    second: u64,
+) -> ProcessReport {
+    let quantiles = Histogram::quantiles(cells.iter().map(|c| &c.latency), second);
+    ProcessReport {
+        process: name.clone(),
+        requests: cells.iter().map(|c| c.requests.get()).sum(),
+        errors: cells.iter().map(|c| c.errors.get()).sum(),
+        p50_us: quantiles.p50_us,
+        p99_us: quantiles.p99_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_went_away_counts_with_the_4xx_and_strange_statuses_somewhere() {
+        let classes: ByClass<Counter> = ByClass::default();
+        classes.of(None).increment();
+        classes.of(Some(StatusCode::NOT_FOUND)).increment();
+        classes.of(StatusCode::from_u16(999).ok()).increment();
+        let counts: Vec<_> = classes.each().map(|(name, c)| (name, c.get())).collect();
+        assert_eq!(
+            counts,
+            [("1xx", 0), ("2xx", 0), ("3xx", 0), ("4xx", 2), ("5xx", 1)]
+        );
+    }
+
+    #[test]
+    fn refusals_are_kept_by_their_exact_status() {
+        let refused = Refused::default();
+        refused.count(StatusCode::SERVICE_UNAVAILABLE);
+        refused.count(StatusCode::BAD_REQUEST);
+        refused.count(StatusCode::BAD_REQUEST);
+        // Sent elsewhere is not refused.
+        refused.count(StatusCode::MOVED_PERMANENTLY);
+        assert_eq!(refused.each().collect::<Vec<_>>(), [(400, 2), (503, 1)]);
     }
 }

@@ -164,6 +164,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         return Err(Early::Refused(Refusal::BodyTooLarge));
     }
     let source = (!body.is_end_stream()).then(|| Source::new(body, most, limits.body_rate));
+    exchange.received = source.as_ref().map(|source| source.counter());
     Ok(Outbound { head, source })
 }
 

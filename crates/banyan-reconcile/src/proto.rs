@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 pub use banyan_topology::Change;
 use banyan_topology::report::EdgeReport;
-use banyan_topology::{Edge, Epoch, InstanceId, Plan, ReleaseId};
+use banyan_topology::{Edge, Epoch, InstanceId, Plan, ProcessName, ReleaseId};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,11 +113,25 @@ pub struct Status {
     /// Requests per second over the last seconds.
     pub rps: Option<f64>,
     pub error_share: Option<f64>,
+    /// Of each process that the edge sends requests to.
+    #[serde(default)]
+    pub processes: Vec<ProcessRates>,
     /// An unfinished plan: (done, of, error).
     pub unfinished: Option<(usize, usize, String)>,
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,
+}
+
+/// What the instances of a process are asked, over the last seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRates {
+    pub process: ProcessName,
+    pub rps: Option<f64>,
+    /// Of 5xx and of answers that never came; `None` without requests.
+    pub error_share: Option<f64>,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
 }
 
 /// A line of `banyan status`.

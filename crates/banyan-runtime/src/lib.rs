@@ -10,6 +10,7 @@ pub mod cores;
 pub mod fd;
 pub mod handover;
 pub mod listener;
+pub mod own;
 pub mod shutdown;
 pub mod task;
 pub mod watched;

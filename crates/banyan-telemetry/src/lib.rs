@@ -1,11 +1,15 @@
-//! Emitting: logs, counters, latency histograms.
+//! Emitting: logs, counters, latency histograms, and the page that metrics are read from.
 //!
 //! Counters and histograms have one writer (a core) and any number of readers: the writer never does an atomic
 //! read-modify-write, so the request path shares no cache line that another core writes. Tasks: none.
 
 mod counter;
+mod durations;
+pub mod families;
 mod histogram;
 pub mod log;
 
 pub use counter::{Counter, Gauge};
+pub use durations::{Counted, Durations};
+pub use families::Families;
 pub use histogram::{Histogram, Quantiles};

@@ -7,10 +7,12 @@ pub mod client;
 pub mod local;
 mod pair;
 mod server;
+mod session;
 
 pub use pair::{Pair, PairError};
 pub use rustls::ServerConfig;
 pub use server::{Server, ServerError, feed};
+pub use session::{Session, Version};
 pub use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 
 use std::sync::Arc;

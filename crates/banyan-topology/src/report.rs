@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, InstanceId, NodeId};
+use crate::id::{Epoch, InstanceId, NodeId, ProcessName};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeReport {
@@ -26,6 +26,30 @@ pub struct EdgeReport {
     #[serde(default)]
     pub streams: Vec<StreamReport>,
     pub totals: EdgeTotals,
+    /// What the instances of each process were asked.
+    #[serde(default)]
+    pub processes: Vec<ProcessReport>,
+    /// Where metrics are read.
+    #[serde(default)]
+    pub metrics: Option<MetricsReport>,
+}
+
+/// Counters since the role started, and latency over the last ten seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessReport {
+    pub process: ProcessName,
+    pub requests: u64,
+    /// Of those: answered with 5xx, or broken off.
+    pub errors: u64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsReport {
+    pub address: SocketAddr,
+    /// Why they are not served there.
+    pub problem: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,6 +206,6 @@ pub struct NodeSignals {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "role", content = "report")]
 pub enum RoleReport {
-    Edge(EdgeReport),
+    Edge(Box<EdgeReport>),
     Pgproxy(PgproxyReport),
 }

@@ -1,6 +1,6 @@
 //! What texts and chosen keys must look like.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Wrong;
 use crate::filter::parse_rate;
@@ -29,6 +29,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::UrlPath => url_path(text),
         Rule::Network => network(text),
         Rule::Rate => rate(text),
+        Rule::SocketAddress => socket_address(text),
         Rule::Cookie => cookie(text),
         Rule::ExtensionHeader => extension_header(text),
         Rule::HeaderName => header_name(text),
@@ -173,6 +174,27 @@ fn rate(text: &str) -> Option<Wrong> {
     }
     let help = "write requests per time: \"100/1s\", \"20/1m\", \"1000/1d\"";
     Some(Wrong::new(format!("cannot be `{text}`"), help))
+}
+
+fn socket_address(text: &str) -> Option<Wrong> {
+    if text
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.port() != 0)
+    {
+        return None;
+    }
+    let port = text.trim_start_matches(':').parse::<u16>().ok();
+    let help = match (
+        port.filter(|port| *port != 0),
+        text.strip_prefix("localhost:"),
+        text.parse::<IpAddr>(),
+    ) {
+        (Some(port), ..) => format!("write \"127.0.0.1:{port}\""),
+        (None, Some(port), _) => format!("write \"127.0.0.1:{port}\""),
+        (None, None, Ok(address)) => format!("write \"{}\"", SocketAddr::new(address, 9464)),
+        (None, None, Err(_)) => "write an address and a port, for example \"127.0.0.1:9464\"".to_owned(),
+    };
+    Some(Wrong::new(format!("cannot be \"{text}\""), help))
 }
 
 fn cookie(text: &str) -> Option<Wrong> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Wrong;
+use crate::fraction::Fraction;
 use crate::units::{format_bytes, format_duration, parse_bytes, parse_duration};
 
 pub(super) fn integer(number: i128, min: i64, max: i64) -> Option<Wrong> {
@@ -15,6 +16,20 @@ pub(super) fn integer(number: i128, min: i64, max: i64) -> Option<Wrong> {
         format!("write a whole number from {min} to {max}")
     };
     Some(Wrong::new(format!("cannot be {number}"), help))
+}
+
+pub(super) fn fraction(number: Option<f64>) -> Option<Wrong> {
+    match number {
+        Some(number) if Fraction::new(number).is_some() => None,
+        Some(percent) if (1.0..=100.0).contains(&percent) => Some(Wrong::new(
+            format!("cannot be {percent}"),
+            format!("write a number from 0 to 1: {} for {percent} %", percent / 100.0),
+        )),
+        _ => Some(Wrong::new(
+            "is no share",
+            "write a number from 0 to 1, for example 0.1",
+        )),
+    }
 }
 
 pub(super) fn duration(text: &str, min: u64, max: u64) -> Option<Wrong> {

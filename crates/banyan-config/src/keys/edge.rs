@@ -8,6 +8,7 @@ use super::balance::STICKY;
 use super::filters::RATE_LIMIT;
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
+use super::metrics::LOG;
 use super::{HOUR, Key, auth};
 
 pub(super) static EDGE: &[Key] = &[
@@ -152,6 +153,12 @@ pub(super) static EDGE: &[Key] = &[
     .alias(&["breaker", "circuit_breaker", "concurrency"]),
     RATE_LIMIT,
     auth::NAMES,
+    Key::new(
+        "log",
+        Table(LOG),
+        "Which requests have a line in the access log.",
+    )
+    .alias(&["logging", "access"]),
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
 ];

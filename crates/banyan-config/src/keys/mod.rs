@@ -10,6 +10,7 @@ mod edge;
 mod filters;
 mod limits;
 mod listeners;
+mod metrics;
 mod process;
 mod root;
 mod routes;
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
         min: u64,
         max: u64,
     },
+    /// A number from 0 to 1.
+    Fraction,
     OneOf(&'static [&'static str]),
     List(&'static Kind),
     Table(&'static [Key]),
@@ -83,6 +86,8 @@ pub(crate) enum Rule {
     Path,
     /// An IP address, or a network as 10.0.0.0/8.
     Network,
+    /// Address and port.
+    SocketAddress,
     /// A header of nobody else's: begins with `X-`.
     ExtensionHeader,
     /// Requests per time: `100/1s`.

@@ -8,6 +8,7 @@ use super::auth::AUTH;
 use super::database::DATABASE;
 use super::edge::EDGE;
 use super::listeners::LISTENER;
+use super::metrics::METRICS;
 use super::process::PROCESS;
 use super::routes::ROUTE;
 
@@ -56,6 +57,12 @@ pub(crate) static ROOT: &[Key] = &[
         "PostgreSQL. Without it there is none; empty, Banyan runs one.",
     )
     .alias(&["db", "postgres", "postgresql"]),
+    Key::new(
+        "metrics",
+        Table(METRICS),
+        "What is measured, for Prometheus and its like. Without it: on this machine's port 9464.",
+    )
+    .alias(&["prometheus", "monitoring", "observability"]),
     Key::new(
         "host",
         Map(Name, &Table(HOST)),

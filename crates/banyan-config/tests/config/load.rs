@@ -236,6 +236,10 @@ fn the_resolved_form_shows_all_but_secrets() {
         proxy_protocol = false
         access_log = true
 
+        [edge.log]
+        sample = 1
+        slow = "1s"
+
         [edge.health]
         failures = 5
         window = "10s"
@@ -260,6 +264,9 @@ fn the_resolved_form_shows_all_but_secrets() {
         connections_per_ip = 256
         new_per_ip = 50
         exempt_ips = ["127.0.0.0/8", "::1"]
+
+        [metrics]
+        listen = "127.0.0.1:9464"
 
         [database]
         memory = "1GiB"

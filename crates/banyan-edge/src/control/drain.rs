@@ -20,6 +20,7 @@ impl Control {
         let begin = Instant::now();
         let deadline = begin + self.snapshot.settings.timeouts.drain;
         tracing::info!("draining");
+        self.scrape.give_up_port();
         self.tell_all(|| Command::Drain);
         if self.drained(shutdown, deadline.min(begin + LAME_DUCK)).await {
             return;
@@ -37,6 +38,7 @@ impl Control {
                 () = shutdown.now() => return false,
                 () = sleep_until(until) => return false,
                 Some(event) = self.events.recv() => self.note(event),
+                Some(ask) = self.asks.recv() => self.tell_measured(ask),
             }
         }
         true

@@ -107,14 +107,15 @@ impl Control {
     }
 
     /// Gives the asker a copy of every listening socket.
-    pub(super) fn hand_over(&self, asker: Asker) {
+    pub(super) fn hand_over(&mut self, asker: Asker) {
         let (share, mut copies) = mpsc::unbounded_channel();
         self.tell_all(|| Command::Share(share.clone()));
         drop(share);
         let asked = self.asked_of();
-        let tasks = self.tasks.clone();
+        let (metrics, tasks) = (self.scrape.passed(), self.tasks.clone());
+        self.measured.given += 1;
         self.tasks.spawn(TaskKind::Background, "hand-over", async move {
-            let mut sockets = Vec::new();
+            let mut sockets = Vec::from_iter(metrics);
             let collect = async {
                 while let Some((bound, socket)) = copies.recv().await {
                     let asked = asked.get(&bound).copied().unwrap_or(bound);

@@ -13,12 +13,14 @@ use banyan_topology::snapshot::{EdgeSnapshot, Listener, Speaks};
 use super::Control;
 use super::certificates::Served;
 use crate::core::command::Command;
+use crate::metrics::{ListenerCells, Shards, shards};
 
 /// One address that connections are accepted on.
 pub(super) struct Listening {
     /// As configured; port 0 asks for a free one.
     asked: Listener,
-    bound: Listener,
+    pub bound: Listener,
+    pub cells: Shards<ListenerCells>,
     /// Sockets that are still accepted on.
     sockets: usize,
 }
@@ -93,18 +95,24 @@ impl Control {
                 address: address.unwrap_or(asked.address),
                 ..asked
             };
-            self.listening.push(Listening {
-                asked,
-                bound: at,
-                sockets: sockets.len(),
-            });
-            for (core, listener) in self.cores.iter().cycle().zip(sockets) {
+            let cells = shards(self.cores.len());
+            let cores = self.cores.iter().zip(&cells).cycle();
+            let count = sockets.len();
+            for ((core, cells), listener) in cores.zip(sockets) {
+                let cells = Arc::clone(cells);
                 let _gone = core.commands.send(Command::Listen {
                     at,
                     asked: asked.address,
                     listener,
+                    cells,
                 });
             }
+            self.listening.push(Listening {
+                asked,
+                bound: at,
+                cells,
+                sockets: count,
+            });
             tracing::info!(address = %at.address, speaks = ?at.speaks, "listening");
         }
     }

@@ -12,7 +12,10 @@ mod handover;
 mod health;
 mod identities;
 mod listen;
+mod measured;
+mod page;
 mod report;
+mod scrape;
 mod streams;
 mod take;
 
@@ -47,6 +50,8 @@ use handover::Inherited;
 use health::Checked;
 use identities::Identities;
 use listen::Listening;
+use measured::Measured;
+use scrape::{Ask, Scrape};
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,6 +96,11 @@ pub(crate) struct Control {
     opening: Option<tokio::time::Instant>,
     door_path: PathBuf,
     door: Option<Door>,
+    measured: Measured,
+    scrape: Scrape,
+    /// Who reads metrics.
+    asks: mpsc::UnboundedReceiver<Ask>,
+    started_unix_ms: u64,
 }
 
 /// Of a check.
@@ -137,6 +147,7 @@ impl Control {
         let clock = Clock;
         let door_path = config.handover_path();
         let start = clock.now();
+        let (scrape, asks) = Scrape::new(&config.metrics_path(), clock.unix_ms());
         let certificates = Certificates::new(&config.state_dir, Server::new().map_err(Error::Tls)?);
         let (events_to, events) = mpsc::unbounded_channel();
         let (results_to, results) = mpsc::unbounded_channel();
@@ -204,6 +215,10 @@ impl Control {
             opening: None,
             door_path,
             door: None,
+            measured: Measured::default(),
+            scrape,
+            asks,
+            started_unix_ms: clock.unix_ms(),
         };
         let wanted = control.snapshot.settings.sticky.clone();
         control.refused = control.need_key(wanted.as_ref()).err();
@@ -213,6 +228,8 @@ impl Control {
             .or_else(|| identities.values().find_map(|entry| entry.problem().cloned()));
         control.identify_by(identities);
         control.spread_snapshot();
+        control.measured.taken = u64::from(!control.inherited.is_empty());
+        control.keep_metrics();
         control.begin_to_listen();
         Ok(control)
     }
@@ -239,11 +256,13 @@ impl Control {
                 Some(result) = self.results.recv() => self.judge(result),
                 Some(fetched) = self.identities.next() => self.take_fetched(fetched),
                 Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
+                Some(ask) = self.asks.recv() => self.tell_measured(ask),
                 () = tokio::time::sleep_until(due) => {}
                 // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
                 _ = tick.tick() => {
                     self.look(watch);
                     self.keep_door();
+                    self.keep_metrics();
                     self.look_at_certificates();
                     self.look_at_identities();
                     self.publish();
@@ -253,6 +272,11 @@ impl Control {
                 }
             }
         }
+    }
+
+    fn tell_measured(&self, ask: Ask) {
+        // Who asked may have gone.
+        let _gone = ask.send(self.families());
     }
 
     fn look_at_certificates(&mut self) {
@@ -335,6 +359,8 @@ impl Control {
                 self.gates.values().map(|gate| gate.waiting()).sum(),
                 second,
             ),
+            processes: self.measured.reports(second),
+            metrics: self.scrape.report(),
         });
     }
 

@@ -37,7 +37,7 @@ async fn talk(connection: Connection, reports: &mut watch::Receiver<EdgeReport>)
     let (mut reader, mut writer) = connection.split();
     loop {
         let report = reports.borrow_and_update().clone();
-        if writer.send(&RoleReport::Edge(report)).await.is_err() {
+        if writer.send(&RoleReport::Edge(Box::new(report))).await.is_err() {
             return Some(());
         }
         tokio::select! {

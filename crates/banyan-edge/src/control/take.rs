@@ -15,8 +15,10 @@ use banyan_topology::snapshot::{EdgeSnapshot, Listener, Speaks, Upstream};
 use super::Control;
 use super::health::Checked;
 use crate::core::command::{Command, CoreSnapshot};
+use crate::core::groups::Shared;
 use crate::filter::auth;
 use crate::forward::gate::Gate;
+use crate::metrics::RouteCells;
 use crate::route::Table;
 use crate::sticky::Key;
 
@@ -170,6 +172,7 @@ impl Control {
         self.use_it(ready);
         self.spread_snapshot();
         self.stop_listening();
+        self.keep_metrics();
         tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.endpoints().count(), "snapshot taken");
         Ok(())
     }
@@ -208,6 +211,23 @@ impl Control {
         list
     }
 
+    /// The groups as one core gets them.
+    fn shared(&self, upstreams: &[(Upstream, Arc<Gate>)], core: usize) -> Vec<Shared> {
+        let shared = |(upstream, gate): &(Upstream, Arc<Gate>)| Shared {
+            upstream: upstream.clone(),
+            gate: Arc::clone(gate),
+            cells: self.measured.process(&upstream.process, core),
+        };
+        upstreams.iter().map(shared).collect()
+    }
+
+    fn route_cells(&self, core: usize) -> BTreeMap<String, Arc<RouteCells>> {
+        let names = self.snapshot.routes.iter().map(|route| &route.name);
+        names
+            .map(|name| (name.clone(), self.measured.route(name, core)))
+            .collect()
+    }
+
     /// Tells every core; health of what remains is kept, what is new is checked at once.
     pub(super) fn spread_snapshot(&mut self) {
         self.update_outliers();
@@ -229,6 +249,9 @@ impl Control {
         let materials = self.materials();
         let upstreams = self.with_gates();
         let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
+        let processes = upstreams.iter().map(|(upstream, _)| &upstream.process);
+        self.measured
+            .name(count, routes.iter().map(|route| route.name.as_str()), processes);
         let redirect_to = self.redirect_to();
         let (streams, passthrough) = self.prepare_streams();
         for (index, core) in self.cores.iter().enumerate() {
@@ -239,7 +262,8 @@ impl Control {
             let _gone = core.commands.send(Command::Snapshot(Box::new(CoreSnapshot {
                 epoch: self.snapshot.epoch,
                 settings: self.snapshot.settings.clone(),
-                upstreams: upstreams.clone(),
+                upstreams: self.shared(&upstreams, index),
+                route_cells: self.route_cells(index),
                 routes: Arc::clone(&routes),
                 streams: streams.iter().map(|s| self.counted(s, index)).collect(),
                 passthrough: passthrough.as_ref().map(|p| self.counted(p, index)),

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_topology::snapshot::{Listener, Speaks};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use super::command::{Event, Share};
 use super::connection::Arrived;
 use super::{Core, Open, connection};
+use crate::metrics::ListenerCells;
 
 /// After a failed accept (too many open files): time for others to close some.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,10 +33,11 @@ pub(crate) async fn accept(
     core: Rc<Core>,
     place: Place,
     listener: TcpListener,
+    cells: Arc<ListenerCells>,
     asks: mpsc::UnboundedReceiver<Share>,
 ) {
     match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => until_stopped(&core, place, listener, asks).await,
+        Ok(listener) => until_stopped(&core, place, listener, &cells, asks).await,
         Err(error) => tracing::error!(%error, address = %place.at.address, "cannot accept connections"),
     }
     core.stopped_accepting();
@@ -46,6 +49,7 @@ async fn until_stopped(
     core: &Rc<Core>,
     place: Place,
     listener: tokio::net::TcpListener,
+    cells: &Arc<ListenerCells>,
     mut asks: mpsc::UnboundedReceiver<Share>,
 ) {
     loop {
@@ -56,7 +60,7 @@ async fn until_stopped(
                 None => break,
             },
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => start(core, stream, peer, place),
+                Ok((stream, peer)) => start(core, stream, peer, place, cells),
                 Err(error) => {
                     tracing::warn!(%error, address = %place.at.address, "failed to accept a connection");
                     tokio::time::sleep(PAUSE).await;
@@ -64,7 +68,7 @@ async fn until_stopped(
             }
         }
     }
-    empty_queue(core, place, listener);
+    empty_queue(core, place, listener, cells);
 }
 
 fn share(address: SocketAddr, listener: &tokio::net::TcpListener, to: &Share) {
@@ -75,19 +79,19 @@ fn share(address: SocketAddr, listener: &tokio::net::TcpListener, to: &Share) {
     }
 }
 
-fn empty_queue(core: &Rc<Core>, place: Place, listener: tokio::net::TcpListener) {
+fn empty_queue(core: &Rc<Core>, place: Place, listener: tokio::net::TcpListener, cells: &Arc<ListenerCells>) {
     let Ok(listener) = listener.into_std() else { return };
     while let Ok((stream, peer)) = listener.accept() {
         let ready = stream
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = ready {
-            start(core, stream, peer, place);
+            start(core, stream, peer, place, cells);
         }
     }
 }
 
-fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, place: Place) {
+fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, place: Place, cells: &Arc<ListenerCells>) {
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
     let speaks = place.at.speaks;
     let arrived = if is_proxied(core, place) && core.settings().trusts(from.ip()) {
@@ -99,7 +103,7 @@ fn start(core: &Rc<Core>, stream: TcpStream, from: SocketAddr, place: Place) {
             None => return,
         }
     };
-    let open = Open::new(core);
+    let open = Open::new(core, cells);
     core.spawn(
         "client",
         connection::serve(Rc::clone(core), stream, from, place, arrived, open),

@@ -9,15 +9,15 @@ use tokio::sync::mpsc;
 
 use banyan_config::{EdgeSettings, Route};
 use banyan_tls::ServerConfig;
-use banyan_topology::snapshot::{Listener, Upstream};
+use banyan_topology::snapshot::Listener;
 use banyan_topology::{Epoch, InstanceId};
 use banyan_upstream::health::Cause;
 
+use super::groups::Shared;
 use super::streams::Counted;
 use crate::filter::auth::Materials;
 use crate::filter::auth::token::KeySet;
-use crate::forward::gate::Gate;
-use crate::metrics::EndpointCells;
+use crate::metrics::{EndpointCells, ListenerCells, RouteCells};
 
 /// To one core. Commands are taken in order, between requests.
 pub(crate) enum Command {
@@ -43,6 +43,8 @@ pub(crate) enum Command {
         at: Listener,
         asked: SocketAddr,
         listener: TcpListener,
+        /// This core's counters of it.
+        cells: Arc<ListenerCells>,
     },
     StopListening {
         at: Listener,
@@ -66,13 +68,15 @@ pub(crate) struct CoreSnapshot {
     pub settings: EdgeSettings,
     /// The port that plain requests are redirected to; `None`: there is no https, or it is not wanted.
     pub redirect_to: Option<u16>,
-    /// The default one first, each with the line of its requests over all cores.
-    pub upstreams: Vec<(Upstream, Arc<Gate>)>,
+    /// The default one first.
+    pub upstreams: Vec<Shared>,
     pub routes: Arc<[Route]>,
     /// Listeners that speak no HTTP, with this core's counters.
     pub streams: Vec<Counted>,
     /// The names on https listeners that are passed on undecrypted.
     pub passthrough: Option<Counted>,
+    /// This core's counters of each route, by name.
+    pub route_cells: BTreeMap<String, Arc<RouteCells>>,
     /// This core's counters of each endpoint.
     pub cells: BTreeMap<InstanceId, Arc<EndpointCells>>,
     /// What a client's cookie says that is to stay with an endpoint; empty without sticky sessions by cookie.

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use banyan_tls::TlsAcceptor;
+use banyan_tls::{Session, TlsAcceptor};
 use banyan_topology::snapshot::Speaks;
 use http::HeaderValue;
 use tokio::net::TcpStream;
@@ -72,7 +72,8 @@ pub(super) async fn serve(
         secure: at.speaks == Speaks::Https,
         hurried: admitted.hurried,
         _counted: admitted.counted,
-        _open: open,
+        tls: None,
+        open,
     };
     match at.speaks {
         Speaks::Http => plain(core, stream, peer).await,
@@ -93,15 +94,19 @@ async fn plain(core: Rc<Core>, stream: TcpStream, peer: Peer) {
 }
 
 async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
-    let (stream, begun, peer) = match passed_by_name(&core, stream, peer).await {
+    let (stream, begun, mut peer) = match passed_by_name(&core, stream, peer).await {
         Ok(()) => return,
         Err(ours) => ours,
     };
     let Some(config) = core.tls() else { return };
     let handshake = TlsAcceptor::from(config).accept_with(stream, |tls| banyan_tls::feed(tls, &begun));
     let Some(stream) = begin(&core, handshake).await else {
+        peer.listener().handshakes.failed.increment();
         return;
     };
+    let session = Session::of(stream.get_ref().1);
+    peer.listener().handshakes.count(session);
+    peer.tls = Some(session.version);
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         Box::pin(http2::serve(core, stream, Vec::new(), peer)).await;
     } else {

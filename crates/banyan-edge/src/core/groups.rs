@@ -16,6 +16,7 @@ use banyan_upstream::{EndpointSet, Entry, Rules};
 
 use crate::forward::gate::Gate;
 use crate::forward::pool::Upstream;
+use crate::metrics::ProcessCells;
 
 pub(crate) struct Group {
     process: Option<ProcessName>,
@@ -24,6 +25,18 @@ pub(crate) struct Group {
     pub ready_changed: Notify,
     /// Common to all cores.
     pub gate: Arc<Gate>,
+    /// This core's counters of the process.
+    pub cells: Arc<ProcessCells>,
+}
+
+/// A group as the control task knows it.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub upstream: snapshot::Upstream,
+    /// The line of its requests over all cores.
+    pub gate: Arc<Gate>,
+    /// The core's counters of the process.
+    pub cells: Arc<ProcessCells>,
 }
 
 pub(crate) struct Groups {
@@ -35,12 +48,19 @@ pub(crate) struct Groups {
 }
 
 impl Group {
-    fn new(core: usize, rules: Rules, process: Option<ProcessName>, gate: Arc<Gate>) -> Rc<Self> {
+    fn new(
+        core: usize,
+        rules: Rules,
+        process: Option<ProcessName>,
+        gate: Arc<Gate>,
+        cells: Arc<ProcessCells>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             process,
             endpoints: RefCell::new(EndpointSet::new(core, rules)),
             ready_changed: Notify::new(),
             gate,
+            cells,
         })
     }
 
@@ -62,7 +82,7 @@ impl Groups {
     pub(crate) fn new(core: usize, rules: Rules) -> Self {
         Self {
             core,
-            default: Group::new(core, rules, None, Arc::default()),
+            default: Group::new(core, rules, None, Arc::default(), Arc::default()),
             others: Vec::new(),
         }
     }
@@ -84,19 +104,27 @@ impl Groups {
     /// `list`: the default one first.
     pub(crate) fn update(
         &mut self,
-        list: &[(snapshot::Upstream, Arc<Gate>)],
+        list: &[Shared],
         rules: Rules,
         mut attach: impl FnMut(&Endpoint) -> Rc<Upstream>,
     ) {
         let mut old: Vec<Rc<Group>> = self.all().cloned().collect();
         let mut new = Vec::with_capacity(list.len());
         let mut rules = rules;
-        for (upstream, gate) in list {
+        for Shared {
+            upstream,
+            gate,
+            cells,
+        } in list
+        {
             let process = Some(&upstream.process);
             let kept = old.iter().position(|group| group.process.as_ref() == process);
             let group = match kept {
                 Some(index) => old.swap_remove(index),
-                None => Group::new(self.core, rules.clone(), process.cloned(), Arc::clone(gate)),
+                None => {
+                    let (gate, cells) = (Arc::clone(gate), Arc::clone(cells));
+                    Group::new(self.core, rules.clone(), process.cloned(), gate, cells)
+                }
             };
             group.update(&upstream.endpoints, rules.clone(), &mut attach);
             for entry in group.endpoints.borrow().entries() {
@@ -112,7 +140,7 @@ impl Groups {
         let mut new = new.into_iter();
         self.default = new
             .next()
-            .unwrap_or_else(|| Group::new(self.core, rules, None, Arc::default()));
+            .unwrap_or_else(|| Group::new(self.core, rules, None, Arc::default(), Arc::default()));
         self.others = new.collect();
     }
 

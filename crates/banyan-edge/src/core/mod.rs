@@ -30,7 +30,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
-use banyan_tls::ServerConfig;
+use banyan_tls::{ServerConfig, Version};
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::{Listener, Speaks};
 use banyan_upstream::balance::hash::Random;
@@ -44,7 +44,7 @@ use crate::filter::auth::{Claims, Materials, Memory, passwords};
 use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, ListenerCells};
 use crate::proxy_protocol::Ends;
 use crate::request_id::RequestIds;
 use crate::route::Table;
@@ -150,7 +150,16 @@ pub(crate) struct Peer {
     /// It came too fast after others: every request is refused.
     pub hurried: bool,
     _counted: Option<Counted>,
-    _open: Open,
+    /// Known after the handshake.
+    pub tls: Option<Version>,
+    open: Open,
+}
+
+impl Peer {
+    /// This core's counters of the address that it came to.
+    pub(crate) fn listener(&self) -> &ListenerCells {
+        &self.open.listener
+    }
 }
 
 /// What is going on over a connection.
@@ -174,20 +183,29 @@ impl Activity {
 }
 
 /// Counts a client connection until its last byte, tunnels included.
-struct Open(Rc<Core>);
+struct Open {
+    core: Rc<Core>,
+    listener: Arc<ListenerCells>,
+}
 
 impl Open {
-    fn new(core: &Rc<Core>) -> Self {
+    fn new(core: &Rc<Core>, listener: &Arc<ListenerCells>) -> Self {
         core.metrics.connections.increment();
         core.metrics.open.increment();
-        Self(Rc::clone(core))
+        listener.connections.increment();
+        listener.open.increment();
+        Self {
+            core: Rc::clone(core),
+            listener: Arc::clone(listener),
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.metrics.open.decrement();
-        self.0.tell_if_drained();
+        self.listener.open.decrement();
+        self.core.metrics.open.decrement();
+        self.core.tell_if_drained();
     }
 }
 
@@ -239,8 +257,8 @@ impl Core {
             budget: RefCell::new(Budget::new(now)),
             random: RefCell::new(Random::new(crate::request_id::seed())),
             buffer: Rc::default(),
+            log: RefCell::new(AccessLog::new(start.log, Arc::clone(&start.metrics))),
             metrics: start.metrics,
-            log: RefCell::new(AccessLog::new(start.log)),
             stage: watch::Sender::new(Stage::Serving),
             stages: Stages::new(),
             date: RefCell::new(date),
@@ -426,12 +444,13 @@ impl Core {
     }
 
     /// How long a request waited for its endpoint, which is nothing for most.
-    pub(crate) fn waited(&self, begun: Instant) {
+    pub(crate) fn waited(&self, group: &Group, begun: Instant) -> Duration {
         let now = self.now();
         let second = now.saturating_duration_since(self.start).as_secs();
-        self.metrics
-            .queue_wait
-            .record(second, now.saturating_duration_since(begun));
+        let waited = now.saturating_duration_since(begun);
+        self.metrics.queue_wait.record(second, waited);
+        group.cells.queue_wait.record(waited);
+        waited
     }
 
     /// A listener's queue is empty and its socket closed.
@@ -464,13 +483,18 @@ impl Core {
                 self.auth_changed.notify_waiters();
             }
             Command::Tls(config) => *self.tls.borrow_mut() = config,
-            Command::Listen { at, asked, listener } => {
+            Command::Listen {
+                at,
+                asked,
+                listener,
+                cells,
+            } => {
                 let (ask, asks) = mpsc::unbounded_channel();
                 acceptors.entry(at).or_default().push(ask);
                 self.accepting.set(self.accepting.get() + 1);
                 self.spawn(
                     "listener",
-                    accept::accept(Rc::clone(self), Place { at, asked }, listener, asks),
+                    accept::accept(Rc::clone(self), Place { at, asked }, listener, cells, asks),
                 );
             }
             // Dropping the senders stops the acceptors.
@@ -509,6 +533,7 @@ impl Core {
             routes,
             streams,
             passthrough,
+            route_cells,
             redirect_to,
             mut cells,
             mut cookies,
@@ -522,7 +547,7 @@ impl Core {
         self.redirect_to.set(redirect_to);
         let told = upstreams
             .iter()
-            .any(|(upstream, _)| upstream.proxy_protocol.is_some());
+            .any(|group| group.upstream.proxy_protocol.is_some());
         self.tells_ends.set(told);
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
@@ -536,9 +561,16 @@ impl Core {
         let table = (!routes.is_empty())
             .then(|| Table::compile(&routes).ok())
             .flatten();
-        *self.routes.borrow_mut() =
-            table.map(|table| Rc::new(Routes::new(table, &self.groups.borrow(), &self.settings())));
         *self.streams.borrow_mut() = Streams::compile(streams, passthrough, &self.groups.borrow());
+        let routes = table.map(|table| {
+            Rc::new(Routes::new(
+                table,
+                &self.groups.borrow(),
+                &self.settings(),
+                &route_cells,
+            ))
+        });
+        *self.routes.borrow_mut() = routes;
         self.hand_out();
         self.tell(Event::Applied {
             core: self.index,

@@ -79,8 +79,11 @@ pub(crate) async fn attempt(
     exchange.outcome = Outcome::Unknown;
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
     let answered = answer_within(limit, &mut connection, source).await;
-    let sound = matches!(&answered, Ok(Ok(answer)) if !answer.status().is_server_error());
-    observe(&core, &in_flight, source, waited, sound);
+    let status = answered
+        .as_ref()
+        .ok()
+        .and_then(|answer| Some(answer.as_ref().ok()?.status()));
+    observe(&core, &in_flight, source, waited, status);
     match answered {
         Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Ok(answer.map(|()| InstanceBody::switched(connection, in_flight)))
@@ -119,13 +122,14 @@ pub(super) fn unknown(method: &Method, source: Option<&Rc<Source>>) -> Failed {
     }
 }
 
-/// What the balance policy learns. Time spent on the client's side is not the endpoint's; `waited`: before this attempt.
+/// What the balance policy learns. Time spent on the client's side is not the endpoint's; `waited`: before this attempt;
+/// `status`: of its answer.
 pub(super) fn observe(
     core: &Core,
     in_flight: &InFlight,
     source: Option<&Rc<Source>>,
     waited: Duration,
-    sound: bool,
+    status: Option<StatusCode>,
 ) {
     if source.is_some_and(|s| s.problem().is_some()) {
         return;
@@ -135,6 +139,10 @@ pub(super) fn observe(
     let took = now
         .saturating_duration_since(in_flight.since)
         .saturating_sub(client);
+    if let Some(status) = status {
+        in_flight.upstream.cells.answered(status, took);
+    }
+    let sound = status.is_some_and(|status| !status.is_server_error());
     in_flight.upstream.load.observe(now, took, sound);
 }
 

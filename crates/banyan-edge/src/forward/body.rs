@@ -24,7 +24,8 @@ pub(crate) struct Source {
     limit: u64,
     /// Bytes per second.
     rate: u32,
-    taken: Cell<u64>,
+    /// Shared with the exchange, which counts them at its end.
+    taken: Rc<Cell<u64>>,
     /// Time that we waited for the client, not for the instance.
     waited: Cell<Duration>,
     problem: Cell<Option<Refusal>>,
@@ -38,7 +39,7 @@ impl Source {
             incoming: RefCell::new(incoming),
             limit,
             rate,
-            taken: Cell::new(0),
+            taken: Rc::default(),
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
             messages: None,
@@ -51,7 +52,7 @@ impl Source {
             incoming: RefCell::new(incoming),
             limit,
             rate: 0,
-            taken: Cell::new(0),
+            taken: Rc::default(),
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
             messages: Some(Cell::default()),
@@ -72,6 +73,11 @@ impl Source {
     /// Bytes that were taken from the client; while 0, all of it can still be sent to somebody.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.get()
+    }
+
+    /// Where they are counted.
+    pub(crate) fn counter(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.taken)
     }
 
     /// Time that we waited for the client so far.

@@ -118,8 +118,8 @@ pub(super) async fn choose(
         Some(in_flight) => Ok(in_flight),
         None => in_line(core, group).await,
     };
-    core.waited(begun);
-    chosen
+    let waited = core.waited(group, begun);
+    chosen.map(|in_flight| in_flight.after(waited))
 }
 
 /// Without a limit: only readiness counts.
@@ -132,11 +132,12 @@ async fn ready_one(
     if let Some(in_flight) = pick(core, group, wanted, tried, None) {
         return Ok(in_flight);
     }
+    let begun = core.now();
     let deadline = Instant::now() + core.settings().timeouts.no_endpoint;
     loop {
         let changed = group.ready_changed.notified();
         if let Some(in_flight) = pick(core, group, wanted, tried, None) {
-            return Ok(in_flight);
+            return Ok(in_flight.after(core.now().saturating_duration_since(begun)));
         }
         timeout_at(deadline, changed)
             .await

@@ -52,9 +52,11 @@ pub(crate) async fn send(
         time.of_call(&head.headers);
     }
     let mut tried: Vec<Rc<Upstream>> = Vec::new();
+    exchange.forwarded = true;
     for _ in 0..ATTEMPTS {
         let in_flight = choose::choose(&core, &group, &wanted, &tried).await?;
         let upstream = Rc::clone(&in_flight.upstream);
+        exchange.waited += in_flight.waited;
         exchange.upstream = Some(Rc::clone(&upstream));
         let failure = match attempt::attempt(exchange, in_flight, head, source, &time).await {
             Ok(mut answer) => {
@@ -88,6 +90,7 @@ pub(crate) async fn send(
         }
         exchange.retries += 1;
         core.metrics.retries.increment();
+        group.cells.retries.increment();
         if failure.elsewhere {
             tried.push(upstream);
         }

@@ -169,6 +169,8 @@ pub(crate) struct InFlight {
     pub since: Instant,
     /// Where there is a limit.
     pub seat: Option<Seat>,
+    /// How long the request waited for it.
+    pub waited: Duration,
     core: Rc<Core>,
 }
 
@@ -180,12 +182,18 @@ impl InFlight {
             upstream: Rc::clone(upstream),
             since,
             seat: None,
+            waited: Duration::ZERO,
             core: Rc::clone(core),
         }
     }
 
     pub(super) fn core(&self) -> &Rc<Core> {
         &self.core
+    }
+
+    pub(crate) fn after(mut self, waited: Duration) -> Self {
+        self.waited = waited;
+        self
     }
 }
 

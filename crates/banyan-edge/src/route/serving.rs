@@ -1,6 +1,8 @@
 //! What the edge does with the route of a request: whose endpoints, which rewrite, which answer of its own.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,6 +17,7 @@ use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
 use crate::filter::{self, Filters};
 use crate::headers::client_address;
+use crate::metrics::RouteCells;
 use crate::respond::Refusal;
 
 /// What a browser is told to wait while there is maintenance.
@@ -30,6 +33,7 @@ pub(crate) struct Routes {
 }
 
 struct Ready {
+    cells: Arc<RouteCells>,
     groups: Vec<Rc<Group>>,
     weights: Vec<u32>,
     filters: Option<Rc<Filters>>,
@@ -56,7 +60,13 @@ pub(crate) enum Next {
 }
 
 impl Routes {
-    pub(crate) fn new(table: Table, groups: &Groups, settings: &EdgeSettings) -> Self {
+    /// `cells`: this core's counters of each route, by name.
+    pub(crate) fn new(
+        table: Table,
+        groups: &Groups,
+        settings: &EdgeSettings,
+        cells: &BTreeMap<String, Arc<RouteCells>>,
+    ) -> Self {
         let ready = (0..table.len()).map(|index| {
             let route = table.route(index);
             let shares = match &route.action {
@@ -66,6 +76,7 @@ impl Routes {
                 | RouteAction::Maintenance { .. } => &[],
             };
             Ready {
+                cells: cells.get(&route.name).cloned().unwrap_or_default(),
                 groups: shares
                     .iter()
                     .map(|share| groups.of(&share.process).unwrap_or_else(|| groups.default()))
@@ -105,6 +116,10 @@ impl Edits {
 impl Routed {
     pub(crate) fn name(&self) -> &str {
         &self.routes.table.route(self.route).name
+    }
+
+    pub(crate) fn cells(&self) -> &RouteCells {
+        &self.routes.ready[self.route].cells
     }
 
     /// The limit of a request's body, where it has its own.
@@ -161,6 +176,7 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
     if let Some(group) = group {
         exchange.group = group;
     }
+    routes.ready[index].cells.active.increment();
     exchange.routed = Some(Routed {
         routes: Rc::clone(&routes),
         route: index,

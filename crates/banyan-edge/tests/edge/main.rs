@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
+mod access_log;
 mod answers;
 mod balance;
 mod drain;
@@ -15,6 +16,7 @@ mod handover;
 mod http2;
 mod keep_alive;
 mod limits;
+mod metrics;
 mod per_address;
 mod proxy_protocol;
 mod queue;

@@ -42,7 +42,7 @@ fn split(shares: &[(&str, u32)], sticky: SplitBy) -> RouteAction {
     })
 }
 
-fn to(process: &str, rewrite: Option<&str>) -> RouteAction {
+pub(crate) fn to(process: &str, rewrite: Option<&str>) -> RouteAction {
     RouteAction::Process(Forward {
         shares: vec![Share {
             process: process.parse().unwrap(),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use banyan_topology::InstanceId;
-use banyan_topology::report::EdgeReport;
+use banyan_topology::report::{EdgeReport, ProcessReport};
+
+use crate::proto::ProcessRates;
 
 /// Rates are averages over about this long.
 const SPAN: Duration = Duration::from_secs(5);
@@ -66,6 +68,30 @@ impl Rates {
         ids.filter_map(|id| Some((id.clone(), rate(id)?))).collect()
     }
 
+    pub(super) fn per_process(&self, now: Instant) -> Vec<ProcessRates> {
+        let Some(report) = self.current(now) else {
+            return Vec::new();
+        };
+        let one = |last: &ProcessReport| {
+            let of = |read: fn(&ProcessReport) -> u64| {
+                self.per_second(now, |report| {
+                    let mut known = report.processes.iter();
+                    known.find(|p| p.process == last.process).map(read)
+                })
+            };
+            let (rps, errors) = (of(|p| p.requests), of(|p| p.errors));
+            let share = |(rps, errors): (f64, f64)| (rps > 0.0).then(|| (errors / rps).min(1.0));
+            ProcessRates {
+                process: last.process.clone(),
+                rps,
+                error_share: rps.zip(errors).and_then(share),
+                p50_us: last.p50_us,
+                p99_us: last.p99_us,
+            }
+        };
+        report.processes.iter().map(one).collect()
+    }
+
     fn per_second(&self, now: Instant, count: impl Fn(&EdgeReport) -> Option<u64>) -> Option<f64> {
         self.current(now)?;
         let (until, last) = self.seen.last()?;
@@ -121,6 +147,40 @@ mod tests {
         assert_eq!(
             rates.per_instance(at(9)).into_values().collect::<Vec<_>>(),
             [65.0]
+        );
+    }
+
+    #[test]
+    fn each_process_has_its_own_rates() {
+        let start = Clock.now();
+        let mut rates = Rates::default();
+        for second in 0..3 {
+            let mut report = report(7, 0, 0);
+            let process = |name: &str, requests, errors| ProcessReport {
+                process: name.parse().unwrap(),
+                requests,
+                errors,
+                p50_us: Some(900),
+                p99_us: None,
+            };
+            report.processes = vec![process("web", second * 100, second * 10)];
+            if second > 0 {
+                // Came later: its rate is of the time it is known.
+                report.processes.push(process("api", second * 8, 0));
+            }
+            rates.take(start + Duration::from_secs(second), report);
+        }
+        let found = rates.per_process(start + Duration::from_secs(2));
+        let shown: Vec<_> = found
+            .iter()
+            .map(|p| (p.process.as_str(), p.rps, p.error_share, p.p50_us))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("web", Some(100.0), Some(0.1), Some(900)),
+                ("api", Some(8.0), Some(0.0), Some(900))
+            ]
         );
     }
 

@@ -114,7 +114,7 @@ impl<D: Driver> Service<D> {
                 () = shutdown.now() => Happened::Now,
                 () = drain.draining(), if !draining => Happened::Drain,
                 Some(report) = reported.recv() => match report {
-                    RoleReport::Edge(report) => Happened::Report(Box::new(report)),
+                    RoleReport::Edge(report) => Happened::Report(report),
                     RoleReport::Pgproxy(report) => {
                         self.newest.pgproxy.send_replace(Some(report));
                         continue;

@@ -43,6 +43,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         edge_report: report.cloned(),
         rps: rates.total(now),
         error_share: rates.error_share(now),
+        processes: rates.per_process(now),
         unfinished,
         rotation: topology.rotation.iter().cloned().collect(),
         state_dir: state.path().to_owned(),

@@ -225,3 +225,94 @@ sticky = "cookie"
             1 error; nothing was changed"#]],
     );
 }
+
+#[test]
+fn the_ports_of_https_and_metrics_may_not_collide_with_others() {
+    for (text, place) in [
+        (
+            "[edge]\ntls = \"self-signed\"\nhttps_port = 5433\n[database]\nport = 5433\n",
+            "7:8",
+        ),
+        ("[metrics]\nlisten = \"127.0.0.1:8080\"\n", "4:10"),
+        ("[database]\nport = 9464\n", "4:8"),
+    ] {
+        let errors = crate::told(&format!(
+            "version = 1\nname = \"shop\"\n{text}--- Procfile\nweb: ./web\n"
+        ));
+        assert!(
+            errors.contains("is taken") && errors.contains(&format!("banyan.toml:{place}")),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn metrics_and_the_log_are_judged_where_they_are_written() {
+    check(
+        r##"version = 1
+name = "shop"
+[edge.log]
+sample = 10
+slow = "0s"
+[metrics]
+listen = ":9464"
+--- Procfile
+web: ./web
+"##,
+        expect![[r#"
+            error: `sample` cannot be 10
+             --> banyan.toml:4:10
+              |
+            4 | sample = 10
+              |          ^^
+              = write a number from 0 to 1: 0.1 for 10 %
+
+            error: `slow` cannot be "0s"
+             --> banyan.toml:5:8
+              |
+            5 | slow = "0s"
+              |        ^^^^
+              = write a duration from "1ms" to "1d"
+
+            error: `listen` cannot be ":9464"
+             --> banyan.toml:7:10
+              |
+            7 | listen = ":9464"
+              |          ^^^^^^^
+              = write "127.0.0.1:9464"
+
+            3 errors; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn metrics_for_everyone_and_a_log_that_is_off_are_warned_of() {
+    check(
+        r##"version = 1
+name = "shop"
+[edge]
+access_log = false
+log = { sample = 0.5 }
+[metrics]
+listen = "0.0.0.0:9464"
+--- Procfile
+web: ./web
+"##,
+        expect![[r#"
+            warning: `log` has no effect with access_log = false
+             --> banyan.toml:5:1
+              |
+            5 | log = { sample = 0.5 }
+              | ^^^
+              = remove one of the two
+
+            warning: everyone who reaches 0.0.0.0:9464 can read the metrics
+             --> banyan.toml:7:10
+              |
+            7 | listen = "0.0.0.0:9464"
+              |          ^^^^^^^^^^^^^^
+              = they name routes, processes and rates: let a firewall stand in front, or write 127.0.0.1
+
+            no error"#]],
+    );
+}

@@ -96,7 +96,7 @@ min = 2
                |
             15 | [scale.web]
                |  ^^^^^
-               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `listener`, `database`, `host`
+               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `listener`, `database`, `metrics`, `host`
 
             8 errors; nothing was changed"#]],
     );

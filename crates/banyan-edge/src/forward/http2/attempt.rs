@@ -53,8 +53,11 @@ pub(in crate::forward) async fn attempt(
         Err(error) => return Err(failure(&error, false, head, source)),
     };
     let sent = within(limit, answer, &mut upload, source).await;
-    let sound = matches!(&sent, Ok(Ok(response)) if !response.status().is_server_error());
-    observe(&core, &in_flight, source, waited, sound);
+    let status = sent
+        .as_ref()
+        .ok()
+        .and_then(|sent| Some(sent.as_ref().ok()?.status()));
+    observe(&core, &in_flight, source, waited, status);
     match sent {
         Ok(Ok(response)) => {
             link.known.set(true);

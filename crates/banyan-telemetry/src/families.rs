@@ -1,0 +1,304 @@
+//! What is measured, as those read it who keep history: families of samples, and their text form (Prometheus, OpenMetrics).
+//!
+//! Several processes measure the same things: their families are merged by adding samples whose labels are equal, so
+//! that a machine has one page whatever runs on it. Order is that of insertion.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::durations::{Counted, Durations};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Only grows; its name ends with `_total`.
+    Counter,
+    Gauge,
+    /// Of durations in seconds; its name ends with `_seconds`.
+    Histogram,
+}
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Families(Vec<Family>);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Family {
+    name: String,
+    help: String,
+    kind: Kind,
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sample {
+    /// In the order in which they are shown.
+    labels: Vec<(String, String)>,
+    value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Value {
+    Number(f64),
+    /// Of a histogram: by bucket, and the sum in microseconds.
+    Counted(Vec<u64>, u64),
+}
+
+/// The family that samples are added to, each with other labels.
+pub struct Filling<'a>(&'a mut Family);
+
+impl Families {
+    /// A family; once per name.
+    pub fn family(&mut self, kind: Kind, name: &str, help: &str) -> Filling<'_> {
+        debug_assert!(kind != Kind::Counter || name.ends_with("_total"), "{name}");
+        debug_assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+        let known = self.0.iter().position(|family| family.name == name);
+        let index = known.unwrap_or_else(|| {
+            self.0.push(Family {
+                name: name.to_owned(),
+                help: help.to_owned(),
+                kind,
+                samples: Vec::new(),
+            });
+            self.0.len() - 1
+        });
+        Filling(&mut self.0[index])
+    }
+
+    /// Adds what another process has measured.
+    pub fn merge(&mut self, other: Self) {
+        for theirs in other.0 {
+            match self.0.iter_mut().find(|family| family.name == theirs.name) {
+                // Another version may have changed its mind about what a name means.
+                Some(ours) if ours.kind == theirs.kind => ours.merge(theirs.samples),
+                Some(_) => {}
+                None => self.0.push(theirs),
+            }
+        }
+    }
+
+    /// The whole page.
+    pub fn render(&self, format: Format) -> String {
+        let mut out = String::new();
+        for family in self.0.iter().filter(|family| !family.samples.is_empty()) {
+            family.render(format, &mut out);
+        }
+        if format == Format::OpenMetrics {
+            out.push_str("# EOF\n");
+        }
+        out
+    }
+}
+
+impl Filling<'_> {
+    pub fn number(&mut self, labels: &[(&str, &str)], value: f64) -> &mut Self {
+        self.add(labels, Value::Number(value))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "the text format's numbers are floats")]
+    pub fn count(&mut self, labels: &[(&str, &str)], value: u64) -> &mut Self {
+        self.number(labels, value as f64)
+    }
+
+    pub fn durations(&mut self, labels: &[(&str, &str)], counted: Counted) -> &mut Self {
+        self.add(labels, Value::Counted(counted.counts, counted.sum_us))
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)], value: Value) -> &mut Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.0.samples.push(Sample {
+            labels: labels.iter().map(owned).collect(),
+            value,
+        });
+        self
+    }
+}
+
+impl Family {
+    fn merge(&mut self, samples: Vec<Sample>) {
+        let places = self.samples.iter().enumerate();
+        let known: HashMap<_, _> = places
+            .map(|(place, sample)| (sample.labels.clone(), place))
+            .collect();
+        for sample in samples {
+            match known.get(&sample.labels) {
+                Some(place) => self.samples[*place].value.add(sample.value),
+                None => self.samples.push(sample),
+            }
+        }
+    }
+
+    fn render(&self, format: Format, out: &mut String) {
+        // OpenMetrics names a counter without the suffix that its samples have.
+        let name = match (format, self.kind) {
+            (Format::OpenMetrics, Kind::Counter) => self.name.trim_end_matches("_total"),
+            _ => &self.name,
+        };
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            out,
+            "# HELP {name} {}",
+            escape(&self.help, format == Format::OpenMetrics)
+        );
+        let _infallible = writeln!(out, "# TYPE {name} {kind}");
+        if let (Format::OpenMetrics, Some(unit)) = (format, unit(name)) {
+            let _infallible = writeln!(out, "# UNIT {name} {unit}");
+        }
+        for sample in &self.samples {
+            match &sample.value {
+                Value::Number(value) => {
+                    let _infallible = writeln!(out, "{}{} {value}", self.name, labels(&sample.labels, None));
+                }
+                Value::Counted(counts, sum_us) => self.buckets(sample, counts, *sum_us, out),
+            }
+        }
+    }
+
+    fn buckets(&self, sample: &Sample, counts: &[u64], sum_us: u64, out: &mut String) {
+        let mut below = 0;
+        let bounds = Durations::bounds().map(|bound| bound.to_string());
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+            below += count;
+            let labels = labels(&sample.labels, Some(&bound));
+            let _infallible = writeln!(out, "{}_bucket{labels} {below}", self.name);
+        }
+        let labels = labels(&sample.labels, None);
+        #[expect(clippy::cast_precision_loss, reason = "the text format's numbers are floats")]
+        let sum = sum_us as f64 / 1e6;
+        let _infallible = writeln!(out, "{}_sum{labels} {sum}", self.name);
+        let _infallible = writeln!(out, "{}_count{labels} {below}", self.name);
+    }
+}
+
+impl Value {
+    fn add(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Number(ours), Self::Number(theirs)) => *ours += theirs,
+            (Self::Counted(ours, sum), Self::Counted(theirs, more)) if ours.len() == theirs.len() => {
+                ours.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+                *sum = sum.wrapping_add(more);
+            }
+            // Of another version, with other buckets: ours stay right.
+            _ => {}
+        }
+    }
+}
+
+fn unit(name: &str) -> Option<&'static str> {
+    ["seconds", "bytes"]
+        .into_iter()
+        .find(|unit| name.ends_with(&format!("_{unit}")))
+}
+
+fn labels(labels: &[(String, String)], bound: Option<&str>) -> String {
+    let pairs = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let all: Vec<String> = pairs
+        .chain(bound.map(|bound| ("le", bound)))
+        .map(|(name, value)| format!("{name}=\"{}\"", escape(value, true)))
+        .collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!("{{{}}}", all.join(","))
+}
+
+fn escape(text: &str, quotes: bool) -> String {
+    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
+    if quotes { text.replace('"', "\\\"") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn page() -> Families {
+        let durations = Durations::default();
+        durations.record(Duration::from_micros(700));
+        durations.record(Duration::from_secs(20));
+        let mut all = Families::default();
+        all.family(Kind::Counter, "app_requests_total", "Requests.")
+            .count(&[("route", "a\"b\\c\nd")], 7);
+        all.family(Kind::Gauge, "app_open", "Open now.").count(&[], 3);
+        all.family(Kind::Histogram, "app_duration_seconds", "How long.")
+            .durations(&[("route", "api")], Durations::sum([&durations]));
+        all.family(Kind::Gauge, "app_nothing", "Without samples it is not shown.");
+        all
+    }
+
+    #[test]
+    fn prometheus_text_has_cumulative_buckets_and_escaped_labels() {
+        let text = page().render(Format::Prometheus);
+        assert!(
+            text.starts_with(
+                "# HELP app_requests_total Requests.\n# TYPE app_requests_total counter\n\
+                 app_requests_total{route=\"a\\\"b\\\\c\\nd\"} 7\n\
+                 # HELP app_open Open now.\n# TYPE app_open gauge\napp_open 3\n"
+            ),
+            "{text}"
+        );
+        for line in [
+            "app_duration_seconds_bucket{route=\"api\",le=\"0.0005\"} 0",
+            "app_duration_seconds_bucket{route=\"api\",le=\"0.001\"} 1",
+            "app_duration_seconds_bucket{route=\"api\",le=\"10\"} 1",
+            "app_duration_seconds_bucket{route=\"api\",le=\"+Inf\"} 2",
+            "app_duration_seconds_sum{route=\"api\"} 20.0007",
+            "app_duration_seconds_count{route=\"api\"} 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("app_nothing") && !text.contains("EOF"), "{text}");
+    }
+
+    #[test]
+    fn openmetrics_names_counters_without_suffix_has_units_and_an_end() {
+        let text = page().render(Format::OpenMetrics);
+        assert!(
+            text.contains("# TYPE app_requests counter\napp_requests_total{"),
+            "{text}"
+        );
+        assert!(text.contains("# UNIT app_duration_seconds seconds\n"), "{text}");
+        assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn merging_adds_equal_samples_and_keeps_the_others() {
+        let mut all = page();
+        let mut other = page();
+        other
+            .family(Kind::Gauge, "app_open", "")
+            .count(&[("role", "x")], 1);
+        other
+            .family(Kind::Gauge, "other_open", "Elsewhere.")
+            .count(&[], 9);
+        // As it goes over a socket.
+        let sent = serde_json::to_string(&other).unwrap();
+        all.merge(serde_json::from_str(&sent).unwrap());
+        let text = all.render(Format::Prometheus);
+        for line in [
+            "app_open 6",
+            "app_open{role=\"x\"} 1",
+            "other_open 9",
+            "app_duration_seconds_count{route=\"api\"} 4",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+    }
+}
