@@ -21,6 +21,7 @@ mod pool;
 mod respond;
 pub mod route;
 mod session;
+pub mod txn;
 pub mod wire;
 mod worker;
 

@@ -14,6 +14,12 @@ pub(crate) struct WorkerMetrics {
     pub(crate) logins_refused: Counter,
     pub(crate) connects: Counter,
     pub(crate) units: Counter,
+    /// Units that ran on a replica.
+    pub(crate) reads_elsewhere: Counter,
+    /// Proven reads for which no replica was fresh, or free, in time.
+    pub(crate) reads_behind: Counter,
+    /// Units that ran again on the primary.
+    pub(crate) reads_again: Counter,
     pub(crate) waits: Counter,
     /// How long units waited for a backend.
     pub(crate) wait: Histogram,

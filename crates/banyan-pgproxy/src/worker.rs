@@ -11,15 +11,19 @@ use tokio::sync::mpsc;
 use banyan_config::PoolMode;
 use banyan_runtime::{Clock, Tasks};
 use banyan_tls::TlsAcceptor;
+use banyan_topology::NodeId;
 use banyan_topology::snapshot::pgproxy::{PgNode, PgproxySnapshot};
 
 use crate::backend::connect::{ConnectError, Credentials};
 use crate::control::Request;
+use crate::fresh::Fresh;
 use crate::frontend::Shared;
 use crate::hold::Gate;
 use crate::metrics::WorkerMetrics;
+use crate::parse::PostgresGrammar;
 use crate::pool::Pool;
 use crate::pool::account::{Account, address};
+use crate::route::{Plan, Planner};
 use crate::session::intern::Interner;
 use crate::session::prepared::{Statement, Statements};
 use crate::session::settings::{Parameters, Settings};
@@ -77,6 +81,8 @@ pub(crate) struct Worker {
     pub(crate) all_metrics: Arc<[Arc<WorkerMetrics>]>,
     pub(crate) control: mpsc::UnboundedSender<Request>,
     pub(crate) tls: RefCell<Option<TlsAcceptor>>,
+    pub(crate) fresh: Arc<Fresh>,
+    planner: RefCell<Planner<PostgresGrammar>>,
 }
 
 /// What a worker is made of.
@@ -86,6 +92,7 @@ pub(crate) struct WorkerStart {
     pub(crate) all_metrics: Arc<[Arc<WorkerMetrics>]>,
     pub(crate) control: mpsc::UnboundedSender<Request>,
     pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) fresh: Arc<Fresh>,
 }
 
 impl Worker {
@@ -107,6 +114,8 @@ impl Worker {
             all_metrics: start.all_metrics,
             control: start.control,
             tls: RefCell::new(start.tls),
+            fresh: start.fresh,
+            planner: RefCell::new(Planner::new(PostgresGrammar)),
         });
         worker.take_snapshot(start.snapshot);
         worker
@@ -172,6 +181,19 @@ impl Worker {
         let snapshot = Arc::clone(&self.snapshot.borrow());
         let node: &PgNode = snapshot.database.primary()?;
         Some(account.pool(node, self))
+    }
+
+    /// The pool of `account` on a server that may serve reads.
+    pub(crate) fn pool_of(self: &Rc<Self>, account: &Rc<Account>, id: NodeId) -> Option<Rc<Pool>> {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        Some(account.pool(snapshot.database.node(id)?, self))
+    }
+
+    /// What `text` reads and may change.
+    pub(crate) fn plan(&self, text: &[u8]) -> Arc<Plan> {
+        let mut planner = self.planner.borrow_mut();
+        planner.follow(self.fresh.catalog());
+        planner.plan(text)
     }
 
     pub(crate) fn take_snapshot(self: &Rc<Self>, snapshot: Arc<PgproxySnapshot>) {

@@ -2,6 +2,7 @@
 //!
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
+mod nodes;
 mod report;
 mod verifiers;
 
@@ -18,6 +19,7 @@ use banyan_tls::{Pair, Server, TlsAcceptor};
 use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport};
 use banyan_topology::snapshot::PgproxySnapshot;
 
+use crate::fresh::{self, Fresh};
 use crate::frontend::accept::{self, Command, View};
 use crate::metrics::WorkerMetrics;
 use crate::wire::scram::Verifier;
@@ -66,6 +68,7 @@ struct Control {
     tls: Server,
     told: NodeSignals,
     tasks: Tasks,
+    fresh: Arc<Fresh>,
 }
 
 pub(crate) async fn run(
@@ -136,6 +139,8 @@ impl Control {
         let count = WORKERS.min(size);
         let listeners = listener::bind_per_core(snapshot.listen, count)?;
         let listening = listeners[0].local_addr().map_err(Error::Thread)?;
+        let (watcher, fresh) = fresh::build();
+        tasks.spawn(TaskKind::Background, "freshness", watcher.run(tasks.clone()));
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::new(WorkerMetrics::default())).collect();
         let mut control = Self {
             snapshot: Arc::new(snapshot),
@@ -148,7 +153,9 @@ impl Control {
             tls: Server::new()?,
             told: NodeSignals::default(),
             tasks,
+            fresh,
         };
+        control.follow();
         let tls = control.acceptor();
         for (index, listener) in listeners.into_iter().enumerate() {
             let start = WorkerStart {
@@ -157,6 +164,7 @@ impl Control {
                 all_metrics: Arc::clone(&control.metrics),
                 control: requests.clone(),
                 tls: tls.clone(),
+                fresh: Arc::clone(&control.fresh),
             };
             control.workers.push(start_worker(start, listener)?);
         }
@@ -241,9 +249,18 @@ impl Control {
             let acceptor = self.acceptor();
             self.tell_all(|| Command::Tls(acceptor.clone()));
         }
+        self.follow();
         let snapshot = Arc::clone(&self.snapshot);
         self.tell_all(|| Command::Snapshot(Arc::clone(&snapshot)));
         self.publish().await;
+    }
+
+    /// Positions and definitions are those of the snapshot's servers.
+    fn follow(&self) {
+        match nodes::of(&self.snapshot) {
+            Ok(nodes) => self.fresh.nodes(nodes),
+            Err(why) => tracing::error!(why, "replicas cannot be watched: reads go to the primary"),
+        }
     }
 
     fn tell_all(&self, mut command: impl FnMut() -> Command) {

@@ -96,7 +96,7 @@ fn judge(stored: Option<String>, user: &str, secret: &[u8]) -> Stored {
     }
 }
 
-fn secret(path: &Path) -> Result<String, String> {
+pub(super) fn secret(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     Ok(text.trim_end_matches('\n').to_owned())

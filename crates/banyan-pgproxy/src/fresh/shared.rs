@@ -1,6 +1,7 @@
 //! What all workers share: marks, writes under way, the view of positions, the catalog. Cheap to read; only waiting costs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -33,6 +34,7 @@ pub struct Fresh {
     pub(super) catalog: watch::Receiver<Option<Arc<Catalog>>>,
     pub(super) asks: mpsc::UnboundedSender<Ask>,
     pub(super) ended: watch::Sender<()>,
+    pub(super) replicas: AtomicBool,
 }
 
 /// Replicas that may serve a read: indexes into the view's.
@@ -51,11 +53,7 @@ impl Fresh {
 
     /// Whether anything of all this is of use: without replicas no statement is looked into.
     pub fn has_replicas(&self) -> bool {
-        self.view
-            .borrow()
-            .replicas
-            .iter()
-            .any(|replica| replica.weight > 0)
+        self.replicas.load(SeqCst)
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -69,6 +67,11 @@ impl Fresh {
 
     /// The same, waiting for a replica to come so far, but not long: None means the primary.
     pub async fn wait_for_candidates(&self, need: Need) -> Option<Candidates> {
+        self.wait_for(need, |_| true).await
+    }
+
+    /// The same, until `accept` agrees with the view as well.
+    pub async fn wait_for(&self, need: Need, accept: impl Fn(&View) -> bool) -> Option<Candidates> {
         let mut changes = self.view.clone();
         let deadline = tokio::time::Instant::from_std(Clock.now() + PATIENCE);
         let epoch = match need {
@@ -81,14 +84,14 @@ impl Fresh {
         loop {
             changes.mark_unchanged();
             match self.judge(need, Clock.now()) {
-                Ok(candidates) => return Some(candidates),
+                Ok(candidates) if accept(&candidates.view) => return Some(candidates),
                 Err(Verdict::Nobody) => return None,
-                Err(_) if !asked => {
+                _ if !asked => {
                     asked = true;
                     // A closed channel is the end of the process.
                     self.asks.send(Ask::Epoch(epoch)).ok()?;
                 }
-                Err(_) => {}
+                _ => {}
             }
             tokio::time::timeout_at(deadline, changes.changed())
                 .await

@@ -3,6 +3,7 @@
 //! Tasks: the loop here (owner of the sampler), one per server, one for the catalog.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
@@ -70,6 +71,7 @@ pub fn build() -> (Watcher, Arc<Fresh>) {
         catalog: catalogs,
         asks,
         ended: watch::Sender::new(()),
+        replicas: AtomicBool::new(false),
     });
     let watcher = Watcher {
         fresh: Arc::clone(&fresh),
@@ -164,7 +166,9 @@ impl Running {
             self.step(Event::PrimaryChanged);
             self.catalog(Refresh::From(login.map(Box::new)));
         }
-        if self.replicas.is_empty() && !nodes.replicas.is_empty() {
+        let some = nodes.replicas.iter().any(|(_, weight)| *weight > 0);
+        // In this order: who saw it false has committed before the reset.
+        if !self.fresh.replicas.swap(some, SeqCst) && some {
             // While there were none, nobody marked anything.
             self.fresh.marks.reset();
         }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use banyan_runtime::Clock;
 
+use super::tracking::Tracking;
 use super::{Activity, Shared, cancel};
 use crate::backend::replies::Sink;
 use crate::backend::stream::Stream;
@@ -88,6 +89,11 @@ pub(crate) struct Client {
     /// A portal of a statement whose success means something.
     pub(super) bound: Option<(Box<[u8]>, Rc<Statement>)>,
     pub(super) pinned: bool,
+    pub(super) tracking: Tracking,
+    /// The unit has been looked at: it is the primary's.
+    pub(super) to_primary: bool,
+    /// The backend is a replica's.
+    pub(super) on_replica: bool,
 }
 
 enum Step {
@@ -126,6 +132,9 @@ impl Client {
             blocked: Blocked::No,
             bound: None,
             pinned: false,
+            tracking: Tracking::default(),
+            to_primary: false,
+            on_replica: false,
         }
     }
 
@@ -190,8 +199,13 @@ impl Client {
         loop {
             match std::future::poll_fn(|cx| self.poll(cx)).await {
                 Step::End(ending) => return ending,
-                Step::Wait => match self.acquire().await {
-                    Ok(lease) => {
+                Step::Wait => match self.grant().await {
+                    Ok(None) => {
+                        if let Err(ending) = self.resume() {
+                            return ending;
+                        }
+                    }
+                    Ok(Some(lease)) => {
                         self.blocked = Blocked::No;
                         self.adopt(lease);
                         if let Err(ending) = self.resume() {
@@ -210,6 +224,16 @@ impl Client {
                 },
             }
         }
+    }
+
+    /// A backend of the primary for the unit that begins; `None`: it has run on a replica.
+    async fn grant(&mut self) -> Result<Option<Lease>, Ending> {
+        // Boxed: clients are many, and few read at the same time.
+        if self.may_read_elsewhere() && Box::pin(self.read_elsewhere()).await? {
+            return Ok(None);
+        }
+        self.to_primary = true;
+        self.acquire().await.map(Some)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
@@ -236,6 +260,9 @@ impl Client {
             let mut moved = self.read_server(cx)?;
             if self.blocked == Blocked::Quiet && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
                 self.blocked = Blocked::No;
+                if self.on_replica {
+                    self.settle()?;
+                }
                 self.resume()?;
                 moved = true;
             }
@@ -250,17 +277,8 @@ impl Client {
         }
     }
 
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        if let Some(lease) = &mut self.lease {
-            let lease = &mut **lease;
-            if !lease.outbox.is_empty()
-                && let Poll::Ready(Err(_)) = lease.stream.poll_drain(cx, &mut lease.outbox)
-            {
-                // What the server said before it closed is still to be read.
-                lease.outbox.clear();
-                lease.spent = true;
-            }
-        }
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
+        self.write_server(cx);
         if !self.outbox.is_empty() {
             match self.stream.poll_drain(cx, &mut self.outbox) {
                 Poll::Ready(Err(_)) => return Err(Ending::Left),
@@ -271,7 +289,20 @@ impl Client {
         Ok(())
     }
 
-    fn read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+    pub(super) fn write_server(&mut self, cx: &mut Context<'_>) {
+        if let Some(lease) = &mut self.lease {
+            let lease = &mut **lease;
+            if !lease.outbox.is_empty()
+                && let Poll::Ready(Err(_)) = lease.stream.poll_drain(cx, &mut lease.outbox)
+            {
+                // What the server said before it closed is still to be read.
+                lease.outbox.clear();
+                lease.spent = true;
+            }
+        }
+    }
+
+    pub(super) fn read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
         if self.outbox.len() >= HIGH {
             return Ok(false);
         }
@@ -312,9 +343,17 @@ impl Client {
             }
             Ok(received) if received.fatal => return Err(Ending::ServerEnded),
             Ok(received) => {
+                if !self.on_replica {
+                    self.tracking.replied(&self.worker.fresh);
+                }
                 if received.ended {
                     lease.units += 1;
                     self.worker.metrics.units.increment();
+                    if !self.on_replica {
+                        let owed = !lease.expected.is_empty();
+                        let idle = lease.status == b'I' && !owed;
+                        self.tracking.ended(&self.worker.fresh, idle, owed);
+                    }
                 }
             }
         }
@@ -421,7 +460,7 @@ impl Client {
     }
 
     /// What comes from `receiver`; `None` at the deadline. The client may go, cancel or be killed meanwhile.
-    async fn until<T>(
+    pub(super) async fn until<T>(
         &mut self,
         mut receiver: oneshot::Receiver<T>,
         deadline: Option<std::time::Instant>,
@@ -464,7 +503,11 @@ impl Client {
             if self.pinned {
                 lease.pool.unpin();
             }
-            leave(&self.worker, lease, &self.session);
+            if !self.on_replica {
+                self.tracking.replied(&self.worker.fresh);
+            }
+            let tracking = std::mem::take(&mut self.tracking);
+            leave(&self.worker, lease, &self.session, tracking);
         }
         match ending {
             Ending::Left => return,
@@ -523,9 +566,28 @@ async fn settled(lease: &mut Lease, sink: &mut Sink<'_>) -> Result<(), Refusal> 
 /// How long a backend may take to become fit for others.
 const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 
+/// What a client that has gone has sent may still commit: until the server has ended it, it counts as under way.
+fn outlive(worker: &Rc<Worker>, mut lease: Lease, mut tracking: Tracking) {
+    lease.spent = true;
+    let worker_too = Rc::clone(worker);
+    worker
+        .tasks
+        .spawn_local(banyan_runtime::TaskKind::Connection, "outlived", async move {
+            let ended = async {
+                let mut buffer = vec![0; 4096];
+                while !matches!(lease.stream.read(&mut buffer).await, Ok(0) | Err(_)) {
+                    tracking.replied(&worker_too.fresh);
+                }
+            };
+            let _late = tokio::time::timeout(CLEAN_LIMIT, ended).await;
+            tracking.lost(&worker_too.fresh);
+        });
+}
+
 /// A client has left this backend behind.
-fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session) {
+fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session, mut tracking: Tracking) {
     if lease.spent {
+        tracking.lost(&worker.fresh);
         return;
     }
     if !lease.is_quiet() {
@@ -533,8 +595,12 @@ fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session) {
         if !lease.expected.is_empty() {
             cancel::send(worker, &lease);
         }
+        if tracking.is_committing() {
+            outlive(worker, lease, tracking);
+        }
         return;
     }
+    tracking.lost(&worker.fresh);
     let left = session.marks.with(session.pins).without(Marks::FREE);
     if left.has(Marks::LOAD) {
         return;

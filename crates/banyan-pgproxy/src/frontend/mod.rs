@@ -5,6 +5,8 @@ pub(crate) mod cancel;
 pub(crate) mod client;
 mod greet;
 mod login;
+mod reads;
+mod tracking;
 mod unit;
 
 use std::cell::{Cell, RefCell};

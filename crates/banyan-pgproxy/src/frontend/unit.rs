@@ -177,6 +177,11 @@ impl Client {
         if self.lease.is_some() {
             return Ok(true);
         }
+        let harmless = scan.is_none_or(|scan| scan.marks.is_none() && scan.ties.is_none());
+        if harmless && self.may_read_elsewhere() {
+            self.blocked = Blocked::Backend;
+            return Ok(false);
+        }
         let Some(pool) = self.worker.primary(&self.account) else {
             self.blocked = Blocked::Backend;
             return Ok(false);
@@ -309,6 +314,7 @@ impl Client {
             return Ok(Taken::Blocked);
         }
         self.note(&scan);
+        self.track(text);
         let mut after = None;
         let rewritten = self.rewrite(text, &scan)?;
         let lease = self.lease()?;
@@ -558,6 +564,10 @@ impl Client {
             self.block_until_quiet();
             return Ok(Taken::Blocked);
         };
+        match &statement {
+            Some(statement) => self.track(&Rc::clone(statement).text),
+            None => self.track_unknown(),
+        }
         if let Some(statement) = statement {
             if self.session.lexable() {
                 self.note(&statement.scan);
@@ -663,6 +673,7 @@ impl Client {
         if !self.ready_for(b'F', None)? {
             return Ok(self.not_ready());
         }
+        self.track_unknown();
         self.lease()?.expect(Kind::Function, false);
         Ok(self.pass_message(head))
     }
@@ -715,6 +726,8 @@ impl Client {
     fn release(&mut self) {
         if let Some(lease) = self.lease.take() {
             self.bound = None;
+            self.to_primary = false;
+            self.on_replica = false;
             self.worker.metrics.active.decrement();
             self.shared.activity.set(Activity::Idle);
             lease.give_back();

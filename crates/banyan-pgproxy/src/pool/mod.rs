@@ -316,6 +316,14 @@ impl Pool {
         !self.state.borrow().waiters.is_empty()
     }
 
+    /// Those that a client has, and those that are being connected.
+    pub(crate) fn busy(&self) -> u32 {
+        let state = self.state.borrow();
+        state
+            .total
+            .saturating_sub(u32::try_from(state.idle.len()).unwrap_or(u32::MAX))
+    }
+
     pub(crate) fn total(&self) -> u32 {
         self.state.borrow().total
     }

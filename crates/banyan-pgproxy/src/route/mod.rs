@@ -6,11 +6,13 @@
 //!
 //! Everything doubtful goes to the primary.
 
+pub(crate) mod balance;
 mod explain;
 mod plan;
 mod planner;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unit;
 
 use banyan_topology::snapshot::pgproxy::Reads;
 

@@ -42,6 +42,8 @@ impl Settings {
 impl Parameters {
     /// Did it change?
     pub(crate) fn set(self: &mut Rc<Self>, name: &str, value: &str) -> bool {
+        // A client of the proxy can always write, wherever its last read has run.
+        let value = if name == "in_hot_standby" { "off" } else { value };
         if self.0.get(name).is_some_and(|known| **known == *value) {
             return false;
         }

@@ -5,6 +5,7 @@ mod hold;
 mod hunter;
 mod queries;
 mod raw;
+mod replicas;
 mod session;
 mod startup;
 mod world;

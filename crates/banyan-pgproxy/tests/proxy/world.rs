@@ -153,6 +153,13 @@ impl World {
         Ok(client)
     }
 
+    pub(crate) fn spawn(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<Option<()>> {
+        self.tasks.spawn(TaskKind::Background, "part of a test", work)
+    }
+
     /// Not through the proxy.
     pub(crate) async fn admin(&self) -> Client {
         connect(&self.postgres.url_of("app")).await.unwrap()

@@ -1,0 +1,3 @@
+//! What became of a transaction whose server died before it answered.
+
+pub mod outcome;

@@ -1,0 +1,442 @@
+//! Proven reads on real replicas, through the proxy: fresh, monotonic, and run again on the primary where a replica cannot answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use banyan_testkit::Postgres;
+use banyan_testkit::postgres::connect;
+use banyan_topology::NodeId;
+use banyan_topology::snapshot::pgproxy::{NodeState, PgNode, Reads};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::world::{World, code, eventually, pool};
+
+const REGISTERS: i32 = 8;
+const TABLES: &str = "
+    CREATE TABLE register (k int PRIMARY KEY, v bigint NOT NULL);
+    INSERT INTO register SELECT k, 0 FROM generate_series(0, 7) k;
+    CREATE TABLE cold (k int);
+    CREATE SEQUENCE numbers;
+    CREATE FUNCTION which() RETURNS text STABLE LANGUAGE sql AS 'SELECT current_setting(''cluster_name'')';
+";
+
+struct Replicated {
+    world: World,
+    replicas: Vec<Postgres>,
+}
+
+fn node(id: u32, postgres: &Postgres) -> PgNode {
+    PgNode {
+        id: NodeId(id),
+        address: ([127, 0, 0, 1], postgres.port()).into(),
+        socket: None,
+        state: NodeState::Active,
+        weight: 1,
+        zone: None,
+        system_identifier: None,
+    }
+}
+
+/// Where the next read runs: replicas have a name.
+async fn place(client: &Client) -> String {
+    client.query_one("SELECT which()", &[]).await.unwrap().get(0)
+}
+
+impl Replicated {
+    async fn start(settings: &[&[&str]], reads: Reads) -> Self {
+        let mut world = World::start(pool(10)).await;
+        // The scratch server acknowledges before it writes; replicas would always be late.
+        let durable = "ALTER DATABASE app SET synchronous_commit = on";
+        world.admin().await.batch_execute(durable).await.unwrap();
+        let client = world.client().await;
+        client.batch_execute(TABLES).await.unwrap();
+        let replicas: Vec<Postgres> = settings
+            .iter()
+            .map(|settings| {
+                world
+                    .postgres
+                    .replica(&[&["cluster_name=replica"], *settings].concat())
+                    .unwrap()
+            })
+            .collect();
+        let nodes: Vec<PgNode> = replicas
+            .iter()
+            .zip(2..)
+            .map(|(replica, id)| node(id, replica))
+            .collect();
+        world
+            .publish(|snapshot| {
+                snapshot.database.nodes.extend(nodes);
+                snapshot.database.reads = reads;
+            })
+            .await;
+        let replicated = Self { world, replicas };
+        let client = replicated.world.client().await;
+        eventually("a read on a replica", || async {
+            place(&client).await == "replica"
+        })
+        .await;
+        replicated
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    reads: AtomicU32,
+    stale: AtomicU32,
+    back: AtomicU32,
+    elsewhere: AtomicU32,
+}
+
+async fn simple(client: &Client, sql: &str) -> Vec<String> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let row = row.unwrap();
+    (0..row.len()).map(|at| row.get(at).unwrap().to_owned()).collect()
+}
+
+/// Registers count up: what misses an acknowledged write, or goes back, is a smaller number.
+async fn one_client(
+    client: Client,
+    number: i32,
+    rounds: i32,
+    writes: bool,
+    acknowledged: Arc<Vec<AtomicI64>>,
+    tally: Arc<Tally>,
+) {
+    let read = client
+        .prepare("SELECT v, which() FROM register WHERE k = $1")
+        .await
+        .unwrap();
+    let write = client
+        .prepare("UPDATE register SET v = v + 1 WHERE k = $1 RETURNING v")
+        .await
+        .unwrap();
+    let mut seen = vec![0; REGISTERS as usize];
+    for round in 0..rounds {
+        let register = (number * 7 + round) % REGISTERS;
+        let at = usize::try_from(register).unwrap();
+        if writes && round % 4 == 0 {
+            let value: i64 = match round % 3 {
+                0 => client.query_one(&write, &[&register]).await.unwrap().get(0),
+                1 => simple(
+                    &client,
+                    &format!("UPDATE register SET v = v + 1 WHERE k = {register} RETURNING v"),
+                )
+                .await[0]
+                    .parse()
+                    .unwrap(),
+                _ => {
+                    client.batch_execute("BEGIN").await.unwrap();
+                    let value = client.query_one(&write, &[&register]).await.unwrap().get(0);
+                    client.batch_execute("COMMIT").await.unwrap();
+                    value
+                }
+            };
+            acknowledged[at].fetch_max(value, SeqCst);
+            tokio::time::sleep(Duration::from_millis(4)).await;
+            continue;
+        }
+        let must = acknowledged[at].load(SeqCst);
+        let (value, place): (i64, String) = if round % 2 == 0 {
+            let row = client.query_one(&read, &[&register]).await.unwrap();
+            (row.get(0), row.get(1))
+        } else {
+            let row = simple(
+                &client,
+                &format!("SELECT v, which() FROM register WHERE k = {register}"),
+            )
+            .await;
+            (row[0].parse().unwrap(), row[1].clone())
+        };
+        tally.reads.fetch_add(1, SeqCst);
+        tally.elsewhere.fetch_add(u32::from(place == "replica"), SeqCst);
+        tally.stale.fetch_add(u32::from(value < must), SeqCst);
+        tally.back.fetch_add(u32::from(value < seen[at]), SeqCst);
+        seen[at] = value;
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the share is what the test is run for")]
+async fn load(world: &World, what: &str, clients: i32, rounds: i32) -> (u32, u32, u32, u32) {
+    let acknowledged: Arc<Vec<AtomicI64>> = Arc::new((0..REGISTERS).map(|_| AtomicI64::new(0)).collect());
+    let tally = Arc::new(Tally::default());
+    let mut running = Vec::new();
+    for number in 0..clients {
+        let client = world.client().await;
+        running.push(world.spawn(one_client(
+            client,
+            number,
+            rounds,
+            number < 2,
+            Arc::clone(&acknowledged),
+            Arc::clone(&tally),
+        )));
+    }
+    for client in running {
+        client.await.unwrap().unwrap();
+    }
+    let (reads, elsewhere) = (tally.reads.load(SeqCst), tally.elsewhere.load(SeqCst));
+    let (stale, back) = (tally.stale.load(SeqCst), tally.back.load(SeqCst));
+    println!(
+        "{what}: {reads} reads, {:.1} % on replicas, {stale} stale, {back} went back",
+        f64::from(elsewhere) * 100.0 / f64::from(reads)
+    );
+    (reads, elsewhere, stale, back)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_are_fresh_and_most_run_on_replicas_when_lag_is_low() {
+    let replicated = Replicated::start(&[&[], &[]], Reads::Fresh).await;
+    let (reads, elsewhere, stale, back) = load(&replicated.world, "low lag", 6, 400).await;
+    assert_eq!((stale, back), (0, 0));
+    assert!(elsewhere * 10 > reads * 6, "{elsewhere} of {reads}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_is_stale_with_a_delayed_and_a_paused_replica() {
+    let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"], &[]], Reads::Fresh).await;
+    let pauser = connect(&replicated.replicas[1].url()).await.unwrap();
+    let pausing = replicated.world.spawn(async move {
+        for _ in 0..20 {
+            pauser
+                .batch_execute("SELECT pg_wal_replay_pause()")
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            pauser
+                .batch_execute("SELECT pg_wal_replay_resume()")
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    });
+    let (.., stale, back) = load(&replicated.world, "300 ms and pauses", 6, 400).await;
+    assert_eq!((stale, back), (0, 0));
+    pausing.await.unwrap().unwrap();
+}
+
+/// The check can fail: with `fresh=off` hints the same replica gives stale answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_freshness_the_delayed_replica_is_caught() {
+    let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    client
+        .batch_execute("UPDATE register SET v = 77 WHERE k = 0")
+        .await
+        .unwrap();
+    let careless = simple(
+        &client,
+        "/* banyan: fresh=off */ SELECT v, which() FROM register WHERE k = 0",
+    )
+    .await;
+    assert_eq!(careless, ["0", "replica"]);
+    for hint in ["", "/* banyan: fresh=primary */", "/* banyan: fresh=index */"] {
+        assert_eq!(
+            simple(&client, &format!("{hint} SELECT v FROM register WHERE k = 0")).await,
+            ["77"],
+            "{hint}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_transactions_sequences_and_session_state_stay_on_the_primary() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let server = "SELECT which()";
+    client.batch_execute("BEGIN").await.unwrap();
+    assert_eq!(simple(&client, server).await, [""]);
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(simple(&client, "SELECT nextval('numbers')").await, ["1"]);
+    assert_eq!(
+        simple(&client, "SELECT which() FROM register LIMIT 1 FOR UPDATE").await,
+        [""]
+    );
+    client
+        .batch_execute("CREATE TEMP TABLE mine (a int)")
+        .await
+        .unwrap();
+    assert_eq!(
+        simple(&client, server).await,
+        [""],
+        "its temporary table keeps it on its backend"
+    );
+    client.batch_execute("DROP TABLE mine").await.unwrap();
+    // A batch is routed whole, however it begins.
+    client
+        .batch_execute("SELECT 1; INSERT INTO cold VALUES (1)")
+        .await
+        .unwrap();
+    assert_eq!(simple(&client, "SELECT count(*) FROM cold").await, ["1"]);
+}
+
+/// The settings of the session travel to replicas, and what is prepared there is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_the_same_on_a_replica() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    client
+        .batch_execute("SET application_name = 'mine'; SET work_mem = '123kB'")
+        .await
+        .unwrap();
+    let statement = client
+        .prepare("SELECT current_setting('work_mem'), which(), $1::int")
+        .await
+        .unwrap();
+    let other = replicated.world.client().await;
+    for round in 0..10 {
+        let row = client.query_one(&statement, &[&round]).await.unwrap();
+        assert_eq!(
+            (row.get::<_, String>(0), row.get::<_, i32>(2)),
+            ("123kB".to_owned(), round)
+        );
+        let theirs = simple(&other, "SELECT current_setting('work_mem'), which()").await;
+        assert_eq!(theirs[0], "4MB");
+    }
+    eventually("the statement on a replica", || async {
+        client
+            .query_one(&statement, &[&1])
+            .await
+            .unwrap()
+            .get::<_, String>(1)
+            == "replica"
+    })
+    .await;
+}
+
+/// Errors are the primary's; those that come of being a replica are never seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_cannot_run_runs_again_on_the_primary() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    // Labelled stable, and yet it fails on a standby; the catalog cannot know.
+    client
+        .batch_execute("CREATE FUNCTION liar() RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN IF pg_catalog.current_setting('transaction_read_only') = 'on' THEN RAISE EXCEPTION 'read only' USING ERRCODE = '25006'; END IF; RETURN 'primary'; END $$")
+        .await
+        .unwrap();
+    let statement = client.prepare("SELECT liar()").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(simple(&client, "SELECT liar()").await, ["primary"]);
+        assert_eq!(
+            client
+                .query_one(&statement, &[])
+                .await
+                .unwrap()
+                .get::<_, String>(0),
+            "primary"
+        );
+        assert_eq!(
+            client
+                .query_one("SELECT liar() WHERE $1", &[&true])
+                .await
+                .unwrap()
+                .get::<_, String>(0),
+            "primary"
+        );
+    }
+    assert_eq!(
+        code(&client.simple_query("SELECT 1/0").await.unwrap_err()),
+        "22012"
+    );
+    assert_eq!(
+        code(&client.simple_query("SELECT * FROM nowhere").await.unwrap_err()),
+        "42P01"
+    );
+    assert_eq!(simple(&client, "SELECT 1").await, ["1"]);
+}
+
+/// A query that a replica cancels, because replay must remove rows that it sees, is answered by the primary.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_with_replay_is_not_seen() {
+    let replicated = Replicated::start(&[&["max_standby_streaming_delay=50ms"]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let slow = client.query_one(
+        "SELECT count(*), (SELECT 1 FROM pg_sleep(1)) FROM register, (SELECT which()) w",
+        &[],
+    );
+    let writer = replicated.world.client().await;
+    let disturb = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        writer
+            .batch_execute("UPDATE register SET v = v + 1")
+            .await
+            .unwrap();
+        writer.batch_execute("VACUUM register").await.unwrap();
+        writer
+            .batch_execute("ALTER TABLE register ADD COLUMN x int")
+            .await
+            .unwrap();
+    };
+    let (answer, ()) = tokio::join!(slow, disturb);
+    assert_eq!(answer.unwrap().get::<_, i64>(0), i64::from(REGISTERS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_dies_costs_no_error() {
+    let mut replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let statement = client
+        .prepare("SELECT v FROM register WHERE k = $1")
+        .await
+        .unwrap();
+    replicated.replicas.clear();
+    for round in 0..50 {
+        let row = client
+            .query_one(&statement, &[&(round % REGISTERS)])
+            .await
+            .unwrap();
+        assert_eq!(row.get::<_, i64>(0), 0);
+    }
+}
+
+/// Long answers stream, and what the client has sent behind them waits for its own backend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_answer_streams_and_the_next_unit_is_routed_anew() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let long = client.query(
+        "SELECT repeat('x', 1000), which() FROM generate_series(1, 5000)",
+        &[],
+    );
+    let write = client.batch_execute("INSERT INTO cold VALUES (1)");
+    let count = client.query_one("SELECT count(*) FROM cold", &[]);
+    let (long, write, count) = tokio::join!(long, write, count);
+    assert_eq!(long.unwrap().len(), 5000);
+    write.unwrap();
+    assert_eq!(count.unwrap().get::<_, i64>(0), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_and_bounded_reads_keep_their_word() {
+    let mut replicated = Replicated::start(&[&["recovery_min_apply_delay=200ms"]], Reads::Session).await;
+    let (one, two) = (replicated.world.client().await, replicated.world.client().await);
+    one.batch_execute("UPDATE register SET v = 5 WHERE k = 1")
+        .await
+        .unwrap();
+    assert_eq!(
+        simple(&one, "SELECT v FROM register WHERE k = 1").await,
+        ["5"],
+        "its own write"
+    );
+    assert_eq!(
+        simple(&two, "SELECT v, which() FROM register WHERE k = 1").await,
+        ["0", "replica"],
+        "another's"
+    );
+    let reads = Reads::Bounded {
+        lag: Duration::from_secs(5),
+    };
+    replicated
+        .world
+        .publish(|snapshot| snapshot.database.reads = reads)
+        .await;
+    eventually("a bounded read on the replica", || async {
+        place(&one).await == "replica"
+    })
+    .await;
+}
