@@ -21,6 +21,7 @@ use crate::forward::pool::Upstream;
 use crate::forward::upgrade::Switched;
 use crate::grpc;
 use crate::headers::REQUEST_ID;
+use crate::interim::Interim;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
 
@@ -52,6 +53,8 @@ pub(crate) struct Exchange {
     status: Option<StatusCode>,
     started: Instant,
     form: Form,
+    /// Where interim answers go, where the connection has several requests.
+    pub interim: Option<Rc<Interim>>,
     /// What the instance is to be judged by comes behind the body (gRPC).
     pub end_decides: bool,
     /// What a refusal means, where its form says it in another way than by the status.
@@ -99,6 +102,7 @@ impl Exchange {
             } else {
                 Form::wanted(request.headers())
             },
+            interim: None,
             end_decides: false,
             meant: None,
             version: request.version(),
@@ -115,6 +119,11 @@ impl Exchange {
             *asked = None;
         }
         exchange
+    }
+
+    /// An interim answer of the instance, for the client.
+    pub(crate) fn hint(&self, answer: Response<()>) {
+        self.interim.as_deref().unwrap_or(&self.peer.interim).put(answer);
     }
 
     /// The request is a gRPC call.

@@ -33,7 +33,8 @@ const CLAIMS: [HeaderName; 4] = [
 
 /// Whether a request asks for another protocol: the same rule as that of `http1::request`, by which what follows is held back.
 pub(crate) fn wants_upgrade(version: http::Version, headers: &HeaderMap) -> bool {
-    version == http::Version::HTTP_11
+    // In HTTP/2 these fields are refused: there they are of an extended CONNECT.
+    (version == http::Version::HTTP_11 || version == http::Version::HTTP_2)
         && headers.contains_key(header::UPGRADE)
         && has_token(headers, header::CONNECTION, "upgrade")
         && !has_token(headers, header::UPGRADE, "h2c")
@@ -171,10 +172,19 @@ pub(crate) struct Client<'a> {
     pub secure: bool,
 }
 
-/// Prepares a request's headers for the instance. `upgrade` keeps the wish for another protocol.
-pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &HeaderValue, upgrade: bool) {
+/// What of a request outlives the way to the instance.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept {
+    /// The wish for another protocol.
+    pub upgrade: bool,
+    /// There is a body, so the client may want to be told when to send it.
+    pub body: bool,
+}
+
+/// Prepares a request's headers for the instance.
+pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &HeaderValue, kept: Kept) {
     let marks = Marks::of(headers);
-    let protocol = if upgrade {
+    let protocol = if kept.upgrade {
         headers.get(header::UPGRADE).cloned()
     } else {
         None
@@ -184,8 +194,9 @@ pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &Hea
     if marks.has(Marks::TE) {
         headers.remove(header::TE);
     }
-    // The body is only read when the instance takes it; hyper then sends 100 to the client by itself.
-    if marks.has(Marks::EXPECT) {
+    // The only expectation that there is. The client is told to go ahead when its body is read.
+    let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if marks.has(Marks::EXPECT) && !(kept.body && headers.get(header::EXPECT).is_some_and(continues)) {
         headers.remove(header::EXPECT);
     }
     if let Some(protocol) = protocol {
@@ -288,7 +299,12 @@ mod tests {
             trusted,
             secure: false,
         };
-        to_instance(&mut headers, &client, &HeaderValue::from_static("id-1"), false);
+        to_instance(
+            &mut headers,
+            &client,
+            &HeaderValue::from_static("id-1"),
+            Kept::default(),
+        );
         headers
     }
 

@@ -17,6 +17,7 @@ mod grpc;
 mod headers;
 mod http1;
 mod http2;
+mod interim;
 mod metrics;
 mod pipeline;
 pub mod proxy_protocol;

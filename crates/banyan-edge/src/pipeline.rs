@@ -18,7 +18,8 @@ use crate::forward;
 use crate::forward::answer::InstanceBody;
 use crate::forward::body::Source;
 use crate::forward::upgrade::{self, Switched};
-use crate::headers::{self, Client};
+use crate::headers::{self, Client, Kept};
+use crate::interim::Interim;
 use crate::request_body::ClientBody;
 use crate::respond::Refusal;
 use crate::route::serving::{self, Next, Routed};
@@ -32,13 +33,16 @@ enum Reply {
 }
 
 /// Not an `async fn`, and what comes before the first wait is not part of the future: an `async fn` keeps what it takes
-/// twice, and each connection keeps room for one of these futures.
+/// twice, and each connection keeps room for one of these futures. `interim`: where interim answers go; without it, to the
+/// connection.
 pub(crate) fn serve(
     core: &Rc<Core>,
     peer: &Rc<Peer>,
     request: Request<ClientBody>,
+    interim: Option<Rc<Interim>>,
 ) -> impl Future<Output = Response<DownBody>> + use<> {
     let mut exchange = Exchange::begin(core, peer, &request);
+    exchange.interim = interim;
     let wants_upgrade = headers::wants_upgrade(request.version(), request.headers());
     let outbound = prepare(&mut exchange, request, wants_upgrade);
     async move {
@@ -148,7 +152,11 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         trusted: settings.trusts(peer.address),
         secure: peer.secure,
     };
-    headers::to_instance(&mut head.headers, &client, &exchange.id, upgrade);
+    let kept = Kept {
+        upgrade,
+        body: !body.is_end_stream(),
+    };
+    headers::to_instance(&mut head.headers, &client, &exchange.id, kept);
     filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);

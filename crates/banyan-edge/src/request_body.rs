@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::core::http1::RequestBody;
+use crate::core::http2::RequestBody as Http2Body;
 
 pub(crate) enum ClientBody {
     Http1(RequestBody),
-    Http2(Incoming),
+    Http2(Http2Body),
     /// Of a request that has none.
     Empty,
 }
@@ -34,9 +34,7 @@ impl Body for ClientBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBroke>>> {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
-            Self::Http2(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map_err(|_stream_error| ClientBroke::Gone),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Empty => Poll::Ready(None),
         }
     }

@@ -180,19 +180,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         while message.start.starts_with("HTTP/1.1 100") {
             message = self.head().await?;
         }
+        self.body_of(&mut message).await?;
+        Some(message)
+    }
+
+    /// What follows a head, and its trailers.
+    pub async fn body_of(&mut self, message: &mut Message) -> Option<()> {
         let length = message.header("content-length");
         let response = message.start.starts_with("HTTP/");
         if message
             .header("transfer-encoding")
             .eq_ignore_ascii_case("chunked")
         {
-            self.chunks(&mut message).await?;
+            self.chunks(message).await?;
         } else if let Ok(length) = length.parse() {
             message.body = self.bytes(length).await?;
         } else if response && ![101, 204, 304].contains(&message.status()) {
             message.body = self.rest().await;
         }
-        Some(message)
+        Some(())
     }
 
     /// A head only.

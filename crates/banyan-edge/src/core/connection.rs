@@ -17,6 +17,7 @@ use super::census::Admitted;
 use super::passage::passed_by_name;
 use super::stream::ClientStream;
 use super::{Activity, Core, Open, Peer, Stage, http1, http2, passage, proxied};
+use crate::interim::Interim;
 use crate::proxy_protocol::Ends;
 
 /// Every HTTP/2 connection begins with it (RFC 9113 §3.4).
@@ -73,6 +74,7 @@ pub(super) async fn serve(
         hurried: admitted.hurried,
         _counted: admitted.counted,
         tls: None,
+        interim: Interim::default(),
         open,
     };
     match at.speaks {

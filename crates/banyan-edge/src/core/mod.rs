@@ -9,7 +9,7 @@ mod connection;
 mod frames;
 pub(crate) mod groups;
 pub(crate) mod http1;
-mod http2;
+pub(crate) mod http2;
 mod passage;
 mod proxied;
 mod stages;
@@ -44,6 +44,7 @@ use crate::filter::auth::{Claims, Materials, Memory, passwords};
 use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
+use crate::interim::Interim;
 use crate::metrics::{CoreMetrics, ListenerCells};
 use crate::proxy_protocol::Ends;
 use crate::request_id::RequestIds;
@@ -88,7 +89,7 @@ pub(crate) struct Core {
     /// The same, cheaper to look at.
     stages: Rc<Stages>,
     /// As answers say it; no older than a tick.
-    date: RefCell<String>,
+    pub(crate) date: RefCell<String>,
     pub index: usize,
     /// Each core has its own copy: a shared counter of references would be written by every core on every request.
     settings: RefCell<Rc<EdgeSettings>>,
@@ -152,6 +153,8 @@ pub(crate) struct Peer {
     _counted: Option<Counted>,
     /// Known after the handshake.
     pub tls: Option<Version>,
+    /// Interim answers to the current request (HTTP/1 has one at a time).
+    pub interim: Interim,
     open: Open,
 }
 

@@ -28,6 +28,9 @@ use crate::http1::alarm::Alarm;
 use crate::proxy_protocol::{self, Ends};
 use crate::respond::Outcome;
 
+/// How long a body waits to be asked for by `100 Continue` (RFC 9110 §10.1.1 leaves it to us).
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Failure {
     pub failed: Failed,
     pub timeout: bool,
@@ -78,7 +81,7 @@ pub(crate) async fn attempt(
     connection.ask(head, UpBody::new(source.cloned()), &extra);
     exchange.outcome = Outcome::Unknown;
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
-    let answered = answer_within(limit, &mut connection, source).await;
+    let answered = answer_within(limit, &mut connection, source, exchange).await;
     let status = answered
         .as_ref()
         .ok()
@@ -156,16 +159,24 @@ async fn answer_within(
     limit: Duration,
     connection: &mut Connection,
     source: Option<&Rc<Source>>,
+    exchange: &Exchange,
 ) -> Answered {
     let mut due = None;
     let mut taken = 0;
+    // A body that the instance wants to be asked for waits for that, but not for ever: few servers say so.
+    let until = connection.holds().then(|| Instant::now() + PATIENCE);
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = connection.poll_answer(cx) {
-            return Poll::Ready(Ok(answer));
-        }
         loop {
-            let until = *due.get_or_insert_with(|| Instant::now() + limit);
-            ready!(connection.poll_timer(cx, until));
+            if let Poll::Ready(answer) = connection.poll_answer(cx, |interim| exchange.hint(interim)) {
+                return Poll::Ready(Ok(answer));
+            }
+            let over = *due.get_or_insert_with(|| Instant::now() + limit);
+            let held = until.filter(|_| connection.holds());
+            ready!(connection.poll_timer(cx, held.map_or(over, |until| until.min(over))));
+            if held.is_some_and(|until| until < over) {
+                connection.go_ahead();
+                continue;
+            }
             let progress = source.map_or(0, |s| s.taken());
             if progress == taken {
                 return Poll::Ready(Err(Late));

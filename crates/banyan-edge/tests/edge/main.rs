@@ -17,6 +17,7 @@ mod http2;
 mod keep_alive;
 mod limits;
 mod metrics;
+mod pairings;
 mod per_address;
 mod proxy_protocol;
 mod queue;

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame};
 use hyper::ext::ReasonPhrase;
 use tokio::time::Instant;
 
 use super::Wishes;
-use super::wire::Wire;
+use super::wire::{Inner, Wire};
 use crate::exchange::DownBody;
 use crate::http1::outbox::field;
 
@@ -62,6 +62,22 @@ impl Sending {
     /// Whether another request may follow.
     pub(super) fn keeps(&self) -> bool {
         self.keep
+    }
+
+    /// Writes interim answers; HTTP/1.0 knows none.
+    pub(super) fn hint(&self, wire: &mut Inner, interim: Vec<Response<()>>) {
+        if self.version == Version::HTTP_10 {
+            return;
+        }
+        for answer in interim {
+            let (head, ()) = answer.into_parts();
+            let text = wire.outbox.text();
+            status_line(text, &head, self.version);
+            for (name, value) in &head.headers {
+                field(text, name.as_str(), value.as_bytes());
+            }
+            text.extend_from_slice(b"\r\n");
+        }
     }
 
     /// Writes the head. `unread`: nobody will read the request's body.

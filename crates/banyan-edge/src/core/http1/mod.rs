@@ -169,9 +169,17 @@ impl Connection {
         self.wire.borrow().go_ahead = wishes.go_ahead;
         let request = request.map(|()| self.body());
         let answer = {
-            let mut served = pin!(pipeline::serve(&self.core, &self.peer, request));
+            let interim = &self.peer.interim;
+            interim.begin();
+            let mut served = pin!(pipeline::serve(&self.core, &self.peer, request, None));
             poll_fn(|cx| {
-                if let Poll::Ready(answer) = served.as_mut().poll(cx) {
+                let answered = served.as_mut().poll(cx);
+                if !interim.is_empty() {
+                    sending.hint(&mut self.wire.borrow(), interim.take());
+                    // What cannot be written at once goes before the answer.
+                    let _later = self.wire.borrow().poll_flush(cx);
+                }
+                if let Poll::Ready(answer) = answered {
                     return Poll::Ready(Some(answer));
                 }
                 self.wire.poll_gone(cx).map(|()| None)

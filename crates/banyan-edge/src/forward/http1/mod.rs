@@ -59,6 +59,8 @@ struct Upload {
 struct Expects {
     no_body: bool,
     switch: bool,
+    /// The body is not sent before the instance wants it.
+    hold: bool,
 }
 
 enum Reading {
@@ -98,6 +100,7 @@ impl Connection {
             expects: Expects {
                 no_body: false,
                 switch: false,
+                hold: false,
             },
             reading: Reading::Done,
             keep: true,
@@ -117,6 +120,7 @@ impl Connection {
         self.expects = Expects {
             no_body: head.method == Method::HEAD,
             switch: head.headers.contains_key(http::header::UPGRADE),
+            hold: self.upload.is_some() && head.headers.contains_key(http::header::EXPECT),
         };
         self.reading = Reading::Head;
         (self.keep, self.deaf, self.written, self.received) = (true, false, 0, false);
@@ -132,8 +136,22 @@ impl Connection {
         self.received
     }
 
-    /// The head of the final answer. Sends the request on the way.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broke>> {
+    /// Whether the request's body waits until the instance wants it.
+    pub(super) fn holds(&self) -> bool {
+        self.expects.hold
+    }
+
+    /// The body is sent, whatever the instance says.
+    pub(super) fn go_ahead(&mut self) {
+        self.expects.hold = false;
+    }
+
+    /// The head of the final answer; interim ones go to `hint`. Sends the request on the way.
+    pub(super) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        hint: impl Fn(Response<()>),
+    ) -> Poll<Result<Response<()>, Broke>> {
         loop {
             if let Poll::Ready(Err(broke)) = self.poll_upload(cx) {
                 return Poll::Ready(Err(broke));
@@ -142,7 +160,7 @@ impl Connection {
                 && let Some(head) = head::read(&self.rest, self.expects.no_body)?
             {
                 drop(self.rest.split_to(head.length));
-                if let Some(answer) = self.take_head(head)? {
+                if let Some(answer) = self.take_head(head, &hint)? {
                     return Poll::Ready(Ok(answer));
                 }
                 continue;
@@ -154,7 +172,11 @@ impl Connection {
     }
 
     /// `None`: an interim answer; the final one is still to come.
-    fn take_head(&mut self, head: head::Head) -> Result<Option<Response<()>>, Broke> {
+    fn take_head(
+        &mut self,
+        head: head::Head,
+        hint: impl Fn(Response<()>),
+    ) -> Result<Option<Response<()>>, Broke> {
         let status = head.answer.status();
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !self.expects.switch {
@@ -163,8 +185,17 @@ impl Connection {
             (self.keep, self.reading) = (false, Reading::Done);
             return Ok(Some(head.answer));
         }
-        if status.is_informational() {
+        if status == http::StatusCode::CONTINUE {
+            self.go_ahead();
             return Ok(None);
+        }
+        if status.is_informational() {
+            hint(head.answer);
+            return Ok(None);
+        }
+        if std::mem::take(&mut self.expects.hold) {
+            // The instance does not want the body, and may wait for it nevertheless.
+            (self.upload, self.deaf) = (None, true);
         }
         self.keep = head.keep;
         self.reading = head.reading;
@@ -252,6 +283,7 @@ impl Connection {
         }
         loop {
             let filled = match &mut self.upload {
+                Some(_) if self.expects.hold => Poll::Pending,
                 Some(upload) if !self.outbox.is_full() => upload.poll_fill(cx, &mut self.outbox),
                 Some(_) => Poll::Ready(Ok(false)),
                 None => Poll::Ready(Ok(true)),

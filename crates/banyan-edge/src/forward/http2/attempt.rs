@@ -1,16 +1,17 @@
 //! One try over HTTP/2.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, Uri, Version, header};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header};
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use banyan_upstream::retry::Failed;
 
@@ -20,7 +21,7 @@ use super::{Place, link};
 use crate::exchange::Exchange;
 use crate::forward::Answer;
 use crate::forward::answer::InstanceBody;
-use crate::forward::attempt::{Failure, not_connected, observe, unknown};
+use crate::forward::attempt::{Failure, PATIENCE, not_connected, observe, unknown};
 use crate::forward::body::{Source, UpBody};
 use crate::forward::pool::{InFlight, Upstream};
 use crate::forward::time::Time;
@@ -52,7 +53,11 @@ pub(in crate::forward) async fn attempt(
         Ok(sent) => sent,
         Err(error) => return Err(failure(&error, false, head, source)),
     };
-    let sent = within(limit, answer, &mut upload, source).await;
+    let asked = Asked {
+        exchange,
+        expects: source.is_some() && head.headers.contains_key(header::EXPECT),
+    };
+    let sent = within(limit, answer, &mut upload, source, &asked).await;
     let status = sent
         .as_ref()
         .ok()
@@ -125,22 +130,45 @@ fn send(
     let mut sender = place.link.sender.clone();
     let (answer, to) = sender.send_request(request, source.is_none())?;
     let body = source.map(|source| UpBody::new(Some(Rc::clone(source))));
-    Ok((answer, body.map(|body| Pipe::new(body, to))))
+    Ok((
+        answer,
+        body.map(|body| Pipe::new(body, to, |_refused| Reason::CANCEL)),
+    ))
 }
 
 /// Sends the body and waits for the answer's head. The time does not run while the client's body still comes.
 async fn within(
     limit: Duration,
-    answer: ResponseFuture,
+    mut answer: ResponseFuture,
     upload: &mut Upload,
     source: Option<&Rc<Source>>,
+    asked: &Asked<'_>,
 ) -> Result<Result<Response<RecvStream>, h2::Error>, Elapsed> {
-    let mut answer = pin!(answer);
+    let mut held = asked.expects.then(|| Box::pin(sleep(PATIENCE)));
     let mut answer = poll_fn(|cx| {
-        if upload.as_mut().is_some_and(|upload| upload.poll(cx).is_ready()) {
+        while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+            if interim.status() == StatusCode::CONTINUE {
+                held = None;
+            } else {
+                asked.exchange.hint(interim);
+            }
+        }
+        if held
+            .as_mut()
+            .is_some_and(|held| held.as_mut().poll(cx).is_ready())
+        {
+            held = None;
+        }
+        let sent = |upload: &mut Pipe<UpBody>| held.is_none() && upload.poll(cx).is_ready();
+        if upload.as_mut().is_some_and(sent) {
             *upload = None;
         }
-        answer.as_mut().poll(cx)
+        let answered = Pin::new(&mut answer).poll(cx);
+        if answered.is_ready() && held.is_some() {
+            // The instance does not want it.
+            *upload = None;
+        }
+        answered
     });
     let mut taken = 0;
     loop {
@@ -155,4 +183,11 @@ async fn within(
             }
         }
     }
+}
+
+/// What a try needs to know while it waits.
+struct Asked<'a> {
+    exchange: &'a Exchange,
+    /// The body waits until the instance wants it.
+    expects: bool,
 }

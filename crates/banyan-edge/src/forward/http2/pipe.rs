@@ -6,10 +6,15 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::Body;
+use tokio::time::Instant;
 
 /// Dropped before its end, it ends the stream.
-pub(crate) struct Pipe<B> {
+pub(crate) struct Pipe<B: Body> {
     body: B,
+    /// What the receiver hears of a body that breaks.
+    reason: fn(&B::Error) -> Reason,
+    /// Since when there was no room.
+    blocked: Option<Instant>,
     /// Taken from the body, and without room yet.
     waiting: Option<Bytes>,
     to: SendStream<Bytes>,
@@ -17,9 +22,11 @@ pub(crate) struct Pipe<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Pipe<B> {
-    pub(crate) fn new(body: B, to: SendStream<Bytes>) -> Self {
+    pub(crate) fn new(body: B, to: SendStream<Bytes>, reason: fn(&B::Error) -> Reason) -> Self {
         Self {
             body,
+            reason,
+            blocked: None,
             waiting: None,
             to,
             over: false,
@@ -42,6 +49,15 @@ impl<B: Body<Data = Bytes> + Unpin> Pipe<B> {
         Poll::Ready(())
     }
 
+    /// Since when the receiver has no room for what is there.
+    pub(crate) fn blocked_since(&self) -> Option<Instant> {
+        self.blocked
+    }
+
+    pub(crate) fn body(&mut self) -> &mut B {
+        &mut self.body
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>, mut data: Bytes) -> Poll<()> {
         if self.to.capacity() == 0 {
             match self.to.poll_capacity(cx) {
@@ -52,10 +68,12 @@ impl<B: Body<Data = Bytes> + Unpin> Pipe<B> {
                 }
                 Poll::Pending => {
                     self.waiting = Some(data);
+                    self.blocked.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
             }
         }
+        self.blocked = None;
         let now = data.split_to(data.len().min(self.to.capacity()));
         let ends = data.is_empty() && self.body.is_end_stream();
         self.waiting = Some(data).filter(|data| !data.is_empty());
@@ -81,9 +99,9 @@ impl<B: Body<Data = Bytes> + Unpin> Pipe<B> {
                     }
                 }
             },
-            Some(Err(_)) => {
+            Some(Err(error)) => {
                 self.over = true;
-                self.to.send_reset(Reason::CANCEL);
+                self.to.send_reset((self.reason)(&error));
             }
             None => {
                 self.over = true;
@@ -94,7 +112,7 @@ impl<B: Body<Data = Bytes> + Unpin> Pipe<B> {
     }
 }
 
-impl<B> Drop for Pipe<B> {
+impl<B: Body> Drop for Pipe<B> {
     fn drop(&mut self) {
         if !self.over {
             self.to.send_reset(Reason::CANCEL);
