@@ -48,6 +48,7 @@ test: deps nextest ## Run every check and every test
 .PHONY: drill
 drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds); fuzz targets: FUZZ_SECONDS=60 each
 	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
+	@cargo nextest run -p banyan-pgproxy --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance

@@ -326,18 +326,9 @@ impl Control {
     }
 
     fn nodes(&self, signals: &NodeSignals) -> Vec<NodeReport> {
-        let primary = self.snapshot.database.primary;
-        let node = |node: &banyan_topology::snapshot::pgproxy::PgNode| NodeReport {
-            id: node.id,
-            reachable: Some(node.id) != primary || signals.refused == 0,
-            reason: None,
-            in_recovery: None,
-            lag_bytes: None,
-            lag_seconds: None,
-            incarnation: None,
-            replayed: None,
-        };
-        self.snapshot.database.nodes.iter().map(node).collect()
+        let view = self.fresh.view();
+        let report = |node| nodes::report(node, &self.snapshot, &view, signals.refused > 0, Clock.now());
+        self.snapshot.database.nodes.iter().map(report).collect()
     }
 
     /// Clients between units end at once, others at the end of their transaction, or at the limit.

@@ -1,18 +1,19 @@
 //! Which servers are asked for their positions, and how: the snapshot's, by the proxy's own role or the user's URL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use banyan_topology::report::NodeReport;
 use banyan_topology::snapshot::pgproxy::{NodeState, PgAuth, PgNode, PgproxySnapshot, Reads};
 
 use super::verifiers::secret;
-use crate::fresh::{Nodes, Server};
+use crate::fresh::{Nodes, Replica, Server, View};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// None at all while reads are the primary's: then nothing is looked into either.
+/// None at all while there is one server. Those that may not serve reads are watched all the same: `status` tells of them.
 pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
     let database = &snapshot.database;
-    if database.reads == Reads::Primary || database.nodes.len() < 2 {
+    if database.nodes.len() < 2 {
         return Ok(Nodes::default());
     }
     let login = login(snapshot)?;
@@ -26,14 +27,17 @@ pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
         .filter(|node| Some(node.id) != database.primary);
     Ok(Nodes {
         primary: database.primary().map(server),
-        replicas: replicas.map(|node| (server(node), weight(node))).collect(),
+        replicas: replicas
+            .map(|node| (server(node), weight(node, database.reads)))
+            .collect(),
     })
 }
 
-fn weight(node: &PgNode) -> u32 {
-    match node.state {
-        NodeState::Active => node.weight,
-        NodeState::Draining => 0,
+/// 0 gets no reads.
+fn weight(node: &PgNode, reads: Reads) -> u32 {
+    match (node.state, reads) {
+        (_, Reads::Primary) | (NodeState::Draining, _) => 0,
+        (NodeState::Active, _) => node.weight,
     }
 }
 
@@ -65,4 +69,56 @@ fn at(login: &tokio_postgres::Config, node: &PgNode) -> tokio_postgres::Config {
         None => login.host(node.address.ip().to_string()),
     };
     login
+}
+
+/// What is known of a server; `refused`: connects to the primary failed since the last report.
+pub(super) fn report(
+    node: &PgNode,
+    snapshot: &PgproxySnapshot,
+    view: &View,
+    refused: bool,
+    now: Instant,
+) -> NodeReport {
+    let database = &snapshot.database;
+    let primary = Some(node.id) == database.primary;
+    let replica = view.replicas.iter().find(|replica| replica.id == node.id);
+    let seen = if primary {
+        view.primary
+    } else {
+        replica.and_then(|replica| replica.seen)
+    };
+    let watched = database.nodes.len() > 1;
+    let lag = seen
+        .filter(|_| !primary)
+        .and_then(|seen| view.lag(seen.position, now));
+    NodeReport {
+        id: node.id,
+        reachable: if watched {
+            seen.is_some()
+        } else {
+            !(primary && refused)
+        },
+        reason: if primary {
+            None
+        } else {
+            reason(node, replica, database.reads)
+        },
+        in_recovery: seen.map(|seen| seen.in_recovery),
+        lag_bytes: lag.map(|(bytes, _)| bytes),
+        lag_seconds: lag.map(|(_, time)| time.as_secs_f64()),
+        incarnation: seen.map(|seen| seen.incarnation),
+        replayed: seen.map(|seen| seen.position.0),
+    }
+}
+
+fn reason(node: &PgNode, replica: Option<&Replica>, reads: Reads) -> Option<String> {
+    if let Some(Err(why)) = replica.map(|replica| replica.observed) {
+        return Some(why.to_string());
+    }
+    match (node.state, reads) {
+        (NodeState::Draining, _) => Some("draining".to_owned()),
+        (NodeState::Active, Reads::Primary) => Some("reads = \"primary\"".to_owned()),
+        (NodeState::Active, _) if node.weight == 0 => Some("its weight is 0".to_owned()),
+        (NodeState::Active, _) => None,
+    }
 }

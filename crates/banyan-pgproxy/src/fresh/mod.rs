@@ -29,5 +29,5 @@ pub use commits::{Commits, Ticket};
 pub use lsn::Lsn;
 pub use marks::{Epoch, Marks};
 pub use shared::{Candidates, Fresh, Need};
-pub use view::{Replica, Verdict, View};
+pub use view::{Replica, Seen, Verdict, View};
 pub use watcher::{Nodes, Server, Watcher, build};

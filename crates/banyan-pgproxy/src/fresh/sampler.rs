@@ -8,7 +8,7 @@ use banyan_topology::NodeId;
 
 use super::lsn::Lsn;
 use super::marks::Epoch;
-use super::view::{Ineligible, Observed, Replica, View};
+use super::view::{Ineligible, Observed, Replica, Seen, View};
 
 pub const FAST: Duration = Duration::from_millis(1);
 pub const IDLE: Duration = Duration::from_millis(200);
@@ -45,6 +45,7 @@ pub struct PrimaryAnswer {
     pub flushed: Lsn,
     pub timeline: u32,
     pub system: u64,
+    pub incarnation: i64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +55,7 @@ pub struct ReplicaAnswer {
     /// Timeline that its receiver streams; None: it receives nothing.
     pub streaming: Option<u32>,
     pub system: u64,
+    pub incarnation: i64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,7 +165,9 @@ impl Sampler {
     }
 
     fn sampled(&mut self, epoch: Epoch, asked: Instant, answer: Option<PrimaryAnswer>) -> bool {
-        let Some(answer) = answer else { return false };
+        let Some(answer) = answer else {
+            return self.view.primary.take().is_some();
+        };
         let identity = (answer.system, answer.timeline);
         if self.identity.is_some_and(|known| known != identity) {
             // Promoted or replaced behind our back: positions of before do not compare.
@@ -172,6 +176,11 @@ impl Sampler {
         self.identity = Some(identity);
         self.covered = self.covered.max(epoch);
         self.flushed = answer.flushed;
+        self.view.primary = Some(Seen {
+            in_recovery: false,
+            position: answer.inserted,
+            incarnation: answer.incarnation,
+        });
         self.view.add_sample(epoch, answer.inserted, asked);
         true
     }
@@ -192,6 +201,11 @@ impl Sampler {
             None => Err(Ineligible::Unreachable),
         };
         self.view.replicas[at].observed = observed;
+        self.view.replicas[at].seen = answer.map(|answer| Seen {
+            in_recovery: answer.in_recovery,
+            position: answer.replayed,
+            incarnation: answer.incarnation,
+        });
         true
     }
 
@@ -243,6 +257,7 @@ impl Sampler {
                         id,
                         weight,
                         observed: Err(Ineligible::Unknown),
+                        seen: None,
                     },
                     Question::default(),
                 ),
@@ -272,5 +287,203 @@ impl Sampler {
                 actions.push(Action::Probe(replica.id));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fresh::Verdict;
+
+    const PRIMARY: PrimaryAnswer = PrimaryAnswer {
+        inserted: Lsn(1_000),
+        flushed: Lsn(1_000),
+        timeline: 3,
+        system: 7,
+        incarnation: 1,
+    };
+    const REPLICA: ReplicaAnswer = ReplicaAnswer {
+        in_recovery: true,
+        replayed: Lsn(1_000),
+        streaming: Some(3),
+        system: 7,
+        incarnation: 1,
+    };
+
+    fn start() -> Instant {
+        banyan_runtime::Clock.now()
+    }
+
+    fn probed(answer: Option<ReplicaAnswer>, asked: Instant) -> Event {
+        Event::Probed {
+            id: NodeId(2),
+            asked,
+            answer,
+        }
+    }
+
+    fn sampled(epoch: u64, answer: PrimaryAnswer, asked: Instant) -> Event {
+        Event::Sampled {
+            epoch: Epoch(epoch),
+            asked,
+            answer: Some(answer),
+        }
+    }
+
+    fn sampler(now: Instant) -> Sampler {
+        let mut sampler = Sampler::default();
+        sampler.step(now, Event::Replicas(vec![(NodeId(2), 1)]));
+        sampler.step(now, sampled(1, PRIMARY, now));
+        sampler
+    }
+
+    #[test]
+    fn only_a_streaming_replica_of_the_same_system_and_timeline_is_eligible() {
+        let now = start();
+        for (answer, wanted) in [
+            (None, Err(Ineligible::Unreachable)),
+            (
+                Some(ReplicaAnswer {
+                    in_recovery: false,
+                    ..REPLICA
+                }),
+                Err(Ineligible::NotReplica),
+            ),
+            (
+                Some(ReplicaAnswer { system: 8, ..REPLICA }),
+                Err(Ineligible::OtherSystem),
+            ),
+            (
+                Some(ReplicaAnswer {
+                    streaming: Some(2),
+                    ..REPLICA
+                }),
+                Err(Ineligible::OtherTimeline),
+            ),
+            (
+                Some(ReplicaAnswer {
+                    streaming: None,
+                    ..REPLICA
+                }),
+                Err(Ineligible::NotStreaming),
+            ),
+            (Some(REPLICA), Ok(())),
+        ] {
+            let mut sampler = sampler(now);
+            sampler.step(now, probed(answer, now));
+            assert_eq!(
+                sampler.view().replicas[0].observed.map(|_| ()),
+                wanted,
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_primary_voids_all_positions_and_answers_that_were_on_their_way() {
+        let now = start();
+        let mut sampler = sampler(now);
+        sampler.step(now, probed(Some(REPLICA), now));
+        assert_eq!(sampler.view().verdict(Some(Epoch(1))), Verdict::Fresh(vec![0]));
+        let later = now + Duration::from_millis(10);
+        sampler.step(later, Event::PrimaryChanged);
+        sampler.step(later, sampled(9, PRIMARY, now));
+        sampler.step(later, probed(Some(REPLICA), now));
+        assert_eq!(sampler.view().verdict(Some(Epoch(1))), Verdict::Nobody);
+        sampler.step(
+            later,
+            sampled(
+                10,
+                PrimaryAnswer {
+                    timeline: 4,
+                    ..PRIMARY
+                },
+                later,
+            ),
+        );
+        sampler.step(later, probed(Some(REPLICA), later));
+        assert_eq!(
+            sampler.view().replicas[0].observed,
+            Err(Ineligible::OtherTimeline)
+        );
+        sampler.step(
+            later,
+            probed(
+                Some(ReplicaAnswer {
+                    streaming: Some(4),
+                    ..REPLICA
+                }),
+                later,
+            ),
+        );
+        assert_eq!(sampler.view().verdict(Some(Epoch(10))), Verdict::Fresh(vec![0]));
+    }
+
+    #[test]
+    fn servers_are_asked_often_only_while_somebody_waits() {
+        let now = start();
+        let mut sampler = sampler(now);
+        sampler.step(now, probed(Some(REPLICA), now));
+        let soon = now + FAST * 2;
+        assert_eq!(sampler.step(soon, Event::Tick), []);
+        assert_eq!(
+            sampler.step(soon, Event::Wanted(Epoch(5))),
+            [Action::Sample, Action::Probe(NodeId(2))]
+        );
+        assert_eq!(
+            sampler.step(soon, Event::Wanted(Epoch(6))),
+            [],
+            "one question at a time"
+        );
+        assert!(sampler.step(now + IDLE * 2, Event::Tick).is_empty(), "still one");
+    }
+
+    #[test]
+    fn log_that_stays_in_the_primarys_memory_is_pushed_out_once_in_a_while() {
+        let now = start();
+        let mut sampler = sampler(now);
+        sampler.step(now, Event::Wanted(Epoch(5)));
+        let unflushed = PrimaryAnswer {
+            inserted: Lsn(1_040),
+            ..PRIMARY
+        };
+        sampler.step(now, sampled(5, unflushed, now));
+        assert!(
+            sampler
+                .step(now, probed(Some(REPLICA), now))
+                .contains(&Action::Nudge)
+        );
+        assert!(
+            !sampler
+                .step(now, probed(Some(REPLICA), now))
+                .contains(&Action::Nudge)
+        );
+    }
+
+    /// A replica whose receiver is dead, or that stands still, is behind by what the primary has written since.
+    #[test]
+    fn lag_is_judged_against_the_primary() {
+        let now = start();
+        let mut sampler = sampler(now);
+        for second in 1..=10 {
+            let at = now + Duration::from_secs(second);
+            sampler.step(
+                at,
+                sampled(
+                    1 + second,
+                    PrimaryAnswer {
+                        inserted: Lsn(1_000 + second * 100),
+                        ..PRIMARY
+                    },
+                    at,
+                ),
+            );
+        }
+        let later = now + Duration::from_secs(10);
+        assert_eq!(sampler.view().lag(Lsn(2_000), later), Some((0, Duration::ZERO)));
+        assert_eq!(
+            sampler.view().lag(Lsn(1_350), later),
+            Some((650, Duration::from_secs(7)))
+        );
     }
 }

@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// Of the log's end: only a primary answers it. The timeline is the one it writes, which the control file may not know yet.
 const IDENTITY: &str = "
 SELECT (SELECT system_identifier FROM pg_control_system()),
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
        CASE WHEN pg_is_in_recovery() THEN '00000000' ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END";
 const SAMPLE: &str = "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text";
 /// A commit that changes nothing: it takes everything before it to disk. It waits for no standby.
@@ -49,6 +50,7 @@ struct Connected {
     probe: Statement,
     system: u64,
     timeline: u32,
+    incarnation: i64,
 }
 
 pub(super) async fn answer(
@@ -126,7 +128,8 @@ async fn connect(server: &Server, events: &mpsc::UnboundedSender<Event>, tasks: 
             sample: client.prepare(SAMPLE).await.ok()?,
             probe: client.prepare(PROBE).await.ok()?,
             system: identity.get::<_, i64>(0).cast_unsigned(),
-            timeline: u32::from_str_radix(identity.get(1), 16).ok()?,
+            incarnation: identity.get(1),
+            timeline: u32::from_str_radix(identity.get(2), 16).ok()?,
             client,
         })
     };
@@ -144,6 +147,7 @@ impl Connected {
                     flushed: row.get::<_, &str>(1).parse().ok()?,
                     timeline: self.timeline,
                     system: self.system,
+                    incarnation: self.incarnation,
                 });
                 Some(Event::Sampled { epoch, asked, answer })
             }
@@ -158,6 +162,7 @@ impl Connected {
                         .get::<_, Option<i32>>(2)
                         .and_then(|timeline| u32::try_from(timeline).ok()),
                     system: self.system,
+                    incarnation: self.incarnation,
                 });
                 Some(Event::Probed { id, asked, answer })
             }

@@ -387,6 +387,7 @@ impl World {
             flushed: Lsn(inserted),
             timeline: 1,
             system: 7,
+            incarnation: 1,
         });
         self.sampler_event(Event::Sampled { epoch, asked, answer });
     }
@@ -407,6 +408,7 @@ impl World {
                     replayed: Lsn(replayed),
                     streaming: Some(1),
                     system: 7,
+                    incarnation: 1,
                 });
                 self.sampler_event(Event::Probed { id, asked, answer });
             }

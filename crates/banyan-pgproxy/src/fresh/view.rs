@@ -15,6 +15,8 @@ const SAMPLES: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     samples: VecDeque<Sample>,
+    /// None: it does not answer, or is no primary.
+    pub primary: Option<Seen>,
     pub replicas: Vec<Replica>,
 }
 
@@ -32,6 +34,18 @@ pub struct Replica {
     pub weight: u32,
     /// None: not eligible, for the reason given.
     pub observed: Result<Observed, Ineligible>,
+    /// Its last answer, also if it is not eligible; None: it does not answer.
+    pub seen: Option<Seen>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seen {
+    pub in_recovery: bool,
+    /// Replayed, or inserted on a primary.
+    pub position: Lsn,
+    /// `pg_postmaster_start_time`, in microseconds since 1970.
+    pub incarnation: i64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,8 +69,6 @@ pub enum Ineligible {
     OtherTimeline,
     #[error("it receives no WAL from the primary")]
     NotStreaming,
-    #[error("draining")]
-    Draining,
 }
 
 /// Of one read, now.
@@ -121,13 +133,23 @@ impl View {
         self.samples.push_back(Sample { epoch, at, lsn });
     }
 
-    pub fn last_sample(&self) -> Option<Lsn> {
-        self.samples.back().map(|sample| sample.lsn)
+    /// How far behind the primary's last known position a replica is, in bytes and in time since the primary was there; None: not known.
+    /// A receiver that is dead, or a primary that is idle, cannot feign 0: positions are compared, not clocks.
+    pub fn lag(&self, replayed: Lsn, now: Instant) -> Option<(u64, Duration)> {
+        let last = self.samples.back()?;
+        let reached = self.samples.iter().rev().find(|sample| sample.lsn <= replayed);
+        let since = match reached {
+            _ if replayed >= last.lsn => Duration::ZERO,
+            Some(sample) => now.saturating_duration_since(sample.at),
+            None => now.saturating_duration_since(self.samples.front()?.at),
+        };
+        Some((replayed.behind(last.lsn), since))
     }
 
     /// Another primary: positions of the old one's timeline do not compare.
     pub fn reset(&mut self) {
         self.samples.clear();
+        self.primary = None;
         for replica in &mut self.replicas {
             replica.observed = Err(Ineligible::Unknown);
         }
