@@ -8,8 +8,6 @@ pub(crate) struct WorkerMetrics {
     /// Backends that a client has.
     pub(crate) active: Gauge,
     pub(crate) waiting: Gauge,
-    /// All connections to servers, as of the last look.
-    pub(crate) backends: Gauge,
     pub(crate) logins: Counter,
     pub(crate) logins_refused: Counter,
     pub(crate) connects: Counter,

@@ -40,6 +40,9 @@ pub(crate) enum Refusal {
     ParkFull,
     #[error("the database connection was lost; the outcome of what ran on it is unknown")]
     BackendLost,
+    /// Nothing ran, but what the session held is gone: locks, temporary tables, a transaction.
+    #[error("terminating connection: the database session that it held is gone")]
+    SessionLost,
     #[error("the database server answered something unexpected; the connection is closed")]
     Desync,
     #[error("failed to restore this session's settings on another server connection: {0}")]
@@ -72,7 +75,7 @@ impl Refusal {
             Self::BackendLost | Self::Desync => "08007",
             Self::Settings(_) => "08006",
             Self::Cancelled => "57014",
-            Self::Killed => "57P01",
+            Self::Killed | Self::SessionLost => "57P01",
             Self::PinCap { .. } => "53400",
             Self::Sequence => "55000",
             Self::Console(_) => "42601",
@@ -98,6 +101,7 @@ impl Refusal {
             | Self::PoolWait { .. }
             | Self::Connect(_)
             | Self::Held
+            | Self::SessionLost
             | Self::ParkFull
             | Self::Settings(_)
             | Self::Cancelled
@@ -134,6 +138,7 @@ impl Refusal {
             | Self::NoDatabase(_)
             | Self::Settings(_)
             | Self::Cancelled
+            | Self::SessionLost
             | Self::Killed => None,
         }
     }

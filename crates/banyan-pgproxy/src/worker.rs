@@ -1,8 +1,8 @@
 //! A worker: one thread with its own runtime, listener, clients and pools. Nothing of it crosses threads but counters.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use banyan_tls::TlsAcceptor;
 use banyan_topology::NodeId;
 use banyan_topology::snapshot::pgproxy::{PgNode, PgproxySnapshot};
 
+use crate::backend::Info;
 use crate::backend::connect::{ConnectError, Credentials};
 use crate::control::Request;
 use crate::fresh::Fresh;
@@ -23,6 +24,7 @@ use crate::metrics::WorkerMetrics;
 use crate::parse::PostgresGrammar;
 use crate::pool::Pool;
 use crate::pool::account::{Account, address};
+use crate::respond::Refusal;
 use crate::route::{Plan, Planner};
 use crate::session::intern::Interner;
 use crate::session::prepared::{Statement, Statements};
@@ -60,6 +62,9 @@ impl Shop {
     }
 }
 
+/// SQLSTATE and rule; empty: none.
+type Answer = (&'static str, &'static str);
+
 /// Database and user.
 type Whose = (Box<str>, Box<str>);
 
@@ -72,6 +77,9 @@ pub(crate) struct Worker {
     pub(crate) snapshot: RefCell<Arc<PgproxySnapshot>>,
     pub(crate) accounts: RefCell<HashMap<Whose, Rc<Account>>>,
     pub(crate) clients: RefCell<HashMap<u32, Rc<Shared>>>,
+    servers: RefCell<Vec<Weak<Info>>>,
+    /// By SQLSTATE and rule: how many, and the last one in words.
+    pub(crate) refusals: RefCell<BTreeMap<Answer, (u64, String)>>,
     pub(crate) gate: Gate,
     begun: Instant,
     next_id: Cell<u64>,
@@ -106,6 +114,8 @@ impl Worker {
             snapshot: RefCell::new(Arc::clone(&start.snapshot)),
             accounts: RefCell::default(),
             clients: RefCell::default(),
+            servers: RefCell::default(),
+            refusals: RefCell::default(),
             gate: Gate::default(),
             begun: Clock.now(),
             next_id: Cell::new(0),
@@ -206,6 +216,25 @@ impl Worker {
             });
         }
         self.gate.take(self, &snapshot);
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.metrics.refusals.increment();
+        let mut refusals = self.refusals.borrow_mut();
+        let entry = refusals.entry((refusal.code(), refusal.rule().unwrap_or_default()));
+        let (count, last) = entry.or_default();
+        *count += 1;
+        *last = refusal.to_string();
+    }
+
+    pub(crate) fn remember_server(&self, info: &Rc<Info>) {
+        let mut servers = self.servers.borrow_mut();
+        servers.retain(|server| server.strong_count() > 0);
+        servers.push(Rc::downgrade(info));
+    }
+
+    pub(crate) fn servers(&self) -> Vec<Rc<Info>> {
+        self.servers.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Units wait.

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
 use banyan_runtime::Clock;
+use banyan_topology::NodeId;
 
 use super::known::Known;
 use super::stream::{Address, Stream};
-use super::{Backend, Copying, Unnamed};
+use super::{Backend, Copying, Info, Unnamed};
 use crate::session::settings::{Parameters, Settings};
 use crate::wire::message::{self, put_text};
 use crate::wire::startup::CancelKey;
@@ -65,6 +66,7 @@ pub(crate) struct Login<'a> {
     pub(crate) user: &'a str,
     pub(crate) database: &'a str,
     pub(crate) credentials: &'a Credentials,
+    pub(crate) node: NodeId,
 }
 
 /// A backend that is ready. The caller sets the deadline.
@@ -107,10 +109,20 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         passing: 0,
         pass_hidden: false,
         outbox: Vec::new(),
+        stale: false,
         spent: false,
         sequences: false,
         cancels: Rc::new(Cell::new(0)),
-        units: 0,
+        info: Rc::new(Info {
+            id,
+            node: login.node,
+            user: login.user.into(),
+            process: key.process,
+            born: now,
+            client: Cell::new(0),
+            units: Cell::new(0),
+            statements: Cell::new(0),
+        }),
     })
 }
 

@@ -15,6 +15,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+use banyan_topology::NodeId;
+
 use expected::{Expected, Kind};
 use known::Known;
 use stream::{Address, Stream};
@@ -73,14 +75,31 @@ pub(crate) struct Backend {
     passing: usize,
     pass_hidden: bool,
     pub(crate) outbox: Vec<u8>,
+    /// A plan of a shared statement no longer fits its tables: all are to be parsed anew.
+    pub(crate) stale: bool,
     /// Not to be given to another client.
     pub(crate) spent: bool,
     /// Its session has advanced sequences.
     pub(crate) sequences: bool,
     /// Cancel requests on their way to it.
     pub(crate) cancels: Rc<Cell<u32>>,
-    /// Units that it has served.
-    pub(crate) units: u64,
+    /// What the console shows of it.
+    pub(crate) info: Rc<Info>,
+}
+
+/// What others in the worker see of a backend that a client has.
+pub(crate) struct Info {
+    pub(crate) id: u64,
+    pub(crate) node: NodeId,
+    pub(crate) user: Box<str>,
+    /// The server's process.
+    pub(crate) process: u32,
+    pub(crate) born: Instant,
+    /// Who has it; 0: nobody.
+    pub(crate) client: Cell<u32>,
+    /// Served.
+    pub(crate) units: Cell<u64>,
+    pub(crate) statements: Cell<usize>,
 }
 
 impl Backend {

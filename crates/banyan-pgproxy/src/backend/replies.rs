@@ -247,6 +247,7 @@ impl Backend {
             return Show::Pass;
         }
         self.copying = Copying::No;
+        self.stale |= field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan");
         if let Some(Kind::Ours(ours)) = self.head() {
             if !matches!(ours, Ours::Forget) {
                 self.failure = Some(String::from_utf8_lossy(field(b'M')).into_owned());

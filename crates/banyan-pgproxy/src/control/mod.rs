@@ -21,6 +21,7 @@ use banyan_topology::snapshot::PgproxySnapshot;
 
 use crate::fresh::{self, Fresh};
 use crate::frontend::accept::{self, Command, View};
+use crate::frontend::console::{Action, Show};
 use crate::metrics::WorkerMetrics;
 use crate::wire::scram::Verifier;
 use crate::wire::startup::CancelKey;
@@ -40,6 +41,10 @@ pub(crate) enum Request {
     },
     /// The client is another worker's.
     Cancel(CancelKey, oneshot::Sender<()>),
+    /// From the console: the rows of all workers.
+    Show(Show, oneshot::Sender<Vec<Vec<String>>>),
+    /// From the console: on all workers.
+    Act(Action, oneshot::Sender<()>),
 }
 
 /// What is stored of a user.
@@ -280,6 +285,27 @@ impl Control {
                     let _gone = worker.commands.send(Command::Cancel(key, done));
                 }
             }
+            Request::Show(what, reply) => {
+                let workers: Vec<_> = self
+                    .workers
+                    .iter()
+                    .map(|worker| worker.commands.clone())
+                    .collect();
+                self.tasks.spawn(TaskKind::Connection, "console", async move {
+                    let mut rows = Vec::new();
+                    for worker in workers {
+                        let (to, found) = oneshot::channel();
+                        if worker.send(Command::Show(what, to)).is_ok() {
+                            rows.extend(found.await.unwrap_or_default());
+                        }
+                    }
+                    let _gone = reply.send(rows);
+                });
+            }
+            Request::Act(action, done) => {
+                self.tell_all(|| Command::Act(action));
+                let _gone = done.send(());
+            }
         }
     }
 
@@ -314,7 +340,7 @@ impl Control {
             listening: vec![self.listening],
             refused: self.refused.clone(),
             hold: hold_of(&views),
-            hold_failure: None,
+            hold_failure: views.iter().find_map(|view| view.hold_failure).map(str::to_owned),
             clients: sum(|m| m.clients.get()),
             backends: views.iter().map(|view| view.backends).sum(),
             waiting: views.iter().map(|view| view.waiting).sum(),

@@ -14,6 +14,7 @@ use banyan_topology::Epoch;
 use banyan_topology::report::HoldState;
 use banyan_topology::snapshot::PgproxySnapshot;
 
+use super::console::{self, Action, Show};
 use super::{cancel, client, greet};
 use crate::wire::startup::CancelKey;
 use crate::worker::{Worker, WorkerStart};
@@ -29,7 +30,8 @@ pub(crate) enum Command {
     /// The client of that key is this worker's; done when it has taken effect.
     Cancel(CancelKey, oneshot::Sender<()>),
     Look(oneshot::Sender<View>),
-    Pause(bool),
+    Show(Show, oneshot::Sender<Vec<Vec<String>>>),
+    Act(Action),
     /// No new clients; those between units are told 57P01.
     Drain,
     /// End all.
@@ -41,6 +43,7 @@ pub(crate) enum Command {
 pub(crate) struct View {
     pub(crate) epoch: Epoch,
     pub(crate) hold: HoldState,
+    pub(crate) hold_failure: Option<&'static str>,
     pub(crate) backends: u64,
     pub(crate) waiting: u64,
 }
@@ -99,11 +102,15 @@ fn obey(worker: &Rc<Worker>, command: Command) {
         Command::Snapshot(snapshot) => worker.take_snapshot(snapshot),
         Command::Tls(acceptor) => *worker.tls.borrow_mut() = acceptor,
         Command::Cancel(key, done) => cancel::local(worker, key, done),
-        Command::Pause(on) => worker.gate.pause(worker, on),
+        Command::Show(what, reply) => {
+            let _gone = reply.send(console::show::rows(worker, what));
+        }
+        Command::Act(action) => act(worker, action),
         Command::Look(reply) => {
             let backends = u64::from(worker.backends());
             let now = Clock.now();
-            let waiting = worker
+            let parked = worker.gate.parked() as u64;
+            let waiting: u64 = worker
                 .pools()
                 .iter()
                 .map(|pool| pool.figures(now).waiting as u64)
@@ -111,11 +118,30 @@ fn obey(worker: &Rc<Worker>, command: Command) {
             let _gone = reply.send(View {
                 epoch: worker.snapshot.borrow().epoch,
                 hold: worker.gate.state(),
+                hold_failure: worker.gate.failure(),
                 backends,
-                waiting,
+                waiting: waiting + parked,
             });
         }
         Command::Drain | Command::Now => {}
+    }
+}
+
+fn act(worker: &Rc<Worker>, action: Action) {
+    match action {
+        Action::Pause(limit) => worker.gate.pause(worker, limit),
+        Action::Resume => worker.gate.resume(worker),
+        Action::Reconnect => {
+            for pool in worker.pools() {
+                pool.reconnect();
+            }
+        }
+        Action::Kill(number) => {
+            if let Some(client) = worker.clients.borrow().get(&number) {
+                client.kill.set(true);
+                client.wake();
+            }
+        }
     }
 }
 

@@ -36,14 +36,13 @@ pub(super) fn local(worker: &Rc<Worker>, key: CancelKey, done: oneshot::Sender<(
     let client = worker.clients.borrow().get(&key.process).cloned();
     if let Some(client) = client.filter(|client| client.secret == key.secret) {
         worker.metrics.cancels.increment();
-        client.cancel.set(true);
-        client.wake();
+        client.cancel(done);
     }
-    let _gone = done.send(());
 }
 
-/// Asks the server to cancel what runs on `backend`; it is reserved until the server has taken it.
-pub(super) fn send(worker: &Rc<Worker>, backend: &Backend) {
+/// Asks the server to cancel what runs on `backend`; it is reserved until the server has taken it, and so long `askers`
+/// wait: what the client sends after that is not hit.
+pub(super) fn send(worker: &Rc<Worker>, backend: &Backend, askers: Vec<oneshot::Sender<()>>) {
     let address = backend.address.clone();
     let request = cancel_request(backend.key);
     let cancels = Rc::clone(&backend.cancels);
@@ -63,6 +62,7 @@ pub(super) fn send(worker: &Rc<Worker>, backend: &Backend) {
                 Ok(Err(error)) => tracing::warn!(%error, "failed to cancel a statement"),
                 Err(_) => tracing::warn!("failed to cancel a statement: the server did not answer"),
             }
+            drop(askers);
         });
 }
 

@@ -250,10 +250,10 @@ impl Client {
         if self.shared.kill.get() || (self.shared.drain.get() && self.lease.is_none()) {
             return Err(Refusal::Killed.into());
         }
-        if self.shared.cancel.take()
+        if let Some(askers) = self.shared.take_cancels()
             && let Some(lease) = self.lease.as_ref().filter(|lease| !lease.expected.is_empty())
         {
-            cancel::send(&self.worker, lease);
+            cancel::send(&self.worker, lease, askers);
         }
         loop {
             self.write(cx)?;
@@ -317,7 +317,13 @@ impl Client {
         if read == 0 {
             lease.spent = true;
             self.worker.metrics.eof.increment();
-            return Err(Refusal::BackendLost.into());
+            let idle = lease.expected.is_empty();
+            return Err(if idle {
+                Refusal::SessionLost
+            } else {
+                Refusal::BackendLost
+            }
+            .into());
         }
         if self.outbox.capacity() == 0 {
             self.outbox = self.worker.buffer();
@@ -347,7 +353,7 @@ impl Client {
                     self.tracking.replied(&self.worker.fresh);
                 }
                 if received.ended {
-                    lease.units += 1;
+                    lease.info.units.set(lease.info.units.get() + 1);
                     self.worker.metrics.units.increment();
                     if !self.on_replica {
                         let owed = !lease.expected.is_empty();
@@ -452,7 +458,7 @@ impl Client {
 
     async fn wait_for_hold(&mut self) -> Result<(), Ending> {
         let parked = self.worker.gate.park().ok_or(Refusal::ParkFull)?;
-        let limit = self.worker.gate.limit();
+        let limit = self.worker.gate.refuses_at();
         match self.until(parked, limit).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::Held.into()),
@@ -475,7 +481,7 @@ impl Client {
             if self.shared.kill.get() {
                 return Poll::Ready(Err(Refusal::Killed.into()));
             }
-            if self.shared.cancel.take() {
+            if self.shared.take_cancels().is_some() {
                 return Poll::Ready(Err(Refusal::Cancelled.into()));
             }
             if sleep.as_mut().poll(cx).is_ready() {
@@ -512,7 +518,7 @@ impl Client {
         match ending {
             Ending::Left => return,
             Ending::Refused(refusal) => {
-                self.worker.metrics.refusals.increment();
+                self.worker.refused(&refusal);
                 tracing::debug!(code = refusal.code(), reason = %refusal, "client ended");
                 respond::error(&mut self.outbox, "FATAL", &refusal);
             }
@@ -593,7 +599,7 @@ fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session, mut tracking:
     if !lease.is_quiet() {
         // What runs for nobody is stopped; whose replies would come is not waited for.
         if !lease.expected.is_empty() {
-            cancel::send(worker, &lease);
+            cancel::send(worker, &lease, Vec::new());
         }
         if tracking.is_committing() {
             outlive(worker, lease, tracking);

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use banyan_runtime::Clock;
 
 use super::client::Client;
-use super::{Shared, cancel, login};
+use super::{Shared, cancel, console, login};
 use crate::backend::stream::Stream;
 use crate::respond::{self, Refusal};
 use crate::session::settings::Settings;
@@ -30,7 +30,12 @@ pub(super) async fn greet(stream: TcpStream, peer: SocketAddr, worker: &Rc<Worke
         }
     };
     match enter(&mut stream, startup, worker).await {
-        Ok(entered) => {
+        Ok(Way::Console(out)) => {
+            // Boxed away with the greeting, because few clients are consoles.
+            console::serve(stream, worker, out).await;
+            None
+        }
+        Ok(Way::Database(entered)) => {
             let shared = Shared::new(
                 worker.new_client(),
                 &entered.account.user,
@@ -49,11 +54,18 @@ pub(super) async fn greet(stream: TcpStream, peer: SocketAddr, worker: &Rc<Worke
 
 async fn refuse(stream: &mut Stream, refusal: &Refusal, worker: &Rc<Worker>) {
     worker.metrics.logins_refused.increment();
+    worker.refused(refusal);
     tracing::info!(code = refusal.code(), reason = %refusal, "client refused");
     let mut out = Vec::new();
     respond::error(&mut out, "FATAL", refusal);
     // The client may have gone: then nobody needs the answer.
     stream.drain(&mut out).await.ok();
+}
+
+enum Way {
+    Database(Entered),
+    /// With what comes before its greeting.
+    Console(Vec<u8>),
 }
 
 struct Entered {
@@ -63,7 +75,7 @@ struct Entered {
     out: Vec<u8>,
 }
 
-async fn enter(stream: &mut Stream, startup: Startup, worker: &Rc<Worker>) -> Result<Entered, Refusal> {
+async fn enter(stream: &mut Stream, startup: Startup, worker: &Rc<Worker>) -> Result<Way, Refusal> {
     if worker.is_full() {
         return Err(Refusal::TooManyClients);
     }
@@ -74,16 +86,19 @@ async fn enter(stream: &mut Stream, startup: Startup, worker: &Rc<Worker>) -> Re
     }
     let snapshot = std::sync::Arc::clone(&worker.snapshot.borrow());
     let credentials = login::login(stream, &mut out, &startup.user, worker).await?;
+    if startup.database == console::DATABASE {
+        return Ok(Way::Console(out));
+    }
     if startup.database != snapshot.database.name {
         return Err(Refusal::NoDatabase(startup.database));
     }
     let account = worker.account(&startup.user, &startup.database, credentials);
     worker.metrics.logins.increment();
-    Ok(Entered {
+    Ok(Way::Database(Entered {
         account,
         settings: worker.shop.intern_settings(settings),
         out,
-    })
+    }))
 }
 
 /// What the client asks for at its start.

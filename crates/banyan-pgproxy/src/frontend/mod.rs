@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod cancel;
 pub(crate) mod client;
+pub(crate) mod console;
 mod greet;
 mod login;
 mod reads;
@@ -15,6 +16,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 /// What others in the worker know of a client.
 pub(crate) struct Shared {
     pub(crate) number: u32,
@@ -22,8 +25,8 @@ pub(crate) struct Shared {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) user: Box<str>,
     pub(crate) since: Instant,
-    /// Asked for by another connection.
-    pub(crate) cancel: Cell<bool>,
+    /// Those that asked for a cancel on other connections; they wait until it has taken effect.
+    cancels: RefCell<Vec<oneshot::Sender<()>>>,
     pub(crate) kill: Cell<bool>,
     /// The role ends: the client does, when it has no backend.
     pub(crate) drain: Cell<bool>,
@@ -47,7 +50,7 @@ impl Shared {
             peer,
             user: user.into(),
             since,
-            cancel: Cell::new(false),
+            cancels: RefCell::default(),
             kill: Cell::new(false),
             drain: Cell::new(false),
             activity: Cell::new(Activity::Idle),
@@ -62,6 +65,17 @@ impl Shared {
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *known = Some(waker.clone());
         }
+    }
+
+    pub(crate) fn cancel(&self, done: oneshot::Sender<()>) {
+        self.cancels.borrow_mut().push(done);
+        self.wake();
+    }
+
+    /// Those that wait for a cancel; dropping them says that it is done.
+    fn take_cancels(&self) -> Option<Vec<oneshot::Sender<()>>> {
+        let mut cancels = self.cancels.borrow_mut();
+        (!cancels.is_empty()).then(|| std::mem::take(&mut *cancels))
     }
 
     pub(crate) fn wake(&self) {

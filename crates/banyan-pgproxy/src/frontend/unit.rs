@@ -226,7 +226,7 @@ impl Client {
 
     /// The unit whose first message is next gets an error; the client goes on behind it.
     pub(super) fn refuse_unit(&mut self, tag: u8, refusal: &Refusal) {
-        self.worker.metrics.refusals.increment();
+        self.worker.refused(refusal);
         respond::error(&mut self.outbox, "ERROR", refusal);
         self.refused = match tag {
             b'Q' | b'F' => Refused::Query,
@@ -238,6 +238,7 @@ impl Client {
     pub(super) fn adopt(&mut self, mut lease: Lease) {
         self.worker.metrics.active.increment();
         self.shared.activity.set(Activity::Active);
+        lease.info.client.set(self.shared.number);
         if lease.tenant != self.shared.number {
             lease.tenant = self.shared.number;
             lease.tenure += 1;
@@ -704,6 +705,11 @@ impl Client {
         if !ask.is_none() {
             let touched = std::mem::take(&mut session.touched);
             lease.ask_truth(ask, dedup(touched));
+            return Ok(());
+        }
+        if std::mem::take(&mut lease.stale) {
+            lease.known.clear();
+            lease.clean("DEALLOCATE ALL");
             return Ok(());
         }
         let pinned = !session.pins.is_none();

@@ -20,6 +20,7 @@ pub(crate) struct Account {
     pools: RefCell<Vec<Rc<Pool>>>,
     /// By what clients ask for at their start: the parameters that a server then reports.
     greetings: RefCell<HashMap<Rc<Settings>, Rc<Parameters>>>,
+    base: RefCell<Option<Rc<Parameters>>>,
     /// Its clients read what sequences left in their session: those that write are kept on their backend.
     pub(crate) reads_sequences: Cell<bool>,
 }
@@ -35,6 +36,7 @@ impl Account {
             credentials: RefCell::new(credentials),
             pools: RefCell::default(),
             greetings: RefCell::default(),
+            base: RefCell::default(),
             reads_sequences: Cell::new(false),
         })
     }
@@ -81,8 +83,12 @@ impl Account {
         greetings.insert(Rc::clone(settings), Rc::clone(parameters));
     }
 
-    pub(crate) fn forget_greetings(&self) {
-        self.greetings.borrow_mut().clear();
+    /// What a new connection reports before anything is set: other defaults than before make greetings stale.
+    pub(crate) fn reported(&self, parameters: &Rc<Parameters>) {
+        let before = self.base.replace(Some(Rc::clone(parameters)));
+        if before.is_some_and(|before| !Rc::ptr_eq(&before, parameters)) {
+            self.greetings.borrow_mut().clear();
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Pool {
     watcher: RefCell<Option<Waker>>,
     /// Of a primary that is one no more: nothing is granted, what comes back is closed.
     pub(crate) retired: Cell<bool>,
+    /// Backends older than this are not used again.
+    renewed: Cell<Option<Instant>>,
 }
 
 #[expect(
@@ -99,6 +101,7 @@ impl Pool {
             state: RefCell::default(),
             watcher: RefCell::default(),
             retired: Cell::new(false),
+            renewed: Cell::new(None),
         });
         watch::start(&pool, worker);
         pool
@@ -204,6 +207,7 @@ impl Pool {
                 user: &account.user,
                 database: &account.database,
                 credentials: &credentials,
+                node: self.node,
             };
             let attempt = connect::connect(login, worker.next_id(), &worker.shop);
             let attempt = tokio::time::timeout(LOGIN_LIMIT, attempt)
@@ -217,6 +221,8 @@ impl Pool {
             match attempt {
                 Ok(backend) => {
                     worker.metrics.connects.increment();
+                    worker.remember_server(&backend.info);
+                    account.reported(&backend.parameters);
                     break Some(backend);
                 }
                 Err(error) => {
@@ -312,8 +318,10 @@ impl Pool {
         }
     }
 
-    pub(crate) fn someone_waits(&self) -> bool {
-        !self.state.borrow().waiters.is_empty()
+    /// What is borrowed now is closed when it comes back.
+    pub(crate) fn reconnect(self: &Rc<Self>) {
+        self.renewed.set(Some(Clock.now()));
+        self.close_idle();
     }
 
     /// Those that a client has, and those that are being connected.
@@ -361,7 +369,9 @@ impl Lease {
     /// To the next in line, or to the idle ones. Only a backend that is idle and not spent is used again; one that a
     /// cancel request is on its way to waits until that has arrived.
     pub(crate) fn give_back(mut self) {
-        let usable = self.is_idle() && !self.spent && self.failure.is_none() && !self.pool.retired.get();
+        let old = self.pool.renewed.get().is_some_and(|renewed| self.born < renewed);
+        let fit = self.is_idle() && !self.spent && self.failure.is_none();
+        let usable = fit && !old && !self.pool.retired.get();
         if !usable {
             return;
         }
@@ -369,6 +379,8 @@ impl Lease {
             return;
         };
         backend.since = Clock.now();
+        backend.info.client.set(0);
+        backend.info.statements.set(backend.known.len());
         let pool = Rc::clone(&self.pool);
         drop(self);
         if backend.cancels.get() > 0 {

@@ -32,10 +32,6 @@ impl<T: Hash + Eq> Interner<T> {
         self.values.insert(Rc::clone(&value));
         value
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.values.len()
-    }
 }
 
 #[cfg(test)]
@@ -50,7 +46,7 @@ mod tests {
         for value in 2..1000 {
             interner.intern(value);
         }
-        assert!(interner.len() <= 65, "{}", interner.len());
+        assert!(interner.values.len() <= 65, "{}", interner.values.len());
         assert!(Rc::ptr_eq(&first, &interner.intern(1)));
     }
 }

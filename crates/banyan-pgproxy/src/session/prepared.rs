@@ -89,10 +89,6 @@ impl Statements {
         statement
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.known.len()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Statement>> {
         self.known.keys()
     }
@@ -126,14 +122,6 @@ impl Prepared {
 
     pub(crate) fn clear(&mut self) {
         self.0 = HashMap::new();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -73,3 +73,70 @@ async fn at_its_limit_a_hold_of_a_crash_refuses_with_57p03_and_keeps_the_client(
     world.publish(|s| s.database.hold = None).await;
     client.simple_query("SELECT 1").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_its_limit_a_planned_hold_ends_without_anybodys_help() {
+    let mut world = World::start(pool(2)).await;
+    let client = world.client().await;
+    client.simple_query("SELECT 1").await.unwrap();
+    world
+        .publish(|s| s.database.hold = Some(hold(HoldCause::Planned, Duration::from_millis(300))))
+        .await;
+    client.simple_query("SELECT 1").await.unwrap();
+    let told = world.handle.clone().wait_for(|r| r.hold_failure.is_some()).await;
+    assert!(told.is_some());
+    world.publish(|s| s.database.hold = None).await;
+    client.simple_query("SELECT 1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_hold_units_go_to_the_new_primary_with_their_sessions() {
+    let mut world = World::start(pool(2)).await;
+    let second = banyan_testkit::postgres::Postgres::start().unwrap();
+    let admin = banyan_testkit::postgres::connect(&second.url()).await.unwrap();
+    // Same verifier on both, as on a replica.
+    let verifier: String = world
+        .admin()
+        .await
+        .query_one("SELECT banyan.verifier('app')", &[])
+        .await
+        .unwrap()
+        .get(0);
+    admin
+        .batch_execute(&format!("CREATE ROLE app LOGIN PASSWORD '{verifier}'"))
+        .await
+        .unwrap();
+    admin
+        .batch_execute("CREATE DATABASE app OWNER app")
+        .await
+        .unwrap();
+    let client = world.client().await;
+    client.batch_execute("SET work_mem = '7MB'").await.unwrap();
+    let before = client
+        .query_one("SELECT current_setting('port')::int", &[])
+        .await
+        .unwrap()
+        .get::<_, i32>(0);
+    assert_eq!(before, i32::from(world.postgres.port()));
+    world
+        .publish(|s| s.database.hold = Some(hold(HoldCause::Planned, Duration::from_secs(15))))
+        .await;
+    let sql = "SELECT current_setting('port')::int, current_setting('work_mem')";
+    let (after, ()) = tokio::join!(client.query_one(sql, &[]), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let address = ([127, 0, 0, 1], second.port()).into();
+        world
+            .publish(|s| {
+                let mut node = s.database.nodes[0].clone();
+                node.id = "db2".parse().unwrap();
+                node.address = address;
+                s.database.primary = Some(node.id);
+                s.database.nodes.push(node);
+                s.database.hold = None;
+            })
+            .await;
+    });
+    let after = after.unwrap();
+    assert_eq!(after.get::<_, i32>(0), i32::from(second.port()));
+    assert_eq!(after.get::<_, String>(1), "7MB");
+}

@@ -1,6 +1,7 @@
 //! The role against a real PostgreSQL 15: drivers and raw sockets.
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+mod console;
 mod hold;
 mod hunter;
 mod queries;
@@ -8,4 +9,5 @@ mod raw;
 mod replicas;
 mod session;
 mod startup;
+mod tls;
 mod world;

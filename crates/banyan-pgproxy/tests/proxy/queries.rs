@@ -174,11 +174,12 @@ async fn a_cancel_stops_the_query_of_its_client_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_waits_its_turn_and_is_refused_after_the_wait() {
-    let mut settings = pool(1);
-    settings.wait = std::time::Duration::from_millis(300);
-    let world = World::start(settings).await;
+    let mut world = World::start(pool(1)).await;
     let holder = world.client().await;
     let waiter = world.client().await;
+    world
+        .publish(|s| s.database.pool.wait = std::time::Duration::from_millis(300))
+        .await;
     holder.batch_execute("BEGIN").await.unwrap();
     let refused = waiter.simple_query("SELECT 1").await.unwrap_err();
     assert_eq!(code(&refused), "53300");

@@ -152,7 +152,13 @@ impl Raw {
     pub(crate) async fn unit(&mut self) -> std::io::Result<Vec<Message>> {
         let mut found = Vec::new();
         loop {
-            let message = self.next().await?;
+            let message = self.next().await.map_err(|error| {
+                let said: Vec<_> = found
+                    .iter()
+                    .map(|m: &Message| String::from_utf8_lossy(&m.body).into_owned())
+                    .collect();
+                std::io::Error::other(format!("{error} after {said:?}"))
+            })?;
             match message.tag {
                 b'Z' => return Ok(found),
                 b'S' | b'N' => {}

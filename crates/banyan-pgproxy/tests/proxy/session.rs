@@ -186,3 +186,91 @@ async fn lastval_is_never_another_clients() {
     let error = b.simple_query("BEGIN; SELECT lastval()").await.unwrap_err();
     assert_eq!(code(&error), "55000");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_change_of_a_table_statements_are_parsed_anew() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("CREATE TABLE t (x int); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    let before = a.prepare("SELECT * FROM t").await.unwrap();
+    assert_eq!(a.query(&before, &[]).await.unwrap()[0].len(), 1);
+    a.batch_execute("ALTER TABLE t ADD y int DEFAULT 2")
+        .await
+        .unwrap();
+    // Its own statement: as with PostgreSQL.
+    assert_eq!(code(&a.query(&before, &[]).await.unwrap_err()), "0A000");
+    let after = b.prepare("SELECT * FROM t").await.unwrap();
+    assert_eq!(b.query(&after, &[]).await.unwrap()[0].len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_session_mode_a_client_keeps_its_backend_from_login_to_end() {
+    let mut settings = pool(2);
+    settings.mode = banyan_config::PoolMode::Session;
+    let mut world = World::start(settings).await;
+    let a = world.client().await;
+    let pid = one(&a, "SELECT pg_backend_pid()").await;
+    a.batch_execute("SET work_mem = '3MB'; CREATE TEMP TABLE mine (a int)")
+        .await
+        .unwrap();
+    let b = world.client().await;
+    assert_ne!(one(&b, "SELECT pg_backend_pid()").await, pid);
+    assert_eq!(one(&a, "SELECT pg_backend_pid()").await, pid);
+    world
+        .publish(|s| s.database.pool.wait = std::time::Duration::from_millis(300))
+        .await;
+    assert_eq!(
+        code(&world.connect(&world.config()).await.err().unwrap()),
+        "53300"
+    );
+    drop(a);
+    crate::world::eventually("a backend is free", || async {
+        world.connect(&world.config()).await.is_ok()
+    })
+    .await;
+    assert_eq!(one(&b, "SHOW work_mem").await, "4MB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notifications_reach_a_client_that_listens() {
+    use futures_util::StreamExt as _;
+    let world = World::start(pool(3)).await;
+    let (client, mut connection) = world.config().connect(tokio_postgres::NoTls).await.unwrap();
+    let mut messages = futures_util::stream::poll_fn(move |cx| connection.poll_message(cx)).boxed();
+    let heard = async {
+        loop {
+            match messages.next().await {
+                Some(Ok(tokio_postgres::AsyncMessage::Notification(found))) => {
+                    return found.payload().to_owned();
+                }
+                Some(Ok(_)) => {}
+                other => panic!("{:?}", other.map(|m| m.is_ok())),
+            }
+        }
+    };
+    let other = world.client().await;
+    let talk = async {
+        client.batch_execute("LISTEN news").await.unwrap();
+        other
+            .batch_execute("BEGIN; NOTIFY news, 'never'; ROLLBACK")
+            .await
+            .unwrap();
+        other
+            .batch_execute("BEGIN; NOTIFY news, 'hello'; COMMIT")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    };
+    let heard = async {
+        tokio::select! {
+            heard = heard => heard,
+            () = talk => String::new(),
+        }
+    };
+    let heard = tokio::time::timeout(std::time::Duration::from_secs(10), heard)
+        .await
+        .unwrap();
+    assert_eq!(heard, "hello");
+}

@@ -105,3 +105,39 @@ async fn more_clients_than_allowed_are_refused_with_53300() {
         "53300"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_users_own_server_is_logged_in_to_by_the_password_of_its_url() {
+    let world = World::start_with(pool(2), |snapshot, folder| {
+        let path = folder.join("url");
+        std::fs::write(&path, "postgres://app:app's%20pass@db.example:5432/app\n").unwrap();
+        snapshot.auth = banyan_topology::snapshot::pgproxy::PgAuth::File { path };
+    })
+    .await;
+    world.client().await.simple_query("SELECT 1").await.unwrap();
+    let mut config = world.config();
+    config.user("other").password("other");
+    assert_eq!(code(&world.connect(&config).await.err().unwrap()), "28P01");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_changed_is_the_one_that_counts() {
+    let world = World::start(pool(2)).await;
+    let before = world.client().await;
+    before.simple_query("SELECT 1").await.unwrap();
+    world
+        .admin()
+        .await
+        .batch_execute("ALTER ROLE app PASSWORD 'new'")
+        .await
+        .unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert_eq!(
+        code(&world.connect(&world.config()).await.err().unwrap()),
+        "28P01"
+    );
+    let mut config = world.config();
+    config.password("new");
+    let after = world.connect(&config).await.unwrap();
+    after.simple_query("SELECT 1").await.unwrap();
+}

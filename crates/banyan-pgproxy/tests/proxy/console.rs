@@ -1,0 +1,103 @@
+//! The console on database `banyan`.
+
+use std::time::Duration;
+
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::world::{World, code, eventually, pool};
+
+async fn rows(client: &tokio_postgres::Client, sql: &str) -> Vec<Vec<String>> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|at| row.get(at).unwrap_or_default().to_owned())
+                .collect(),
+        ),
+        _ => None,
+    });
+    rows.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_are_shown_in_both_protocols_and_nonsense_is_refused() {
+    let world = World::start(pool(3)).await;
+    let client = world.client().await;
+    client
+        .batch_execute("CREATE TEMP TABLE mine (a int)")
+        .await
+        .unwrap();
+    let mut config = world.config();
+    config.dbname("banyan");
+    let console = world.connect(&config).await.unwrap();
+    let pools = rows(&console, "SHOW POOLS").await;
+    assert_eq!(pools.len(), 1);
+    assert_eq!(&pools[0][..3], ["app", "app", "db1"]);
+    assert_eq!(pools[0][7], "1", "pinned");
+    let pins = rows(&console, "show pins;").await;
+    assert_eq!(pins[0][1..], ["app", "temporary objects"]);
+    for what in [
+        "CLIENTS",
+        "SERVERS",
+        "STATS",
+        "DATABASES",
+        "NODES",
+        "HOLDS",
+        "PREPARED",
+        "REFUSALS",
+        "VERSION",
+        "HELP",
+    ] {
+        let found = rows(&console, &format!("SHOW {what}")).await;
+        assert!(
+            !found.is_empty() || matches!(what, "PREPARED" | "REFUSALS"),
+            "{what}"
+        );
+    }
+    let row = console.query("SHOW NODES", &[]).await.unwrap();
+    assert_eq!(row[0].get::<_, String>("role"), "primary");
+    assert_eq!(
+        code(&console.simple_query("SELECT 1").await.unwrap_err()),
+        "42601"
+    );
+    assert_eq!(code(&console.query("SHOW LOVE", &[]).await.unwrap_err()), "42601");
+    let route = rows(&console, "EXPLAIN ROUTE SELECT * FROM t; ").await;
+    assert!(
+        route.iter().any(|row| row == &["node", "the primary"]),
+        "{route:?}"
+    );
+    config.password("wrong");
+    assert_eq!(code(&world.connect(&config).await.err().unwrap()), "28P01");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pause_holds_until_resume_or_its_limit_and_kill_ends_a_client() {
+    let world = World::start(pool(2)).await;
+    let client = world.client().await;
+    client.simple_query("SELECT 1").await.unwrap();
+    let mut config = world.config();
+    config.dbname("banyan");
+    let console = world.connect(&config).await.unwrap();
+    console.simple_query("PAUSE").await.unwrap();
+    let (done, ()) = tokio::join!(client.simple_query("SELECT 1"), async {
+        eventually("one waits", || async {
+            rows(&console, "SHOW HOLDS").await[0][2] == "1"
+        })
+        .await;
+        console.simple_query("RESUME").await.unwrap();
+    });
+    done.unwrap();
+    console.simple_query("PAUSE LIMIT 200ms").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), client.simple_query("SELECT 1"))
+        .await
+        .expect("the pause ends by itself")
+        .unwrap();
+    console.simple_query("RECONNECT").await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    let number = rows(&console, "SHOW CLIENTS").await[0][0].clone();
+    console.simple_query(&format!("KILL {number}")).await.unwrap();
+    eventually("the client is gone", || async {
+        client.simple_query("SELECT 1").await.is_err()
+    })
+    .await;
+}
