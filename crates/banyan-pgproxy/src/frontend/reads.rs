@@ -323,10 +323,10 @@ impl Client {
         if self.shared.kill.get() {
             return Poll::Ready(Err(Refusal::Killed.into()));
         }
-        if self.shared.cancel.take()
+        if let Some(askers) = self.shared.take_cancels()
             && let Some(lease) = self.lease.as_ref().filter(|lease| !lease.expected.is_empty())
         {
-            cancel::send(&self.worker, lease);
+            cancel::send(&self.worker, lease, askers);
         }
         loop {
             self.write_server(cx);

@@ -9,8 +9,7 @@ use banyan_telemetry::Histogram;
 
 use super::command::{Show, help};
 use crate::frontend::Activity;
-use crate::parse::PostgresGrammar;
-use crate::route::{self, Planner, SessionView};
+use crate::route::{self, SessionView};
 use crate::worker::Worker;
 
 type Row = Vec<String>;
@@ -238,14 +237,15 @@ fn nodes(worker: &Rc<Worker>) -> Vec<Row> {
 /// Where a statement would go, outside a transaction, for a client without settings of its own.
 pub(super) fn explain(worker: &Rc<Worker>, sql: &str) -> Vec<Row> {
     let snapshot = Arc::clone(&worker.snapshot.borrow());
-    let plan = Planner::new(PostgresGrammar).plan(sql.as_bytes());
+    let catalog = worker.fresh.catalog();
+    let plan = worker.plan(sql.as_bytes());
     let session = SessionView {
         lexable: true,
         in_transaction: false,
         pinned: false,
     };
     let route = route::decide([&*plan], session, &snapshot.database.reads);
-    route::explain(&plan, &route, None)
+    route::explain(&plan, &route, catalog.as_deref())
         .into_iter()
         .map(|(name, value)| vec![name.to_owned(), value])
         .collect()
