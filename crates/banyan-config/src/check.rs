@@ -3,7 +3,7 @@
 mod text;
 mod units;
 
-pub(crate) use text::suggest_name;
+pub(crate) use text::{is_domain, suggest_name};
 
 use crate::keys::{Key, Kind, Rule, tables};
 use crate::nearest::{list, nearest};

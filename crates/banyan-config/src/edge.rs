@@ -8,7 +8,7 @@ use crate::files::Files;
 use crate::filter::{self, Filters};
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
-    Sticky,
+    Sticky, Trace,
 };
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
@@ -153,6 +153,12 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         deadline_header: table.text("deadline_header").map(|name| name.value),
         access_log: table.boolean("access_log"),
         log: metrics::log(&table.table("log")),
+        trace: match table.text_or_default("trace").as_str() {
+            "proxies" => Trace::Proxies,
+            "clients" => Trace::Clients,
+            _ => Trace::Off,
+        },
+        trace_sampled: table.number("trace_sampled"),
         workers: table
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),

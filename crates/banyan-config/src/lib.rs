@@ -43,7 +43,7 @@ pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
-pub use filter::{Filters, RateBy, RateLimit};
+pub use filter::{Cors, Filters, RateBy, RateLimit};
 pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};
@@ -51,7 +51,7 @@ pub use model::{
     App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
     EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy,
     Host, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable, Protocol,
-    ReadyProbe, Sticky, Tls,
+    ReadyProbe, Sticky, Tls, Trace,
 };
 pub use name::{AppName, HostName, NameError, ProcessName};
 pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};

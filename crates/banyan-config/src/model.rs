@@ -210,6 +210,10 @@ pub struct EdgeSettings {
     pub access_log: bool,
     /// Which requests have one.
     pub log: EdgeLog,
+    /// Whose trace a request continues. Default: headers pass as they are.
+    pub trace: Trace,
+    /// Percent of the traces begun here. Default 100.
+    pub trace_sampled: u8,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,
     /// How clients show who they are, by name.
@@ -314,6 +318,16 @@ impl Balance {
             Self::P2cEwma => "p2c_ewma",
         }
     }
+}
+
+/// Whose `traceparent` (W3C) is continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trace {
+    Off,
+    /// That of trusted proxies.
+    Proxies,
+    Clients,
 }
 
 /// What of a request `ring` hashes.

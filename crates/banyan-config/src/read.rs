@@ -128,6 +128,14 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// What the user wrote, else the default.
+    pub(crate) fn words(&self, name: &str) -> Vec<String> {
+        self.value(name, |value| match value {
+            Value::List(items) => Some(items.iter().filter_map(|item| Some(text(item)?.value)).collect()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn numbers<N: TryFrom<i64>>(&self, name: &str) -> Vec<N> {
         let Some(Value::List(items)) = self.entry(name).map(|entry| &entry.node.value) else {
             return Vec::new();

@@ -13,7 +13,7 @@ use crate::command;
 use crate::filter::Filters;
 use crate::model::{
     Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, PgproxyTable, ProcessTable,
-    Sticky, Tls,
+    Sticky, Tls, Trace,
 };
 use crate::name::HostName;
 use crate::template::Template;
@@ -188,6 +188,13 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         out.text("deadline_header", name);
     }
     out.line("access_log", settings.access_log);
+    let trace = match settings.trace {
+        Trace::Off => "off",
+        Trace::Proxies => "proxies",
+        Trace::Clients => "clients",
+    };
+    out.text("trace", trace);
+    out.line("trace_sampled", settings.trace_sampled);
     if let Some(workers) = settings.workers {
         out.line("workers", workers);
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_config::Fraction;
+use banyan_telemetry::trace::TraceParent;
 use tokio::sync::mpsc;
 
 use crate::metrics::CoreMetrics;
@@ -30,6 +31,9 @@ pub(crate) struct Record<'a> {
     pub took: Duration,
     /// The one that matched.
     pub route: Option<&'a str>,
+    /// Who has shown who it is.
+    pub user: Option<&'a str>,
+    pub trace: Option<TraceParent>,
     pub upstream: Option<&'a str>,
     /// For an instance.
     pub waited: Duration,
@@ -114,6 +118,14 @@ impl AccessLog {
         }
         if let Some(route) = record.route {
             let _infallible = write!(out, ",\"route\":\"{route}\"");
+        }
+        if let Some(user) = record.user {
+            out.push_str(",\"user\":\"");
+            escape(out, user);
+            out.push('"');
+        }
+        if let Some(trace) = record.trace {
+            let _infallible = write!(out, ",\"trace\":\"{}\"", trace.trace_id());
         }
         if let Some(upstream) = record.upstream {
             let _infallible = write!(out, ",\"upstream\":\"{upstream}\"");
@@ -229,6 +241,8 @@ mod tests {
             bytes: 12,
             took: Duration::from_micros(1_234),
             route: None,
+            user: None,
+            trace: None,
             upstream: Some("web.1@r1"),
             waited: Duration::ZERO,
             retries: 0,

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
+use banyan_telemetry::trace::TraceParent;
+
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::filter::Filtered;
@@ -35,6 +37,8 @@ pub(crate) struct Exchange {
     pub routed: Option<Routed>,
     /// What filters have found out; `None`: none were asked.
     pub filtered: Option<Box<Filtered>>,
+    /// Its step of a trace.
+    pub trace: Option<TraceParent>,
     pub upstream: Option<Rc<Upstream>>,
     pub retries: u32,
     /// It was to go to an instance of its group, whatever came of it.
@@ -86,6 +90,7 @@ impl Exchange {
             group: core.default_group(),
             routed: None,
             filtered: None,
+            trace: None,
             upstream: None,
             retries: 0,
             forwarded: false,

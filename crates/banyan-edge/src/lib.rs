@@ -28,6 +28,7 @@ mod respond;
 pub mod route;
 pub mod sni;
 mod sticky;
+mod trace;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ use crate::interim::Interim;
 use crate::request_body::ClientBody;
 use crate::respond::Refusal;
 use crate::route::serving::{self, Next, Routed};
-use crate::{filter, http2, redirect};
+use crate::{filter, http2, redirect, trace};
 
 /// Who answers.
 enum Reply {
@@ -91,6 +91,9 @@ fn finish(exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: boo
         }
         Ok(Reply::Instance(mut response)) => {
             headers::strip_hop_by_hop(response.headers_mut());
+            if let Some(filtered) = &exchange.filtered {
+                filtered.overrule(response.headers_mut());
+            }
             exchange.pass(response)
         }
         Ok(Reply::Route(response)) => exchange.give(response),
@@ -157,6 +160,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         body: !body.is_end_stream(),
     };
     headers::to_instance(&mut head.headers, &client, &exchange.id, kept);
+    exchange.trace = trace::step(&core, &settings, client.trusted, &mut head.headers);
     filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);

@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     },
     /// The client's address may not use the route.
     Forbidden,
+    /// Pages of that site may not use it (CORS).
+    ForeignOrigin,
     /// The client has not shown who it is, as the route asks.
     Unauthorized,
     /// It has, and lacks a right.
@@ -80,7 +82,7 @@ impl Refusal {
             Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
             Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NotAllowed | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
@@ -101,6 +103,7 @@ impl Refusal {
             Self::TooManyConnections => {
                 "too many new connections from your address; please try again shortly"
             }
+            Self::ForeignOrigin => "pages of that site may not use this",
             Self::Unauthorized => "this is open only to those who show who they are",
             Self::NotAllowed => "you may not use this",
             Self::CannotTell => "who you are cannot be told right now; please try again shortly",
@@ -129,6 +132,7 @@ impl Refusal {
             | Self::MethodNotAllowed
             | Self::UseHttps { .. }
             | Self::Forbidden
+            | Self::ForeignOrigin
             | Self::Unauthorized
             | Self::NotAllowed
             | Self::CannotTell
@@ -161,6 +165,7 @@ impl Refusal {
             | Self::HeaderTooLarge
             | Self::ClientGone => true,
             Self::Forbidden
+            | Self::ForeignOrigin
             | Self::Unauthorized
             | Self::NotAllowed
             | Self::CannotTell

@@ -8,6 +8,7 @@ mod durations;
 pub mod families;
 mod histogram;
 pub mod log;
+pub mod trace;
 
 pub use counter::{Counter, Gauge};
 pub use durations::{Counted, Durations};

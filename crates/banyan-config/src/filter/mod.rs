@@ -1,6 +1,7 @@
 //! Filters: what is asked of a request beside where it goes. `[edge]` has those of all requests, a `[[route]]` may have
 //! its own in their place.
 
+mod cors;
 mod rate_limit;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use crate::auth::{self, Auth};
 use crate::read::Reader;
 use crate::report::Report;
 
+pub use cors::Cors;
 pub(crate) use rate_limit::parse_rate;
 pub use rate_limit::{RateBy, RateLimit};
 
@@ -22,6 +24,7 @@ pub struct Filters {
     pub rate_limits: Vec<RateLimit>,
     /// Names of `[auth]`; one of them must be satisfied. Empty: everybody is let through.
     pub auth: Vec<String>,
+    pub cors: Option<Cors>,
 }
 
 impl Filters {
@@ -33,7 +36,9 @@ impl Filters {
     pub fn words(&self) -> Vec<String> {
         let auth = (!self.auth.is_empty()).then(|| format!("only with auth {}", self.auth.join(" or ")));
         let limits = self.rate_limits.iter().map(ToString::to_string);
-        auth.into_iter().chain(limits).collect()
+        let cors = self.cors.as_ref();
+        let cors = cors.map(|cors| format!("pages of {} may read answers", cors.origins.join(", ")));
+        auth.into_iter().chain(limits).chain(cors).collect()
     }
 }
 
@@ -48,6 +53,7 @@ pub(crate) fn build(
     let filters = Filters {
         rate_limits: rate_limit::build(table, of, &inherited.rate_limits, report),
         auth: auth::names(table, &inherited.auth, known, report),
+        cors: cors::build(table, inherited.cors.as_ref(), report),
     };
     rate_limit::has_identity(table, &filters, known, report);
     filters

@@ -5,7 +5,7 @@ use super::Rule::{Domain, ExtensionHeader, Name, Network, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
-use super::filters::RATE_LIMIT;
+use super::filters::{CORS, RATE_LIMIT};
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
 use super::metrics::LOG;
@@ -128,6 +128,19 @@ pub(super) static EDGE: &[Key] = &[
     )
     .default("true"),
     Key::new(
+        "trace",
+        OneOf(&["off", "proxies", "clients"]),
+        "W3C trace context: whose `traceparent` is continued; who has none begins a trace.",
+    )
+    .default("\"off\"")
+    .alias(&["tracing", "trace_context", "traceparent"]),
+    Key::new(
+        "trace_sampled",
+        Integer { min: 0, max: 100 },
+        "Percent of the traces begun here that are marked as sampled.",
+    )
+    .default("100"),
+    Key::new(
         "workers",
         Integer { min: 1, max: 1024 },
         "Worker threads. Default: one per core.",
@@ -153,6 +166,7 @@ pub(super) static EDGE: &[Key] = &[
     .alias(&["breaker", "circuit_breaker", "concurrency"]),
     RATE_LIMIT,
     auth::NAMES,
+    CORS,
     Key::new(
         "log",
         Table(LOG),

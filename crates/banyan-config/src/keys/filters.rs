@@ -1,8 +1,8 @@
 //! What `[edge]` sets for all requests and `[[route]]` for its own: limits of rate and other filters.
 
-use super::Key;
-use super::Kind::{Integer, OneOf, Text, WordOrTables};
-use super::Rule::{HeaderName, Rate};
+use super::Kind::{Boolean, Duration, Integer, List, OneOf, Text, WordOrTables};
+use super::Rule::{HeaderName, NotEmpty, Rate};
+use super::{HOUR, Key};
 
 /// Each in both tables, by the same keys.
 pub(super) const RATE_LIMIT: Key = Key::new(
@@ -40,4 +40,59 @@ static RATE_LIMITS: &[Key] = &[
         Text(HeaderName),
         "With by = \"header\": its name. Requests without it count together.",
     ),
+];
+
+/// In both tables, too.
+pub(super) const CORS: Key = Key::new(
+    "cors",
+    WordOrTables(&["off"], CORS_KEYS),
+    "Which other sites' pages may read answers. A table, or \"off\".",
+)
+.alias(&["cross_origin", "access_control"]);
+
+static CORS_KEYS: &[Key] = &[
+    Key::new(
+        "origins",
+        List(&Text(NotEmpty)),
+        "Sites: \"https://app.example.org\", \"https://*.example.org\" (every name below), or \"*\".",
+    )
+    .required()
+    .alias(&["origin", "allow_origins", "allowed_origins", "allow_origin"]),
+    Key::new(
+        "methods",
+        List(&Text(NotEmpty)),
+        "Methods that their pages may use.",
+    )
+    .default("[\"GET\", \"HEAD\", \"POST\", \"PUT\", \"PATCH\", \"DELETE\"]")
+    .alias(&["allow_methods", "allowed_methods"]),
+    Key::new(
+        "headers",
+        List(&Text(NotEmpty)),
+        "Request headers that their pages may set; \"*\": any.",
+    )
+    .default("[\"content-type\", \"authorization\"]")
+    .alias(&["allow_headers", "allowed_headers"]),
+    Key::new(
+        "expose",
+        List(&Text(NotEmpty)),
+        "Headers of answers that their pages may read.",
+    )
+    .default("[]")
+    .alias(&["expose_headers", "exposed_headers"]),
+    Key::new(
+        "credentials",
+        Boolean,
+        "Whether their requests come with cookies and passwords.",
+    )
+    .default("false")
+    .alias(&["allow_credentials"]),
+    Key::new(
+        "max_age",
+        Duration {
+            min: 0,
+            max: 24 * HOUR,
+        },
+        "How long browsers remember that they may ask.",
+    )
+    .default("\"10m\""),
 ];

@@ -2,7 +2,7 @@
 
 use super::Kind::{Boolean, Bytes, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
-use super::filters::RATE_LIMIT;
+use super::filters::{CORS, RATE_LIMIT};
 use super::{Key, auth};
 
 pub(super) static ROUTE: &[Key] = &[
@@ -74,6 +74,7 @@ pub(super) static ROUTE: &[Key] = &[
     .alias(&["max_body", "body_size", "client_max_body_size"]),
     RATE_LIMIT,
     auth::NAMES,
+    CORS,
     Key::new(
         "process",
         Text(Name),

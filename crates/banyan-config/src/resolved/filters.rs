@@ -3,7 +3,7 @@
 use super::routes::map;
 use super::{Writer, quoted};
 use crate::auth::{Auth, AuthBy, Jwt, JwtKeys};
-use crate::filter::{Filters, RateBy, RateLimit};
+use crate::filter::{Cors, Filters, RateBy, RateLimit};
 use crate::units::format_duration;
 
 /// `inherited` is what is in force without a line.
@@ -16,6 +16,12 @@ pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
     }
     if filters.auth != inherited.auth {
         out.list("auth", filters.auth.iter().map(|name| quoted(name)));
+    }
+    if filters.cors != inherited.cors {
+        match &filters.cors {
+            None => out.text("cors", "off"),
+            Some(cors) => out.line("cors", self::cors(cors)),
+        }
     }
 }
 
@@ -56,6 +62,26 @@ fn jwt(out: &mut Writer, jwt: &Jwt) {
             out.line(key, map(pairs, |value| quoted(value)));
         }
     }
+}
+
+fn cors(cors: &Cors) -> String {
+    format!(
+        "{{ origins = [{}], methods = [{}], headers = [{}], expose = [{}], credentials = {}, max_age = \"{}\" }}",
+        listed(&cors.origins),
+        listed(&cors.methods),
+        listed(&cors.headers),
+        listed(&cors.expose),
+        cors.credentials,
+        format_duration(cors.max_age)
+    )
+}
+
+fn listed(texts: &[String]) -> String {
+    texts
+        .iter()
+        .map(|text| quoted(text))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn rate_limit(limit: &RateLimit) -> String {

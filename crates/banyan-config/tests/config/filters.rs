@@ -107,3 +107,93 @@ rate_limit = "none"
 
         6 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
 }
+
+#[test]
+fn cross_origin_rules_are_inherited_kept_and_checked() {
+    let text = r##"[edge]
+trace = "proxies"
+cors = { origins = ["https://Shop.example", "https://*.shop.example:8443"], credentials = true }
+[[route]]
+prefix = "/a"
+[[route]]
+prefix = "/b"
+cors = "off"
+[[route]]
+prefix = "/c"
+cors = { origins = ["*"], headers = ["*"] }
+"##;
+    let config = load(&format!("{BASE}{text}")).unwrap().config;
+    let again = load(&render_resolved(&config, false)).unwrap().config;
+    assert_eq!(config, again);
+    let edge = config.edge.unwrap();
+    let cors = |n: usize| edge.routes[n].bounds.filters.cors.as_ref();
+    assert_eq!(cors(0).unwrap().origins[0], "https://shop.example");
+    assert!(cors(1).is_none() && !cors(2).unwrap().credentials);
+    let text = r##"[edge]
+cors = { origins = ["*"], credentials = true }
+[[route]]
+prefix = "/a"
+cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+[[route]]
+prefix = "/b"
+cors = { origins = [] }
+"##;
+    expect![[r#"
+        error: `*` beside credentials = true
+         --> banyan.toml:6:21
+          |
+        6 | cors = { origins = ["*"], credentials = true }
+          |                     ^^^
+          = every site could then act as your users: name the origins
+
+        error: "shop.example" is not an origin
+         --> banyan.toml:9:21
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                     ^^^^^^^^^^^^^^
+          = write "https://app.example.org" (with its port, if it has one), "https://*.example.org" or "*"
+
+        error: "https://shop.example/" is not an origin
+         --> banyan.toml:9:37
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                                     ^^^^^^^^^^^^^^^^^^^^^^^
+          = write "https://app.example.org" (with its port, if it has one), "https://*.example.org" or "*"
+
+        error: "https://*.example" is not an origin
+         --> banyan.toml:9:62
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                                                              ^^^^^^^^^^^^^^^^^^^
+          = write "https://app.example.org" (with its port, if it has one), "https://*.example.org" or "*"
+
+        error: "null" is not an origin
+         --> banyan.toml:9:83
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                                                                                   ^^^^^^
+          = write "https://app.example.org" (with its port, if it has one), "https://*.example.org" or "*"
+
+        error: "ftp://a.example" is not an origin
+         --> banyan.toml:9:91
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                                                                                           ^^^^^^^^^^^^^^^^^
+          = write "https://app.example.org" (with its port, if it has one), "https://*.example.org" or "*"
+
+        error: "GET POST" is not a name
+         --> banyan.toml:9:122
+          |
+        9 | cors = { origins = ["shop.example", "https://shop.example/", "https://*.example", "null", "ftp://a.example"], methods = ["GET POST"] }
+          |                                                                                                                          ^^^^^^^^^^
+          = write each name alone: ["x-one", "x-two"]
+
+        error: `origins` names nobody
+          --> banyan.toml:12:20
+           |
+        12 | cors = { origins = [] }
+           |                    ^^
+           = write origins = ["https://app.example.org"], or cors = "off"
+
+        8 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
+}

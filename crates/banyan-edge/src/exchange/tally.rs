@@ -107,6 +107,8 @@ impl Exchange {
             bytes: self.bytes,
             took,
             route: self.routed.as_ref().map(Routed::name),
+            user: self.filtered.as_ref().and_then(|filtered| filtered.who()),
+            trace: self.trace,
             upstream: self.upstream.as_ref().map(|u| u.label.as_str()),
             waited: self.waited,
             retries: self.retries,

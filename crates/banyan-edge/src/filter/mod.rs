@@ -1,16 +1,17 @@
 //! Filters: what is asked of a request before it goes anywhere, and what the answer says of it. Compiled once per snapshot
 //! and core; a request without any pays one branch.
 //!
-//! Order: limits by address, header and route → authentication → limits by user and key.
+//! Order: limits by address, header and route → CORS pre-flights → authentication → limits by user and key.
 
 pub(crate) mod auth;
 pub(crate) mod buckets;
+mod cors;
 mod gcra;
 mod rate;
 
 use std::rc::Rc;
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 
 use banyan_config::EdgeSettings;
@@ -21,12 +22,14 @@ use crate::headers::client_address;
 use crate::respond::Refusal;
 use crate::route::serving::Next;
 use auth::{Guards, Identity, Judged, Wait};
+use cors::Cors;
 use rate::{Asker, Limits, Told, Turn};
 
 /// Of a route, or of the requests that no route takes.
 pub(crate) struct Filters {
     limits: Option<Limits>,
     guards: Option<Guards>,
+    cors: Option<Cors>,
 }
 
 /// What filters know of a request until its answer is on its way.
@@ -38,6 +41,8 @@ pub(crate) struct Filtered {
     wait: Option<Wait>,
     /// The client is told how to show who it is.
     challenge: Option<Challenge>,
+    /// Whose pages may read the answer.
+    origin: Option<HeaderValue>,
 }
 
 /// Whether the client has tried.
@@ -49,10 +54,15 @@ struct Challenge {
 impl Filters {
     /// `None`: nothing is asked.
     pub(crate) fn compile(filters: &banyan_config::Filters, settings: &EdgeSettings) -> Option<Rc<Self>> {
-        let banyan_config::Filters { rate_limits, auth } = filters;
+        let banyan_config::Filters {
+            rate_limits,
+            auth,
+            cors,
+        } = filters;
         let compiled = Self {
             limits: Limits::new(rate_limits),
             guards: Guards::new(auth, settings),
+            cors: cors.as_ref().and_then(Cors::new),
         };
         (!filters.is_empty()).then(|| Rc::new(compiled))
     }
@@ -75,7 +85,11 @@ pub(crate) fn enter(
         identity: None,
         wait: None,
         challenge: None,
+        origin: None,
     }));
+    if let Some(cors) = &filtered.filters.cors {
+        filtered.origin = cors.admit(&head.headers);
+    }
     if let Some(limits) = &filtered.filters.limits {
         let settings = core.settings();
         let asker = Asker {
@@ -86,6 +100,15 @@ pub(crate) fn enter(
         if !limits.pass(Turn::BeforeIdentity, &asker, &core, &mut filtered.told) {
             return Err(Refusal::TooManyRequests);
         }
+    }
+    if let Some(cors) = &filtered.filters.cors
+        && Cors::is_preflight(head)
+    {
+        // It comes without credentials.
+        return match filtered.origin {
+            Some(_) => Ok(Next::Answer(cors.preflight(head))),
+            None => Err(Refusal::ForeignOrigin),
+        };
     }
     filtered.identify(&core, head)?;
     Ok(Next::Forward)
@@ -141,6 +164,19 @@ pub(crate) fn introduce(exchange: &Exchange, headers: &mut HeaderMap) {
 }
 
 impl Filtered {
+    /// Who is known to ask.
+    pub(crate) fn who(&self) -> Option<&str> {
+        let identity = self.identity.as_ref()?;
+        identity.user.as_deref().or(identity.key.as_deref())
+    }
+
+    /// What an instance says that is the edge's to say.
+    pub(crate) fn overrule(&self, headers: &mut HeaderMap) {
+        if self.filters.cors.is_some() {
+            Cors::strip(headers);
+        }
+    }
+
     fn identify(&mut self, core: &Core, head: &Parts) -> Result<(), Refusal> {
         let filters = Rc::clone(&self.filters);
         let Some(guards) = &filters.guards else {
@@ -180,6 +216,9 @@ impl Filtered {
 
     /// Once, on whatever answer goes out.
     pub(crate) fn answer(&self, status: http::StatusCode, headers: &mut HeaderMap) {
+        if let Some(cors) = &self.filters.cors {
+            cors.answer(self.origin.as_ref(), headers);
+        }
         if let Some(limits) = &self.filters.limits {
             limits.answer(&self.told, headers);
         }

@@ -29,5 +29,6 @@ mod sticky;
 mod streaming;
 mod streams;
 mod tls;
+mod trace;
 mod upgrade;
 mod world;

@@ -1,0 +1,60 @@
+//! The trace that a request belongs to: whose word is taken for it, and what the instance hears.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use banyan_config::{EdgeSettings, Trace};
+use banyan_telemetry::trace::{TraceParent, is_trace_state};
+
+use crate::core::Core;
+
+const PARENT: HeaderName = HeaderName::from_static("traceparent");
+const STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The step of this request, as the instance and the log hear of it; `None`: headers pass as they are. `trusted`: the
+/// client is a trusted proxy.
+pub(crate) fn step(
+    core: &Core,
+    settings: &EdgeSettings,
+    trusted: bool,
+    headers: &mut HeaderMap,
+) -> Option<TraceParent> {
+    let believed = match settings.trace {
+        Trace::Off => return None,
+        Trace::Proxies => trusted,
+        Trace::Clients => true,
+    };
+    let given = if believed { given(headers) } else { None };
+    let mut random = core.random.borrow_mut();
+    let step = match given {
+        Some(parent) => parent.child(random.number()),
+        None => {
+            let trace = u128::from(random.number()) << 64 | u128::from(random.number());
+            let sampled = random.number() % 100 < u64::from(settings.trace_sampled);
+            TraceParent::begin(trace, random.number(), sampled)
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&step.to_string()) {
+        headers.insert(PARENT, value);
+    }
+    // A state belongs to its parent: without one it means nothing.
+    if given.is_none() || !state_is_sound(headers) {
+        headers.remove(STATE);
+    }
+    Some(step)
+}
+
+/// Two parents are none.
+fn given(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut all = headers.get_all(PARENT).iter();
+    let parent = TraceParent::parse(all.next()?.to_str().ok()?)?;
+    all.next().is_none().then_some(parent)
+}
+
+fn state_is_sound(headers: &HeaderMap) -> bool {
+    let parts: Option<Vec<&str>> = headers
+        .get_all(STATE)
+        .iter()
+        .map(|part| part.to_str().ok())
+        .collect();
+    parts.is_some_and(|parts| is_trace_state(&parts.join(",")))
+}
