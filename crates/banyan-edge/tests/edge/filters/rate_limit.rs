@@ -82,7 +82,10 @@ async fn the_answer_says_what_is_left_and_when_to_come_again() {
     // Each core writes its own lines.
     let lines = world.logged(5).await;
     let refused: Vec<_> = lines.iter().filter(|line| line["status"] == 429).collect();
-    assert!(refused.len() == 3 && refused.iter().all(|line| line["route"] == "api"), "{lines:?}");
+    assert!(
+        refused.len() == 3 && refused.iter().all(|line| line["route"] == "api"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
