@@ -52,11 +52,12 @@ drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance
-conformance: deps nextest ## The RealWorld API suite against the sample app, through the edge
+conformance: deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own through the proxy (needs the network)
 	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --no-capture
+	@BANYAN=target/release/banyan tests/outside/postgres.sh
 
 .PHONY: bench
-bench: deps build ## Compare the edge with nginx and HAProxy (bench/README.md says how)
+bench: deps build ## Compare the edge with nginx and HAProxy, the proxy with PgBouncer (bench/README.md says how)
 	@BANYAN=target/release/banyan exec bench/run.sh
 
 .PHONY: doc

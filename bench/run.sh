@@ -2,4 +2,5 @@
 # All benchmarks; see bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")"
-exec ./edge.sh "$@"
+./edge.sh "$@"
+./pgproxy.sh

@@ -25,8 +25,7 @@ impl Backend {
     }
 
     pub(crate) fn ask_truth(&mut self, marks: Marks, names: Vec<Touched>) {
-        let plain: Vec<Box<str>> = names.iter().map(|touched| touched.name.clone()).collect();
-        let sql = truth::question(marks, &plain);
+        let sql = truth::question(marks, &names);
         self.ask(&sql, Ours::Truth { marks, names });
     }
 

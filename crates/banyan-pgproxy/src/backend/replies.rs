@@ -324,7 +324,7 @@ impl Backend {
             }
             Ours::Truth { marks, names } => {
                 let row = row.filter(|_| !failed);
-                let answer = row.and_then(|row| truth::answer(marks, names.len(), row));
+                let answer = row.and_then(|row| truth::answer(marks, &names, row));
                 self.failure = None;
                 match answer {
                     Some(answer) => self.learn(marks, &names, answer, sink),
@@ -346,9 +346,8 @@ impl Backend {
         let mut real = Settings::clone(&self.settings);
         for (touched, value) in names.iter().zip(answer.values) {
             let name = &*touched.name;
-            let changed = value.as_deref() != theirs.get(name);
-            match value {
-                _ if touched.reset && changed => {
+            match value.text {
+                _ if value.reset => {
                     real.remove(name);
                     theirs.remove(name);
                     if let Some(first) = session.startup.get(name) {

@@ -59,6 +59,8 @@ pub(super) enum Blocked {
     Backend,
     /// The next message needs all replies to be in.
     Quiet,
+    /// The next message needs it to be known what the session is, which is asked when all replies are in.
+    Settled,
 }
 
 /// What of a refused unit is dropped.
@@ -258,9 +260,11 @@ impl Client {
         loop {
             self.write(cx)?;
             let mut moved = self.read_server(cx)?;
-            if self.blocked == Blocked::Quiet && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
+            let waits = matches!(self.blocked, Blocked::Quiet | Blocked::Settled);
+            if waits && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
+                let settles = self.on_replica || self.blocked == Blocked::Settled;
                 self.blocked = Blocked::No;
-                if self.on_replica {
+                if settles {
                     self.settle()?;
                 }
                 self.resume()?;

@@ -172,10 +172,26 @@ impl Client {
         Taken::Bytes(head.total())
     }
 
+    /// Whether a message may go to the backend that is held. RESET leads to the server's default; what the client asked
+    /// for at its start instead is set before its next unit.
+    fn may_go_on(&mut self) -> bool {
+        let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_open()) else {
+            return true;
+        };
+        let in_transaction = lease.is_quiet() && lease.status != b'I';
+        if !in_transaction && self.session.touched.iter().any(|one| one.reset) {
+            self.blocked = Blocked::Settled;
+        } else if lease.is_idle() && !Rc::ptr_eq(&lease.settings, &self.session.settings) {
+            lease.bring_to(&self.session.settings);
+            self.blocked = Blocked::Quiet;
+        }
+        self.blocked == Blocked::No
+    }
+
     /// A backend for what these marks mean. `false`: blocked, or refused.
     fn ready_for(&mut self, tag: u8, scan: Option<&Scan>) -> Result<bool, Ending> {
         if self.lease.is_some() {
-            return Ok(true);
+            return Ok(self.may_go_on());
         }
         let harmless = scan.is_none_or(|scan| scan.marks.is_none() && scan.ties.is_none());
         if harmless && self.may_read_elsewhere() {
@@ -703,8 +719,12 @@ impl Client {
         session.pins = session.pins.with(marks.only(forever));
         let ask = marks.without(forever.with(Marks::FREE));
         if !ask.is_none() {
-            let touched = std::mem::take(&mut session.touched);
-            lease.ask_truth(ask, dedup(touched));
+            let touched = dedup(std::mem::take(&mut session.touched));
+            if touched.iter().any(|one| one.reset) {
+                // What comes next must not run before it is known which value it is to see.
+                self.blocked = Blocked::Settled;
+            }
+            lease.ask_truth(ask, touched);
             return Ok(());
         }
         if std::mem::take(&mut lease.stale) {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::scan::Marks;
+use super::scan::{Marks, Touched};
 use super::settings::literal;
 
 const TIES: [(Marks, &str); 5] = [
@@ -34,14 +34,23 @@ const TIES: [(Marks, &str); 5] = [
 ];
 
 /// The question for these marks and settings.
-pub(crate) fn question(marks: Marks, names: &[Box<str>]) -> String {
+///
+/// Of a setting that was reset the value does not tell whether a rollback took that back: it may have been set to the
+/// server's default before. Where the value comes from does.
+pub(crate) fn question(marks: Marks, touched: &[Touched]) -> String {
     let mut sql = String::from("SELECT 0");
     for (_, count) in TIES.iter().filter(|(mark, _)| marks.has(*mark)) {
         let _infallible = write!(sql, ", {count}");
     }
-    for name in names {
-        let name = literal(name);
+    for one in touched {
+        let name = literal(&one.name);
         let _infallible = write!(sql, ", pg_catalog.current_setting({name}, true)");
+        if one.reset {
+            let _infallible = write!(
+                sql,
+                ", (SELECT source FROM pg_catalog.pg_settings WHERE pg_catalog.lower(name) = {name})"
+            );
+        }
     }
     sql
 }
@@ -50,12 +59,20 @@ pub(crate) fn question(marks: Marks, names: &[Box<str>]) -> String {
 pub(crate) struct Answer {
     /// Of those asked for: what is there.
     pub(crate) ties: Marks,
-    /// In the order of the names; `None`: there is no such setting.
-    pub(crate) values: Vec<Option<String>>,
+    /// In the order of the names.
+    pub(crate) values: Vec<Value>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// `None`: there is no such setting.
+    pub(crate) text: Option<String>,
+    /// It is not the session's own any more.
+    pub(crate) reset: bool,
 }
 
 /// `None`: not the row that was asked for.
-pub(crate) fn answer(marks: Marks, names: usize, row: Vec<Option<String>>) -> Option<Answer> {
+pub(crate) fn answer(marks: Marks, touched: &[Touched], row: Vec<Option<String>>) -> Option<Answer> {
     let mut row = row.into_iter().skip(1);
     let mut ties = Marks::NONE;
     for (mark, _) in TIES.iter().filter(|(mark, _)| marks.has(*mark)) {
@@ -64,8 +81,13 @@ pub(crate) fn answer(marks: Marks, names: usize, row: Vec<Option<String>>) -> Op
             ties = ties.with(*mark);
         }
     }
-    let values: Vec<_> = row.collect();
-    (values.len() == names).then_some(Answer { ties, values })
+    let mut values = Vec::with_capacity(touched.len());
+    for one in touched {
+        let text = row.next()?;
+        let reset = one.reset && row.next()?.as_deref() != Some("session");
+        values.push(Value { text, reset });
+    }
+    row.next().is_none().then_some(Answer { ties, values })
 }
 
 #[cfg(test)]
@@ -75,18 +97,31 @@ mod tests {
     #[test]
     fn the_answer_is_read_in_the_order_of_the_question() {
         let marks = Marks::ADVISORY.with(Marks::LISTEN).with(Marks::SETTINGS);
-        let names = ["work_mem".into(), "my.x".into()];
-        let sql = question(marks, &names);
+        let touched =
+            [("work_mem", false), ("timezone", true), ("my.x", true)].map(|(name, reset)| Touched {
+                name: name.into(),
+                reset,
+            });
+        let sql = question(marks, &touched);
         assert!(
             sql.contains("pg_locks") && sql.contains("pg_listening_channels") && !sql.contains("pg_cursors")
         );
-        let row = ["0", "2", "0", "4MB"].map(|v| Some(v.to_owned()));
-        let row: Vec<_> = row.into_iter().chain([None]).collect();
+        assert_eq!(sql.matches("pg_settings").count(), 2);
+        let row = ["0", "2", "0", "4MB", "UTC", "session"].map(|v| Some(v.to_owned()));
+        let row: Vec<_> = row.into_iter().chain([None, None]).collect();
+        let value = |text: Option<&str>, reset| Value {
+            text: text.map(String::from),
+            reset,
+        };
         let expected = Answer {
             ties: Marks::ADVISORY,
-            values: vec![Some("4MB".into()), None],
+            values: vec![
+                value(Some("4MB"), false),
+                value(Some("UTC"), false),
+                value(None, true),
+            ],
         };
-        assert_eq!(answer(marks, 2, row), Some(expected));
-        assert_eq!(answer(marks, 2, vec![Some("0".into())]), None);
+        assert_eq!(answer(marks, &touched, row), Some(expected));
+        assert_eq!(answer(marks, &touched, vec![Some("0".into())]), None);
     }
 }

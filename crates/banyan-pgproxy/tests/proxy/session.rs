@@ -94,6 +94,29 @@ async fn startup_options_are_the_values_that_reset_goes_back_to() {
     assert_eq!(code(&world.connect(&config).await.err().unwrap()), "08006");
 }
 
+/// What follows at once must not overtake the question what the session is now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reset_goes_back_to_what_the_client_asked_for_at_its_start() {
+    let world = World::start(pool(1)).await;
+    let mut config = world.config();
+    config.options("-c work_mem=2MB");
+    let a = world.connect(&config).await.unwrap();
+    for value in ["8MB", "4MB", "2MB"] {
+        a.batch_execute(&format!("SET work_mem = '{value}'"))
+            .await
+            .unwrap();
+        let (reset, shown) = tokio::join!(a.batch_execute("RESET work_mem"), one(&a, "SHOW work_mem"));
+        reset.unwrap();
+        assert_eq!(shown, "2MB", "after {value}");
+    }
+    a.batch_execute("SET work_mem = '4MB'").await.unwrap();
+    a.batch_execute("BEGIN; RESET work_mem; ROLLBACK").await.unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "4MB");
+    a.batch_execute("CREATE TEMP TABLE pinned (x int)").await.unwrap();
+    a.batch_execute("RESET work_mem").await.unwrap();
+    assert_eq!(one(&a, "SHOW work_mem").await, "2MB");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_work_on_any_backend_under_the_clients_names() {
     let world = World::start(pool(2)).await;

@@ -166,3 +166,26 @@ pub struct Bound {
     /// The timeline that the promotion began, or that of the restart in place.
     pub timeline: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Benchmarks and outside suites start a proxy without a controller: what they write must stay a snapshot.
+    #[test]
+    fn the_benchmarks_snapshot_is_one() {
+        let mut text = include_str!("../../../../bench/pgproxy.json").to_owned();
+        for (mark, value) in [
+            ("@LISTEN@", "6432"),
+            ("@SERVER@", "5432"),
+            ("@DATABASE@", "bench"),
+            ("@POOL@", "20"),
+            ("@MODE@", "transaction"),
+            ("@URL@", "url"),
+        ] {
+            text = text.replace(mark, value);
+        }
+        let snapshot: PgproxySnapshot = serde_json::from_str(&text).unwrap();
+        assert!(snapshot.database.primary().is_some());
+    }
+}
