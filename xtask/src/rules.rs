@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-runtime", &["banyan-telemetry"]),
     ("banyan-tls", &[]),
     ("banyan-config", &[]),
+    ("banyan-httpcache", &[]),
     ("banyan-topology", &["banyan-config"]),
     (
         "banyan-upstream",
@@ -103,7 +104,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// No tokio, no sockets, no randomness: decisions are values that tests can compare.
-const PURE: &[&str] = &["banyan-config", "banyan-topology", "banyan-upstream"];
+const PURE: &[&str] = &[
+    "banyan-config",
+    "banyan-httpcache",
+    "banyan-topology",
+    "banyan-upstream",
+];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",

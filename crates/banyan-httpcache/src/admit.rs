@@ -1,0 +1,145 @@
+//! Whether a response may be stored, and as what (RFC 9111 §3).
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, DATE, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::directive;
+use crate::freshness::{self, Source};
+use crate::head::{Answered, Asked, Extent, Head, Staleness, Times, forget_part, storable};
+use crate::policy::{Policy, Precedence, Profile, SetCookie};
+use crate::range::content_range;
+use crate::tags;
+use crate::vary::{Selection, Vary};
+use crate::why::Why;
+
+/// May it be stored?
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Admit {
+    No(Why),
+    Yes(Box<Head>),
+}
+
+/// Judges a response whose head is complete. The body must then end as its framing says, or nothing of it is kept.
+pub fn admit(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times) -> Admit {
+    match head(asked, answered, policy, times) {
+        Ok(head) => Admit::Yes(Box::new(head)),
+        Err(why) => Admit::No(why),
+    }
+}
+
+fn head(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times) -> Result<Head, Why> {
+    let directives = directive::Response::of(answered.headers);
+    allowed(asked, answered, &directives, policy)?;
+    let fields = match Vary::of(answered.headers) {
+        Vary::Any => return Err(Why::VaryAny),
+        Vary::Fields(fields) => fields,
+    };
+    let (lifetime, source) = freshness::lifetime(answered, &directives, policy, times);
+    let mut headers = storable(answered.headers, &directives);
+    if policy.set_cookie == SetCookie::Strip {
+        headers.remove(SET_COOKIE);
+    }
+    if policy.profile == Profile::Safe && headers.contains_key(SET_COOKIE) {
+        return Err(Why::SetCookie);
+    }
+    if !headers.contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(times.received.to_string())
+    {
+        headers.insert(DATE, date);
+    }
+    let mut head = Head {
+        status: answered.status,
+        selection: Selection::of(&fields, asked.headers, &policy.codings),
+        extent: Extent::Whole,
+        date: freshness::date(&headers, times.received),
+        received: times.received,
+        age: freshness::initial_age(answered.headers, times),
+        lifetime,
+        source,
+        staleness: freshness::staleness(&directives, policy),
+        always_validate: directives.no_cache.is_whole(),
+        invalidated: false,
+        tags: tags::of(answered.headers, &policy.tags),
+        headers,
+    };
+    worth_it(&head)?;
+    if answered.status == StatusCode::PARTIAL_CONTENT {
+        become_part(&mut head)?;
+    }
+    Ok(head)
+}
+
+/// RFC 9111 §3, sentence by sentence.
+fn allowed(
+    asked: Asked<'_>,
+    answered: Answered<'_>,
+    directives: &directive::Response,
+    policy: &Policy,
+) -> Result<(), Why> {
+    if *asked.method != Method::GET {
+        return Err(Why::Method);
+    }
+    if answered.status.is_informational() || answered.status == StatusCode::NOT_MODIFIED {
+        return Err(Why::Status);
+    }
+    if directive::Request::of(asked.headers).no_store {
+        return Err(Why::RequestNoStore);
+    }
+    let understood = directives.must_understand && understood(answered.status);
+    if directives.must_understand && !understood {
+        return Err(Why::NotUnderstood);
+    }
+    if directives.no_store && !understood {
+        return Err(Why::NoStore);
+    }
+    if directives.private.is_whole() {
+        return Err(Why::Private);
+    }
+    let shared = directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
+    if asked.headers.contains_key(AUTHORIZATION) && !shared {
+        return Err(Why::Authorization);
+    }
+    let stated = directives.lifetime().is_some()
+        || directives.public
+        || (!directives.targeted && answered.headers.contains_key(http::header::EXPIRES));
+    let ruled = policy.ttl.is_some()
+        && (stated || policy.precedence == Precedence::Rule || answered.status.is_success());
+    if !(stated || ruled || freshness::heuristically_cacheable(answered.status)) {
+        return Err(Why::Status);
+    }
+    Ok(())
+}
+
+/// Statuses whose caching rules this crate knows (RFC 9111 §5.2.2.3).
+fn understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300..=303 | 307 | 308 | 400 | 403..=405 | 410 | 414 | 421 | 500..=504
+    )
+}
+
+/// A response that can be neither fresh, nor validated, nor used stale only takes room.
+fn worth_it(head: &Head) -> Result<(), Why> {
+    let window = matches!(head.staleness, Staleness::Allowed { while_revalidate, .. } if while_revalidate > Duration::ZERO);
+    if head.source == Source::None && !head.has_validator() && !window {
+        return Err(Why::NoLifetime);
+    }
+    Ok(())
+}
+
+/// Parts combine only under the same strong validator (RFC 9111 §3.4); without one a part is no use.
+fn become_part(head: &mut Head) -> Result<(), Why> {
+    let (span, total) = content_range(&head.headers).ok_or(Why::BadPart)?;
+    if head.strong_etag().is_none() {
+        return Err(Why::BadPart);
+    }
+    head.status = StatusCode::OK;
+    head.extent = Extent::Parts {
+        spans: vec![span],
+        total,
+    };
+    forget_part(&mut head.headers);
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Which stored responses a purge has reached: a table of ticks, no index of what is stored.
+//!
+//! The tick rises with each purge. A stored response carries the tick at which its request to the origin *began* (a fill
+//! under way may bring the old body) and hashes of all names that could reach it. A purge writes its tick beside one
+//! hash; a response is purged if one of its hashes has a later tick. So a purge costs the same for one object and for
+//! a million, holds from the moment it is written, and hash collisions only purge too much.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use crate::lookup::Standing;
+use crate::time::Time;
+
+/// Path prefixes that a response answers to; a deeper prefix purges the deepest that counts.
+const DEEPEST: usize = 16;
+/// More rows than this fold: everything older counts as purged.
+const MOST_ROWS: usize = 1_000_000;
+/// More patterns than this fold, too.
+const MOST_GLOBS: usize = 1_000;
+
+/// What a purge names.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Target {
+    /// One URI, in every variant.
+    Url(String),
+    /// `scheme://host/path/`, and all below it.
+    Prefix(String),
+    /// `*` stands for any characters.
+    Glob(String),
+    Tag(String),
+    All,
+}
+
+/// How far it goes. Ordered: a later soft purge never weakens a hard one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Mode {
+    /// Stale from now on: validated before long, and good enough while the origin is down.
+    Soft,
+    /// Of no use from now on.
+    Hard,
+}
+
+/// What a stored response answers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Marks {
+    /// The tick when its request to the origin began.
+    pub born: u64,
+    /// For patterns.
+    pub uri: String,
+    hashes: Vec<u64>,
+    /// It has passed the table at this tick: later purges alone are of interest.
+    passed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Row {
+    soft: u64,
+    soft_at: Time,
+    hard: u64,
+}
+
+impl Row {
+    fn add(&mut self, tick: u64, mode: Mode, now: Time) {
+        match mode {
+            Mode::Soft => {
+                self.soft = tick;
+                self.soft_at = now;
+            }
+            Mode::Hard => self.hard = tick,
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.soft.max(self.hard)
+    }
+}
+
+/// All purges that may still concern something stored.
+#[derive(Clone, Debug)]
+pub struct Table<S = RandomState> {
+    tick: u64,
+    rows: HashMap<u64, Row>,
+    all: Row,
+    globs: Vec<(String, Row)>,
+    /// Folded rows: what was born at or before it counts as hard purged.
+    floor: u64,
+    hasher: S,
+}
+
+impl Table<RandomState> {
+    /// For a store that forgets everything with the process.
+    pub fn new() -> Self {
+        Self::with_hasher(RandomState::new(), 0)
+    }
+}
+
+impl Default for Table<RandomState> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: BuildHasher> Table<S> {
+    /// For a store that outlives the process: the hasher must give the same hashes again, the tick must not fall.
+    pub fn with_hasher(hasher: S, tick: u64) -> Self {
+        Self {
+            tick,
+            rows: HashMap::new(),
+            all: Row::default(),
+            globs: Vec::new(),
+            floor: 0,
+            hasher,
+        }
+    }
+
+    /// The tick to note before a request to the origin is sent.
+    pub fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// Takes effect for every response whose request began before this call.
+    pub fn apply(&mut self, target: &Target, mode: Mode, now: Time) {
+        self.tick += 1;
+        let tick = self.tick;
+        match target {
+            Target::All => self.all.add(tick, mode, now),
+            Target::Glob(pattern) => {
+                let mut row = Row::default();
+                row.add(tick, mode, now);
+                self.globs.push((pattern.clone(), row));
+                self.fold_globs();
+            }
+            Target::Url(uri) => self.add(Kind::Url, uri, mode, now),
+            Target::Tag(tag) => self.add(Kind::Tag, tag, mode, now),
+            Target::Prefix(prefix) => {
+                let prefix = prefixes(prefix).last().unwrap_or(prefix).to_owned();
+                self.add(Kind::Prefix, &prefix, mode, now);
+            }
+        }
+    }
+
+    fn add(&mut self, kind: Kind, name: &str, mode: Mode, now: Time) {
+        let hash = self.hash(kind, name);
+        let tick = self.tick;
+        self.rows.entry(hash).or_default().add(tick, mode, now);
+        if self.rows.len() > MOST_ROWS {
+            self.fold_rows();
+        }
+    }
+
+    /// The older half of the rows becomes one floor.
+    fn fold_rows(&mut self) {
+        let mut ticks: Vec<u64> = self.rows.values().map(Row::last).collect();
+        let middle = ticks.len() / 2;
+        let (_, floor, _) = ticks.select_nth_unstable(middle);
+        self.floor = self.floor.max(*floor);
+        let floor = self.floor;
+        self.rows.retain(|_, row| row.last() > floor);
+    }
+
+    fn fold_globs(&mut self) {
+        if self.globs.len() > MOST_GLOBS {
+            let (_, row) = self.globs.remove(0);
+            self.floor = self.floor.max(row.last());
+        }
+    }
+
+    /// The names of a response under this URI with these tags. `born` is the tick before its request was sent.
+    pub fn marks(&self, uri: &str, tags: &[String], born: u64) -> Marks {
+        let path = uri.split(['?', '#']).next().unwrap_or(uri);
+        let url = std::iter::once(self.hash(Kind::Url, uri));
+        let below = prefixes(path).map(|prefix| self.hash(Kind::Prefix, prefix));
+        let tags = tags.iter().map(|tag| self.hash(Kind::Tag, tag));
+        Marks {
+            born,
+            uri: uri.to_owned(),
+            hashes: url.chain(below).chain(tags).collect(),
+            passed: born,
+        }
+    }
+
+    /// Whether a purge has reached a response. One comparison when there was none since the last call.
+    pub fn standing(&self, marks: &mut Marks) -> Standing {
+        if marks.passed == self.tick {
+            return Standing::Sound;
+        }
+        let standing = self.judge(marks);
+        if standing == Standing::Sound {
+            marks.passed = self.tick;
+        }
+        standing
+    }
+
+    fn judge(&self, marks: &Marks) -> Standing {
+        if self.floor > marks.born {
+            return Standing::Purged;
+        }
+        let named = marks.hashes.iter().filter_map(|hash| self.rows.get(hash));
+        let matching = self
+            .globs
+            .iter()
+            .filter(|(pattern, _)| matches(pattern, &marks.uri))
+            .map(|(_, row)| row);
+        let rows = || named.clone().chain(matching.clone()).chain([&self.all]);
+        if rows().any(|row| row.hard > marks.born) {
+            return Standing::Purged;
+        }
+        rows()
+            .filter(|row| row.soft > marks.born)
+            .map(|row| row.soft_at)
+            .min()
+            .map_or(Standing::Sound, Standing::SoftlyPurged)
+    }
+
+    fn hash(&self, kind: Kind, name: &str) -> u64 {
+        self.hasher.hash_one((kind as u8, name))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Url,
+    Prefix,
+    Tag,
+}
+
+/// `https://host/a/b.css` → `https://host/`, `https://host/a/`: what ends in a slash, the shallowest first.
+fn prefixes(uri: &str) -> impl Iterator<Item = &str> {
+    let host = uri.find("://").map_or(0, |at| at + 3);
+    uri[host..]
+        .match_indices('/')
+        .take(DEEPEST)
+        .map(move |(at, _)| &uri[..=host + at])
+}
+
+/// `*` is any run of characters; everything else is itself. Linear in pattern times text, no recursion.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match (pattern.get(p), star) {
+            (Some(b'*'), _) => {
+                star = Some((p, t));
+                p += 1;
+            }
+            (Some(byte), _) if *byte == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            (_, Some((at, from))) => {
+                star = Some((at, from + 1));
+                p = at + 1;
+                t = from + 1;
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}

@@ -1,0 +1,158 @@
+//! What holds for every response: more caution never means more reuse.
+
+use std::time::Duration;
+
+use banyan_httpcache::{Admit, Freshened, Head, Key, Lookup, Policy, Profile, Time, freshen};
+use http::Method;
+use proptest::prelude::*;
+
+use crate::world::{answer_to, at, fields, get, rfc, stored_as};
+
+fn directives() -> impl Strategy<Value = Vec<String>> {
+    let one = prop_oneof![
+        (0..100_u64).prop_map(|n| format!("max-age={n}")),
+        (0..100_u64).prop_map(|n| format!("s-maxage={n}")),
+        (0..100_u64).prop_map(|n| format!("stale-while-revalidate={n}")),
+        (0..100_u64).prop_map(|n| format!("stale-if-error={n}")),
+        prop::sample::select(vec![
+            "public",
+            "private",
+            "no-cache",
+            "no-store",
+            "must-revalidate",
+            "must-understand",
+            "immutable",
+            "x=\"a, b\"",
+            "no-cache=\"x-a\"",
+            "max-age=x",
+            "",
+        ])
+        .prop_map(String::from),
+    ];
+    prop::collection::vec(one, 0..5)
+}
+
+fn response(directives: &[String], tag: bool) -> String {
+    let tag = if tag { "ETag: \"a\"\n" } else { "" };
+    format!("{tag}Cache-Control: {}", directives.join(", "))
+}
+
+/// How freely a response is reused: 0 never, 1 after validation, 2 stale, 3 fresh.
+fn freedom(admit: Admit, seconds: u64) -> u8 {
+    let Admit::Yes(head) = admit else { return 0 };
+    match get(&rfc(), &[*head], "", seconds) {
+        Lookup::Hit { .. } => 3,
+        Lookup::Stale { .. } => 2,
+        Lookup::Validate { .. } => 1,
+        Lookup::Fill { .. } | Lookup::Miss(_) | Lookup::Bypass(_) | Lookup::GatewayTimeout => 0,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_forbidding_directive_never_makes_a_response_more_reusable(
+        list in directives(),
+        tag in any::<bool>(),
+        seconds in 0..200_u64,
+        forbids in prop::sample::select(vec!["no-store", "private", "no-cache"]),
+    ) {
+        let before = freedom(stored_as(&rfc(), 200, &response(&list, tag)), seconds);
+        let mut more = list;
+        more.push(forbids.to_owned());
+        let after = freedom(stored_as(&rfc(), 200, &response(&more, tag)), seconds);
+        prop_assert!(after <= before);
+    }
+
+    #[test]
+    fn order_and_line_splitting_change_nothing(list in directives(), tag in any::<bool>()) {
+        let head = |text: &str| match stored_as(&rfc(), 200, text) {
+            Admit::Yes(head) => Ok((head.lifetime, head.staleness, head.always_validate)),
+            Admit::No(why) => Err(why),
+        };
+        let joined = head(&response(&list, tag));
+        let mut turned = list.clone();
+        turned.reverse();
+        prop_assert_eq!(&head(&response(&turned, tag)), &joined);
+        let tag = if tag { "ETag: \"a\"\n" } else { "" };
+        let lines: String = list.iter().map(|one| format!("Cache-Control: {one}\n")).collect();
+        prop_assert_eq!(&head(&format!("{tag}{lines}Cache-Control:")), &joined);
+    }
+
+    #[test]
+    fn age_never_falls(seconds in prop::collection::vec(0..10_000_u64, 2..9)) {
+        let Admit::Yes(head) = stored_as(&rfc(), 200, "Cache-Control: max-age=60\nAge: 3") else {
+            return Err(TestCaseError::fail("not stored"));
+        };
+        let mut sorted = seconds;
+        sorted.sort_unstable();
+        let ages: Vec<Duration> = sorted.iter().map(|s| head.age_at(at(*s))).collect();
+        prop_assert!(ages.is_sorted());
+    }
+
+    #[test]
+    fn a_second_304_changes_nothing(list in directives()) {
+        let Admit::Yes(head) = stored_as(&rfc(), 200, &response(&list, true)) else { return Ok(()) };
+        let once = renew(&head);
+        let Freshened::Renewed(first) = once else { return Ok(()) };
+        prop_assert_eq!(renew(&first), Freshened::Renewed(first.clone()));
+    }
+
+    /// The one that matters most: no response reaches a request whose named fields differ.
+    #[test]
+    fn vary_is_never_crossed(
+        first in "[a-c]?", second in "[a-c]?", profile in prop_oneof![Just(Profile::Safe), Just(Profile::Rfc)],
+    ) {
+        let policy = Policy { profile, ..Policy::default() };
+        let field = |value: &str| if value.is_empty() { String::new() } else { format!("Foo: {value}") };
+        let admit = answer_to(&policy, &field(&first), 200, "Cache-Control: max-age=60\nVary: Foo");
+        let Admit::Yes(head) = admit else { return Err(TestCaseError::fail("not stored")) };
+        let hit = matches!(get(&policy, &[*head], &field(&second), 1), Lookup::Hit { .. });
+        prop_assert_eq!(hit, first == second);
+    }
+
+    /// Nothing that a client was authorized for is stored unless the response says that it may be shared.
+    #[test]
+    fn authorized_responses_are_stored_by_permission_only(list in directives(), policy_ttl in prop::option::of(1..100_u64)) {
+        let policy = Policy { ttl: policy_ttl.map(Duration::from_secs), ..rfc() };
+        let admit = answer_to(&policy, "Authorization: x", 200, &response(&list, true));
+        let shared = list.iter().any(|one| {
+            one == "public" || one == "must-revalidate" || one.starts_with("s-maxage")
+        });
+        prop_assert!(shared || matches!(admit, Admit::No(_)));
+    }
+
+    #[test]
+    fn no_field_makes_it_panic(text in "[ -~]{0,80}", request in "[ -~]{0,80}") {
+        let table = ["Cache-Control", "Vary", "Expires", "Age", "ETag", "CDN-Cache-Control", "Cache-Groups", "Date"];
+        for name in table {
+            let Admit::Yes(head) = stored_as(&rfc(), 200, &format!("{name}: {text}\nETag: \"a\"")) else { continue };
+            for field in ["Range", "If-None-Match", "If-Modified-Since", "If-Range", "Cache-Control", "Accept-Encoding"] {
+                let _ = get(&rfc(), std::slice::from_ref(&*head), &format!("{field}: {request}"), 5);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_different_resources_differ(
+        a in "/[a-b]{0,2}", b in "/[a-b]{0,2}", x in "[a-b=&]{0,3}", y in "[a-b=&]{0,3}",
+    ) {
+        let rule = banyan_httpcache::Query::All;
+        let key = |path: &str, query: &str| Key::new("https", "A.test:443", path, Some(query), &rule, &[]);
+        prop_assert_eq!(key(&a, &x) == key(&b, &y), (&a, &x) == (&b, &y));
+    }
+}
+
+fn renew(head: &Head) -> Freshened {
+    let request = fields("");
+    let asked = banyan_httpcache::Asked {
+        method: &Method::GET,
+        headers: &request,
+    };
+    let when = |time: Time| banyan_httpcache::Times {
+        sent: time,
+        received: time,
+    };
+    let news = fields("ETag: \"a\"\nDate: Sat, 21 Nov 2026 12:00:30 GMT");
+    let mut verdicts = freshen(asked, &[head], &news, &rfc(), when(at(30)));
+    verdicts.remove(0)
+}
