@@ -5,6 +5,7 @@
 //! coverage feedback: it runs on stable Rust without any tool; the corpus has to hold what is interesting.
 
 mod mutate;
+mod sql;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,7 +8,7 @@ use banyan_edge::route::{Asked, Table};
 use banyan_edge::{fuzz, proxy_protocol};
 use http::HeaderMap;
 
-use crate::Target;
+use crate::{Target, sql};
 
 pub const TARGETS: &[Target] = &[
     Target {
@@ -84,6 +84,16 @@ pub const TARGETS: &[Target] = &[
             "*",
             "%zz",
         ],
+    },
+    Target {
+        name: "sql",
+        run: sql::statements,
+        words: sql::WORDS,
+    },
+    Target {
+        name: "function_bodies",
+        run: sql::function_bodies,
+        words: sql::WORDS,
     },
 ];
 

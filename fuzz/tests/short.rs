@@ -43,3 +43,13 @@ fn configurations() {
 fn routes() {
     short("routes", 4000);
 }
+
+#[test]
+fn sql() {
+    short("sql", 4000);
+}
+
+#[test]
+fn function_bodies() {
+    short("function_bodies", 2000);
+}

@@ -95,7 +95,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "banyan-telemetry",
         ],
     ),
-    ("banyan-fuzz", &["banyan-config", "banyan-edge", "banyan-runtime"]),
+    (
+        "banyan-fuzz",
+        &["banyan-config", "banyan-edge", "banyan-pgproxy", "banyan-runtime"],
+    ),
     ("banyan-testkit", &["banyan-runtime", "banyan-telemetry"]),
     ("banyan-e2e", &["banyan-testkit", "banyan-runtime"]),
     // The sample app is an app like any other: it knows nothing of ours.
