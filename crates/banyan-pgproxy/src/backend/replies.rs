@@ -328,8 +328,10 @@ impl Backend {
                 self.failure = None;
                 match answer {
                     Some(answer) => self.learn(marks, &names, answer, sink),
-                    // Not known: it stays with its client, and is not used after it.
-                    None => sink.session.pins = sink.session.pins.with(Marks::UNKNOWN),
+                    None => {
+                        sink.session.doubted = Some(Box::new((marks, names)));
+                        sink.session.pins = sink.session.pins.with(Marks::DOUBT);
+                    }
                 }
             }
             Ours::Settings(_) | Ours::Clean | Ours::Forget => {}

@@ -91,6 +91,8 @@ pub(crate) struct Client {
     /// A portal of a statement whose success means something.
     pub(super) bound: Option<(Box<[u8]>, Rc<Statement>)>,
     pub(super) pinned: bool,
+    /// Backends in a row on which the session could not be restored.
+    pub(super) unfit: u8,
     pub(super) tracking: Tracking,
     /// The unit has been looked at: it is the primary's.
     pub(super) to_primary: bool,
@@ -134,6 +136,7 @@ impl Client {
             blocked: Blocked::No,
             bound: None,
             pinned: false,
+            unfit: 0,
             tracking: Tracking::default(),
             to_primary: false,
             on_replica: false,
@@ -357,6 +360,7 @@ impl Client {
                     self.tracking.replied(&self.worker.fresh);
                 }
                 if received.ended {
+                    self.session.ask_again();
                     lease.info.units.set(lease.info.units.get() + 1);
                     self.worker.metrics.units.increment();
                     if !self.on_replica {

@@ -36,6 +36,9 @@ enum Named {
 /// The server's name for a statement, and the statement if it is known.
 type Resolved = (Box<[u8]>, Option<Rc<Statement>>);
 
+/// Backends that are tried before a client is told that its session cannot be restored.
+const UNFIT: u8 = 3;
+
 const MALFORMED: Refusal = Refusal::Protocol("invalid message format");
 
 impl Client {
@@ -702,7 +705,17 @@ impl Client {
         };
         if let Some(cause) = lease.failure.take() {
             lease.spent = true;
-            return Err(Refusal::Settings(cause).into());
+            self.unfit += 1;
+            if self.pinned || self.unfit > UNFIT || !lease.is_idle() {
+                return Err(Refusal::Settings(cause).into());
+            }
+            // Nothing of the client's is on it: another one may do (a former client's time limit ended ours).
+            self.lease = None;
+            self.worker.metrics.active.decrement();
+            if self.blocked == Blocked::Quiet {
+                self.blocked = Blocked::Backend;
+            }
+            return Ok(());
         }
         if !lease.is_idle() || self.blocked != Blocked::No || self.passing > 0 {
             return Ok(());
@@ -752,6 +765,7 @@ impl Client {
     fn release(&mut self) {
         if let Some(lease) = self.lease.take() {
             self.bound = None;
+            self.unfit = 0;
             self.to_primary = false;
             self.on_replica = false;
             self.worker.metrics.active.decrement();

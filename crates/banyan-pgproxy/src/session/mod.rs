@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) marks: Marks,
     /// Names of the settings among it.
     pub(crate) touched: Vec<Touched>,
+    /// What the server was asked for and did not answer.
+    pub(crate) doubted: Option<Box<(Marks, Vec<Touched>)>>,
     /// Why the backend stays: empty when it need not.
     pub(crate) pins: Marks,
     /// The backend of the last unit that may have advanced a sequence, and its tenure.
@@ -46,8 +48,20 @@ impl Session {
             unnamed: None,
             marks: Marks::default(),
             touched: Vec::new(),
+            doubted: None,
             pins: Marks::default(),
             sequence: None,
+        }
+    }
+
+    /// What was not answered is asked again at the next occasion.
+    pub(crate) fn ask_again(&mut self) {
+        if let Some(doubted) = self.doubted.take() {
+            let (marks, mut touched) = *doubted;
+            self.marks = self.marks.with(marks);
+            touched.append(&mut self.touched);
+            self.touched = touched;
+            self.pins = self.pins.without(Marks::DOUBT);
         }
     }
 

@@ -36,6 +36,8 @@ impl Marks {
     pub(crate) const SEQUENCE_WRITE: Self = Self(1 << 9);
     /// The pool is in session mode.
     pub(crate) const SESSION_MODE: Self = Self(1 << 10);
+    /// The server did not answer what the session is (a `statement_timeout` of the client's, a cancel): it is asked again.
+    pub(crate) const DOUBT: Self = Self(1 << 11);
     /// Needs no question to the server.
     pub(crate) const FREE: Self = Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0);
 
@@ -64,7 +66,7 @@ impl Marks {
 
     /// For people: the first reason.
     pub(crate) fn reason(self) -> &'static str {
-        const NAMES: [(Marks, &str); 9] = [
+        const NAMES: [(Marks, &str); 10] = [
             (Marks::SESSION_MODE, "session mode"),
             (Marks::TEMPORARY, "temporary objects"),
             (Marks::ADVISORY, "advisory locks"),
@@ -73,6 +75,7 @@ impl Marks {
             (Marks::LISTEN, "LISTEN"),
             (Marks::LOAD, "LOAD"),
             (Marks::UNKNOWN, "unknown settings"),
+            (Marks::DOUBT, "session not known yet"),
             (Marks::SEQUENCE_WRITE, "sequence state"),
         ];
         let found = NAMES.iter().find(|(mark, _)| self.has(*mark));

@@ -77,6 +77,9 @@ pub(crate) fn difference(from: &Settings, to: &Settings) -> String {
     let changed =
         to.0.iter()
             .filter(|(name, value)| plain(&&***name) && from.0.get(*name) != Some(*value));
+    // A short time limit is not to end what follows it here.
+    let (last, first): (Vec<_>, Vec<_>) = changed.partition(|(name, _)| &***name == "statement_timeout");
+    let changed = first.into_iter().chain(last);
     let identity = IDENTITY.iter().filter_map(|name| to.0.get_key_value(*name));
     for (name, value) in changed.chain(identity) {
         sql.push_str("SELECT pg_catalog.set_config(");

@@ -297,3 +297,21 @@ async fn notifications_reach_a_client_that_listens() {
         .unwrap();
     assert_eq!(heard, "hello");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_cannot_be_restored_ends_instead_of_running_as_somebody_else() {
+    let world = World::start(pool(1)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("SET ROLE team").await.unwrap();
+    b.batch_execute("CREATE TABLE t (a int)").await.unwrap();
+    world
+        .admin()
+        .await
+        .batch_execute("REVOKE team FROM app")
+        .await
+        .unwrap();
+    let refused = a.simple_query("INSERT INTO t VALUES (1)").await.unwrap_err();
+    assert_eq!(code(&refused), "08006");
+    assert_eq!(one(&b, "SELECT count(*) FROM t").await, "0");
+    assert_eq!(one(&b, "SELECT current_user").await, "app");
+}
