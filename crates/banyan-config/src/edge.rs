@@ -291,6 +291,7 @@ fn timeouts(table: &Reader<'_>) -> EdgeTimeouts {
         connect: table.duration("connect"),
         response: table.duration("response"),
         no_endpoint: table.duration("no_endpoint"),
+        websocket: table.duration("websocket"),
         drain: table.duration("drain"),
     }
 }

@@ -394,9 +394,17 @@ pub struct EdgeTimeouts {
     /// How long a request may wait for a ready endpoint when there is none. Default 5 s → 503.
     #[serde(with = "duration")]
     pub no_endpoint: Duration,
+    /// A WebSocket (or its like) over which nothing comes for this long is closed. Default 5 min.
+    #[serde(with = "duration", default = "five_minutes")]
+    pub websocket: Duration,
     /// How long a drain of the edge itself may last. Default 30 s.
     #[serde(with = "duration")]
     pub drain: Duration,
+}
+
+/// Of snapshots that were written before there was this limit.
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -229,6 +229,7 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.text("connect", &format_duration(timeouts.connect));
     out.text("response", &format_duration(timeouts.response));
     out.text("no_endpoint", &format_duration(timeouts.no_endpoint));
+    out.text("websocket", &format_duration(timeouts.websocket));
     out.text("drain", &format_duration(timeouts.drain));
     let limits = &settings.limits;
     out.table("edge.limits");

@@ -110,7 +110,8 @@ fn switch(mut exchange: Exchange, response: Response<InstanceBody>) -> Response<
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = head.headers;
     exchange.decorate(&mut answer);
-    answer.map(|()| DownBody::switched(Switched::new(exchange, tunnel)))
+    let switched = Switched::new(exchange, tunnel, answer.headers());
+    answer.map(|()| DownBody::switched(switched))
 }
 
 /// A request as an instance gets it, for as many attempts as it takes.

@@ -44,6 +44,16 @@ pub(super) static TIMEOUTS: &[Key] = &[
     )
     .default("\"5s\""),
     Key::new(
+        "websocket",
+        Duration {
+            min: 1000,
+            max: 24 * HOUR,
+        },
+        "A WebSocket over which nothing comes is closed (1001).",
+    )
+    .default("\"5m\"")
+    .alias(&["tunnel", "upgrade", "websocket_idle"]),
+    Key::new(
         "drain",
         Duration {
             min: 0,

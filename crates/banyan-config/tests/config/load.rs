@@ -255,6 +255,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         connect = "1s"
         response = "1m"
         no_endpoint = "5s"
+        websocket = "5m"
         drain = "30s"
 
         [edge.limits]

@@ -11,6 +11,8 @@ use crate::core::command::Command;
 
 /// A client that is just sending on a kept connection gets its answer (with `Connection: close`) instead of a reset.
 const LAME_DUCK: Duration = Duration::from_secs(1);
+/// For WebSockets to hear of the end, at the end of the drain's time.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Threads that do not end by then end with the process.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,11 @@ impl Control {
             return;
         }
         self.tell_all(|| Command::CloseIdle);
+        let all = self.snapshot.settings.timeouts.drain;
+        if self.drained(shutdown, deadline - GOODBYE.min(all / 2)).await {
+            return;
+        }
+        self.tell_all(|| Command::Part);
         if !self.drained(shutdown, deadline).await {
             tracing::warn!("ending with connections still open");
         }

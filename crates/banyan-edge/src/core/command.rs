@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Drain,
     /// The window is over: idle connections close.
     CloseIdle,
+    /// The time is nearly over: WebSockets are closed.
+    Part,
     /// Everything ends, whatever is in flight.
     End,
 }

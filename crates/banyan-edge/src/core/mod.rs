@@ -12,7 +12,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 mod passage;
 mod proxied;
-mod stages;
+pub(crate) mod stages;
 mod stream;
 pub(crate) mod streams;
 
@@ -71,6 +71,8 @@ pub(crate) enum Stage {
     LameDuck,
     /// Idle connections close.
     Closing,
+    /// The time is nearly over: WebSockets hear that they end.
+    Parting,
     Ended,
 }
 
@@ -87,7 +89,7 @@ pub(crate) struct Core {
     pub log: RefCell<AccessLog>,
     pub stage: watch::Sender<Stage>,
     /// The same, cheaper to look at.
-    stages: Rc<Stages>,
+    pub stages: Rc<Stages>,
     /// As answers say it; no older than a tick.
     pub(crate) date: RefCell<String>,
     pub index: usize,
@@ -513,6 +515,7 @@ impl Core {
                 self.advance(Stage::LameDuck);
                 self.tell_if_drained();
             }
+            Command::Part => self.advance(Stage::Parting),
             Command::CloseIdle => self.spawn("close idle", close_idle(Rc::clone(self))),
             Command::End => {
                 acceptors.clear();

@@ -44,7 +44,7 @@ impl Stages {
         }
     }
 
-    pub(super) fn enter(self: &Rc<Self>) -> Place {
+    pub(crate) fn enter(self: &Rc<Self>) -> Place {
         let mut places = self.places.borrow_mut();
         let index = places.free.pop().unwrap_or_else(|| {
             places.wakers.push(None);
@@ -60,7 +60,7 @@ impl Stages {
 
 impl Place {
     /// The stage now; the task is woken when that changes.
-    pub(super) fn stage(&self, cx: &Context<'_>) -> Stage {
+    pub(crate) fn stage(&self, cx: &Context<'_>) -> Stage {
         let mut places = self.stages.places.borrow_mut();
         let waker = &mut places.wakers[self.index];
         if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {

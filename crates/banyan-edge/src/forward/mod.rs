@@ -12,6 +12,8 @@ pub(crate) mod stream;
 mod time;
 pub(crate) mod tunnel;
 pub(crate) mod upgrade;
+mod way;
+mod websocket;
 
 use std::rc::Rc;
 

@@ -92,7 +92,9 @@ async fn tunnels_and_hung_requests_end_with_the_limit() {
     world.until(|r| r.totals.in_flight == 2).await;
     world.drain();
     world.ended().await;
-    assert!(tunnel.rest().await.is_empty() && hung.rest().await.is_empty());
+    // A close frame: 1001.
+    assert_eq!(tunnel.rest().await, [0x88, 2, 0x03, 0xe9]);
+    assert!(hung.rest().await.is_empty());
 }
 
 #[tokio::test]

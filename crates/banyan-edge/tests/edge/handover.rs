@@ -158,7 +158,7 @@ async fn a_tunnel_outlives_the_hand_over_until_the_drains_limit() {
     old.until(|r| r.listening.is_empty()).await;
     assert_eq!(old.handle.report().totals.in_flight, 1);
     old.ended().await;
-    assert!(tunnel.rest().await.is_empty());
+    assert_eq!(tunnel.rest().await, [0x88, 2, 0x03, 0xe9], "a close frame: 1001");
 }
 
 /// It dies after it has the sockets: the old one serves as before, and can still be replaced.

@@ -31,4 +31,5 @@ mod streams;
 mod tls;
 mod trace;
 mod upgrade;
+mod websocket;
 mod world;

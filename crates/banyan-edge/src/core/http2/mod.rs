@@ -140,7 +140,7 @@ impl Serving {
         self.known = stage;
         // GOAWAY tells the client which requests were taken: there is no race that a lame duck must cover.
         connection.graceful_shutdown();
-        stage == Stage::Ended || (stage == Stage::Closing && self.peer.activity.asked.get() == 0)
+        stage == Stage::Ended || (stage >= Stage::Closing && self.peer.activity.asked.get() == 0)
     }
 
     fn poll_time<S>(
