@@ -2,7 +2,7 @@
 //!
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
-mod nodes;
+pub(crate) mod nodes;
 mod report;
 mod verifiers;
 

@@ -72,7 +72,7 @@ fn at(login: &tokio_postgres::Config, node: &PgNode) -> tokio_postgres::Config {
 }
 
 /// What is known of a server; `refused`: connects to the primary failed since the last report.
-pub(super) fn report(
+pub(crate) fn report(
     node: &PgNode,
     snapshot: &PgproxySnapshot,
     view: &View,

@@ -538,6 +538,19 @@ async fn the_report_says_how_far_replicas_are_and_why_one_gets_nothing() {
         primary && replica && other
     })
     .await;
+    let mut console = replicated.world.config();
+    console.dbname("banyan");
+    let console = replicated.world.connect(&console).await.unwrap();
+    let shown = console.query("SHOW NODES", &[]).await.unwrap();
+    assert_eq!(
+        shown[2].get::<_, String>("reason"),
+        "not in recovery: it is no replica"
+    );
+    let route = console
+        .query("EXPLAIN ROUTE SELECT v FROM register", &[])
+        .await
+        .unwrap();
+    assert_eq!(route[0].get::<_, String>("value"), "proven read");
     replicated.replicas.clear();
     eventually("the loss in the report", || async {
         let nodes = handle.report().nodes;

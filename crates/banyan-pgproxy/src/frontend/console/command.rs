@@ -80,7 +80,17 @@ const SHOWS: [(&str, Show, &[&str]); 12] = [
     (
         "nodes",
         Show::Nodes,
-        &["node", "address", "state", "role", "weight", "zone"],
+        &[
+            "node",
+            "address",
+            "state",
+            "role",
+            "weight",
+            "zone",
+            "lag_bytes",
+            "lag_ms",
+            "reason",
+        ],
     ),
     ("holds", Show::Holds, &["worker", "state", "waiting", "limit_ms"]),
     ("pins", Show::Pins, &["number", "user", "reason"]),

@@ -8,6 +8,7 @@ use banyan_runtime::Clock;
 use banyan_telemetry::Histogram;
 
 use super::command::{Show, help};
+use crate::control::nodes::report;
 use crate::frontend::Activity;
 use crate::route::{self, SessionView};
 use crate::worker::Worker;
@@ -172,6 +173,9 @@ fn stats(worker: &Rc<Worker>) -> Vec<Row> {
         ("logins", metrics.logins.get()),
         ("logins_refused", metrics.logins_refused.get()),
         ("connects", metrics.connects.get()),
+        ("reads_on_replicas", metrics.reads_elsewhere.get()),
+        ("reads_no_replica_in_time", metrics.reads_behind.get()),
+        ("reads_run_again", metrics.reads_again.get()),
         ("waits", metrics.waits.get()),
         ("bytes_from_clients", metrics.bytes_in.get()),
         ("bytes_from_servers", metrics.bytes_out.get()),
@@ -216,12 +220,14 @@ fn database(worker: &Rc<Worker>) -> Vec<Row> {
 fn nodes(worker: &Rc<Worker>) -> Vec<Row> {
     let snapshot = Arc::clone(&worker.snapshot.borrow());
     let primary = snapshot.database.primary;
+    let view = worker.fresh.view();
     let row = |node: &banyan_topology::snapshot::pgproxy::PgNode| {
         let role = if Some(node.id) == primary {
             "primary"
         } else {
             "replica"
         };
+        let seen = report(node, &snapshot, &view, false, Clock.now());
         vec![
             node.id.to_string(),
             node.address.to_string(),
@@ -229,6 +235,10 @@ fn nodes(worker: &Rc<Worker>) -> Vec<Row> {
             role.to_owned(),
             node.weight.to_string(),
             node.zone.clone().unwrap_or_default(),
+            seen.lag_bytes.map_or_else(String::new, |bytes| bytes.to_string()),
+            seen.lag_seconds
+                .map_or_else(String::new, |seconds| format!("{:.0}", seconds * 1000.0)),
+            seen.reason.unwrap_or_default(),
         ]
     };
     snapshot.database.nodes.iter().map(row).collect()
