@@ -302,6 +302,10 @@ fn limits(table: &Reader<'_>) -> EdgeLimits {
         headers: table.number("headers"),
         request_line: table.bytes("request_line"),
         body: table.bytes("body"),
+        response_header: table
+            .bytes_if_any("response_header")
+            .and_then(|bytes| u32::try_from(bytes).ok()),
+        response_body: table.bytes_if_any("response_body"),
         body_rate: table.bytes("body_rate"),
         connections_per_ip: table.number("connections_per_ip"),
         new_per_ip: table.number("new_per_ip"),

@@ -418,6 +418,10 @@ pub struct EdgeLimits {
     pub request_line: u32,
     /// Default 10 MiB → 413.
     pub body: u64,
+    /// Of an answer → 502. Default: what the codec takes, 128 KiB and 128 lines.
+    pub response_header: Option<u32>,
+    /// Of an answer → 502, or broken off. Default: no limit.
+    pub response_body: Option<u64>,
     /// Bytes per second that a request body must keep up with after 10 s. Default 500 → 408.
     pub body_rate: u32,
     /// Connections at once of one client address; 0: no limit. Default 256 → closed.

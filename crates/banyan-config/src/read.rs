@@ -204,6 +204,14 @@ impl<'a> Reader<'a> {
         bytes(&self.entry(name)?.node.value)
     }
 
+    /// Only what the user wrote.
+    pub(crate) fn duration_if_any(&self, name: &str) -> Option<Duration> {
+        match &self.entry(name)?.node.value {
+            Value::Text(text) => parse_duration(text),
+            _ => None,
+        }
+    }
+
     fn value<T>(&self, name: &str, read: impl Fn(&Value) -> Option<T>) -> T {
         let written = self.entry(name).and_then(|entry| read(&entry.node.value));
         written.unwrap_or_else(|| {

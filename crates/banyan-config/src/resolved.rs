@@ -237,6 +237,12 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("headers", limits.headers);
     out.text("request_line", &format_bytes(limits.request_line.into()));
     out.text("body", &format_bytes(limits.body));
+    if let Some(most) = limits.response_header {
+        out.text("response_header", &format_bytes(most.into()));
+    }
+    if let Some(most) = limits.response_body {
+        out.text("response_body", &format_bytes(most));
+    }
     out.text("body_rate", &format_bytes(limits.body_rate.into()));
     out.line("connections_per_ip", limits.connections_per_ip);
     out.line("new_per_ip", limits.new_per_ip);

@@ -19,6 +19,30 @@ pub mod duration {
     }
 }
 
+/// The same of a [`Duration`] that may be absent.
+pub mod duration_if_any {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::duration::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let parse = |text: String| {
+            super::parse_duration(&text).ok_or_else(|| {
+                serde::de::Error::custom(format!("`{text}` is not a duration such as \"10s\""))
+            })
+        };
+        text.map(parse).transpose()
+    }
+}
+
 /// `None` when the text is not a whole number followed by ms, s, m, h or d.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;

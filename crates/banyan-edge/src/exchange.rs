@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use banyan_telemetry::trace::TraceParent;
 
+use crate::answer_limits::AnswerLimits;
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::filter::Filtered;
@@ -52,6 +53,8 @@ pub(crate) struct Exchange {
     pub location: Option<HeaderValue>,
     /// Of the answer's body.
     pub bytes: u64,
+    /// That it may have.
+    most: Option<u64>,
     /// Of the request's, if it has one: it may still come.
     pub received: Option<Rc<Cell<u64>>>,
     status: Option<StatusCode>,
@@ -99,6 +102,7 @@ impl Exchange {
             may_have_acted: false,
             location: None,
             bytes: 0,
+            most: None,
             received: None,
             status: None,
             started,
@@ -167,6 +171,24 @@ impl Exchange {
     /// A page in the form that the client asked for.
     pub(crate) fn notice(&self, status: StatusCode, message: &str) -> Response<Bytes> {
         respond::notice(status, message, self.form, &self.id)
+    }
+
+    /// Judges an answer's size, as far as its head tells; the rest is counted as it comes.
+    pub(crate) fn bound(&mut self, response: &Response<InstanceBody>) -> Result<(), Refusal> {
+        let settings = self.core.settings();
+        let edge = AnswerLimits {
+            header: settings.limits.response_header,
+            body: settings.limits.response_body,
+        };
+        let routed = self.routed.as_ref();
+        let limits = routed.map_or(edge, |routed| routed.answer_limits(edge));
+        if limits == AnswerLimits::default() {
+            return Ok(());
+        }
+        limits.judge(response.headers(), response.body().size_hint().exact())?;
+        // Not for what the edge says in its place.
+        self.most = limits.body;
+        Ok(())
     }
 
     /// The instance's answer, streamed.
@@ -304,6 +326,12 @@ impl Body for DownBody {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
                     exchange.bytes += data.len() as u64;
+                    if exchange.most.is_some_and(|most| exchange.bytes > most) {
+                        // The client has a part of it already: it must see that the rest is missing.
+                        exchange.outcome = Outcome::Unknown;
+                        this.exchange = None;
+                        return Poll::Ready(Some(Err(Broke::Invalid("its body is larger than allowed"))));
+                    }
                 }
                 // Nothing comes behind trailers, and nobody asks.
                 if let Some(trailers) = frame.trailers_ref() {

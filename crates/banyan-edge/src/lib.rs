@@ -6,6 +6,7 @@
 //! every failure, `exchange` counts and logs it once.
 
 mod access_log;
+mod answer_limits;
 mod control;
 mod core;
 mod exchange;

@@ -81,7 +81,7 @@ async fn settle(exchange: &mut Exchange, outbound: Result<Outbound, Early>) -> R
 }
 
 /// From the instance's answer, or a route's, or why there is none, to the client's.
-fn finish(exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: bool) -> Response<DownBody> {
+fn finish(mut exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: bool) -> Response<DownBody> {
     match result {
         Ok(Reply::Instance(response)) if wants_upgrade && upgrade::agreed(&response) => {
             switch(exchange, response)
@@ -94,7 +94,10 @@ fn finish(exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: boo
             if let Some(filtered) = &exchange.filtered {
                 filtered.overrule(response.headers_mut());
             }
-            exchange.pass(response)
+            match exchange.bound(&response) {
+                Ok(()) => exchange.pass(response),
+                Err(refusal) => exchange.refuse(refusal),
+            }
         }
         Ok(Reply::Route(response)) => exchange.give(response),
         Err(refusal) => exchange.refuse(refusal),

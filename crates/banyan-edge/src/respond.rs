@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     Busy,
     /// The instance could not be reached, or broke off.
     BadGateway(Effect),
+    /// The instance answered with more than it may.
+    AnswerTooLarge,
     /// The instance did not answer in time.
     GatewayTimeout,
 }
@@ -89,7 +91,7 @@ impl Refusal {
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManyConnections | Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint | Self::Busy | Self::CannotTell => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::BadGateway(_) | Self::AnswerTooLarge => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -120,6 +122,7 @@ impl Refusal {
             Self::BadGateway(Effect::Unknown) => {
                 "the application broke off; it may have acted on the request"
             }
+            Self::AnswerTooLarge => "the answer of the application is larger than allowed",
             Self::GatewayTimeout => {
                 "the application did not answer in time; it may have acted on the request"
             }
@@ -149,6 +152,7 @@ impl Refusal {
             | Self::BodyTooLarge
             | Self::ClientGone
             | Self::BadGateway(Effect::Unknown)
+            | Self::AnswerTooLarge
             | Self::GatewayTimeout => Outcome::Unknown,
         }
     }
@@ -175,6 +179,7 @@ impl Refusal {
             | Self::NoEndpoint
             | Self::Busy
             | Self::BadGateway(_)
+            | Self::AnswerTooLarge
             | Self::GatewayTimeout => false,
         }
     }

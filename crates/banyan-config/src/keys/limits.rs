@@ -89,6 +89,8 @@ pub(super) static LIMITS: &[Key] = &[
     Key::new("body", Bytes { min: 0, max: TIB }, "Request body; above: 413.")
         .default("\"10MiB\"")
         .alias(&["body_size", "max_body", "client_max_body_size"]),
+    RESPONSE_HEADER,
+    RESPONSE_BODY,
     Key::new(
         "body_rate",
         Bytes {
@@ -125,3 +127,21 @@ pub(super) static LIMITS: &[Key] = &[
     )
     .default("[\"127.0.0.0/8\", \"::1\"]"),
 ];
+
+/// Here and in routes.
+pub(super) const RESPONSE_HEADER: Key = Key::new(
+    "response_header",
+    Bytes {
+        min: KIB,
+        max: 128 * KIB,
+    },
+    "All headers of an answer together; above: 502. Default: no limit below 128 KiB and 128 lines.",
+)
+.alias(&["response_header_bytes", "proxy_buffer_size"]);
+
+pub(super) const RESPONSE_BODY: Key = Key::new(
+    "response_body",
+    Bytes { min: 0, max: TIB },
+    "Body of an answer; above: 502, or broken off where its length was not known before. Default: no limit.",
+)
+.alias(&["max_response_body", "max_response"]);

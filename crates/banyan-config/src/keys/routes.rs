@@ -1,9 +1,10 @@
 //! The tables of `[[route]]`.
 
-use super::Kind::{Boolean, Bytes, Integer, List, Map, OneOf, Short, Table, Text};
+use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
 use super::filters::{CORS, RATE_LIMIT};
-use super::{Key, auth};
+use super::limits::{RESPONSE_BODY, RESPONSE_HEADER};
+use super::{HOUR, Key, auth};
 
 pub(super) static ROUTE: &[Key] = &[
     Key::new(
@@ -72,6 +73,17 @@ pub(super) static ROUTE: &[Key] = &[
         "Request body; above: 413. Default: that of [edge.limits].",
     )
     .alias(&["max_body", "body_size", "client_max_body_size"]),
+    Key::new(
+        "timeout",
+        Duration {
+            min: 10,
+            max: 24 * HOUR,
+        },
+        "For the app to begin its answer; then 504. Default: edge.timeouts.response.",
+    )
+    .alias(&["response_timeout", "read_timeout", "proxy_read_timeout"]),
+    RESPONSE_HEADER,
+    RESPONSE_BODY,
     RATE_LIMIT,
     auth::NAMES,
     CORS,

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::{Writer, filters, quoted};
 use crate::filter::Filters;
 use crate::route::{HeaderEdit, PathMatch, Route, RouteAction, SplitBy};
-use crate::units::format_bytes;
+use crate::units::{format_bytes, format_duration};
 
 pub(super) fn table(out: &mut Writer, route: &Route, inherited: &Filters) {
     out.push(format_args!("\n[[route]]\n"));
@@ -41,6 +41,16 @@ pub(super) fn table(out: &mut Writer, route: &Route, inherited: &Filters) {
     }
     if let Some(body) = route.bounds.body {
         out.text("body", &format_bytes(body));
+    }
+    let bounds = &route.bounds;
+    if let Some(timeout) = bounds.timeout {
+        out.text("timeout", &format_duration(timeout));
+    }
+    if let Some(most) = bounds.response_header {
+        out.text("response_header", &format_bytes(most.into()));
+    }
+    if let Some(most) = bounds.response_body {
+        out.text("response_body", &format_bytes(most));
     }
     filters::keys(out, &route.bounds.filters, inherited);
     action(out, &route.action);

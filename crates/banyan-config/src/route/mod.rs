@@ -80,6 +80,11 @@ impl Builder<'_> {
                 allow: self.networks(table, "allow"),
                 deny: self.networks(table, "deny"),
                 body: table.bytes_if_any("body"),
+                timeout: table.duration_if_any("timeout"),
+                response_header: table
+                    .bytes_if_any("response_header")
+                    .and_then(|bytes| u32::try_from(bytes).ok()),
+                response_body: table.bytes_if_any("response_body"),
                 filters: filter::build(table, Some(&name), self.filters, self.auth, self.report),
             },
             action: self.action(table),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,15 @@ pub struct RouteBounds {
     pub deny: Vec<Network>,
     /// In place of `edge.limits.body`.
     pub body: Option<u64>,
+    /// In place of `edge.timeouts.response`.
+    #[serde(default, with = "crate::units::duration_if_any")]
+    pub timeout: Option<Duration>,
+    /// In place of `edge.limits.response_header`.
+    #[serde(default)]
+    pub response_header: Option<u32>,
+    /// In place of `edge.limits.response_body`.
+    #[serde(default)]
+    pub response_body: Option<u64>,
     #[serde(default)]
     pub filters: Filters,
 }

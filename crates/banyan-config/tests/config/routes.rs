@@ -266,6 +266,9 @@ rewrite = "/"
 allow = ["10.0.0.0/8", "::1"]
 deny = ["10.1.0.0/16"]
 body = "1GiB"
+timeout = "5m"
+response_header = "16KiB"
+response_body = "10MiB"
 request_headers = { set = { X-From = "edge" } }
 response_headers = { remove = ["Server"] }
 [[route]]

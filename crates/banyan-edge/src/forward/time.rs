@@ -22,7 +22,13 @@ pub(super) struct Time {
 
 impl Time {
     /// A trusted peer may have given it less than the configured time; what others say is overwritten.
-    pub(super) fn of(settings: &EdgeSettings, headers: &HeaderMap, trusted: bool) -> Self {
+    /// `own`: that of its route.
+    pub(super) fn of(
+        settings: &EdgeSettings,
+        own: Option<Duration>,
+        headers: &HeaderMap,
+        trusted: bool,
+    ) -> Self {
         let header = settings
             .deadline_header
             .as_ref()
@@ -32,7 +38,7 @@ impl Time {
             .filter(|_| trusted)
             .and_then(|name| headers.get(name));
         let asked = asked.and_then(|value| value.to_str().ok()?.parse().ok());
-        let limit = settings.timeouts.response;
+        let limit = own.unwrap_or(settings.timeouts.response);
         Self {
             all: asked.map_or(limit, |ms| limit.min(Duration::from_millis(ms))),
             begun: Cell::new(None),
@@ -81,7 +87,7 @@ mod tests {
     #[test]
     fn later_attempts_have_what_the_first_left() {
         let now = Instant::now();
-        let time = Time::of(&EdgeSettings::default(), &HeaderMap::new(), false);
+        let time = Time::of(&EdgeSettings::default(), None, &HeaderMap::new(), false);
         let second = Duration::from_secs(1);
         assert_eq!(time.left(now), second * 60);
         assert_eq!(time.left(now + second * 20), second * 40);
@@ -97,7 +103,7 @@ mod tests {
         let all = |ms: &'static str, trusted| {
             let mut headers = HeaderMap::new();
             headers.insert("x-request-timeout-ms", HeaderValue::from_static(ms));
-            Time::of(&settings, &headers, trusted).all.as_millis()
+            Time::of(&settings, None, &headers, trusted).all.as_millis()
         };
         assert_eq!(all("1500", true), 1500);
         assert_eq!(all("1500", false), 60_000);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +14,7 @@ use banyan_config::{EdgeSettings, Forward, HeaderEdit, PathMatch, RouteAction, S
 
 use super::matcher::{Asked, Decision, Table, cookie, name_of};
 use super::{path, split};
+use crate::answer_limits::AnswerLimits;
 use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
 use crate::filter::{self, Filters};
@@ -125,6 +127,20 @@ impl Routed {
     /// The limit of a request's body, where it has its own.
     pub(crate) fn body(&self) -> Option<u64> {
         self.routes.table.route(self.route).bounds.body
+    }
+
+    /// For the app to begin its answer, where it has its own.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.routes.table.route(self.route).bounds.timeout
+    }
+
+    /// In place of the edge's.
+    pub(crate) fn answer_limits(&self, edge: AnswerLimits) -> AnswerLimits {
+        let bounds = &self.routes.table.route(self.route).bounds;
+        AnswerLimits {
+            header: bounds.response_header.or(edge.header),
+            body: bounds.response_body.or(edge.body),
+        }
     }
 
     /// Behind everything else that is set: a client's `Connection:` cannot take it out again.
