@@ -13,7 +13,7 @@ use crate::scenario::{Loaded, changes, kills};
     clippy::disallowed_methods,
     reason = "how long a drill lasts is said on the command line"
 )]
-fn duration() -> Duration {
+pub(crate) fn duration() -> Duration {
     let seconds = std::env::var("BANYAN_DRILL_SECONDS")
         .ok()
         .and_then(|text| text.parse().ok());

@@ -24,3 +24,4 @@ mod one_off;
 mod resume;
 mod routes;
 mod scenario;
+mod servers;

@@ -72,7 +72,7 @@ async fn started(kill_at: Option<usize>) -> (Value, usize) {
     reached(installation, None).await
 }
 
-async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
+pub(crate) async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
     let begun = wait::until("the step to begin", LIMIT, async || {
         let journal = newest_journal(installation).filter(|newest| Some(newest.as_path()) != after);
         let entries = journal.map(|path| entries(&path)).unwrap_or_default();
@@ -143,11 +143,11 @@ fn journals(installation: &Installation) -> Vec<PathBuf> {
     paths
 }
 
-fn newest_journal(installation: &Installation) -> Option<PathBuf> {
+pub(crate) fn newest_journal(installation: &Installation) -> Option<PathBuf> {
     journals(installation).pop()
 }
 
-fn entries(journal: &Path) -> Vec<Value> {
+pub(crate) fn entries(journal: &Path) -> Vec<Value> {
     let text = fs::read_to_string(journal).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())

@@ -17,15 +17,22 @@ pub(crate) struct Loaded {
     pub(crate) installation: Installation,
     pub(crate) site: Arc<Site>,
     load: Load,
+    rate: u32,
 }
 
 impl Loaded {
     pub(crate) async fn start(count: u32) -> Self {
-        let mut installation = Installation::new(Manifest::photos(count).process("stop_grace = \"5s\""));
+        Self::of(Manifest::photos(count).process("stop_grace = \"5s\""), RATE).await
+    }
+
+    /// A loaded site of the sample app, with so many requests per second.
+    pub(crate) async fn of(manifest: Manifest, rate: u32) -> Self {
+        let mut installation = Installation::new(manifest);
         installation.up().await;
         let site = Site::open(&installation).await;
-        let load = site.load(RATE);
+        let load = site.load(rate);
         let mut loaded = Self {
+            rate,
             installation,
             site,
             load,
@@ -36,7 +43,7 @@ impl Loaded {
 
     /// Load for this long: what came before has its effect within the measurement.
     pub(crate) async fn carry_on(&mut self, how_long: Duration) {
-        let wanted = self.load.answered() + u64::from(RATE) * how_long.as_millis() as u64 / 1_000;
+        let wanted = self.load.answered() + u64::from(self.rate) * how_long.as_millis() as u64 / 1_000;
         wait::until(
             "the load to go on",
             how_long * 3 + Duration::from_secs(30),
@@ -60,6 +67,18 @@ impl Loaded {
             took.as_secs_f64()
         );
         self.carry_on(Duration::from_secs(1)).await;
+    }
+
+    /// Ends the load; nothing acknowledged may be lost, nothing may be there twice. What the app refused because its
+    /// database had failed may be there: it does not know either.
+    pub(crate) async fn judged_without_a_database(self) -> (Installation, Report) {
+        let report = self.load.stop().await;
+        println!("{report}");
+        let verdict = self.site.verdict(&self.installation).await;
+        println!("ledger: {verdict}");
+        let sound = verdict.lost.is_empty() && verdict.twice.is_empty();
+        assert!(sound, "{verdict:?}\n{}", report.explain(20));
+        (self.installation, report)
     }
 
     /// Ends the load; the ledger must be clean.

@@ -95,6 +95,11 @@ impl Installation {
         self.database.number()
     }
 
+    /// Another port for the database, from the next [`Self::write_manifest`] on.
+    pub fn move_database(&mut self) {
+        self.database = Port::free();
+    }
+
     /// Another port for the edge, from the next [`Self::write_manifest`] on.
     pub fn move_edge(&mut self) {
         self.edge = Port::free();

@@ -15,6 +15,8 @@ pub struct Manifest {
     /// Lines behind all others: whole tables.
     pub more: Vec<String>,
     pub database: bool,
+    /// Lines of `[database]` besides port and memory; tables of it by dotted keys.
+    pub database_keys: Vec<String>,
     /// Path that the readiness probe asks; `None`: TCP.
     pub ready: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Manifest {
             edge: Vec::new(),
             more: Vec::new(),
             database: true,
+            database_keys: Vec::new(),
             ready: Some("/readyz".to_owned()),
         }
     }
@@ -46,6 +49,7 @@ impl Manifest {
             edge: Vec::new(),
             more: Vec::new(),
             database: false,
+            database_keys: Vec::new(),
             ready: None,
         }
     }
@@ -96,6 +100,7 @@ impl Manifest {
             lines.push("[database]".to_owned());
             lines.push(format!("port = {database}"));
             lines.push("memory = \"128MiB\"".to_owned());
+            lines.extend(self.database_keys.iter().cloned());
         }
         lines.extend(self.more.iter().cloned());
         lines.join("\n") + "\n"

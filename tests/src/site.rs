@@ -147,7 +147,7 @@ fn judge(kind: &'static str, answer: Result<Response<Bytes>, Failure>) -> Answer
 }
 
 /// As the app got it: the environment of a process can be read by root and by its own user.
-fn database_url(pid: u32) -> String {
+pub fn database_url(pid: u32) -> String {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("the instance runs");
     let text = String::from_utf8_lossy(&environment);
     let url = text

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod durable;
 pub mod execute;
 pub mod facts;
+pub mod failover;
 pub mod intent;
 pub mod journal;
 pub mod lock;

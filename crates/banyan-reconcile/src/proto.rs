@@ -143,6 +143,9 @@ pub struct Row {
     pub kind: String,
     pub in_rotation: Option<bool>,
     pub healthy: Option<bool>,
+    /// What else there is to say of it: how far a replica is behind, how many clients the proxy has.
+    #[serde(default)]
+    pub detail: Option<String>,
     /// Why the edge has taken it out for a while.
     #[serde(default)]
     pub ejected: Option<String>,

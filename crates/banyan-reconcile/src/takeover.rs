@@ -34,6 +34,12 @@ pub async fn take_over<D: Driver>(
     };
     let mut notes = driver.adopt(&expected).await;
     let mut topology = driver.observe(&saved).await;
+    if topology.database.is_some() {
+        let save = |mended: &Topology| write_down(state, mended);
+        let mended = driver.mend(&topology, false, &save).await;
+        topology = mended.topology;
+        notes.extend(mended.notes);
+    }
     if topology.edge.is_none() && saved.edge.is_some() {
         // The new edge had taken over already, and the old one has ended since.
         let replaced = driver.observe(&expected).await;
@@ -51,6 +57,16 @@ pub async fn take_over<D: Driver>(
         unfinished,
         notes,
     })
+}
+
+/// Another primary, before anybody is told of it: in the topology, and for a start after everything has ended.
+pub(crate) fn write_down(state: &StateDir, topology: &Topology) -> Result<(), String> {
+    let write = || {
+        let intent = Intent::read(&state.intent())?;
+        intent.remembering(topology).write(&state.intent())?;
+        watched::publish(&state.topology(), topology)
+    };
+    write().map_err(|error: watched::WatchedError| error.to_string())
 }
 
 /// A start that was begun may have happened although the topology does not say so yet.

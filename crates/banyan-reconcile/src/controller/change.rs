@@ -19,7 +19,7 @@ use crate::journal::{Entry, Header, Journal, Journals, OnFailure, Reason, Record
 use crate::paths::StateDir;
 use crate::proto::{Change, ConfigPaths, Outcome, Reply};
 use crate::releases::{self, Releases};
-use crate::takeover::{Decision, TakenOver, decide, take_over};
+use crate::takeover::{Decision, TakenOver, decide, take_over, write_down};
 
 pub(super) type Events<'a> = &'a mut (dyn FnMut(Event) + Send);
 
@@ -329,6 +329,28 @@ impl<D: Driver> Changer<D> {
                 .execute(journal, record, current, Direction::Forward, events)
                 .await;
             Ok(with_notes(ended.into(), notes))
+        };
+        go.await.unwrap_or_else(|refused: Refused| refused.into())
+    }
+
+    /// The primary has failed.
+    pub(super) async fn mend(&self, app: &topology::AppName, events: Events<'_>) -> Done {
+        let go = async {
+            // What else has died meanwhile is not looked for first: clients wait.
+            let saved: Option<Topology> = watched::read(&self.state.topology())?;
+            let current = saved.unwrap_or_else(|| Topology::nothing(app.clone()));
+            let save = |mended: &Topology| write_down(&self.state, mended);
+            let mended = self.driver.mend(&current, true, &save).await;
+            watched::publish(&self.state.topology(), &mended.topology)?;
+            for note in &mended.notes {
+                tracing::warn!(note, "the database was mended");
+            }
+            events(Event::Reached(Box::new(mended.topology)));
+            Ok(Done {
+                outcome: Outcome::Changed,
+                error: None,
+                notes: mended.notes,
+            })
         };
         go.await.unwrap_or_else(|refused: Refused| refused.into())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
-use banyan_topology::report::{EdgeReport, RoleReport};
-use banyan_topology::{AppName, Topology};
+use banyan_topology::report::{EdgeReport, PgproxyReport, RoleReport};
+use banyan_topology::{AppName, Database, Topology};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -14,7 +14,7 @@ use super::handle::{Asked, Handle, Message};
 use super::rates::Rates;
 use super::status::{Known, status};
 use super::{Done, Ending, Newest};
-use crate::driver::Driver;
+use crate::driver::{Driver, Failing};
 use crate::execute::Event;
 use crate::lock::Lock;
 use crate::proto::{ConfigPaths, Outcome, Reply, Request};
@@ -43,10 +43,14 @@ struct Loop<D> {
     tasks: Tasks,
     topology: Option<Topology>,
     rates: Rates,
+    /// What the PostgreSQL proxy said last.
+    pgproxy: Option<PgproxyReport>,
     busy: Option<Busy>,
     unfinished: Option<(usize, usize, String)>,
     clock: Clock,
     ending: Option<Ending>,
+    /// Who is primary may have changed: it is to be watched anew.
+    watch_anew: bool,
 }
 
 /// The one running change.
@@ -63,6 +67,8 @@ struct Busy {
 enum What {
     BringUp,
     Change,
+    /// The primary has failed.
+    Mend,
     Down,
 }
 
@@ -72,6 +78,7 @@ enum Happened {
     Event(Event),
     Finished(Option<Box<Reply>>),
     Tend,
+    Failed,
     Drain,
     Now,
 }
@@ -100,11 +107,14 @@ impl<D: Driver> Service<D> {
             tasks: self.tasks,
             topology: None,
             rates: Rates::default(),
+            pgproxy: None,
             busy: None,
             unfinished: None,
             clock: Clock,
             ending: None,
+            watch_anew: false,
         };
+        let mut failing: Failing = Box::pin(std::future::pending());
         let mut drain = shutdown.clone();
         let mut draining = false;
         let mut tend = tokio::time::interval(TEND_EVERY);
@@ -116,11 +126,13 @@ impl<D: Driver> Service<D> {
                 Some(report) = reported.recv() => match report {
                     RoleReport::Edge(report) => Happened::Report(report),
                     RoleReport::Pgproxy(report) => {
+                        state.pgproxy = Some(report.clone());
                         self.newest.pgproxy.send_replace(Some(report));
                         continue;
                     }
                 },
                 happened = progress(&mut state.busy) => happened,
+                () = &mut failing => Happened::Failed,
                 Some(message) = messages.recv() => Happened::Message(message),
                 _ = tend.tick() => Happened::Tend,
             };
@@ -137,6 +149,10 @@ impl<D: Driver> Service<D> {
                         state.changer.driver.tend(topology);
                     }
                 }
+                Happened::Failed => {
+                    failing = Box::pin(std::future::pending());
+                    state.begin_mend().await;
+                }
                 Happened::Drain => {
                     draining = true;
                     state.begin_down(None).await;
@@ -145,6 +161,9 @@ impl<D: Driver> Service<D> {
                     state.kill().await;
                     break Ending::Killed;
                 }
+            }
+            if let (true, Some(topology)) = (std::mem::take(&mut state.watch_anew), &state.topology) {
+                failing = state.changer.driver.failing(topology);
             }
             if let Some(ending) = state.ending {
                 break ending;
@@ -243,6 +262,37 @@ impl<D: Driver> Loop<D> {
         });
     }
 
+    /// A change that is under way is cut short if it might take another server for the primary; it can be resumed.
+    async fn begin_mend(&mut self) {
+        let Some(topology) = self.topology.clone() else {
+            return;
+        };
+        let alone = topology.database.as_ref().is_none_or(Database::is_alone);
+        match &self.busy {
+            Some(busy) if busy.what == What::Down || busy.what == What::Mend || alone => {
+                // The supervisor starts it again; what is under way goes on.
+                self.watch_anew = true;
+                return;
+            }
+            Some(_) => self.cut_short("the primary of the database has failed").await,
+            None => {}
+        }
+        let changer = self.changer.clone();
+        let (sender, events) = mpsc::unbounded_channel();
+        let app = topology.app;
+        let task = self.tasks.spawn(TaskKind::Background, "mend", async move {
+            let mut hear = |event| drop(sender.send(event));
+            done_reply(Box::pin(changer.mend(&app, &mut hear)).await)
+        });
+        self.busy = Some(Busy {
+            what: What::Mend,
+            task,
+            events,
+            listeners: Vec::new(),
+            last: Some("the primary of the database has failed".to_owned()),
+        });
+    }
+
     async fn cut_short(&mut self, why: &str) {
         if let Some(busy) = self.busy.take() {
             busy.task.abort();
@@ -266,7 +316,11 @@ impl<D: Driver> Loop<D> {
 
     fn heard(&mut self, event: Event) {
         match event {
-            Event::Reached(topology) => self.topology = Some(*topology),
+            Event::Reached(topology) => {
+                let servers = |topology: &Topology| (topology.database.clone(), topology.pgproxy.is_some());
+                self.watch_anew |= self.topology.as_ref().map(servers) != Some(servers(&topology));
+                self.topology = Some(*topology);
+            }
             Event::Progress(progress) => {
                 if let Some(busy) = &mut self.busy {
                     busy.last = Some(format!(
@@ -282,9 +336,13 @@ impl<D: Driver> Loop<D> {
     }
 
     fn finished(&mut self, reply: Option<Reply>, draining: bool) {
-        let Some(busy) = self.busy.take() else {
+        let Some(mut busy) = self.busy.take() else {
             return;
         };
+        while let Ok(event) = busy.events.try_recv() {
+            self.heard(event);
+        }
+        self.watch_anew |= busy.what == What::Mend;
         self.unfinished = self.changer.unfinished();
         let reply = reply.unwrap_or_else(|| {
             done_reply(Done {
@@ -326,6 +384,7 @@ impl<D: Driver> Loop<D> {
             topology: self.topology.as_ref().unwrap_or(&unknown),
             children: children.unwrap_or_default(),
             rates: &self.rates,
+            pgproxy: self.pgproxy.as_ref(),
             unfinished: self.unfinished.clone(),
             state: &self.changer.state,
             now: self.clock.now(),
@@ -378,6 +437,7 @@ fn occupied(busy: &Busy) -> Done {
     let what = match busy.what {
         What::BringUp => "the start",
         What::Change => "another change",
+        What::Mend => "a failover",
         What::Down => "going down",
     };
     let at = busy.last.as_deref().unwrap_or("planning");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use banyan_config::Certificates;
 use banyan_supervisor::engine::postgres;
 use banyan_supervisor::{ChildId, ChildStatus};
-use banyan_topology::report::{EdgeReport, EndpointReport};
+use banyan_topology::report::{EdgeReport, EndpointReport, HoldState, PgproxyReport};
 use banyan_topology::{Database, Edge, Epoch, InstanceId, Topology};
 
 use super::rates::Rates;
@@ -17,6 +17,7 @@ pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
     pub(super) children: Vec<ChildStatus>,
     pub(super) rates: &'a Rates,
+    pub(super) pgproxy: Option<&'a PgproxyReport>,
     pub(super) unfinished: Option<(usize, usize, String)>,
     pub(super) state: &'a StateDir,
     pub(super) now: Instant,
@@ -27,6 +28,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         topology,
         children,
         rates,
+        pgproxy,
         unfinished,
         state,
         now,
@@ -39,7 +41,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         url: topology.edge.as_ref().map(|edge| url(edge, report)),
         edge: topology.edge.clone(),
         epoch: report.map_or(Epoch::default(), |report| report.epoch),
-        children: rows(topology, children, rates, now),
+        children: rows(topology, children, rates, pgproxy, now),
         edge_report: report.cloned(),
         rps: rates.total(now),
         error_share: rates.error_share(now),
@@ -52,7 +54,13 @@ pub(super) fn status(known: Known<'_>) -> Status {
 }
 
 /// In the order of a request: edge, instances, PostgreSQL, anything else.
-fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Instant) -> Vec<Row> {
+fn rows(
+    topology: &Topology,
+    children: Vec<ChildStatus>,
+    rates: &Rates,
+    pgproxy: Option<&PgproxyReport>,
+    now: Instant,
+) -> Vec<Row> {
     let report = rates.current(now);
     let per_instance = rates.per_instance(now);
     let mut rows: Vec<(u8, Row)> = children
@@ -68,6 +76,7 @@ fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Ins
                     kind: id.process.to_string(),
                     in_rotation: served.then(|| topology.rotation.contains(&id)),
                     healthy: endpoint.map(|endpoint| endpoint.healthy),
+                    detail: None,
                     ejected: endpoint.and_then(|endpoint| endpoint.ejected.clone()),
                     rps: per_instance.get(&id).copied(),
                     in_flight: endpoint.map(|endpoint| endpoint.in_flight),
@@ -75,14 +84,20 @@ fn rows(topology: &Topology, children: Vec<ChildStatus>, rates: &Rates, now: Ins
                 };
                 (1, row)
             }
-            Err(_) => plain(topology, child, rates, now),
+            Err(_) => plain(topology, child, rates, pgproxy, now),
         })
         .collect();
     rows.sort_by(|(a, left), (b, right)| a.cmp(b).then_with(|| left.child.id.cmp(&right.child.id)));
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -> (u8, Row) {
+fn plain(
+    topology: &Topology,
+    child: ChildStatus,
+    rates: &Rates,
+    pgproxy: Option<&PgproxyReport>,
+    now: Instant,
+) -> (u8, Row) {
     let is_edge = child.id.0 == "edge";
     let (order, kind) = match (child.id.0.as_str(), &topology.database) {
         ("edge", _) => (0, "edge".to_owned()),
@@ -94,6 +109,7 @@ fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -
         kind,
         in_rotation: None,
         healthy: None,
+        detail: pgproxy.and_then(|report| detail(&child.id, topology, report)),
         ejected: None,
         rps: is_edge.then(|| rates.total(now)).flatten(),
         in_flight: rates
@@ -103,6 +119,29 @@ fn plain(topology: &Topology, child: ChildStatus, rates: &Rates, now: Instant) -
         child,
     };
     (order, row)
+}
+
+/// As the proxy sees it.
+fn detail(child: &ChildId, topology: &Topology, report: &PgproxyReport) -> Option<String> {
+    if child.0 == "pgproxy" {
+        let (clients, backends) = (report.clients, report.backends);
+        let mut text = format!("{clients} clients on {backends} connections");
+        if report.waiting > 0 {
+            text = format!("{text}, {} waiting", report.waiting);
+        }
+        if report.hold != HoldState::Open {
+            text = format!("{text}, {:?}", report.hold).to_lowercase();
+        }
+        return Some(text);
+    }
+    let node = postgres::node_of(child)?;
+    let database = topology.database.as_ref()?;
+    let seen = report.nodes.iter().find(|seen| seen.id == node)?;
+    match (&seen.reason, seen.lag_bytes) {
+        (Some(reason), _) => Some(reason.clone()),
+        (None, Some(lag)) if !database.is_primary(node) => Some(format!("{lag} B behind")),
+        _ => None,
+    }
 }
 
 /// What a server is goes without saying while it is alone.

@@ -18,7 +18,7 @@ use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
 use super::specs::{EDGE, PGPROXY, Specs, edge_child, is_edge};
 use super::wait::{self, EdgeWatch};
-use super::{Attempt, Driver, Move, StepError};
+use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::Trial;
 
@@ -422,6 +422,14 @@ impl Driver for Local {
             notes.push(error.to_string());
         }
         notes
+    }
+
+    fn failing(&self, topology: &Topology) -> Failing {
+        self.watch_primary(topology)
+    }
+
+    async fn mend(&self, topology: &Topology, failed: bool, save: &Save<'_>) -> Mended {
+        Box::pin(self.mend_database(topology, failed, save)).await
     }
 
     async fn children(&self) -> Vec<ChildStatus> {

@@ -2,6 +2,7 @@
 
 mod database;
 mod edge;
+mod failover;
 mod judge;
 mod local;
 mod one_off;
@@ -13,6 +14,7 @@ mod trial;
 mod wait;
 
 use std::future::Future;
+use std::pin::Pin;
 
 use banyan_supervisor::ChildStatus;
 use banyan_topology::{Process, Release, Step, Topology};
@@ -47,6 +49,20 @@ pub struct Attempt<'a> {
     pub port: u16,
 }
 
+/// Resolves when the primary has failed.
+pub type Failing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Writes down a topology, durably, before anybody is told of it. `Err`: why not, in words.
+pub type Save<'a> = dyn Fn(&Topology) -> Result<(), String> + Send + Sync + 'a;
+
+/// What a mended failure has led to.
+#[derive(Debug)]
+pub struct Mended {
+    pub topology: Topology,
+    /// What people should know.
+    pub notes: Vec<String>,
+}
+
 pub trait Driver: Send + Sync + 'static {
     /// What launches need beyond the topology (secrets, folders): before anything else, and whenever it changes.
     /// Returns what people should know.
@@ -73,6 +89,29 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Looks after what would expire while nothing changes. Called now and then.
     fn tend(&self, topology: &Topology);
+
+    /// Watches the primary of this topology.
+    fn failing(&self, _topology: &Topology) -> Failing {
+        Box::pin(std::future::pending())
+    }
+
+    /// Makes a database whole whose primary has failed, or that a killed controller left half-way between two: fences,
+    /// promotes or restarts, brings back what was fenced. A whole one is left alone. `failed`: the primary is known to
+    /// have failed, so statements wait from the first moment on.
+    fn mend(
+        &self,
+        topology: &Topology,
+        _failed: bool,
+        _save: &Save<'_>,
+    ) -> impl Future<Output = Mended> + Send {
+        let topology = topology.clone();
+        async {
+            Mended {
+                topology,
+                notes: Vec::new(),
+            }
+        }
+    }
 
     /// Every child, as the supervisor sees it.
     fn children(&self) -> impl Future<Output = Vec<ChildStatus>> + Send;

@@ -24,7 +24,7 @@ use std::time::Duration;
 use banyan_config::DatabaseAddress;
 use banyan_topology::{Database, NodeId};
 
-pub use control::{Following, NodeFacts};
+pub use control::{Following, NodeFacts, Pulse};
 pub use place::{destroy, place, timeline};
 pub use provision::PGPROXY_ROLE;
 pub use trouble::PostgresError;

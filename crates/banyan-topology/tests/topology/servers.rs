@@ -247,3 +247,24 @@ fn the_proxy_comes_with_a_release_that_goes_through_it() {
     it.database().max_connections = 200;
     assert!(it.resolve(&Change::Configuration).is_err());
 }
+
+#[test]
+fn after_a_failover_nothing_is_to_be_done_although_the_port_is_another_servers() {
+    let mut it = proxied();
+    it.database().port = Some(20000);
+    it.database().replicas = 1;
+    it.configure();
+    let database = it.current.database.as_mut().unwrap();
+    database.primary = node(2).id;
+    it.facts.remembered.primary = Some(node(2).id);
+    let failed_over = servers(&it);
+    let (plan, _) = it.configure();
+    assert!(plan.is_empty(), "{plan}");
+    it.down();
+    it.configure();
+    assert_eq!(servers(&it), failed_over);
+    // Alone it goes where it is wanted.
+    it.database().replicas = 0;
+    it.configure();
+    assert!(servers(&it).ends_with(":20000"), "{}", servers(&it));
+}

@@ -162,7 +162,7 @@ fn cells(row: &Row, now_ms: u64) -> Vec<Cell> {
     };
     vec![
         Cell::new(child.id.to_string()),
-        Cell::styled(row.kind.clone(), Style::Dim),
+        Cell::styled(kind(row), Style::Dim),
         Cell::styled(state, style),
         number(child.pid.map(|pid| pid.to_string())),
         number(child.port.map(|port| port.to_string())),
@@ -171,6 +171,13 @@ fn cells(row: &Row, now_ms: u64) -> Vec<Cell> {
         number(row.rps.map(amount::rate)),
         number(child.memory_bytes.map(amount::bytes)),
     ]
+}
+
+fn kind(row: &Row) -> String {
+    match &row.detail {
+        Some(detail) => format!("{}, {detail}", row.kind),
+        None => row.kind.clone(),
+    }
 }
 
 /// One or two words; an instance that is ready but out of rotation says so.

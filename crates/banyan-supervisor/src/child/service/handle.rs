@@ -69,14 +69,14 @@ impl Handle {
         self.ask(|reply| Request::Fence(id.clone(), reply)).await
     }
 
-    /// Returns when its process has ended (it may be starting again by then), or at once if there is no such child.
-    pub async fn ended(&self, id: &ChildId) {
+    /// Returns when its process has ended by itself (true; it may be starting again by then), or when it was stopped or
+    /// there is no such child (false).
+    pub async fn crashed(&self, id: &ChildId) -> bool {
         let Some(mut status) = self.ask(|reply| Request::Watch(id.clone(), reply)).await else {
-            return;
+            return false;
         };
         let gone = |published: &Published| published.state.is_without_process();
-        // The child's task has ended: so has its process.
-        status.wait_for(gone).await.map(drop).unwrap_or_default();
+        status.wait_for(gone).await.is_ok()
     }
 
     /// SIGKILL of everything at once (second Ctrl-C), survivors of an earlier controller included; returns when all is gone.

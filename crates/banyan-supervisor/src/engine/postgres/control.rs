@@ -15,6 +15,8 @@ use super::{PostgresError, SUPERUSER, Server};
 
 /// For a single question; a server that takes longer is as good as gone.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Looks without progress, a tenth of a second apart, after which a replay has come to its end.
+const STALLED: u32 = 10;
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// A connection that is driven while something is asked over it.
@@ -43,6 +45,35 @@ impl Session {
         }
     }
 
+    async fn ask(&mut self, statement: &str) -> Result<Vec<Row>, PostgresError> {
+        self.rows(statement, &[]).await.map_err(query)
+    }
+
+    async fn facts(&mut self) -> Result<NodeFacts, PostgresError> {
+        let rows = self
+            .ask(
+                "SELECT pg_is_in_recovery(), \
+                 (pg_last_wal_receive_lsn() - '0/0')::int8, (pg_last_wal_replay_lsn() - '0/0')::int8, \
+                 EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'), \
+                 CASE WHEN pg_is_in_recovery() \
+                 THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), \
+                 (SELECT timeline_id FROM pg_control_checkpoint())) \
+                 ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END, \
+                 (SELECT system_identifier FROM pg_control_system())",
+            )
+            .await?;
+        let row = rows.first().ok_or(PostgresError::NoAnswer)?;
+        let position = |index| row.get::<_, Option<i64>>(index).map(i64::cast_unsigned);
+        Ok(NodeFacts {
+            in_recovery: row.get(0),
+            received: position(1),
+            replayed: position(2),
+            streaming: row.get(3),
+            timeline: row.get::<_, i32>(4).cast_unsigned(),
+            system_identifier: row.get::<_, i64>(5).cast_unsigned(),
+        })
+    }
+
     pub(super) async fn run(&mut self, statements: &str) -> Result<(), tokio_postgres::Error> {
         tokio::select! {
             done = self.client.batch_execute(statements) => done,
@@ -60,6 +91,7 @@ pub struct NodeFacts {
     pub replayed: Option<u64>,
     /// Something sends it log right now.
     pub streaming: bool,
+    /// The one it writes; a replica's: the one it receives, or, when it receives none, that of its last restart point.
     pub timeline: u32,
     pub system_identifier: u64,
 }
@@ -83,6 +115,34 @@ pub struct Following {
     pub lag_ms: Option<u64>,
 }
 
+/// Asks one server again and again over one connection, so that a busy machine's logins are not taken for its silence.
+pub struct Pulse {
+    server: Server,
+    session: Option<Session>,
+}
+
+impl Pulse {
+    pub fn new(server: Server) -> Self {
+        Self {
+            server,
+            session: None,
+        }
+    }
+
+    /// Returns once it has answered or refused. One that is cancelled asks over a new connection next time.
+    pub async fn beat(&mut self) {
+        let session = match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.server.session("postgres").await,
+        };
+        if let Ok(mut session) = session
+            && session.rows("SELECT 1", &[]).await.is_ok()
+        {
+            self.session = Some(session);
+        }
+    }
+}
+
 impl Server {
     pub(super) async fn session(&self, database: &str) -> Result<Session, PostgresError> {
         let config = config(&self.address_of(SUPERUSER, database)?);
@@ -102,25 +162,12 @@ impl Server {
     }
 
     pub async fn facts(&self) -> Result<NodeFacts, PostgresError> {
-        let rows = self
-            .ask(
-                "SELECT pg_is_in_recovery(), \
-                 (pg_last_wal_receive_lsn() - '0/0')::int8, (pg_last_wal_replay_lsn() - '0/0')::int8, \
-                 EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'), \
-                 (SELECT timeline_id FROM pg_control_checkpoint()), \
-                 (SELECT system_identifier FROM pg_control_system())",
-            )
-            .await?;
-        let row = rows.first().ok_or(PostgresError::NoAnswer)?;
-        let position = |index| row.get::<_, Option<i64>>(index).map(i64::cast_unsigned);
-        Ok(NodeFacts {
-            in_recovery: row.get(0),
-            received: position(1),
-            replayed: position(2),
-            streaming: row.get(3),
-            timeline: row.get::<_, i32>(4).cast_unsigned(),
-            system_identifier: row.get::<_, i64>(5).cast_unsigned(),
-        })
+        let asking = async { self.session("postgres").await?.facts().await };
+        let answer = tokio::time::timeout(LIMIT, asking).await;
+        answer.unwrap_or(Err(PostgresError::Silent {
+            node: self.node,
+            after: LIMIT,
+        }))
     }
 
     /// Who follows it.
@@ -173,6 +220,11 @@ impl Server {
 
     /// What each replica has not got yet is kept for it: made where it is missing, dropped where nobody needs it.
     pub async fn keep_for_replicas(&self) -> Result<(), PostgresError> {
+        let mut session = self.session("postgres").await?;
+        self.keep_by(&mut session).await
+    }
+
+    async fn keep_by(&self, session: &mut Session) -> Result<(), PostgresError> {
         let wanted: Vec<String> = self
             .database
             .nodes
@@ -180,7 +232,7 @@ impl Server {
             .filter(|node| **node != self.node)
             .map(NodeId::to_string)
             .collect();
-        let rows = self
+        let rows = session
             .ask("SELECT slot_name::text, active FROM pg_replication_slots WHERE slot_type = 'physical'")
             .await?;
         let known: Vec<(String, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -189,7 +241,7 @@ impl Server {
             .filter(|name| !known.iter().any(|(known, _)| known == *name))
         {
             let statement = format!("SELECT pg_create_physical_replication_slot('{name}', true)");
-            self.ask(&statement).await?;
+            session.ask(&statement).await?;
         }
         // Only names that are ours to give.
         let ours = |name: &str| name.parse::<NodeId>().is_ok();
@@ -198,7 +250,7 @@ impl Server {
             .filter(|(name, active)| ours(name) && !active && !wanted.contains(name));
         for (name, _) in stale {
             let statement = format!("SELECT pg_drop_replication_slot('{name}')");
-            self.ask(&statement).await?;
+            session.ask(&statement).await?;
         }
         Ok(())
     }
@@ -206,15 +258,17 @@ impl Server {
     /// Waits until as many log bytes as it has received are replayed and nobody sends more: then it has all it can have.
     pub async fn caught_up(&self, limit: Duration) -> Result<NodeFacts, PostgresError> {
         let until = Clock.now() + limit;
-        let mut still = None;
+        let (mut still, mut stalls) = (None, 0);
+        let mut session = self.session("postgres").await?;
         loop {
-            let facts = self.facts().await?;
+            let facts = session.facts().await?;
             let all = facts
                 .received
                 .is_some_and(|received| facts.replayed >= Some(received));
             // A torn record at the end of what was received is never replayed.
-            let stalled = still == Some((facts.received, facts.replayed));
-            if !facts.streaming && (all || stalled) || Clock.now() > until {
+            let same = still == Some((facts.received, facts.replayed));
+            stalls = if same && !facts.streaming { stalls + 1 } else { 0 };
+            if !facts.streaming && (all || stalls >= STALLED) || Clock.now() > until {
                 return Ok(facts);
             }
             still = Some((facts.received, facts.replayed));
@@ -225,7 +279,8 @@ impl Server {
 
     /// The first transaction number that it has not seen: what a failover records before it promotes.
     pub async fn bound(&self) -> Result<Bound, PostgresError> {
-        let facts = self.facts().await?;
+        let mut session = self.session("postgres").await?;
+        let facts = session.facts().await?;
         let statement = if facts.in_recovery {
             "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8"
         } else {
@@ -233,22 +288,21 @@ impl Server {
             "SELECT split_part(next_xid, ':', 2)::int8 + (split_part(next_xid, ':', 1)::int8 << 32) \
              FROM pg_control_checkpoint()"
         };
-        let rows = self.ask(statement).await?;
+        let rows = session.ask(statement).await?;
         let xid = rows.first().map(|row| row.get::<_, i64>(0).cast_unsigned());
         Ok(Bound {
             xid: xid.ok_or(PostgresError::NoAnswer)?,
-            timeline: facts.timeline + u32::from(facts.in_recovery),
+            timeline: facts.timeline.max(super::place::newest_timeline(&self.data))
+                + u32::from(facts.in_recovery),
         })
     }
 
     /// Makes it the primary; returns once it takes writes. One that is primary already stays so.
     pub async fn promote(&self) -> Result<(), PostgresError> {
-        if self.facts().await?.in_recovery {
-            let mut session = self.session("postgres").await?;
-            let rows = session
-                .rows("SELECT pg_promote(true, 60)", &[])
-                .await
-                .map_err(query)?;
+        // One login for all of it: clients wait.
+        let mut session = self.session("postgres").await?;
+        if session.facts().await?.in_recovery {
+            let rows = session.ask("SELECT pg_promote(true, 60)").await?;
             if !rows.first().is_some_and(|row| row.get(0)) {
                 return Err(PostgresError::NotPromoted {
                     node: self.node,
@@ -256,8 +310,15 @@ impl Server {
                 });
             }
         }
-        self.keep_for_replicas().await?;
-        self.reload().await
+        self.keep_by(&mut session).await?;
+        super::init::configure(self, &self.data)?;
+        session.ask("SELECT pg_reload_conf()").await.map(drop)
+    }
+
+    /// After a promotion `pg_rewind` takes the files of before for those of now until a checkpoint has been written: it
+    /// would find nothing to rewind, and the histories would part unseen.
+    pub(super) async fn write_checkpoint(&self) -> Result<(), PostgresError> {
+        self.session("postgres").await?.ask("CHECKPOINT").await.map(drop)
     }
 
     /// Waits until a replica confirms writes.

@@ -66,12 +66,16 @@ pub fn timeline(state: &Path, node: NodeId) -> Option<u32> {
     if !data.join("PG_VERSION").exists() {
         return None;
     }
+    Some(newest_timeline(&data))
+}
+
+pub(super) fn newest_timeline(data: &Path) -> u32 {
     let histories = fs::read_dir(data.join("pg_wal")).into_iter().flatten().flatten();
     let number = |entry: fs::DirEntry| {
         let name = entry.file_name();
         u32::from_str_radix(name.to_str()?.strip_suffix(".history")?, 16).ok()
     };
-    histories.filter_map(number).max().or(Some(1))
+    histories.filter_map(number).max().unwrap_or(1)
 }
 
 /// The servers that have a folder.

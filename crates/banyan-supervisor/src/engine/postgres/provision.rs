@@ -23,7 +23,7 @@ pub const PGPROXY_ROLE: &str = "banyan_pgproxy";
 /// What the app needs of the server.
 struct Wanted {
     user: String,
-    password: String,
+    verifier: String,
     database: String,
 }
 
@@ -31,7 +31,7 @@ struct Wanted {
 pub(super) async fn provision(server: &Server) -> Result<(), PostgresError> {
     let superuser = config(&server.address_of(SUPERUSER, "postgres")?);
     let wanted = Wanted {
-        password: secret::password(&server.secrets, &server.database.user)?,
+        verifier: secret::verifier(&server.secrets, &server.database.user)?,
         user: server.database.user.clone(),
         database: server.database.name.clone(),
     };
@@ -41,10 +41,7 @@ pub(super) async fn provision(server: &Server) -> Result<(), PostgresError> {
 
 /// The roles that are ours: for replicas, and for the proxy.
 async fn roles(server: &Server) -> Result<(), PostgresError> {
-    let verifier = |role| {
-        let password = secret::password(&server.secrets, role)?;
-        Ok::<_, PostgresError>(postgres_protocol::password::scram_sha_256(password.as_bytes()))
-    };
+    let verifier = |role| secret::verifier(&server.secrets, role);
     let mut session = server.session("postgres").await?;
     super::replica::provision(&mut session, &verifier(REPLICATION_ROLE)?).await?;
     let known = session
@@ -106,7 +103,7 @@ async fn once(config: &Config, wanted: Option<&Wanted>) -> Result<(), tokio_post
     let work = async {
         match wanted {
             Some(wanted) => {
-                make_role(&client, &wanted.user, &wanted.password).await?;
+                make_role(&client, &wanted.user, &wanted.verifier).await?;
                 make_database(&client, &wanted.database, &wanted.user).await
             }
             None => client.check_connection().await,
@@ -135,12 +132,11 @@ async fn patiently(config: &Config, wanted: &Wanted) -> Result<(), PostgresError
     }
 }
 
-async fn make_role(client: &Client, user: &str, password: &str) -> Result<(), tokio_postgres::Error> {
+async fn make_role(client: &Client, user: &str, verifier: &str) -> Result<(), tokio_postgres::Error> {
     let known = client
         .query_opt("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&user])
         .await?;
-    // The verifier, not the password: statements can end up in logs.
-    let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
+    // The verifier, not the password: statements can end up in logs. What is stored already is left: see there.
     let verb = if known.is_some() { "ALTER" } else { "CREATE" };
     let role = quoted(user);
     let statement = format!(

@@ -136,6 +136,7 @@ impl Server {
 
     /// Back to where the primary's history and its own parted. What it had beyond that point is given up.
     async fn rewind(&self, handle: &Handle, primary: &Self) -> Result<(), PostgresError> {
+        primary.write_checkpoint().await?;
         let password_file = self.data.join(PASSWORD_FILE);
         write_password(self, &password_file)?;
         let source = format!(
@@ -227,8 +228,7 @@ impl Server {
         loop {
             let followers = primary.followers().await?;
             let own = followers.iter().find(|follower| follower.name == name);
-            // It must answer, too: one that has not reached a consistent state serves nobody.
-            if own.is_some_and(|own| own.streaming) && self.facts().await.is_ok() {
+            if own.is_some_and(|own| own.streaming) && self.shares_history(primary).await {
                 return Ok(());
             }
             if Clock.now() > until {
@@ -240,6 +240,15 @@ impl Server {
                 });
             }
             tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// It answers, and what it receives is what the primary writes now. One that is behind a point where histories parted
+    /// streams, too, and confirms positions that are another history's.
+    async fn shares_history(&self, primary: &Self) -> bool {
+        match (self.facts().await, primary.facts().await) {
+            (Ok(own), Ok(primary)) => own.streaming && own.timeline == primary.timeline,
+            _ => false,
         }
     }
 

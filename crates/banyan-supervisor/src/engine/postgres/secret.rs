@@ -46,6 +46,32 @@ pub(super) fn password(secrets: &Path, role: &str) -> Result<String, PostgresErr
     }
 }
 
+/// What the server stores of the role's password: the same one each time, since the salt in it is what clients of the
+/// proxy proved themselves by.
+pub(super) fn verifier(secrets: &Path, role: &str) -> Result<String, PostgresError> {
+    let path = secrets.join(format!("postgres-{role}.verifier"));
+    match fs::read_to_string(&path) {
+        Ok(text) if text.starts_with("SCRAM-SHA-256$") => return Ok(text),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => {
+            return Err(PostgresError::File {
+                operation: "read",
+                path,
+                source,
+            });
+        }
+    }
+    let password = password(secrets, role)?;
+    let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
+    write_private(&path, verifier.as_bytes(), &Owner::SELF).map_err(|source| PostgresError::File {
+        operation: "write",
+        path,
+        source,
+    })?;
+    Ok(verifier)
+}
+
 fn generate() -> io::Result<String> {
     let mut bytes = [0; BYTES];
     SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;

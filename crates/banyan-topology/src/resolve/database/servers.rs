@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Known, Ports};
 use crate::id::NodeId;
-use crate::model::{Database, Node};
+use crate::model::Node;
 
 pub(super) struct Servers {
     pub(super) nodes: BTreeMap<NodeId, Node>,
@@ -21,7 +21,7 @@ pub(super) fn choose(
 ) -> Option<Servers> {
     let running = known.current.database.as_ref();
     let mut nodes: BTreeMap<NodeId, Node> = running.map(|running| running.nodes.clone()).unwrap_or_default();
-    let primary = primary(port, running, known, ports, notes)?;
+    let primary = primary(port, replicas, known, ports, notes)?;
     if let Some(old) = running
         .map(|running| running.primary)
         .filter(|old| *old != primary.id)
@@ -39,7 +39,14 @@ pub(super) fn choose(
         // The number of a primary that is on its way out is not free yet.
         let unused = |id: &NodeId| !nodes.contains_key(id) && Some(*id) != old;
         let id = (1..).map(NodeId).find(unused)?;
-        let port = ports.take(known.facts.remembered.nodes.get(&id).copied())?;
+        let before = known.facts.remembered.nodes.get(&id).copied();
+        // The configured port is this one's if it was: another one has become the primary since.
+        let own =
+            before.filter(|before| Some(*before) == port && nodes.values().all(|node| node.port != *before));
+        let port = match own {
+            Some(own) => own,
+            None => ports.take(before)?,
+        };
         nodes.insert(id, Node { id, port });
     }
     Some(Servers {
@@ -48,19 +55,28 @@ pub(super) fn choose(
     })
 }
 
-/// The one that runs, or ran; another one if it is to have another port and the change can be gentle.
+/// The one that runs, or ran; another one if no server has the wanted port and the change can be gentle.
+///
+/// Who is primary may have changed since the port was written: it is enough that one of the servers has it.
 fn primary(
     port: Option<u16>,
-    running: Option<&Database>,
+    replicas: u32,
     known: &Known<'_>,
     ports: &mut Ports,
     notes: &mut Vec<String>,
 ) -> Option<Node> {
     let remembered = &known.facts.remembered;
-    if let Some(running) = running {
+    if let Some(running) = &known.current.database {
         let there = *running.nodes.get(&running.primary)?;
         let port = port.unwrap_or(there.port);
-        if port == there.port || !known.gentle() {
+        let has_it = running.replicas().find(|node| node.port == port);
+        match has_it {
+            _ if port == there.port => return Some(there),
+            Some(_) if replicas > 0 => return Some(there),
+            Some(replica) => return Some(*replica),
+            None => {}
+        }
+        if !known.gentle() {
             return Some(Node { port, ..there });
         }
         let id = (1..).map(NodeId).find(|id| !running.nodes.contains_key(id))?;
@@ -69,7 +85,9 @@ fn primary(
     let id = remembered.primary.unwrap_or(NodeId::FIRST);
     let before = remembered.nodes.get(&id).copied();
     let before = before.or(remembered.database_port.filter(|_| id == NodeId::FIRST));
-    let port = match port {
+    let others = remembered.nodes.iter().filter(|(other, _)| **other != id);
+    let is_anothers = |port: &u16| replicas > 0 && others.clone().any(|(_, other)| other == port);
+    let port = match port.filter(|port| !is_anothers(port)) {
         Some(port) => port,
         None => ports.take(before)?,
     };
