@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use banyan_config::{FileError, Loaded, Route, Source, Sources};
 use banyan_edge::route::{Asked, Table};
-use banyan_edge::{fuzz, proxy_protocol};
+use banyan_edge::{fuzz, proxy_protocol, sni};
 use http::HeaderMap;
 
 use crate::{Target, sql};
@@ -34,6 +34,20 @@ pub const TARGETS: &[Target] = &[
             "::",
             "65535",
             "0",
+        ],
+    },
+    Target {
+        name: "sni",
+        run: server_name,
+        words: &[
+            "\x16\x03\x01",
+            "\x16\x03\x03",
+            "\x01\0\0",
+            "\0\0",
+            "\0\0\0",
+            "a.example",
+            ".",
+            "\0\x10",
         ],
     },
     Target {
@@ -164,6 +178,27 @@ fn proxy(input: &[u8]) {
                 Ok(Parsed::Partial),
                 "its first {length} bytes"
             );
+        }
+    }
+}
+
+/// As of a PROXY header: what is known of a hello, its first bytes alone do not say otherwise; a name is one.
+fn server_name(input: &[u8]) {
+    use sni::{LONGEST, Parsed, parse};
+    let whole = parse(input);
+    if let Ok(Parsed::Whole { name }) = &whole {
+        for length in (0..input.len().min(LONGEST)).step_by(1 + input.len() / 64) {
+            let begun = parse(&input[..length]);
+            assert!(
+                begun == whole || begun == Ok(Parsed::Partial),
+                "its first {length} bytes: {begun:?}"
+            );
+        }
+        if let Some(name) = name {
+            let plain = name
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+            assert!(plain && !name.is_empty() && name.len() <= 255, "{name:?}");
         }
     }
 }

@@ -53,3 +53,8 @@ fn sql() {
 fn function_bodies() {
     short("function_bodies", 2000);
 }
+
+#[test]
+fn server_names() {
+    short("sni", 4000);
+}

@@ -74,6 +74,7 @@ impl InstanceBody {
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         match &mut self.from {
             From::Http1(connection) => {
+                connection.own();
                 if let Poll::Ready(Err(_)) = connection.poll_upload(cx) {
                     self.from = From::Broken;
                 }
@@ -112,8 +113,7 @@ impl InstanceBody {
             // It answered early: the request's body is still being sent.
             drop(in_flight);
             core.clone().spawn("release", async move {
-                let sent = std::future::poll_fn(|cx| connection.poll_upload(cx)).await;
-                if sent.is_ok() && connection.is_reusable() {
+                if connection.finish_upload(core.settings().timeouts.idle).await {
                     upstream.put_idle(connection, core.now());
                 }
             });

@@ -81,7 +81,7 @@ pub(crate) async fn attempt(
     connection.ask(head, UpBody::new(source.cloned()), &extra);
     exchange.outcome = Outcome::Unknown;
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
-    let answered = answer_within(limit, &mut connection, source, exchange).await;
+    let answered = answer_within(&in_flight, limit, &mut connection, source, exchange).await;
     let status = answered
         .as_ref()
         .ok()
@@ -156,12 +156,13 @@ struct Late;
 
 /// Waits for the answer's head. The time does not run while the client's body still comes.
 async fn answer_within(
+    in_flight: &InFlight,
     limit: Duration,
     connection: &mut Connection,
     source: Option<&Rc<Source>>,
     exchange: &Exchange,
 ) -> Answered {
-    let mut due = None;
+    let mut due = Instant::from_std(in_flight.since) + limit;
     let mut taken = 0;
     // A body that the instance wants to be asked for waits for that, but not for ever: few servers say so.
     let until = connection.holds().then(|| Instant::now() + PATIENCE);
@@ -170,10 +171,9 @@ async fn answer_within(
             if let Poll::Ready(answer) = connection.poll_answer(cx, |interim| exchange.hint(interim)) {
                 return Poll::Ready(Ok(answer));
             }
-            let over = *due.get_or_insert_with(|| Instant::now() + limit);
             let held = until.filter(|_| connection.holds());
-            ready!(connection.poll_timer(cx, held.map_or(over, |until| until.min(over))));
-            if held.is_some_and(|until| until < over) {
+            ready!(connection.poll_timer(cx, held.map_or(due, |until| until.min(due))));
+            if held.is_some_and(|until| until < due) {
                 connection.go_ahead();
                 continue;
             }
@@ -181,7 +181,7 @@ async fn answer_within(
             if progress == taken {
                 return Poll::Ready(Err(Late));
             }
-            (taken, due) = (progress, None);
+            (taken, due) = (progress, Instant::now() + limit);
         }
     })
     .await

@@ -10,8 +10,8 @@ use tokio::io::AsyncWrite;
 
 /// Up to this, a copy into the text is cheaper than one more slice for the kernel.
 const COPIED: usize = 4096;
-/// A head with the usual headers fits.
-const TEXT: usize = 1024;
+/// A head with the usual headers and a small body fit.
+const TEXT: usize = 2048;
 
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -29,7 +29,7 @@ impl Outbox {
     /// Where heads are written to.
     pub(crate) fn text(&mut self) -> &mut Vec<u8> {
         if self.text.capacity() == 0 {
-            self.text.reserve(TEXT);
+            self.text = Vec::with_capacity(TEXT);
         }
         &mut self.text
     }

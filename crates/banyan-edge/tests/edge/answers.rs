@@ -212,3 +212,29 @@ async fn an_upload_goes_on_while_the_client_does_not_read_the_answer() {
     let answer = client.message().await.unwrap();
     assert_eq!(answer.body.len(), SIZE);
 }
+
+#[tokio::test]
+async fn an_upload_that_an_early_answer_left_standing_ends() {
+    let upstream = Upstream::start(|mut wire: Wire| async move {
+        if wire.head().await.is_some() {
+            wire.answer(202, "taken").await;
+        }
+        // It reads nothing more, and stays.
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let world = World::with(&[upstream.address], |s| {
+        s.settings.limits.body = 1 << 30;
+        s.settings.timeouts.idle = Duration::from_millis(300);
+    })
+    .await;
+    let mut client = world.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        .await;
+    assert_eq!(client.message().await.unwrap().status(), 202);
+    let body = vec![b'x'; 100_000_000];
+    tokio::time::timeout(Duration::from_secs(15), client.send(&body))
+        .await
+        .expect("the connection is still there");
+}

@@ -270,8 +270,24 @@ impl Connection {
 
     /// What the answer came too early for.
     async fn rest_of_request(&mut self) -> After {
-        if poll_fn(|cx| self.wire.poll_released(cx)).await {
-            return After::Next;
+        let limit = self.core.settings().timeouts.idle;
+        let mut read = None;
+        let mut due = Instant::now();
+        let released = poll_fn(|cx| {
+            if let Poll::Ready(whole) = self.wire.poll_released(cx) {
+                return Poll::Ready(Some(whole));
+            }
+            let now = self.wire.borrow().read();
+            if read.replace(now) != Some(now) {
+                due = Instant::now() + limit;
+            }
+            // Whoever has the body takes nothing of it.
+            self.alarm.poll(cx, due).map(|()| None)
+        });
+        match released.await {
+            Some(true) => return After::Next,
+            Some(false) => {}
+            None => return After::Close,
         }
         let mut left = UNWANTED;
         let drained = poll_fn(|cx| self.wire.borrow().poll_drain(cx, &mut left)).await;

@@ -26,6 +26,7 @@ pub(super) struct Inner {
     pub requests: Requests,
     pub outbox: Outbox,
     buffer: Rc<ReadBuffer>,
+    read: u64,
     written: u64,
     /// The client waits to be told before it sends the body.
     pub go_ahead: bool,
@@ -42,6 +43,7 @@ impl Wire {
             requests,
             outbox: Outbox::default(),
             buffer,
+            read: 0,
             written: 0,
             go_ahead: false,
             abandoned: false,
@@ -57,7 +59,11 @@ impl Wire {
     /// its turn.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.borrow();
-        if inner.requests.holds() || !inner.requests.body_is_done() {
+        if inner.requests.holds() {
+            inner.requests.own();
+            return Poll::Pending;
+        }
+        if !inner.requests.body_is_done() {
             return Poll::Pending;
         }
         match ready!(inner.poll_read(cx)) {
@@ -88,6 +94,7 @@ impl Inner {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let read = ready!(self.buffer.poll(cx, &mut self.stream))?;
         let some = !read.is_empty();
+        self.read += read.len() as u64;
         self.requests.feed(read);
         Poll::Ready(Ok(some))
     }
@@ -122,6 +129,11 @@ impl Inner {
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.outbox.poll_flush(cx, &mut self.stream, &mut self.written)
+    }
+
+    /// Bytes so far: tells whether the client sends something.
+    pub(super) fn read(&self) -> u64 {
+        self.read
     }
 
     /// Bytes so far: tells whether the client takes something.

@@ -7,17 +7,19 @@
 mod head;
 mod trial;
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body, Frame};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::body::UpBody;
 use super::tunnel::Joined;
@@ -34,6 +36,8 @@ pub(crate) struct Connection {
     timer: Alarm,
     /// Read and not yet used.
     rest: Bytes,
+    /// Nobody else has the memory of `rest`.
+    owned: bool,
     outbox: Outbox,
     /// What is still to be written of the request's body.
     upload: Option<Upload>,
@@ -95,6 +99,7 @@ impl Connection {
             buffer,
             timer,
             rest: Bytes::new(),
+            owned: false,
             outbox: Outbox::default(),
             upload: None,
             expects: Expects {
@@ -307,11 +312,33 @@ impl Connection {
         }
     }
 
+    /// After an early answer: goes on while the instance takes something within `limit`. `true`: the connection can take
+    /// another request.
+    pub(super) async fn finish_upload(&mut self, limit: Duration) -> bool {
+        loop {
+            let before = self.written;
+            match timeout(limit, poll_fn(|cx| self.poll_upload(cx))).await {
+                Ok(sent) => return sent.is_ok() && self.is_reusable(),
+                Err(_elapsed) if self.written == before => return false,
+                Err(_elapsed) => {}
+            }
+        }
+    }
+
+    /// Somebody has to be waited for: what was read must not keep the core's reading buffer.
+    pub(super) fn own(&mut self) {
+        if !self.owned && !self.rest.is_empty() {
+            (self.rest, self.owned) = (Bytes::copy_from_slice(&self.rest), true);
+        }
+    }
+
     /// `false`: the instance has nothing more to say.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let read = ready!(self.buffer.poll(cx, &mut self.stream))?;
         let some = !read.is_empty();
         self.received |= some;
+        // What is joined is a copy.
+        self.owned = !self.rest.is_empty();
         append(&mut self.rest, read);
         Poll::Ready(Ok(some))
     }
