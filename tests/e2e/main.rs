@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and prints its figures"
 )]
 
+mod acme;
 mod bad_http;
 mod bad_input;
 mod drill;

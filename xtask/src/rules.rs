@@ -99,8 +99,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "banyan-fuzz",
         &["banyan-config", "banyan-edge", "banyan-pgproxy", "banyan-runtime"],
     ),
-    ("banyan-testkit", &["banyan-runtime", "banyan-telemetry"]),
-    ("banyan-e2e", &["banyan-testkit", "banyan-runtime"]),
+    (
+        "banyan-testkit",
+        &["banyan-runtime", "banyan-telemetry", "banyan-tls"],
+    ),
+    ("banyan-e2e", &["banyan-testkit", "banyan-runtime", "banyan-tls"]),
     // The sample app is an app like any other: it knows nothing of ours.
     ("photos", &[]),
     ("xtask", &[]),

@@ -48,7 +48,7 @@ pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};
 pub use model::{
-    App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
+    Acme, App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
     EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy,
     Host, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable, Protocol,
     ReadyProbe, Sticky, Tls, Trace,

@@ -268,8 +268,20 @@ pub struct Tls {
 pub enum Certificates {
     /// Made by the installation's own CA.
     SelfSigned,
+    /// Made by a CA that judges by itself that the domains are ours.
+    Acme(Acme),
     /// The first one serves clients that name none of the others' domains.
     Files(Vec<CertificateFiles>),
+}
+
+/// Who makes certificates by RFC 8555.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acme {
+    /// URL of its directory.
+    pub directory: String,
+    pub contact: Option<String>,
+    /// By what the directory's own certificate is believed, as [`CertificateFiles`] are written; `None`: the system's CAs.
+    pub root: Option<PathBuf>,
 }
 
 /// A certificate (with its chain) and its key, PEM.

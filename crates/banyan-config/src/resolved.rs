@@ -209,6 +209,16 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         out.line("sample", settings.log.sample.of_one());
         out.text("slow", &format_duration(settings.log.slow));
     }
+    if let Some(Certificates::Acme(acme)) = settings.tls.as_ref().map(|tls| &tls.certificates) {
+        out.table("edge.acme");
+        out.text("directory", &acme.directory);
+        if let Some(contact) = &acme.contact {
+            out.text("contact", contact);
+        }
+        if let Some(root) = &acme.root {
+            out.text("root", &root.to_string_lossy());
+        }
+    }
     let health = &settings.health;
     out.table("edge.health");
     out.line("failures", health.failures);
@@ -261,6 +271,7 @@ fn metrics_table(out: &mut Writer, edge: &EdgeTable) {
 fn tls_keys(out: &mut Writer, tls: &Tls, port: u16) {
     match &tls.certificates {
         Certificates::SelfSigned => out.text("tls", "self-signed"),
+        Certificates::Acme(_) => out.text("tls", "acme"),
         Certificates::Files(files) => {
             let files = files.iter().map(|files| {
                 let (cert, key) = (files.cert.to_string_lossy(), files.key.to_string_lossy());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{CertificateFiles, Certificates, Tls};
+use crate::model::{Acme, CertificateFiles, Certificates, Tls};
 use crate::read::{Reader, Spot};
 use crate::report::Report;
 use crate::source::JudgeCertificate;
@@ -15,8 +15,17 @@ pub(crate) fn build(table: &Reader<'_>, judge: &JudgeCertificate<'_>, report: &R
         return None;
     }
     ports_differ(table, report);
+    let is_acme = word.as_ref().is_some_and(|word| word.value == "acme");
+    if let (Some(entry), false) = (table.entry("acme"), is_acme) {
+        let help = "write tls = \"acme\"";
+        report.warning(&entry.place, "[edge.acme] has no effect without it", &[help]);
+    }
     let domains = table.texts("domains");
     let certificates = match word {
+        Some(word) if word.value == "acme" => {
+            judge_domains(&word, &domains, table, report);
+            Certificates::Acme(acme(&table.table("acme"), report))
+        }
         Some(_) => Certificates::SelfSigned,
         None => Certificates::Files(files(&tables, &domains, judge, report)),
     };
@@ -35,7 +44,7 @@ fn warn_without(table: &Reader<'_>, report: &Report) {
     if table.has("tls") {
         return;
     }
-    for name in ["https_port", "domains", "redirect", "hsts"] {
+    for name in ["https_port", "domains", "redirect", "hsts", "acme"] {
         if let Some(entry) = table.entry(name) {
             let help = "write tls = \"self-signed\", or tls = { cert = \"…\", key = \"…\" }";
             report.warning(
@@ -44,6 +53,56 @@ fn warn_without(table: &Reader<'_>, report: &Report) {
                 &[help],
             );
         }
+    }
+}
+
+/// The CA asks for a file by plain HTTP (http-01): that proves names, never wildcards or addresses.
+fn judge_domains(word: &Spot<String>, domains: &[Spot<String>], table: &Reader<'_>, report: &Report) {
+    if domains.is_empty() {
+        report.error(
+            &word.place,
+            "tls = \"acme\" needs the names that the certificate is for",
+            &["write domains = [\"shop.example\"]"],
+        );
+    }
+    for domain in domains {
+        if domain.value.starts_with("*.") || domain.value.parse::<std::net::IpAddr>().is_ok() {
+            report.error(
+                &domain.place,
+                format!("a CA cannot be shown by http that {} is yours", domain.value),
+                &["list each name, or use certificate files: tls = { cert = \"…\", key = \"…\" }"],
+            );
+        }
+    }
+    let public = table.table("acme").text("directory").is_none();
+    let port: u16 = table.number("port");
+    if public && port != 80 {
+        report.warning(
+            &word.place,
+            format!("the CA asks http://DOMAIN/ on port 80, and `port` is {port}"),
+            &["write port = 80, or let something pass that port on to this one"],
+        );
+    }
+}
+
+fn acme(table: &Reader<'_>, report: &Report) -> Acme {
+    let directory = table.text_or_default("directory");
+    if let Some(spot) = table.text("directory")
+        && !directory.starts_with("https://")
+    {
+        let help = "write for example \"https://acme-staging-v02.api.letsencrypt.org/directory\"";
+        report.error(&spot.place, "`directory` must be an https URL", &[help]);
+    }
+    if let Some(spot) = table.text("contact")
+        && (!spot.value.contains('@') || spot.value.contains([' ', ':', ',']))
+    {
+        let help = "write contact = \"ops@shop.example\"";
+        report.error(&spot.place, "`contact` is no e-mail address", &[help]);
+    }
+    Acme {
+        directory,
+        contact: table.text("contact").map(|contact| contact.value),
+        root: table.text("root").map(|root| PathBuf::from(root.value)),
     }
 }
 

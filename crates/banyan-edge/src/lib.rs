@@ -7,6 +7,7 @@
 
 mod access_log;
 mod answer_limits;
+mod challenges;
 mod control;
 mod core;
 mod exchange;

@@ -144,6 +144,9 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     } else if let Some(uri) = headers::origin_form(&head.uri, &head.headers, peer.secure)? {
         head.uri = uri;
     }
+    if let Some(answer) = core.challenge(head.uri.path()) {
+        return Err(Early::Route(Box::new(answer)));
+    }
     redirect::to_https(exchange, &head)?;
     let next = match core.routes() {
         Some(routes) => serving::follow(exchange, routes, &mut head)?,

@@ -5,6 +5,7 @@
 //!
 //! Tasks: the controller loop (role), one task per running plan, one per control or report connection.
 
+mod acme;
 pub mod controller;
 pub mod driver;
 pub mod durable;

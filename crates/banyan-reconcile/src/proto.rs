@@ -118,6 +118,9 @@ pub struct Status {
     pub processes: Vec<ProcessRates>,
     /// An unfinished plan: (done, of, error).
     pub unfinished: Option<(usize, usize, String)>,
+    /// Why there is no certificate from a CA that should make one.
+    #[serde(default)]
+    pub certificate_problem: Option<String>,
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,

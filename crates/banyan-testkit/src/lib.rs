@@ -3,6 +3,7 @@
 //! Everything here cleans up when it is dropped, kills only what it started (by process id), and is safe for many test
 //! processes at once (cargo-nextest runs each test in its own). Nothing reaches the internet.
 
+pub mod acme;
 pub mod exposition;
 pub mod http;
 pub mod hurl;

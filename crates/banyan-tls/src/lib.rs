@@ -6,10 +6,11 @@
 pub mod client;
 pub mod local;
 mod pair;
+pub mod request;
 mod server;
 mod session;
 
-pub use pair::{Pair, PairError};
+pub use pair::{Pair, PairError, date};
 pub use rustls::ServerConfig;
 pub use server::{Server, ServerError, feed};
 pub use session::{Session, Version};

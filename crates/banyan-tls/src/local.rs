@@ -80,6 +80,16 @@ impl Local {
         self.dir.join("leaf.pem")
     }
 
+    /// What a CA that judges by itself has made (`tls = "acme"`): certificate, chain and key.
+    pub fn acme(&self) -> PathBuf {
+        self.dir.join("acme.pem")
+    }
+
+    /// The account at such a CA.
+    pub fn acme_account(&self) -> PathBuf {
+        self.dir.join("acme-account.json")
+    }
+
     /// Makes what is missing: the CA once, the leaf for these names (domains or addresses) whenever it must be new.
     /// Whether the leaf is a new one.
     pub fn ensure(&self, app: &str, names: &BTreeSet<String>, now: i64) -> Result<bool, LocalError> {
@@ -125,6 +135,18 @@ impl Local {
         Some(date(leaf.not_after))
     }
 
+    /// Certificate and key of the CA, PEM.
+    pub(crate) fn authority_files(&self) -> Result<(String, String), LocalError> {
+        let read = |path: PathBuf| {
+            fs::read_to_string(&path).map_err(|source| LocalError::Io {
+                operation: "read",
+                path,
+                source,
+            })
+        };
+        Ok((read(self.authority())?, read(self.authority_key())?))
+    }
+
     fn leaf_holds(&self, names: &BTreeSet<String>, now: i64) -> bool {
         let signed_by_ours = || {
             let read = |path| CertificateDer::from_pem_file(path).ok();
@@ -167,15 +189,8 @@ impl Local {
     }
 
     fn make_leaf(&self, names: &BTreeSet<String>, now: i64) -> Result<(), LocalError> {
-        let read = |path: PathBuf| {
-            fs::read_to_string(&path).map_err(|source| LocalError::Io {
-                operation: "read",
-                path,
-                source,
-            })
-        };
-        let signing = KeyPair::from_pem(&read(self.authority_key())?)?;
-        let issuer = Issuer::from_ca_cert_pem(&read(self.authority())?, signing)?;
+        let (authority, key) = self.authority_files()?;
+        let issuer = Issuer::from_ca_cert_pem(&authority, KeyPair::from_pem(&key)?)?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())?;
         if let Some(name) = names.iter().find(|name| name.parse::<IpAddr>().is_err()) {
@@ -192,7 +207,7 @@ impl Local {
     }
 }
 
-fn at(unix: i64) -> OffsetDateTime {
+pub(crate) fn at(unix: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(unix).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
@@ -208,7 +223,7 @@ fn issued(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> Option<b
 }
 
 /// Whole or not at all, with this mode from its first byte.
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), LocalError> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), LocalError> {
     let temporary = path.with_extension("new");
     let put = || {
         // A left-over would keep its own mode.

@@ -167,7 +167,7 @@ fn address(bytes: &[u8]) -> Option<String> {
 }
 
 /// `2027-03-01`, in UTC.
-pub(crate) fn date(unix: i64) -> String {
+pub fn date(unix: i64) -> String {
     match time::OffsetDateTime::from_unix_timestamp(unix) {
         Ok(time) => time.date().to_string(),
         Err(_) => unix.to_string(),

@@ -85,13 +85,15 @@ fn find_files(settings: &mut EdgeSettings, root: &Path) {
     for path in settings.auth.values_mut().flat_map(|auth| auth.paths_mut()) {
         *path = root.join(&path);
     }
-    if let Some(tls) = &mut settings.tls
-        && let Certificates::Files(files) = &mut tls.certificates
-    {
-        for files in files {
-            files.cert = root.join(&files.cert);
-            files.key = root.join(&files.key);
+    match settings.tls.as_mut().map(|tls| &mut tls.certificates) {
+        Some(Certificates::Files(all)) => {
+            for files in all {
+                files.cert = root.join(&files.cert);
+                files.key = root.join(&files.key);
+            }
         }
+        Some(Certificates::Acme(acme)) => acme.root = acme.root.take().map(|path| root.join(path)),
+        Some(Certificates::SelfSigned) | None => {}
     }
 }
 

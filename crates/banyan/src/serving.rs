@@ -19,9 +19,17 @@ pub(crate) async fn get(edge: &Edge, state: &StateDir, path: &str) -> Option<u16
         match (edge.https, &edge.settings.tls) {
             (Some(https), Some(tls)) => {
                 let stream = connect(edge, https).await?;
-                let authority = Local::new(state.tls()).authority();
+                let local = Local::new(state.tls());
+                let authority = local.authority();
+                let served = Some(local.acme())
+                    .filter(|acme| acme.exists())
+                    .unwrap_or(local.leaf());
                 let (trust, name) = match &tls.certificates {
                     Certificates::SelfSigned => (Trust::Authority(&authority), "localhost"),
+                    Certificates::Acme(_) => (
+                        Trust::Exactly(&served),
+                        tls.domains.first().map_or("localhost", String::as_str),
+                    ),
                     Certificates::Files(files) => (
                         Trust::Exactly(&files.first()?.cert),
                         tls.domains.first().map_or("localhost", String::as_str),

@@ -1,7 +1,7 @@
 //! `[edge]`: listeners, certificates, and what its other tables hold.
 
 use super::Kind::{Boolean, Duration, Integer, List, Map, OneOf, Short, Table, Text, WordOrTables};
-use super::Rule::{Domain, ExtensionHeader, Name, Network, Path};
+use super::Rule::{Domain, ExtensionHeader, Name, Network, NotEmpty, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
@@ -27,8 +27,8 @@ pub(super) static EDGE: &[Key] = &[
     .default("false"),
     Key::new(
         "tls",
-        WordOrTables(&["self-signed"], CERTIFICATE),
-        "Serves https: \"self-signed\" by an own CA (see `banyan trust`), or certificate files.",
+        WordOrTables(&["self-signed", "acme"], CERTIFICATE),
+        "Serves https: \"self-signed\" by an own CA (see `banyan trust`), \"acme\" by a public one, or certificate files.",
     )
     .alias(&["ssl", "https", "certificates", "certificate"]),
     Key::new(
@@ -173,8 +173,36 @@ pub(super) static EDGE: &[Key] = &[
         "Which requests have a line in the access log.",
     )
     .alias(&["logging", "access"]),
+    Key::new(
+        "acme",
+        Table(ACME),
+        "With tls = \"acme\": who makes the certificates.",
+    )
+    .alias(&["letsencrypt", "lets_encrypt"]),
     Key::new("timeouts", Table(TIMEOUTS), "Limits in time.").alias(&["timeout"]),
     Key::new("limits", Table(LIMITS), "Limits in size.").alias(&["limit"]),
+];
+
+static ACME: &[Key] = &[
+    Key::new(
+        "directory",
+        Text(NotEmpty),
+        "URL of the CA's directory (RFC 8555).",
+    )
+    .default("\"https://acme-v02.api.letsencrypt.org/directory\"")
+    .alias(&["url", "server", "ca"]),
+    Key::new(
+        "contact",
+        Text(NotEmpty),
+        "E-mail address that the CA writes to. Default: none.",
+    )
+    .alias(&["email", "mail"]),
+    Key::new(
+        "root",
+        Text(Path),
+        "PEM file: the CA that the directory's own https is believed by; relative to banyan.toml. Default: the system's.",
+    )
+    .alias(&["ca_root", "trusted_roots"]),
 ];
 
 static CERTIFICATE: &[Key] = &[

@@ -86,7 +86,7 @@ fn wrong_shapes_say_what_to_write() {
               |
             6 | tls = "letsencrypt"
               |       ^^^^^^^^^^^^^
-              = write "self-signed"
+              = write "self-signed", "acme"
               = or tls = { cert = "…", key = "…" }
 
             1 error; nothing was changed"#]],
@@ -148,6 +148,79 @@ fn wrong_shapes_say_what_to_write() {
             6 | hsts = "30d"
               | ^^^^
               = write tls = "self-signed", or tls = { cert = "…", key = "…" }
+
+            no error"#]],
+    );
+}
+
+#[test]
+fn acme_needs_names_that_can_be_shown_by_http() {
+    let config = load(&with_edge(
+        "tls = \"acme\"\nport = 80\ndomains = [\"Shop.Example\"]\nacme = { directory = \"https://ca.example/dir\", contact = \"a@b\", root = \"ca.pem\" }",
+    ))
+    .unwrap()
+    .config;
+    let tls = config.edge.clone().unwrap().settings.tls.unwrap();
+    let Certificates::Acme(acme) = &tls.certificates else {
+        panic!("{tls:?}");
+    };
+    assert_eq!(acme.directory, "https://ca.example/dir");
+    let again = load(&render_resolved(&config, false)).unwrap().config;
+    assert_eq!(again, config);
+    check(
+        "tls = \"acme\"",
+        expect![[r#"
+        error: tls = "acme" needs the names that the certificate is for
+         --> banyan.toml:6:7
+          |
+        6 | tls = "acme"
+          |       ^^^^^^
+          = write domains = ["shop.example"]
+
+        1 error; nothing was changed"#]],
+    );
+    check(
+        "port = 80\ntls = \"acme\"\ndomains = [\"*.shop.example\", \"192.0.2.1\"]\nacme = { directory = \"http://ca\", contact = \"me\" }",
+        expect![[r#"
+            error: a CA cannot be shown by http that *.shop.example is yours
+             --> banyan.toml:8:12
+              |
+            8 | domains = ["*.shop.example", "192.0.2.1"]
+              |            ^^^^^^^^^^^^^^^^
+              = list each name, or use certificate files: tls = { cert = "…", key = "…" }
+
+            error: a CA cannot be shown by http that 192.0.2.1 is yours
+             --> banyan.toml:8:30
+              |
+            8 | domains = ["*.shop.example", "192.0.2.1"]
+              |                              ^^^^^^^^^^^
+              = list each name, or use certificate files: tls = { cert = "…", key = "…" }
+
+            error: `directory` must be an https URL
+             --> banyan.toml:9:22
+              |
+            9 | acme = { directory = "http://ca", contact = "me" }
+              |                      ^^^^^^^^^^^
+              = write for example "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+            error: `contact` is no e-mail address
+             --> banyan.toml:9:45
+              |
+            9 | acme = { directory = "http://ca", contact = "me" }
+              |                                             ^^^^
+              = write contact = "ops@shop.example"
+
+            4 errors; nothing was changed"#]],
+    );
+    check(
+        "tls = \"self-signed\"\nacme = { contact = \"a@b\" }",
+        expect![[r#"
+            warning: [edge.acme] has no effect without it
+             --> banyan.toml:7:1
+              |
+            7 | acme = { contact = "a@b" }
+              | ^^^^
+              = write tls = "acme"
 
             no error"#]],
     );

@@ -49,6 +49,15 @@ impl Certificates {
                 key: self.local.leaf(),
             }],
             Wanted::Files(files) => files.clone(),
+            // Until the CA has made one, our own serves.
+            Wanted::Acme(_) => {
+                let acme = self.local.acme();
+                let one = if acme.exists() { acme } else { self.local.leaf() };
+                vec![CertificateFiles {
+                    cert: one.clone(),
+                    key: one,
+                }]
+            }
         })
     }
 
@@ -88,8 +97,13 @@ impl Certificates {
     }
 
     /// Looks at the files of what is served; `Some`: they changed, have stood still, and can be used.
-    pub(super) fn renewed(&mut self, now: i64) -> Option<Served> {
+    pub(super) fn renewed(&mut self, settings: &EdgeSettings, now: i64) -> Option<Served> {
         let served = self.served.as_ref()?;
+        let files = self.files(settings)?;
+        if files != served.files {
+            // One that a CA has made takes the place of our own. It is written at once and whole.
+            return self.read(files, now).ok();
+        }
         let stamps = stamps(&served.files);
         if stamps == served.stamps {
             self.problem = None;

@@ -280,7 +280,10 @@ impl Control {
     }
 
     fn look_at_certificates(&mut self) {
-        if let Some(renewed) = self.certificates.renewed(self.unix_seconds()) {
+        if let Some(renewed) = self
+            .certificates
+            .renewed(&self.snapshot.settings, self.unix_seconds())
+        {
             tracing::info!("certificates changed: new handshakes are done by the new ones");
             self.serve_certificates(renewed);
         }

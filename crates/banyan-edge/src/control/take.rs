@@ -265,6 +265,7 @@ impl Control {
                 upstreams: self.shared(&upstreams, index),
                 route_cells: self.route_cells(index),
                 routes: Arc::clone(&routes),
+                challenges: self.snapshot.challenges.clone(),
                 streams: streams.iter().map(|s| self.counted(s, index)).collect(),
                 passthrough: passthrough.as_ref().map(|p| self.counted(p, index)),
                 redirect_to,

@@ -73,6 +73,8 @@ pub(crate) struct CoreSnapshot {
     /// The default one first.
     pub upstreams: Vec<Shared>,
     pub routes: Arc<[Route]>,
+    /// What a CA asks for, by token.
+    pub challenges: BTreeMap<String, String>,
     /// Listeners that speak no HTTP, with this core's counters.
     pub streams: Vec<Counted>,
     /// The names on https listeners that are passed on undecrypted.

@@ -24,7 +24,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderValue, Response};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -39,6 +40,7 @@ use banyan_upstream::retry::Budget;
 use banyan_upstream::{Demand, Rules};
 
 use crate::access_log::AccessLog;
+use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Materials, Memory, passwords};
 use crate::filter::buckets::Buckets;
@@ -107,6 +109,8 @@ pub(crate) struct Core {
     /// Passwords to be judged, outside this thread.
     pub passwords: passwords::Sender,
     streams: RefCell<Streams>,
+    /// What a CA asks for; `None`, as nearly always: nothing.
+    challenges: RefCell<Option<Challenges>>,
     tls: RefCell<Option<Arc<ServerConfig>>>,
     redirect_to: Cell<Option<u16>>,
     /// `Strict-Transport-Security`, for answers within TLS.
@@ -277,6 +281,7 @@ impl Core {
             auth_changed: Notify::new(),
             passwords: start.passwords,
             streams: RefCell::default(),
+            challenges: RefCell::default(),
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
             tells_ends: Cell::new(false),
@@ -360,6 +365,11 @@ impl Core {
             }),
             (Arrival::TooFast(_) | Arrival::TooMany, _) => None,
         }
+    }
+
+    /// The answer to a CA that asks whether a domain is ours.
+    pub(crate) fn challenge(&self, path: &str) -> Option<Response<Bytes>> {
+        self.challenges.borrow().as_ref()?.answer(path)
     }
 
     /// Of the listener that is configured at this address.
@@ -537,6 +547,7 @@ impl Core {
             settings,
             upstreams,
             routes,
+            challenges,
             streams,
             passthrough,
             route_cells,
@@ -567,6 +578,7 @@ impl Core {
         let table = (!routes.is_empty())
             .then(|| Table::compile(&routes).ok())
             .flatten();
+        *self.challenges.borrow_mut() = Challenges::of(challenges);
         *self.streams.borrow_mut() = Streams::compile(streams, passthrough, &self.groups.borrow());
         let routes = table.map(|table| {
             Rc::new(Routes::new(

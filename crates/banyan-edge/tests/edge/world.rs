@@ -118,6 +118,7 @@ impl World {
             routes: Vec::new(),
             streams: Vec::new(),
             passthrough: Default::default(),
+            challenges: Default::default(),
         };
         change(&mut snapshot);
         let mut world = Self::run(dir, snapshot);

@@ -319,6 +319,7 @@ impl<D: Driver> Loop<D> {
             Event::Reached(topology) => {
                 let servers = |topology: &Topology| (topology.database.clone(), topology.pgproxy.is_some());
                 self.watch_anew |= self.topology.as_ref().map(servers) != Some(servers(&topology));
+                self.changer.driver.tend(&topology);
                 self.topology = Some(*topology);
             }
             Event::Progress(progress) => {
@@ -387,6 +388,7 @@ impl<D: Driver> Loop<D> {
             pgproxy: self.pgproxy.as_ref(),
             unfinished: self.unfinished.clone(),
             state: &self.changer.state,
+            certificate_problem: self.changer.driver.certificate_problem(),
             now: self.clock.now(),
         })
     }

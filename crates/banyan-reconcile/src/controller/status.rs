@@ -20,6 +20,7 @@ pub(super) struct Known<'a> {
     pub(super) pgproxy: Option<&'a PgproxyReport>,
     pub(super) unfinished: Option<(usize, usize, String)>,
     pub(super) state: &'a StateDir,
+    pub(super) certificate_problem: Option<String>,
     pub(super) now: Instant,
 }
 
@@ -31,6 +32,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         pgproxy,
         unfinished,
         state,
+        certificate_problem,
         now,
     } = known;
     let report = rates.current(now);
@@ -47,6 +49,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         error_share: rates.error_share(now),
         processes: rates.per_process(now),
         unfinished,
+        certificate_problem,
         rotation: topology.rotation.iter().cloned().collect(),
         state_dir: state.path().to_owned(),
         log_dir: state.logs(),

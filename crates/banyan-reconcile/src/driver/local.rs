@@ -19,6 +19,7 @@ use super::publisher::Publisher;
 use super::specs::{EDGE, PGPROXY, Specs, edge_child, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
+use crate::acme;
 use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::Trial;
 
@@ -32,7 +33,8 @@ const ADMIT_LIMIT: Duration = Duration::from_secs(30);
 pub struct Local {
     pub(super) supervisor: Handle,
     pub(super) specs: Specs,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
+    acme: acme::Handle,
     pub(super) edge: EdgeWatch,
     pub(super) proxy: ProxyLink,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
@@ -59,7 +61,14 @@ impl Local {
         let (supervisor_ends, ends) = shutdown::channel();
         tasks.spawn(TaskKind::Role, "supervisor", service.run(ends));
         let specs = Specs::new(config);
+        let publisher = Arc::new(Publisher::new(config.state.edge_snapshot()));
         Ok(Self {
+            acme: acme::start(
+                specs.local_authority(),
+                Arc::clone(&publisher),
+                reports.edge.clone(),
+                tasks,
+            ),
             edge: EdgeWatch::new(reports.edge, supervisor.clone(), specs.log(EDGE)),
             proxy: ProxyLink::new(
                 config.state.pgproxy_snapshot(),
@@ -68,7 +77,7 @@ impl Local {
                 supervisor.clone(),
             ),
             supervisor,
-            publisher: Publisher::new(config.state.edge_snapshot()),
+            publisher,
             specs,
             equipment: watch::Sender::new(None),
             supervisor_ends,
@@ -85,13 +94,15 @@ impl Local {
         let told = self.proxy.publish(topology, None, None);
         told.map_err(|error| StepError(chain(&error)))?;
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
+        self.acme.want(topology);
         epoch.map_err(|error| StepError(chain(&error)))
     }
 
-    /// Makes the certificate of the installation's own CA if the edge is to have one that is not there, or soon expires.
+    /// Makes the certificate of the installation's own CA if the edge is to have one that is not there, or soon expires; it
+    /// also serves until another CA has made one.
     fn certificates(&self, topology: &Topology) -> Result<(), StepError> {
         let tls = topology.edge.as_ref().and_then(|edge| edge.settings.tls.as_ref());
-        let Some(tls) = tls.filter(|tls| tls.certificates == Certificates::SelfSigned) else {
+        let Some(tls) = tls.filter(|tls| !matches!(tls.certificates, Certificates::Files(_))) else {
             return Ok(());
         };
         let names = certificate_names(&tls.domains, rustix::system::uname().nodename().to_str().ok());
@@ -292,10 +303,15 @@ impl Driver for Local {
         self.specs.programs.current()
     }
 
+    fn certificate_problem(&self) -> Option<String> {
+        self.acme.problem()
+    }
+
     fn tend(&self, topology: &Topology) {
         if let Err(error) = self.certificates(topology) {
             tracing::error!(%error, "the edge's certificate could not be renewed");
         }
+        self.acme.want(topology);
     }
 
     fn equip(&self, loaded: &Loaded) -> Vec<String> {
@@ -453,7 +469,7 @@ impl Driver for Local {
 }
 
 /// An error with its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

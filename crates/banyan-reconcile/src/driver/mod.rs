@@ -8,7 +8,7 @@ mod local;
 mod one_off;
 mod pgproxy;
 mod program;
-mod publisher;
+pub(crate) mod publisher;
 mod specs;
 mod trial;
 mod wait;
@@ -20,6 +20,7 @@ use banyan_supervisor::ChildStatus;
 use banyan_topology::{Process, Release, Step, Topology};
 
 pub use local::Local;
+pub(crate) use local::chain;
 pub use one_off::{OneOff, OneOffError};
 
 use crate::controller::Loaded;
@@ -87,7 +88,12 @@ pub trait Driver: Send + Sync + 'static {
     /// Stops children that `topology` does not hold and publishes its snapshots: after a change was cut short.
     fn settle(&self, topology: &Topology) -> impl Future<Output = Vec<String>> + Send;
 
-    /// Looks after what would expire while nothing changes. Called now and then.
+    /// Why there is no certificate from a CA that should make one; `None`: nothing is wrong.
+    fn certificate_problem(&self) -> Option<String> {
+        None
+    }
+
+    /// Looks after what would expire while nothing changes. Called now and then, and when a topology was reached.
     fn tend(&self, topology: &Topology);
 
     /// Watches the primary of this topology.

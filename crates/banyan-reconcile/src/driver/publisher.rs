@@ -2,26 +2,33 @@
 //!
 //! The last epoch is the one in the file itself, so it survives restarts of the controller.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banyan_runtime::watched::{self, WatchedError};
 use banyan_topology::snapshot::{self, EdgeSnapshot};
 use banyan_topology::{Epoch, InstanceId, Topology};
 
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     path: PathBuf,
+    /// Held while the file is read and written: a plan's step and an order of a certificate may both publish.
+    writing: Mutex<()>,
 }
 
 impl Publisher {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self {
+            path,
+            writing: Mutex::default(),
+        }
     }
 
     /// Tells the edge about `topology`; the epoch under which it does. `reported`: what the edge says it serves, which
     /// a lost file must not fall behind.
     pub(super) fn publish(&self, topology: &Topology, reported: Epoch) -> Result<Epoch, WatchedError> {
+        let _alone = self.alone();
         let old: Option<EdgeSnapshot> = watched::read(&self.path)?;
         let Some(new) = next(old.as_ref(), topology, reported) else {
             return Ok(old.map_or(reported, |old| old.epoch));
@@ -29,13 +36,43 @@ impl Publisher {
         watched::publish(&self.path, &new)?;
         Ok(new.epoch)
     }
+
+    /// Has the edge answer a CA so, in place of all answers before; the epoch under which it does. `None`: there is no edge.
+    pub(crate) fn challenge(
+        &self,
+        answers: BTreeMap<String, String>,
+        reported: Epoch,
+    ) -> Result<Option<Epoch>, WatchedError> {
+        let _alone = self.alone();
+        let Some(old) = watched::read::<EdgeSnapshot>(&self.path)? else {
+            return Ok(None);
+        };
+        if old.challenges == answers {
+            return Ok(Some(old.epoch));
+        }
+        let new = EdgeSnapshot {
+            epoch: old.epoch.max(reported).next(),
+            challenges: answers,
+            ..old
+        };
+        watched::publish(&self.path, &new)?;
+        Ok(Some(new.epoch))
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        // It guards a file, not a value that a panic could leave half-way.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The snapshot to write; `None`: the old one says it all, or there is no edge to tell.
 fn next(old: Option<&EdgeSnapshot>, topology: &Topology, reported: Epoch) -> Option<EdgeSnapshot> {
     let draining = old.map_or_else(BTreeSet::new, |old| draining(old, topology));
     let last = old.map_or(reported, |old| old.epoch.max(reported));
-    let new = snapshot::edge(topology, last.next(), &draining)?;
+    let mut new = snapshot::edge(topology, last.next(), &draining)?;
+    if let Some(old) = old {
+        new.challenges.clone_from(&old.challenges);
+    }
     let same = old.is_some_and(|old| {
         old.epoch == last
             && *old

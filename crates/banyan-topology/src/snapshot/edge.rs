@@ -38,6 +38,8 @@ pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) 
         routes: edge.routes.clone(),
         streams: edge.listeners.clone(),
         passthrough: edge.passthrough.clone(),
+        // The publisher's to add: they come and go without a change of the topology.
+        challenges: BTreeMap::new(),
     })
 }
 
@@ -112,6 +114,9 @@ pub struct EdgeSnapshot {
     /// One for each listener that speaks no HTTP, by its address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<StreamListener>,
+    /// What a CA asks for under `/.well-known/acme-challenge/`: the answer by the token (RFC 8555 §8.3).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub challenges: BTreeMap<String, String>,
     /// Names on https listeners that go to a process undecrypted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub passthrough: BTreeMap<String, ProcessName>,

@@ -31,6 +31,9 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     for reason in status.children.iter().filter_map(trouble) {
         out.push_str(&format!("{} {reason}\n", paint.yellow("!")));
     }
+    for line in certificates(status, paint) {
+        out.push_str(&(line + "\n"));
+    }
     for line in listeners(status) {
         out.push_str(&(line + "\n"));
     }
@@ -45,6 +48,24 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
         out.push_str("next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it\n");
     }
     out
+}
+
+/// Names and end of what https is served by, and what is wrong with it.
+fn certificates(status: &Status, paint: Paint) -> Vec<String> {
+    let served = status
+        .edge_report
+        .as_ref()
+        .and_then(|report| report.certificates.as_ref());
+    let own = served.map(|served| {
+        let until = banyan_tls::date(served.until);
+        format!("certificate for {} until {until}", served.names.join(", "))
+    });
+    let problems = served
+        .and_then(|served| served.problem.as_ref())
+        .into_iter()
+        .chain(&status.certificate_problem);
+    let problems = problems.map(|problem| format!("{} certificate: {problem}", paint.yellow("!")));
+    own.into_iter().chain(problems).collect()
 }
 
 /// What passes through listeners that speak no HTTP.
