@@ -20,6 +20,16 @@ pub(crate) struct File {
 }
 
 impl Files<'_> {
+    /// Whether there is such a folder. The error comes with the path to show.
+    pub(crate) fn read_folder(&self, path: &Path) -> Result<(), (PathBuf, FileError)> {
+        let wrong = |error| Err((shorten(&self.folder.join(path)), error));
+        match (self.read)(path) {
+            Err(FileError::Folder) => Ok(()),
+            Err(error) => wrong(error),
+            Ok(_) => wrong(FileError::Unreadable("it is a file".to_owned())),
+        }
+    }
+
     /// The error comes with the path to show. Text that is not UTF-8 is reported here and read as empty.
     pub(crate) fn read(&self, path: &Path, secret: bool) -> Result<File, (PathBuf, FileError)> {
         let shown = shorten(&self.folder.join(path));

@@ -59,7 +59,7 @@ pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
     Forward, HeaderEdit, Network, NetworkError, PathMatch, REGEX_SIZE, Route, RouteAction, RouteBounds,
-    RouteMatch, Share, SplitBy,
+    RouteMatch, Share, SplitBy, StaticFiles,
 };
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};

@@ -116,7 +116,7 @@ fn build(
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
     }
     let mut edge = edge::build(root, &processes, &hosts, certificates, files);
-    let routes = route::build(root, edge.as_ref(), &processes, report);
+    let routes = route::build(root, edge.as_ref(), &processes, files, report);
     if let Some(edge) = &mut edge {
         edge.routes = routes;
     }

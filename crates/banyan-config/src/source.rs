@@ -54,6 +54,8 @@ impl FileText {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileError {
     Missing,
+    /// It is one.
+    Folder,
     /// Why it cannot be read, in the words of the system.
     Unreadable(String),
 }
@@ -62,6 +64,7 @@ impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::Missing,
+            std::io::ErrorKind::IsADirectory => Self::Folder,
             _ => Self::Unreadable(error.to_string()),
         }
     }
@@ -71,6 +74,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("there is no such file"),
+            Self::Folder => f.write_str("it is a folder"),
             Self::Unreadable(why) => f.write_str(why),
         }
     }

@@ -17,6 +17,7 @@ use banyan_telemetry::trace::TraceParent;
 use crate::answer_limits::AnswerLimits;
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
+use crate::files::Pieces;
 use crate::filter::Filtered;
 use crate::forward::answer::InstanceBody;
 use crate::forward::http1::Broke;
@@ -168,6 +169,13 @@ impl Exchange {
         self.answer(response.map(DownBody::page))
     }
 
+    /// A file of a route's folder.
+    pub(crate) fn give_file(mut self, response: Response<DownBody>) -> Response<DownBody> {
+        self.outcome = Outcome::Answered;
+        self.core.metrics.made_here.increment();
+        self.answer(response)
+    }
+
     /// A page in the form that the client asked for.
     pub(crate) fn notice(&self, status: StatusCode, message: &str) -> Response<Bytes> {
         respond::notice(status, message, self.form, &self.id)
@@ -254,6 +262,7 @@ enum Content {
     Stream(InstanceBody),
     /// After the head, another protocol.
     Switched(Option<Box<Switched>>),
+    File(Box<Pieces>),
 }
 
 impl DownBody {
@@ -268,7 +277,7 @@ impl DownBody {
     pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
         match &mut self.content {
             Content::Switched(switched) => switched.take(),
-            Content::Page(_) | Content::Stream(_) => None,
+            Content::Page(_) | Content::Stream(_) | Content::File(_) => None,
         }
     }
 
@@ -284,7 +293,14 @@ impl DownBody {
         }
     }
 
-    fn page(text: Bytes) -> Self {
+    pub(crate) fn file(pieces: Pieces) -> Self {
+        Self {
+            content: Content::File(Box::new(pieces)),
+            exchange: None,
+        }
+    }
+
+    pub(crate) fn page(text: Bytes) -> Self {
         Self {
             content: Content::Page(Some(text).filter(|text| !text.is_empty())),
             exchange: None,
@@ -320,6 +336,9 @@ impl Body for DownBody {
         let frame = match &mut this.content {
             Content::Page(text) => text.take().map(|text| Ok(Frame::data(text))),
             Content::Stream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::File(pieces) => {
+                std::task::ready!(pieces.poll(cx)).map(|piece| piece.map(Frame::data).map_err(Broke::File))
+            }
             Content::Switched(_) => None,
         };
         match &frame {
@@ -339,6 +358,7 @@ impl Body for DownBody {
                     this.finish();
                 }
             }
+            // Of an answer with a known length: the client sees that it is incomplete.
             Some(Err(_)) => {}
             None => this.finish(),
         }
@@ -349,6 +369,7 @@ impl Body for DownBody {
         match &self.content {
             Content::Page(text) => text.is_none(),
             Content::Stream(body) => body.is_end_stream(),
+            Content::File(pieces) => pieces.left() == 0,
             Content::Switched(_) => true,
         }
     }
@@ -357,6 +378,7 @@ impl Body for DownBody {
         match &self.content {
             Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
             Content::Stream(body) => body.size_hint(),
+            Content::File(pieces) => SizeHint::with_exact(pieces.left()),
             Content::Switched(_) => SizeHint::with_exact(0),
         }
     }

@@ -11,6 +11,7 @@ mod challenges;
 mod control;
 mod core;
 mod exchange;
+mod files;
 mod filter;
 mod forward;
 #[doc(hidden)]

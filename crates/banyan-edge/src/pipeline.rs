@@ -14,6 +14,7 @@ use banyan_upstream::retry::Effect;
 
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
+use crate::files::{self, Wanted};
 use crate::forward;
 use crate::forward::answer::InstanceBody;
 use crate::forward::body::Source;
@@ -56,6 +57,8 @@ pub(crate) fn serve(
                 .await
                 .map(Reply::Instance),
             Err(Early::Route(response)) => Ok(Reply::Route(*response)),
+            // Boxed because few do, and every request has room for what it awaits.
+            Err(Early::Files(wanted)) => return Box::pin(files::answer(exchange, *wanted)).await,
             Err(Early::Refused(refusal)) => Err(refusal),
         };
         finish(exchange, result, wants_upgrade)
@@ -127,6 +130,7 @@ struct Outbound {
 enum Early {
     Refused(Refusal),
     Route(Box<Response<Bytes>>),
+    Files(Box<Wanted>),
 }
 
 impl From<Refusal> for Early {
@@ -152,8 +156,10 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         Some(routes) => serving::follow(exchange, routes, &mut head)?,
         None => filter::enter(exchange, core.filters(), &head)?,
     };
-    if let Next::Answer(response) = next {
-        return Err(Early::Route(Box::new(response)));
+    match next {
+        Next::Forward => {}
+        Next::Answer(response) => return Err(Early::Route(Box::new(response))),
+        Next::Files(wanted) => return Err(Early::Files(wanted)),
     }
     let settings = core.settings();
     let client = Client {

@@ -4,6 +4,7 @@
 //! handed in to the decisions that depend on it.
 
 pub mod ask_h2;
+pub mod beneath;
 pub mod clock;
 pub mod control;
 pub mod cores;

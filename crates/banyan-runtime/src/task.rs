@@ -85,6 +85,11 @@ impl Tasks {
     }
 }
 
+/// Runs blocking work beside the current runtime, for whoever awaits it; nobody counts it.
+pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(work)
+}
+
 /// Turns a panic into `None` and a report.
 struct Watched<F> {
     future: Pin<Box<F>>,

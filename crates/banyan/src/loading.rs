@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use banyan_config::{Certificates, Config, EdgeSettings, FileError, FileText, Problem, Source, Sources};
+use banyan_config::{
+    Certificates, Config, EdgeSettings, FileError, FileText, Problem, RouteAction, Source, Sources,
+};
 use banyan_reconcile::Loaded as ForController;
 use banyan_reconcile::proto::ConfigPaths;
 use banyan_runtime::Clock;
@@ -66,6 +68,11 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
     let mut config = loaded.config;
     if let Some(edge) = &mut config.edge {
         find_files(&mut edge.settings, &root);
+        for route in &mut edge.routes {
+            if let RouteAction::Static(files) = &mut route.action {
+                files.dir = root.join(&files.dir);
+            }
+        }
     }
     ForController {
         root,

@@ -1,7 +1,7 @@
 //! The tables of `[[route]]`.
 
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Short, Table, Text};
-use super::Rule::{HeaderName, Name, NotEmpty, Template, UrlPath};
+use super::Rule::{HeaderName, Name, NotEmpty, Path, Template, UrlPath};
 use super::filters::{CORS, RATE_LIMIT};
 use super::limits::{RESPONSE_BODY, RESPONSE_HEADER};
 use super::{HOUR, Key, auth};
@@ -117,6 +117,12 @@ pub(super) static ROUTE: &[Key] = &[
         "What the app sees in place of the matched path or prefix.",
     )
     .alias(&["strip_prefix", "replace_prefix"]),
+    Key::new("static", Short(STATIC), "Answer with the files of a folder.").alias(&[
+        "files",
+        "root",
+        "static_files",
+        "dir",
+    ]),
     Key::new("redirect", Short(REDIRECT), "Answer with a redirect."),
     Key::new("respond", Table(RESPOND), "Answer with this.").alias(&["return", "fixed"]),
     Key::new(
@@ -134,6 +140,31 @@ pub(super) static ROUTE: &[Key] = &[
         Table(HEADER_EDIT),
         "Changes to what the client gets.",
     ),
+];
+
+static STATIC: &[Key] = &[
+    Key::new(
+        "dir",
+        Text(Path),
+        "The folder, relative to banyan.toml. Nothing leads out of it, and hidden names are not served.",
+    )
+    .required()
+    .alias(&["root", "path", "folder"]),
+    Key::new("cache_control", Text(NotEmpty), "Cache-Control of what is found.")
+        .default("\"no-cache\"")
+        .alias(&["cache", "max_age", "expires"]),
+    Key::new(
+        "fallback",
+        Text(UrlPath),
+        "File that answers where there is none and a page is asked for: for apps that route in the browser.",
+    )
+    .alias(&["spa", "try_files"]),
+    Key::new(
+        "not_found",
+        Text(UrlPath),
+        "File that answers with 404 where there is none. Default: a short page.",
+    )
+    .alias(&["error_page", "not_found_page"]),
 ];
 
 static REDIRECT: &[Key] = &[

@@ -81,6 +81,19 @@ fn action(out: &mut Writer, action: &RouteAction) {
                 out.text("rewrite", rewrite);
             }
         }
+        RouteAction::Static(files) => {
+            let page = |key: &str, path: &Option<String>| {
+                let path = path.as_ref().map(|path| format!(", {key} = {}", quoted(path)));
+                path.unwrap_or_default()
+            };
+            let dir = quoted(&files.dir.to_string_lossy());
+            let cache = quoted(&files.cache_control);
+            let pages = page("fallback", &files.fallback) + &page("not_found", &files.not_found);
+            out.line(
+                "static",
+                format_args!("{{ dir = {dir}, cache_control = {cache}{pages} }}"),
+            );
+        }
         RouteAction::Redirect { to, status } => {
             out.line(
                 "redirect",

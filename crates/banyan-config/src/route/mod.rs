@@ -7,6 +7,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use crate::auth::Auth;
+use crate::files::Files;
 use crate::filter::{self, Filters};
 use crate::model::{EdgeTable, ProcessTable};
 use crate::name::ProcessName;
@@ -16,7 +17,7 @@ use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
 
 pub use model::{
-    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles,
 };
 pub use network::{Network, NetworkError};
 
@@ -24,7 +25,7 @@ pub use network::{Network, NetworkError};
 pub const REGEX_SIZE: usize = 1 << 20;
 
 /// What a route does; one of them at most.
-const ACTIONS: [&str; 5] = ["process", "split", "redirect", "respond", "maintenance"];
+const ACTIONS: [&str; 6] = ["process", "split", "static", "redirect", "respond", "maintenance"];
 
 struct Builder<'a> {
     processes: &'a BTreeMap<ProcessName, ProcessTable>,
@@ -33,6 +34,7 @@ struct Builder<'a> {
     /// In force where a route has none of its own.
     filters: &'a Filters,
     auth: &'a BTreeMap<String, Auth>,
+    files: &'a Files<'a>,
     report: &'a Report,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn build(
     root: &Reader<'_>,
     edge: Option<&EdgeTable>,
     processes: &BTreeMap<ProcessName, ProcessTable>,
+    files: &Files<'_>,
     report: &Report,
 ) -> Vec<Route> {
     let (nodes, keys) = root.items("route");
@@ -55,6 +58,7 @@ pub(crate) fn build(
         default: &edge.process,
         filters: &edge.settings.filters,
         auth: &edge.settings.auth,
+        files,
         report,
     };
     let mut routes: Vec<Route> = Vec::new();
@@ -223,6 +227,7 @@ impl Builder<'_> {
         let action = written.first().map_or("process", |entry| entry.name.as_str());
         self.rewrite_fits(table, action);
         match action {
+            "static" => RouteAction::Static(self.files_of(table)),
             "redirect" => self.redirect(&table.table("redirect")),
             "respond" => self.respond(&table.table("respond")),
             "maintenance" => RouteAction::Maintenance {
@@ -309,6 +314,37 @@ impl Builder<'_> {
                     .error(place, format!("there is no process `{name}`"), &[&help]);
                 None
             }
+        }
+    }
+
+    fn files_of(&self, route: &Reader<'_>) -> StaticFiles {
+        let table = route.table("static");
+        let dir = table.text("dir");
+        if let Some(spot) = &dir {
+            let folder = self.files.read_folder(std::path::Path::new(&spot.value));
+            if let Err((shown, why)) = folder {
+                let message = format!("the folder {} cannot be served: {why}", shown.display());
+                let help = "write a folder, relative to banyan.toml";
+                self.report.error(&spot.place, message, &[help]);
+            }
+        }
+        if let (true, Some(entry)) = (route.boolean("as_received"), route.entry("as_received")) {
+            let help = "remove it: names of files are read in one way only";
+            self.report.error(
+                &entry.place,
+                "`as_received` does nothing beside `static`",
+                &[help],
+            );
+        }
+        let cache_control = table.text_or_default("cache_control");
+        if let Some(spot) = table.text("cache_control") {
+            self.header_value(&cache_control, &spot.place);
+        }
+        StaticFiles {
+            dir: dir.map(|spot| spot.value.into()).unwrap_or_default(),
+            cache_control,
+            fallback: table.text("fallback").map(|spot| spot.value),
+            not_found: table.text("not_found").map(|spot| spot.value),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,7 @@ pub enum PathMatch {
 #[serde(rename_all = "snake_case")]
 pub enum RouteAction {
     Process(Forward),
+    Static(StaticFiles),
     Redirect {
         to: String,
         status: u16,
@@ -87,6 +89,19 @@ pub enum RouteAction {
     Maintenance {
         message: String,
     },
+}
+
+/// The files of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticFiles {
+    /// As written, relative to banyan.toml; absolute once it is in a topology.
+    pub dir: PathBuf,
+    /// `Cache-Control`. Default `no-cache`: kept, and asked for whether it is still the same.
+    pub cache_control: String,
+    /// The page for addresses that are no file, for apps that route in the browser.
+    pub fallback: Option<String>,
+    /// The page of a 404.
+    pub not_found: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,9 +141,10 @@ impl Route {
     pub fn processes(&self) -> impl Iterator<Item = &ProcessName> {
         let shares = match &self.action {
             RouteAction::Process(forward) => forward.shares.as_slice(),
-            RouteAction::Redirect { .. } | RouteAction::Respond { .. } | RouteAction::Maintenance { .. } => {
-                &[]
-            }
+            RouteAction::Static(_)
+            | RouteAction::Redirect { .. }
+            | RouteAction::Respond { .. }
+            | RouteAction::Maintenance { .. } => &[],
         };
         shares.iter().map(|share| &share.process)
     }

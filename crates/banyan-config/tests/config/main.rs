@@ -41,6 +41,10 @@ pub(crate) fn load(text: &str) -> Result<Loaded, Errors> {
     let source = |name: &str| files.get(name).map(|(text, _)| Source::new(name, text.as_str()));
     let read = |path: &Path| {
         let path = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+        let below = format!("{path}/");
+        if files.keys().any(|name| name.starts_with(&below)) {
+            return Err(FileError::Folder);
+        }
         let (text, mode) = files.get(path.as_ref()).ok_or(FileError::Missing)?;
         Ok(FileText::new(text.as_str(), *mode))
     };

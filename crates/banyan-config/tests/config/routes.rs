@@ -294,3 +294,37 @@ maintenance = "soon"
     ));
     assert_eq!(routes[3].when.path, PathMatch::Prefix(String::new()));
 }
+
+#[test]
+fn a_folder_of_files_is_judged_before_anything_runs() {
+    let told = |files: &str| {
+        crate::told(&format!(
+            "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"./web\"\n[[route]]\nprefix = \"/assets\"\n{files}\n\
+             --- public/index.html\n<p>\n--- note.txt\nx\n"
+        ))
+    };
+    assert_eq!(told("static = \"public\""), "no error");
+    let table =
+        "static = { dir = \"public\", cache_control = \"public, max-age=60\", fallback = \"/index.html\" }";
+    assert_eq!(told(table), "no error");
+    for (written, expected) in [
+        ("static = \"publc\"", "banyan.toml:7:10"),
+        (
+            "static = \"note.txt\"",
+            "the folder note.txt cannot be served: it is a file",
+        ),
+        ("static = { fallback = \"/index.html\" }", "needs `dir`"),
+        ("static = \"public\"\nprocess = \"web\"", "a route does one thing"),
+        (
+            "static = \"public\"\nas_received = true",
+            "`as_received` does nothing beside `static`",
+        ),
+        (
+            "static = { dir = \"public\", fallback = \"index.html\" }",
+            "write \"/index.html\"",
+        ),
+    ] {
+        let errors = told(written);
+        assert!(errors.contains(expected), "{written}\n{errors}");
+    }
+}

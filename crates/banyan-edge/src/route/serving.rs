@@ -17,6 +17,7 @@ use super::{path, split};
 use crate::answer_limits::AnswerLimits;
 use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
+use crate::files::Wanted;
 use crate::filter::{self, Filters};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
@@ -59,6 +60,7 @@ pub(crate) struct Routed {
 pub(crate) enum Next {
     Forward,
     Answer(Response<Bytes>),
+    Files(Box<Wanted>),
 }
 
 impl Routes {
@@ -73,7 +75,8 @@ impl Routes {
             let route = table.route(index);
             let shares = match &route.action {
                 RouteAction::Process(forward) => forward.shares.as_slice(),
-                RouteAction::Redirect { .. }
+                RouteAction::Static(_)
+                | RouteAction::Redirect { .. }
                 | RouteAction::Respond { .. }
                 | RouteAction::Maintenance { .. } => &[],
             };
@@ -208,6 +211,10 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
             rewrite(forward, &route.when.path, route.when.as_received, head)?;
             Ok(Next::Forward)
         }
+        RouteAction::Static(files) => {
+            let rest = below(&route.when.path, head.uri.path());
+            Ok(Next::Files(Box::new(Wanted::new(files, &rest, head))))
+        }
         RouteAction::Redirect { to, status } => redirect(to, *status, host, &head.uri).map(Next::Answer),
         RouteAction::Respond {
             status,
@@ -219,6 +226,16 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
             page.headers_mut().insert(header::RETRY_AFTER, MAINTENANCE);
             Ok(Next::Answer(page))
         }
+    }
+}
+
+/// The decoded path without the prefix that matched.
+fn below(matched: &PathMatch, raw: &str) -> String {
+    // Ambiguous paths match no such route.
+    let path = path::decode(raw).unwrap_or_default();
+    match matched {
+        PathMatch::Prefix(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(&path).to_owned(),
+        PathMatch::Any | PathMatch::Exact(_) | PathMatch::Regex(_) => path.into_owned(),
     }
 }
 

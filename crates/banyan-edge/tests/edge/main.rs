@@ -8,6 +8,7 @@ mod answers;
 mod balance;
 mod drain;
 mod ejection;
+mod files;
 mod filters;
 mod forwarded;
 mod grpc;

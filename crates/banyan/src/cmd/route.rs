@@ -129,6 +129,7 @@ fn action(action: &RouteAction) -> String {
             }
             text
         }
+        RouteAction::Static(files) => format!("files of {}", files.dir.display()),
         RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
         RouteAction::Respond { status, .. } => format!("answered {status}"),
         RouteAction::Maintenance { .. } => "answered 503: maintenance".to_owned(),

@@ -87,6 +87,8 @@ pub(crate) enum Broke {
     /// HTTP/2: a client that speaks it hears the same reason.
     #[error("the instance's stream broke")]
     Stream(#[source] h2::Error),
+    #[error("the file cannot be read to its end")]
+    File(#[source] io::Error),
     /// Why is in its source.
     #[error("the client's request body was refused")]
     Body,
