@@ -101,6 +101,7 @@ async fn a_rebuilt_banyan_and_other_threads_replace_the_edge_under_load() {
     carry_on(&load, 200).await;
     // And back, to the process it was before.
     let undone = installation.try_verb(&["apply", "--revert"]).await;
+    assert_eq!(undone.code(), 0, "{}", undone.output());
     assert!(
         undone.output().contains("workers 3 → unset"),
         "{}",

@@ -93,7 +93,7 @@ pub enum ProgressState {
 pub enum Outcome {
     Nothing,
     Changed,
-    /// The change failed and was undone: the system is as before.
+    /// The change failed and was undone, or (without an error) was undone on request: the system is as before.
     RolledBack,
     /// The change failed and stands half-way: resume or revert.
     Stopped,

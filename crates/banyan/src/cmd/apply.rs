@@ -71,12 +71,18 @@ fn finish(answer: Answer, took: Duration, context: &Context) -> anyhow::Result<E
     }
     let sentence = render::plan::outcome(answer.outcome);
     match (answer.outcome, answer.error) {
-        (Outcome::Nothing | Outcome::Changed, None) => {
-            let time = match answer.outcome {
-                Outcome::Nothing => String::new(),
-                _ => format!(" in {}", render::amount::took(took)),
-            };
-            context.say(&format!("{sentence}{time}"));
+        (Outcome::Nothing, None) => {
+            context.say(sentence);
+            Ok(Exit::Done)
+        }
+        (Outcome::Changed, None) => {
+            context.say(&format!("{sentence} in {}", render::amount::took(took)));
+            Ok(Exit::Done)
+        }
+        // Nothing failed: it was asked for.
+        (Outcome::RolledBack, None) => {
+            let time = render::amount::took(took);
+            context.say(&format!("undone in {time}: the system is as before that plan"));
             Ok(Exit::Done)
         }
         (_, None) => Err(anyhow::anyhow!(sentence)),
