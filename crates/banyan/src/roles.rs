@@ -1,7 +1,7 @@
 //! `banyan role NAME`: a process of the data plane, wired to its signals and its log.
 
 use anyhow::Context as _;
-use banyan_runtime::{TaskKind, Tasks, shutdown};
+use banyan_runtime::{Shutdown, TaskKind, Tasks, shutdown};
 use banyan_telemetry::log;
 
 use crate::cli::{Role, RoleName};
@@ -19,33 +19,33 @@ pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-/// The control task runs here; requests run on the edge's own threads, one per core.
 fn edge(context: &Context) -> anyhow::Result<Exit> {
-    let state = context.place.state()?;
-    small_pages();
-    let config = banyan_edge::Config::new(state.path());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let (trigger, shutdown) = shutdown::channel();
-        let tasks = Tasks::new(trigger.clone());
-        trigger
-            .on_signals(&tasks)
-            .context("failed to listen for signals")?;
+    let config = banyan_edge::Config::new(context.place.state()?.path());
+    serve("edge", "the edge", |shutdown| {
         let (service, _handle) = banyan_edge::build(config)?;
-        let running = tasks.spawn(TaskKind::Role, "edge", service.run(shutdown));
-        running.await?.context("the edge ended by a bug")??;
-        Ok(Exit::Done)
+        Ok(service.run(shutdown))
     })
 }
 
-/// As with the edge: the control task here, clients on the proxy's own threads.
 fn pgproxy(context: &Context) -> anyhow::Result<Exit> {
-    let state = context.place.state()?;
+    let config = banyan_pgproxy::Config::new(context.place.state()?.path());
+    serve("pgproxy", "the PostgreSQL proxy", |shutdown| {
+        let (service, _handle) = banyan_pgproxy::build(config)?;
+        Ok(service.run(shutdown))
+    })
+}
+
+/// The control task runs here; clients are served on the role's own threads. `said`: its name in a sentence.
+fn serve<R, E>(
+    name: &'static str,
+    said: &str,
+    start: impl FnOnce(Shutdown) -> Result<R, E>,
+) -> anyhow::Result<Exit>
+where
+    R: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
     small_pages();
-    let config = banyan_pgproxy::Config::new(state.path());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -56,9 +56,10 @@ fn pgproxy(context: &Context) -> anyhow::Result<Exit> {
         trigger
             .on_signals(&tasks)
             .context("failed to listen for signals")?;
-        let (service, _handle) = banyan_pgproxy::build(config)?;
-        let running = tasks.spawn(TaskKind::Role, "pgproxy", service.run(shutdown));
-        running.await?.context("the PostgreSQL proxy ended by a bug")??;
+        let running = tasks.spawn(TaskKind::Role, name, start(shutdown)?);
+        running
+            .await?
+            .with_context(|| format!("{said} ended by a bug"))??;
         Ok(Exit::Done)
     })
 }

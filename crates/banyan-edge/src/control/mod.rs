@@ -14,7 +14,6 @@ mod identities;
 mod listen;
 mod measured;
 mod page;
-mod report;
 mod scrape;
 mod streams;
 mod take;
@@ -29,9 +28,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::handover::Door;
 use banyan_runtime::watched::Watch;
-use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter};
 use banyan_tls::Server;
-use banyan_topology::report::{EdgeReport, EndpointReport};
+use banyan_topology::report::{EdgeReport, EndpointReport, RoleReport};
 use banyan_topology::snapshot::EdgeSnapshot;
 use banyan_topology::{Epoch, InstanceId, ProcessName};
 use banyan_upstream::health::{CheckResult, Outliers};
@@ -122,7 +121,9 @@ pub(crate) async fn run(
     tasks.spawn(
         TaskKind::Background,
         "report",
-        report::report(config.report_path(), reports.subscribe()),
+        reporter::report(config.report_path(), reports.subscribe(), |report| {
+            RoleReport::Edge(Box::new(report))
+        }),
     );
     let Some(snapshot) = take::first(&mut watch, &reports, &mut shutdown).await else {
         return Ok(());

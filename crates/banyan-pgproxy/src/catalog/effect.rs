@@ -1,9 +1,8 @@
 //! The bound of a statement's effect: which tables it may change, triggers, foreign keys, partitions, rules, defaults and called functions
 //! included.
 
-use std::collections::HashSet;
-
 use super::rows::{ForeignKeyRow, FunctionKind, RelationKind, Volatility};
+use super::worklist::Worklist;
 use super::{Catalog, FIRST_USER_OID, Function, Relation, TableId, Tables, built_in};
 use crate::parse::{StatementFacts, StatementKind, Verb};
 
@@ -102,8 +101,7 @@ impl Catalog {
         let mut bound = Bound {
             catalog: self,
             truncates: facts.kind == StatementKind::Truncate,
-            todo: Vec::new(),
-            seen: HashSet::new(),
+            work: Worklist::new(),
             tables: Vec::new(),
             hidden: false,
         };
@@ -134,8 +132,7 @@ enum Item {
 struct Bound<'c> {
     catalog: &'c Catalog,
     truncates: bool,
-    todo: Vec<Item>,
-    seen: HashSet<Item>,
+    work: Worklist<Item>,
     tables: Vec<TableId>,
     hidden: bool,
 }
@@ -158,7 +155,7 @@ impl Bound<'_> {
     }
 
     fn run(&mut self) -> Result<(), Unbounded> {
-        while let Some(item) = self.todo.pop() {
+        while let Some(item) = self.work.next() {
             match item {
                 Item::Call(at) => self.call(at)?,
                 Item::Read(at) => self.read(at)?,
@@ -175,7 +172,7 @@ impl Bound<'_> {
         }
         for name in &facts.writes {
             // Not known: it may be newer than the catalog.
-            if !self.add_all(
+            if !self.work.add_all(
                 catalog
                     .relations_named(name)
                     .map(|at| Item::Write(at, facts.verb)),
@@ -185,12 +182,12 @@ impl Bound<'_> {
         }
         for name in &facts.reads {
             let is_with = name.schema.is_none() && facts.with.contains(&name.name);
-            if !self.add_all(catalog.relations_named(name).map(Item::Read)) && !is_with {
+            if !self.work.add_all(catalog.relations_named(name).map(Item::Read)) && !is_with {
                 return Err(Unbounded::Rows);
             }
         }
         for name in &facts.functions {
-            if !self.add_all(catalog.functions_named(name).map(Item::Call)) {
+            if !self.work.add_all(catalog.functions_named(name).map(Item::Call)) {
                 return Err(Unbounded::Rows);
             }
         }
@@ -200,25 +197,15 @@ impl Bound<'_> {
             }
         }
         for attribute in &facts.attributes {
-            self.add_all(catalog.functions_as_attribute(attribute).map(Item::Call));
+            self.work
+                .add_all(catalog.functions_as_attribute(attribute).map(Item::Call));
         }
         Ok(())
     }
 
-    fn add_all(&mut self, items: impl Iterator<Item = Item>) -> bool {
-        let mut found = false;
-        for item in items {
-            found = true;
-            if self.seen.insert(item) {
-                self.todo.push(item);
-            }
-        }
-        found
-    }
-
     fn by_oid(&mut self, oid: u32) {
         let function = self.catalog.function_of.get(&oid).copied();
-        self.add_all(function.into_iter().map(Item::Call));
+        self.work.add_all(function.into_iter().map(Item::Call));
     }
 
     fn call(&mut self, at: usize) -> Result<(), Unbounded> {
@@ -251,11 +238,13 @@ impl Bound<'_> {
         if body.unbounded {
             return Err(Unbounded::Everything);
         }
-        self.add_all(catalog.reachable_functions(body).map(Item::Call));
+        self.work
+            .add_all(catalog.reachable_functions(body).map(Item::Call));
         for oid in catalog.reachable_operators(body) {
             self.by_oid(oid);
         }
-        self.add_all(catalog.reachable_relations(body).map(Item::Read));
+        self.work
+            .add_all(catalog.reachable_relations(body).map(Item::Read));
         self.hidden |= body.acts
             || body
                 .calls
@@ -265,7 +254,7 @@ impl Bound<'_> {
             let user = catalog
                 .reachable_relations(body)
                 .filter(|at| catalog.relations[*at].row.oid >= FIRST_USER_OID);
-            self.add_all(user.map(|at| Item::Write(at, Verb::Any)));
+            self.work.add_all(user.map(|at| Item::Write(at, Verb::Any)));
         }
         Ok(())
     }
@@ -275,7 +264,8 @@ impl Bound<'_> {
         if relation.row.kind == RelationKind::View && relation.row.oid >= FIRST_USER_OID {
             return self.facts(relation.query.as_ref().ok_or(Unbounded::Rows)?);
         }
-        self.add_all(relation.children.iter().copied().map(Item::Read));
+        self.work
+            .add_all(relation.children.iter().copied().map(Item::Read));
         if relation.row.guarded {
             self.expressions(relation, true)?;
         }
@@ -295,7 +285,8 @@ impl Bound<'_> {
         match relation.row.kind {
             RelationKind::Table => {
                 self.tables.push(TableId::new(relation.row.oid));
-                self.add_all(relation.children.iter().map(|child| Item::Write(*child, verb)));
+                self.work
+                    .add_all(relation.children.iter().map(|child| Item::Write(*child, verb)));
                 let truncates = self.truncates;
                 let follows = |key: &ForeignKeyRow| {
                     truncates || key.on_update && verb >= Verb::Update || key.on_delete && verb == Verb::Any
@@ -304,13 +295,15 @@ impl Bound<'_> {
                     .referrers
                     .iter()
                     .filter(|referrer| follows(&referrer.key));
-                self.add_all(followers.map(|referrer| Item::Write(referrer.from, Verb::Any)));
+                self.work
+                    .add_all(followers.map(|referrer| Item::Write(referrer.from, Verb::Any)));
             }
             RelationKind::View => {
                 let query = relation.query.as_ref().ok_or(Unbounded::Rows)?;
                 self.facts(query)?;
                 for name in &query.reads {
-                    self.add_all(catalog.relations_named(name).map(|at| Item::Write(at, verb)));
+                    self.work
+                        .add_all(catalog.relations_named(name).map(|at| Item::Write(at, verb)));
                 }
             }
             RelationKind::Foreign | RelationKind::Sequence => {}

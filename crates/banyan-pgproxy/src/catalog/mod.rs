@@ -19,6 +19,7 @@ pub mod read;
 pub(crate) mod refresh;
 pub mod rows;
 mod tables;
+mod worklist;
 
 use std::collections::HashMap;
 

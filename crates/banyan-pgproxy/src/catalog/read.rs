@@ -1,10 +1,10 @@
 //! The proof that a statement is a read: everything it can reach is known, and none of it writes, locks, or answers differently on a
 //! replica. The proof's by-product is the set of tables it reads.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use super::rows::{FunctionKind, RelationKind, Volatility};
+use super::worklist::Worklist;
 use super::{Body, Catalog, FIRST_USER_OID, Function, TableId, Tables, built_in};
 use crate::parse::{Doubt, Name, StatementFacts, StatementKind};
 
@@ -67,8 +67,7 @@ impl Catalog {
     pub fn proven_read(&self, facts: &StatementFacts) -> Result<Tables, Reason> {
         let mut proof = Proof {
             catalog: self,
-            todo: Vec::new(),
-            seen: HashSet::new(),
+            work: Worklist::new(),
             tables: Vec::new(),
         };
         proof.query(facts)?;
@@ -88,14 +87,13 @@ enum Item {
 
 struct Proof<'c> {
     catalog: &'c Catalog,
-    todo: Vec<Item>,
-    seen: HashSet<Item>,
+    work: Worklist<Item>,
     tables: Vec<TableId>,
 }
 
 impl Proof<'_> {
     fn run(&mut self) -> Result<(), Reason> {
-        while let Some(item) = self.todo.pop() {
+        while let Some(item) = self.work.next() {
             match item {
                 Item::Function(at) => self.function(at)?,
                 Item::Relation(at) => self.relation(at)?,
@@ -142,13 +140,18 @@ impl Proof<'_> {
         let catalog = self.catalog;
         for name in &facts.reads {
             let is_with = name.schema.is_none() && facts.with.contains(&name.name);
-            let found = self.add_all(catalog.relations_named(name).map(Item::Relation));
+            let found = self
+                .work
+                .add_all(catalog.relations_named(name).map(Item::Relation));
             if !found && !is_with {
                 return Err(Reason::UnknownRelation(name.clone()));
             }
         }
         for name in &facts.functions {
-            if !self.add_all(catalog.functions_named(name).map(Item::Function)) {
+            if !self
+                .work
+                .add_all(catalog.functions_named(name).map(Item::Function))
+            {
                 return Err(Reason::UnknownFunction(name.clone()));
             }
         }
@@ -163,25 +166,15 @@ impl Proof<'_> {
             }
         }
         for attribute in &facts.attributes {
-            self.add_all(catalog.functions_as_attribute(attribute).map(Item::Function));
+            self.work
+                .add_all(catalog.functions_as_attribute(attribute).map(Item::Function));
         }
         Ok(())
     }
 
-    fn add_all(&mut self, items: impl Iterator<Item = Item>) -> bool {
-        let mut found = false;
-        for item in items {
-            found = true;
-            if self.seen.insert(item) {
-                self.todo.push(item);
-            }
-        }
-        found
-    }
-
     fn by_oid(&mut self, oid: u32) {
         let function = self.catalog.function_of.get(&oid).copied();
-        self.add_all(function.into_iter().map(Item::Function));
+        self.work.add_all(function.into_iter().map(Item::Function));
     }
 
     fn function(&mut self, at: usize) -> Result<(), Reason> {
@@ -234,11 +227,13 @@ impl Proof<'_> {
         if body.writes || body.acts {
             return refuse("its text has verbs that are no reads");
         }
-        self.add_all(catalog.reachable_functions(body).map(Item::Function));
+        self.work
+            .add_all(catalog.reachable_functions(body).map(Item::Function));
         for oid in catalog.reachable_operators(body) {
             self.by_oid(oid);
         }
-        self.add_all(catalog.reachable_relations(body).map(Item::Relation));
+        self.work
+            .add_all(catalog.reachable_relations(body).map(Item::Relation));
         Ok(())
     }
 
@@ -266,7 +261,8 @@ impl Proof<'_> {
         if relation.row.oid >= FIRST_USER_OID {
             self.tables.push(TableId::new(relation.row.oid));
         }
-        self.add_all(relation.children.iter().copied().map(Item::Relation));
+        self.work
+            .add_all(relation.children.iter().copied().map(Item::Relation));
         if relation.row.guarded {
             for policy in relation.expressions.iter().filter(|expression| expression.policy) {
                 match &policy.facts {

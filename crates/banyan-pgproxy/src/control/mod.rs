@@ -3,7 +3,6 @@
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
 pub(crate) mod nodes;
-mod report;
 mod verifiers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -14,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::watched::{self, Watch};
-use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter};
 use banyan_tls::{Pair, Server, TlsAcceptor};
-use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport};
+use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport, RoleReport};
 use banyan_topology::snapshot::PgproxySnapshot;
 
 use crate::fresh::{self, Fresh};
@@ -84,7 +83,7 @@ pub(crate) async fn run(
     let (trigger, inner) = banyan_runtime::shutdown::channel();
     let tasks = Tasks::new(trigger);
     let mut watch = Watch::new(&config.snapshot_path())?;
-    let reporter = report::report(config.report_path(), reports.subscribe());
+    let reporter = reporter::report(config.report_path(), reports.subscribe(), RoleReport::Pgproxy);
     tasks.spawn(TaskKind::Background, "report", reporter);
     let Some(snapshot) = first(&mut watch, &reports, &mut shutdown).await else {
         return Ok(());

@@ -1,23 +1,27 @@
-//! Tells the controller what the proxy sees; without a controller the proxy works on and keeps trying.
+//! A role tells the controller what it sees; without a controller the role works on and keeps trying.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use banyan_runtime::control::Connection;
-use banyan_topology::report::{PgproxyReport, RoleReport};
+use crate::control::Connection;
 
 const AGAIN: Duration = Duration::from_millis(200);
-/// Each report is sent again after this, so that a silent proxy is a dead one.
+/// Each report is sent again after this, so that a silent role is a dead one.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until the role ends (the sender is dropped).
-pub(crate) async fn report(path: PathBuf, mut reports: watch::Receiver<PgproxyReport>) {
+/// Sends each report as `message` words it. Runs until the role ends (the sender is dropped).
+pub async fn report<R: Clone, M: Serialize>(
+    path: PathBuf,
+    mut reports: watch::Receiver<R>,
+    message: impl Fn(R) -> M,
+) {
     loop {
         if let Ok(connection) = Connection::connect(&path).await
-            && talk(connection, &mut reports).await.is_none()
+            && talk(connection, &mut reports, &message).await.is_none()
         {
             return;
         }
@@ -28,16 +32,20 @@ pub(crate) async fn report(path: PathBuf, mut reports: watch::Receiver<PgproxyRe
     }
 }
 
-async fn ended(mut reports: watch::Receiver<PgproxyReport>) {
+async fn ended<R>(mut reports: watch::Receiver<R>) {
     while reports.changed().await.is_ok() {}
 }
 
 /// `Some`: the controller is gone. `None`: we are ending.
-async fn talk(connection: Connection, reports: &mut watch::Receiver<PgproxyReport>) -> Option<()> {
+async fn talk<R: Clone, M: Serialize>(
+    connection: Connection,
+    reports: &mut watch::Receiver<R>,
+    message: &impl Fn(R) -> M,
+) -> Option<()> {
     let (mut reader, mut writer) = connection.split();
     loop {
         let report = reports.borrow_and_update().clone();
-        if writer.send(&RoleReport::Pgproxy(report)).await.is_err() {
+        if writer.send(&message(report)).await.is_err() {
             return Some(());
         }
         tokio::select! {
