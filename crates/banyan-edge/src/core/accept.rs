@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::command::{Event, Share};
 use super::connection::Arrived;
-use super::{Core, Open, connection};
+use super::peer::Open;
+use super::{Core, connection};
 use crate::metrics::ListenerCells;
 
 /// After a failed accept (too many open files): time for others to close some.

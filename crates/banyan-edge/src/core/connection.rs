@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use super::accept::Place;
 use super::census::Admitted;
 use super::passage::passed_by_name;
+use super::peer::{Activity, Open};
 use super::stream::ClientStream;
-use super::{Activity, Core, Open, Peer, Stage, http1, http2, passage, proxied};
+use super::{Core, Peer, Stage, http1, http2, passage, proxied};
 use crate::interim::Interim;
 use crate::proxy_protocol::Ends;
 

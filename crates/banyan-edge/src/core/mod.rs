@@ -1,6 +1,6 @@
 //! One core: its own runtime, listener, endpoints, connections and counters. Nothing on a request's path is shared.
 //!
-//! Tasks: the core itself (commands, tick), one per listener, one per client connection, one per instance connection.
+//! Tasks: the core itself (commands, tick), one per listener, one per client connection, one per instance connection that speaks HTTP/2.
 
 mod accept;
 pub(crate) mod census;
@@ -10,14 +10,15 @@ mod frames;
 pub(crate) mod groups;
 pub(crate) mod http1;
 pub(crate) mod http2;
+mod life;
 mod passage;
+mod peer;
 mod proxied;
 pub(crate) mod stages;
 mod stream;
 pub(crate) mod streams;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
-use banyan_tls::{ServerConfig, Version};
+use banyan_tls::ServerConfig;
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::{Listener, Speaks};
 use banyan_upstream::balance::hash::Random;
@@ -42,28 +43,20 @@ use banyan_upstream::{Demand, Rules};
 use crate::access_log::AccessLog;
 use crate::challenges::Challenges;
 use crate::filter::Filters;
-use crate::filter::auth::{Claims, Materials, Memory, passwords};
+use crate::filter::auth::{Claims, Memory, passwords};
 use crate::filter::buckets::Buckets;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
-use crate::interim::Interim;
-use crate::metrics::{CoreMetrics, ListenerCells};
-use crate::proxy_protocol::Ends;
+use crate::metrics::CoreMetrics;
 use crate::request_id::RequestIds;
-use crate::route::Table;
 use crate::route::serving::Routes;
-use accept::Place;
-use census::{Admitted, Arrival, Census, Counted};
-use command::{Command, CoreSnapshot, Event, Share};
+use census::{Admitted, Arrival, Census};
+use command::Event;
 use groups::{Group, Groups};
+pub(crate) use life::run;
+pub(crate) use peer::Peer;
 use stages::Stages;
 use streams::{Stream, Streams};
-
-const TICK: Duration = Duration::from_millis(250);
-/// Each takes what up to 1024 sockets have for us.
-const CLOSING_TURNS: usize = 16;
-/// For tasks to end after their connections were ended.
-const LAST: Duration = Duration::from_secs(1);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,117 +137,6 @@ pub(crate) struct CoreStart {
     pub tasks: Tasks,
 }
 
-/// One client connection.
-pub(crate) struct Peer {
-    pub address: IpAddr,
-    /// With ports, for instances that are told.
-    pub ends: Ends,
-    /// The address as a header value.
-    pub text: HeaderValue,
-    pub activity: Activity,
-    /// Within TLS.
-    pub secure: bool,
-    /// It came too fast after others: every request is refused.
-    pub hurried: bool,
-    _counted: Option<Counted>,
-    /// Known after the handshake.
-    pub tls: Option<Version>,
-    /// Interim answers to the current request (HTTP/1 has one at a time).
-    pub interim: Interim,
-    open: Open,
-}
-
-impl Peer {
-    /// This core's counters of the address that it came to.
-    pub(crate) fn listener(&self) -> &ListenerCells {
-        &self.open.listener
-    }
-}
-
-/// What is going on over a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    /// Requests being answered; more than one only in HTTP/2.
-    busy: Cell<u32>,
-    /// Requests so far; it wraps.
-    asked: Cell<u32>,
-}
-
-impl Activity {
-    pub(crate) fn begin(&self) {
-        self.busy.set(self.busy.get() + 1);
-        self.asked.set(self.asked.get().wrapping_add(1));
-    }
-
-    pub(crate) fn end(&self) {
-        self.busy.set(self.busy.get().saturating_sub(1));
-    }
-}
-
-/// Counts a client connection until its last byte, tunnels included.
-struct Open {
-    core: Rc<Core>,
-    listener: Arc<ListenerCells>,
-}
-
-impl Open {
-    fn new(core: &Rc<Core>, listener: &Arc<ListenerCells>) -> Self {
-        core.metrics.connections.increment();
-        core.metrics.open.increment();
-        listener.connections.increment();
-        listener.open.increment();
-        Self {
-            core: Rc::clone(core),
-            listener: Arc::clone(listener),
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.listener.open.decrement();
-        self.core.metrics.open.decrement();
-        self.core.tell_if_drained();
-    }
-}
-
-/// Those of one core by address: several where a process with more threads passed its sockets on.
-type Acceptors = HashMap<Listener, Vec<mpsc::UnboundedSender<Share>>>;
-
-/// The core's life: commands in order until the end.
-pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let core = Rc::new(Core::new(start));
-    let mut acceptors = Acceptors::new();
-    let mut tick = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            command = commands.recv() => {
-                // Without a control task nobody could ever stop this core.
-                let command = command.unwrap_or(Command::End);
-                let end = matches!(command, Command::End);
-                core.obey(command, &mut acceptors);
-                if end {
-                    break;
-                }
-            }
-            _ = tick.tick() => core.tick(),
-        }
-    }
-    // A task that hangs on a peer must not keep the last log lines back.
-    let _some_hang = tokio::time::timeout(LAST, core.tasks.finished()).await;
-    core.log.borrow_mut().flush();
-}
-
-/// A connection with a request in its socket is not idle. After a stall (a busy machine) many may not have been read yet:
-/// each turn asks the kernel once more and lets those connections run.
-async fn close_idle(core: Rc<Core>) {
-    for _ in 0..CLOSING_TURNS {
-        tokio::task::yield_now().await;
-    }
-    let stage = core.stages.now().max(Stage::Closing);
-    core.advance(stage);
-}
-
 impl Core {
     fn new(start: CoreStart) -> Self {
         let now = start.clock.now();
@@ -314,13 +196,6 @@ impl Core {
 
     pub(crate) fn claims(&self) -> Option<Rc<Claims>> {
         self.claims.borrow().clone()
-    }
-
-    fn take_materials(&self, materials: Materials) {
-        let mut memory = self.memory.borrow_mut();
-        memory.take(materials);
-        memory.looked();
-        self.auth_changed.notify_waiters();
     }
 
     /// Nanoseconds since a start that all cores share.
@@ -478,153 +353,6 @@ impl Core {
         if self.draining.get() && self.accepting.get() == 0 && self.metrics.open.get() == 0 {
             self.tell(Event::Drained { core: self.index });
         }
-    }
-
-    fn obey(self: &Rc<Self>, command: Command, acceptors: &mut Acceptors) {
-        match command {
-            Command::Snapshot(snapshot) => self.apply(*snapshot),
-            Command::Ready { id, ready } => {
-                self.groups.borrow().set_ready(&id, ready, self.now());
-                self.settle_unready(&id, ready);
-                self.hand_out();
-            }
-            Command::Ejected { id, ejected } => {
-                self.groups.borrow().set_ejected(&id, ejected, self.now());
-                self.hand_out();
-            }
-            Command::Materials(materials) => self.take_materials(materials),
-            Command::MaterialsLookedFor => {
-                self.memory.borrow_mut().looked();
-                self.auth_changed.notify_waiters();
-            }
-            Command::Tls(config) => *self.tls.borrow_mut() = config,
-            Command::Listen {
-                at,
-                asked,
-                listener,
-                cells,
-            } => {
-                let (ask, asks) = mpsc::unbounded_channel();
-                acceptors.entry(at).or_default().push(ask);
-                self.accepting.set(self.accepting.get() + 1);
-                self.spawn(
-                    "listener",
-                    accept::accept(Rc::clone(self), Place { at, asked }, listener, cells, asks),
-                );
-            }
-            // Dropping the senders stops the acceptors.
-            Command::StopListening { at } => drop(acceptors.remove(&at)),
-            Command::Share(to) => {
-                for acceptor in acceptors.values().flatten() {
-                    let _ended = acceptor.send(to.clone());
-                }
-            }
-            Command::Drain => {
-                acceptors.clear();
-                self.draining.set(true);
-                self.advance(Stage::LameDuck);
-                self.tell_if_drained();
-            }
-            Command::Part => self.advance(Stage::Parting),
-            Command::CloseIdle => self.spawn("close idle", close_idle(Rc::clone(self))),
-            Command::End => {
-                acceptors.clear();
-                self.close_upstreams();
-                self.advance(Stage::Ended);
-            }
-        }
-    }
-
-    fn advance(&self, stage: Stage) {
-        self.stages.set(stage);
-        self.stage.send_replace(stage);
-    }
-
-    /// From here on every pick follows the new snapshot; earlier picks are already counted as in flight.
-    fn apply(&self, snapshot: CoreSnapshot) {
-        let CoreSnapshot {
-            epoch,
-            settings,
-            upstreams,
-            routes,
-            challenges,
-            streams,
-            passthrough,
-            route_cells,
-            redirect_to,
-            mut cells,
-            mut cookies,
-            materials,
-        } = snapshot;
-        let rules = Rules::from(&settings);
-        *self.hsts.borrow_mut() = hsts(&settings);
-        *self.filters.borrow_mut() = Filters::compile(&settings.filters, &settings);
-        *self.claims.borrow_mut() = Claims::of(&settings);
-        self.take_materials(materials);
-        self.redirect_to.set(redirect_to);
-        let told = upstreams
-            .iter()
-            .any(|group| group.upstream.proxy_protocol.is_some());
-        self.tells_ends.set(told);
-        *self.settings.borrow_mut() = Rc::new(settings);
-        self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
-            let cells = cells.remove(&endpoint.id).unwrap_or_default();
-            Upstream::new(endpoint, cells)
-        });
-        self.groups
-            .borrow()
-            .each(|entry| entry.data.set_cookie(cookies.remove(&entry.id)));
-        // The control task has compiled them before: what it takes, compiles.
-        let table = (!routes.is_empty())
-            .then(|| Table::compile(&routes).ok())
-            .flatten();
-        *self.challenges.borrow_mut() = Challenges::of(challenges);
-        *self.streams.borrow_mut() = Streams::compile(streams, passthrough, &self.groups.borrow());
-        let routes = table.map(|table| {
-            Rc::new(Routes::new(
-                table,
-                &self.groups.borrow(),
-                &self.settings(),
-                &route_cells,
-            ))
-        });
-        *self.routes.borrow_mut() = routes;
-        self.hand_out();
-        self.tell(Event::Applied {
-            core: self.index,
-            epoch,
-        });
-    }
-
-    /// Connections to an endpoint that is out are not to be trusted when it returns.
-    fn settle_unready(&self, id: &InstanceId, ready: bool) {
-        if ready {
-            return;
-        }
-        self.groups.borrow().each(|entry| {
-            if entry.id == *id {
-                entry.data.close_idle();
-            }
-        });
-    }
-
-    fn close_upstreams(&self) {
-        self.groups.borrow().each(|entry| entry.data.close_idle());
-    }
-
-    fn tell_time(&self) {
-        *self.date.borrow_mut() = http_date(self.clock.unix_ms());
-    }
-
-    fn tick(&self) {
-        self.log.borrow_mut().flush();
-        self.tell_time();
-        self.hand_out();
-        let now = self.now();
-        self.groups.borrow().each(|entry| {
-            entry.data.expire_idle(now);
-            entry.data.forget_told();
-        });
     }
 }
 
