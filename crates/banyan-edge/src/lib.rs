@@ -38,8 +38,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use banyan_runtime::Shutdown;
 use banyan_runtime::watched::WatchedError;
+use banyan_runtime::{Shutdown, reporter};
 use banyan_topology::report::EdgeReport;
 
 pub struct Config {
@@ -97,18 +97,15 @@ pub struct Service {
 }
 
 /// What others in the same process see of the role.
-#[derive(Clone)]
-pub struct Handle {
-    reports: watch::Receiver<EdgeReport>,
-}
+pub type Handle = reporter::Handle<EdgeReport>;
 
 pub fn build(config: Config) -> Result<(Service, Handle), Error> {
     let snapshots = config.state_dir.join("snapshots");
     if !snapshots.is_dir() {
         return Err(Error::NoSnapshots(snapshots));
     }
-    let (reports, receiver) = watch::channel(EdgeReport::default());
-    Ok((Service { config, reports }, Handle { reports: receiver }))
+    let (reports, handle) = Handle::of_a_role();
+    Ok((Service { config, reports }, handle))
 }
 
 impl Service {
@@ -116,20 +113,5 @@ impl Service {
     /// runtime with I/O and time; requests run on threads of their own.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         control::run(self.config, self.reports, shutdown).await
-    }
-}
-
-impl Handle {
-    pub fn report(&self) -> EdgeReport {
-        self.reports.borrow().clone()
-    }
-
-    /// The first report that `wanted` accepts; `None` when the role ended before.
-    pub async fn wait_for(&mut self, wanted: impl FnMut(&EdgeReport) -> bool) -> Option<EdgeReport> {
-        self.reports
-            .wait_for(wanted)
-            .await
-            .ok()
-            .map(|report| report.clone())
     }
 }

@@ -28,9 +28,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use banyan_runtime::Shutdown;
 use banyan_runtime::listener::BindError;
 use banyan_runtime::watched::WatchedError;
+use banyan_runtime::{Shutdown, reporter};
 use banyan_topology::report::PgproxyReport;
 
 pub struct Config {
@@ -77,18 +77,15 @@ pub struct Service {
 }
 
 /// What others in the same process see of the role.
-#[derive(Clone)]
-pub struct Handle {
-    reports: watch::Receiver<PgproxyReport>,
-}
+pub type Handle = reporter::Handle<PgproxyReport>;
 
 pub fn build(config: Config) -> Result<(Service, Handle), Error> {
     let snapshots = config.state_dir.join("snapshots");
     if !snapshots.is_dir() {
         return Err(Error::NoSnapshots(snapshots));
     }
-    let (reports, receiver) = watch::channel(PgproxyReport::default());
-    Ok((Service { config, reports }, Handle { reports: receiver }))
+    let (reports, handle) = Handle::of_a_role();
+    Ok((Service { config, reports }, handle))
 }
 
 impl Service {
@@ -96,20 +93,5 @@ impl Service {
     /// tokio runtime with I/O and time; clients are served on threads of their own.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         control::run(self.config, self.reports, shutdown).await
-    }
-}
-
-impl Handle {
-    pub fn report(&self) -> PgproxyReport {
-        self.reports.borrow().clone()
-    }
-
-    /// The first report that `wanted` accepts; `None` when the role ended before.
-    pub async fn wait_for(&mut self, wanted: impl FnMut(&PgproxyReport) -> bool) -> Option<PgproxyReport> {
-        self.reports
-            .wait_for(wanted)
-            .await
-            .ok()
-            .map(|report| report.clone())
     }
 }

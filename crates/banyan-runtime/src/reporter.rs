@@ -1,4 +1,5 @@
-//! A role tells the controller what it sees; without a controller the role works on and keeps trying.
+//! A role tells what it sees: the controller, over its socket, and others in the same process, by a handle. Without a
+//! controller the role works on and keeps trying.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,28 @@ use crate::control::Connection;
 const AGAIN: Duration = Duration::from_millis(200);
 /// Each report is sent again after this, so that a silent role is a dead one.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What others in the same process see of a role.
+#[derive(Clone)]
+pub struct Handle<R>(watch::Receiver<R>);
+
+impl<R: Clone + Default> Handle<R> {
+    /// The role keeps the sender; it says nothing yet.
+    pub fn of_a_role() -> (watch::Sender<R>, Self) {
+        let (reports, receiver) = watch::channel(R::default());
+        (reports, Self(receiver))
+    }
+
+    /// The last one; the default before the first.
+    pub fn report(&self) -> R {
+        self.0.borrow().clone()
+    }
+
+    /// The first report that `wanted` accepts; `None` when the role ended before.
+    pub async fn wait_for(&mut self, wanted: impl FnMut(&R) -> bool) -> Option<R> {
+        self.0.wait_for(wanted).await.ok().map(|report| report.clone())
+    }
+}
 
 /// Sends each report as `message` words it. Runs until the role ends (the sender is dropped).
 pub async fn report<R: Clone, M: Serialize>(

@@ -298,8 +298,8 @@ fn write_secret(path: &Path) -> Result<(), PostgresError> {
     file.write_all(secret.as_bytes()).map_err(io_error("write", path))
 }
 
-/// A directory with a copy of the template's data, reachable by the server's account.
-fn copy_of(template: &Path, account: &Account) -> Result<TempDir, PostgresError> {
+/// An empty directory of the server's account.
+fn scratch(account: &Account) -> Result<TempDir, PostgresError> {
     let temp = std::env::temp_dir();
     let dir = tempfile::Builder::new()
         .prefix("banyan-test-pg-")
@@ -307,6 +307,12 @@ fn copy_of(template: &Path, account: &Account) -> Result<TempDir, PostgresError>
         .tempdir_in(&temp)
         .map_err(io_error("create a directory in", &temp))?;
     account.owns(dir.path())?;
+    Ok(dir)
+}
+
+/// A directory with a copy of the template's data, reachable by the server's account.
+fn copy_of(template: &Path, account: &Account) -> Result<TempDir, PostgresError> {
+    let dir = scratch(account)?;
     let mut copy = account.command(Path::new("cp"));
     copy.arg("-a")
         .arg(template.join("data"))

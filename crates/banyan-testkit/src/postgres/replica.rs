@@ -1,12 +1,11 @@
 //! Streaming replicas of a scratch server, and servers that are stopped and started again.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Account, Postgres, PostgresError, STOP_LIMIT, SUPERUSER, io_error, launch, program, run};
+use super::{Account, Postgres, PostgresError, STOP_LIMIT, SUPERUSER, launch, program, run, scratch};
 use crate::{Port, wait};
 
 impl Postgres {
@@ -14,13 +13,7 @@ impl Postgres {
     /// `settings` as in `postgres -c NAME=VALUE`, for example `recovery_min_apply_delay=300ms`.
     pub fn replica(&self, settings: &[&str]) -> Result<Self, PostgresError> {
         let account = Account::find()?;
-        let temp = std::env::temp_dir();
-        let dir = tempfile::Builder::new()
-            .prefix("banyan-test-pg-")
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir_in(&temp)
-            .map_err(io_error("create a directory in", &temp))?;
-        account.owns(dir.path())?;
+        let dir = scratch(&account)?;
         let port = Port::free();
         let mut backup = account.command(&program("pg_basebackup")?);
         backup
