@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::session::marks::{Effect, Marks, Touched};
 use crate::session::prepared::Statement;
-use crate::session::scan::{Effect, Marks, Touched};
 use crate::session::settings::Settings;
 
 #[derive(Debug)]

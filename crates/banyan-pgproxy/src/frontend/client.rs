@@ -3,26 +3,20 @@
 //! Reads go into the worker's one buffer and are dealt with before anything else runs, so an idle client owns none.
 //! A client that does not read stops its backend from being read, and the other way round.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use banyan_runtime::Clock;
-
+use super::leave::settled;
 use super::tracking::Tracking;
-use super::{Activity, Shared, cancel};
+use super::{Shared, cancel};
 use crate::backend::replies::Sink;
 use crate::backend::stream::Stream;
+use crate::pool::Lease;
 use crate::pool::account::Account;
-use crate::pool::{Denied, Lease};
-use crate::respond::{self, Refusal};
+use crate::respond::Refusal;
 use crate::session::Session;
+use crate::session::marks::Marks;
 use crate::session::prepared::Statement;
-use crate::session::scan::Marks;
 use crate::session::settings::Settings;
 use crate::wire::message;
 use crate::wire::startup::CancelKey;
@@ -30,10 +24,6 @@ use crate::worker::Worker;
 
 /// Bytes on their way to one side; above, the other side is not read.
 const HIGH: usize = 256 * 1024;
-/// Bytes of a client that waits for a backend.
-const WAITING_INPUT: usize = 1 << 20;
-/// For the last words to a client.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a client's task ends.
 #[derive(Debug)]
@@ -417,126 +407,6 @@ impl Client {
         }
         Ok(())
     }
-
-    /// A backend for the unit that begins: at once, or in line.
-    async fn acquire(&mut self) -> Result<Lease, Ending> {
-        self.shared.activity.set(Activity::Waiting);
-        self.worker.metrics.waiting.increment();
-        let begun = Clock.now();
-        let result = self.wait_in_line().await;
-        self.worker.metrics.waiting.decrement();
-        self.shared.activity.set(Activity::Idle);
-        let waited = Clock.now().saturating_duration_since(begun);
-        self.worker.metrics.waits.increment();
-        self.worker.metrics.wait.record(self.worker.second(), waited);
-        result
-    }
-
-    async fn wait_in_line(&mut self) -> Result<Lease, Ending> {
-        let wait = self.worker.snapshot.borrow().database.pool.wait;
-        let begun = Clock.now();
-        let mut held = Duration::ZERO;
-        loop {
-            let pool = self.worker.primary(&self.account);
-            let Some(pool) = pool.filter(|_| !self.worker.holding()) else {
-                let since = Clock.now();
-                self.wait_for_hold().await?;
-                held += Clock.now().saturating_duration_since(since);
-                continue;
-            };
-            if let Some(lease) = pool.try_take() {
-                return Ok(lease);
-            }
-            let line = pool.wait();
-            match self.until(line, Some(begun + wait + held)).await? {
-                Some(Ok(Ok(lease))) => return Ok(lease),
-                Some(Ok(Err(Denied::Refused(refusal)))) => return Err(refusal.into()),
-                Some(Ok(Err(Denied::Held)) | Err(_)) => {}
-                None => {
-                    let waited = Clock.now().saturating_duration_since(begun).saturating_sub(held);
-                    let refusal = match pool.last_failure() {
-                        Some(failure) => Refusal::Connect(failure),
-                        None => Refusal::PoolWait { waited },
-                    };
-                    return Err(refusal.into());
-                }
-            }
-        }
-    }
-
-    async fn wait_for_hold(&mut self) -> Result<(), Ending> {
-        let parked = self.worker.gate.park().ok_or(Refusal::ParkFull)?;
-        let limit = self.worker.gate.refuses_at();
-        match self.until(parked, limit).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::Held.into()),
-        }
-    }
-
-    /// What comes from `receiver`; `None` at the deadline. The client may go, cancel or be killed meanwhile.
-    pub(super) async fn until<T>(
-        &mut self,
-        mut receiver: oneshot::Receiver<T>,
-        deadline: Option<std::time::Instant>,
-    ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
-        let far = Clock.now() + Duration::from_secs(86_400);
-        let mut sleep = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(far).into()));
-        std::future::poll_fn(|cx| {
-            self.shared.register(cx.waker());
-            if let Poll::Ready(received) = Pin::new(&mut receiver).poll(cx) {
-                return Poll::Ready(Ok(Some(received)));
-            }
-            if self.shared.kill.get() {
-                return Poll::Ready(Err(Refusal::Killed.into()));
-            }
-            if self.shared.take_cancels().is_some() {
-                return Poll::Ready(Err(Refusal::Cancelled.into()));
-            }
-            if sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(None));
-            }
-            self.write(cx)?;
-            while self.inbox.len() < WAITING_INPUT {
-                let mut scratch = self.worker.scratch.borrow_mut();
-                match self.stream.poll_read(cx, &mut scratch) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(n)) if n > 0 => self.inbox.extend_from_slice(&scratch[..n]),
-                    Poll::Ready(_) => return Poll::Ready(Err(Ending::Left)),
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// The client goes: its last words, and its backend in a state for others, or closed.
-    async fn finish(mut self, ending: Ending) {
-        self.worker.clients.borrow_mut().remove(&self.shared.number);
-        if let Some(lease) = self.lease.take() {
-            self.worker.metrics.active.decrement();
-            if self.pinned {
-                lease.pool.unpin();
-            }
-            if !self.on_replica {
-                self.tracking.replied(&self.worker.fresh);
-            }
-            let tracking = std::mem::take(&mut self.tracking);
-            leave(&self.worker, lease, &self.session, tracking);
-        }
-        match ending {
-            Ending::Left => return,
-            Ending::Refused(refusal) => {
-                self.worker.refused(&refusal);
-                tracing::debug!(code = refusal.code(), reason = %refusal, "client ended");
-                respond::error(&mut self.outbox, "FATAL", &refusal);
-            }
-            Ending::ServerEnded => {}
-        }
-        // The client may be gone, too.
-        tokio::time::timeout(FAREWELL, self.stream.drain(&mut self.outbox))
-            .await
-            .ok();
-    }
 }
 
 /// Refusals of a single unit; the client may go on.
@@ -549,107 +419,4 @@ fn refusal_keeps_client(refusal: &Refusal) -> bool {
             | Refusal::ParkFull
             | Refusal::Cancelled
     )
-}
-
-/// Reads until nothing is owed. For moments when no client is pumped.
-async fn settled(lease: &mut Lease, sink: &mut Sink<'_>) -> Result<(), Refusal> {
-    let mut buffer = vec![0; 4096];
-    loop {
-        let backend = &mut **lease;
-        let lost = |_| Refusal::BackendLost;
-        backend.stream.drain(&mut backend.outbox).await.map_err(lost)?;
-        if backend.is_quiet() {
-            break;
-        }
-        let read = backend.stream.read(&mut buffer).await.map_err(lost)?;
-        if read == 0 {
-            return Err(Refusal::BackendLost);
-        }
-        let received = backend.receive(&buffer[..read], sink.again());
-        let received = received.map_err(|_| Refusal::Desync)?;
-        if received.fatal {
-            return Err(Refusal::BackendLost);
-        }
-    }
-    match lease.failure.take() {
-        Some(cause) => Err(Refusal::Settings(cause)),
-        None => Ok(()),
-    }
-}
-
-/// How long a backend may take to become fit for others.
-const CLEAN_LIMIT: Duration = Duration::from_secs(5);
-
-/// What a client that has gone has sent may still commit: until the server has ended it, it counts as under way.
-fn outlive(worker: &Rc<Worker>, mut lease: Lease, mut tracking: Tracking) {
-    lease.spent = true;
-    let worker_too = Rc::clone(worker);
-    worker
-        .tasks
-        .spawn_local(banyan_runtime::TaskKind::Connection, "outlived", async move {
-            let ended = async {
-                let mut buffer = vec![0; 4096];
-                while !matches!(lease.stream.read(&mut buffer).await, Ok(0) | Err(_)) {
-                    tracking.replied(&worker_too.fresh);
-                }
-            };
-            let _late = tokio::time::timeout(CLEAN_LIMIT, ended).await;
-            tracking.lost(&worker_too.fresh);
-        });
-}
-
-/// A client has left this backend behind.
-fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session, mut tracking: Tracking) {
-    if lease.spent {
-        tracking.lost(&worker.fresh);
-        return;
-    }
-    if !lease.is_quiet() {
-        // What runs for nobody is stopped; whose replies would come is not waited for.
-        if !lease.expected.is_empty() {
-            cancel::send(worker, &lease, Vec::new());
-        }
-        if tracking.is_committing() {
-            outlive(worker, lease, tracking);
-        }
-        return;
-    }
-    tracking.lost(&worker.fresh);
-    let left = session.marks.with(session.pins).without(Marks::FREE);
-    if left.has(Marks::LOAD) {
-        return;
-    }
-    let left = left.without(Marks::SESSION_MODE);
-    let session_mode = session.pins.has(Marks::SESSION_MODE);
-    if lease.status == b'I' && left.is_none() && !session_mode {
-        lease.give_back();
-        return;
-    }
-    let startup = Rc::clone(&worker.shop.intern_settings(Settings::default()));
-    let parameters = Rc::clone(&lease.parameters);
-    let worker_too = Rc::clone(worker);
-    worker
-        .tasks
-        .spawn_local(banyan_runtime::TaskKind::Connection, "clean", async move {
-            let mut session = Session::new(startup, parameters, &worker_too.shop);
-            let mut heard = Vec::new();
-            let mut sink = Sink::new(&worker_too.shop, &mut session, &mut heard, 0);
-            let reset = !left.is_none() || session_mode;
-            let cleaned = tokio::time::timeout(CLEAN_LIMIT, async {
-                if lease.status != b'I' {
-                    lease.clean("ROLLBACK");
-                    settled(&mut lease, &mut sink).await?;
-                }
-                if reset {
-                    lease.clean("DISCARD ALL");
-                    settled(&mut lease, &mut sink).await?;
-                    lease.known.clear();
-                    lease.settings = worker_too.shop.intern_settings(Settings::default());
-                }
-                Ok::<(), Refusal>(())
-            });
-            if matches!(cleaned.await, Ok(Ok(()))) && lease.status == b'I' {
-                lease.give_back();
-            }
-        });
 }

@@ -1,14 +1,18 @@
 //! The clients' side: listener, startup and authentication, the client task, cancel, the admin console.
 
 pub(crate) mod accept;
+mod borrow;
 pub(crate) mod cancel;
 pub(crate) mod client;
 pub(crate) mod console;
 mod greet;
+mod leave;
 mod login;
+mod names;
 mod reads;
 mod tracking;
 mod unit;
+mod wait;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! What a client's session is made of, so that any backend can continue it: settings, prepared statements, pins.
 
 pub(crate) mod intern;
+pub(crate) mod marks;
 pub(crate) mod prepared;
 pub(crate) mod scan;
 pub(crate) mod settings;
@@ -8,8 +9,8 @@ pub(crate) mod truth;
 
 use std::rc::Rc;
 
+use marks::{Marks, Touched};
 use prepared::{Prepared, Statement};
-use scan::{Marks, Touched};
 use settings::{Parameters, Settings};
 
 use crate::worker::Shop;

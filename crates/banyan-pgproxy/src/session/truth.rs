@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::scan::{Marks, Touched};
+use super::marks::{Marks, Touched};
 use super::settings::literal;
 
 const TIES: [(Marks, &str); 5] = [

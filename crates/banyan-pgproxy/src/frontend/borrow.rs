@@ -1,0 +1,191 @@
+//! The backend that a client borrows: taken for the unit that begins, brought to the session, given back when nothing of the client is
+//! left on it.
+
+use std::rc::Rc;
+
+use super::Activity;
+use super::client::{Blocked, Client, Ending};
+use crate::backend::replies::Sink;
+use crate::pool::Lease;
+use crate::respond::Refusal;
+use crate::session::marks::{Marks, Touched};
+use crate::session::scan::Scan;
+
+/// Backends that are tried before a client is told that its session cannot be restored.
+const UNFIT: u8 = 3;
+
+impl Client {
+    /// Whether a message may go to the backend that is held. RESET leads to the server's default; what the client asked
+    /// for at its start instead is set before its next unit.
+    fn may_go_on(&mut self) -> bool {
+        let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_open()) else {
+            return true;
+        };
+        let in_transaction = lease.is_quiet() && lease.status != b'I';
+        if !in_transaction && self.session.touched.iter().any(|one| one.reset) {
+            self.blocked = Blocked::Settled;
+        } else if lease.is_idle() && !Rc::ptr_eq(&lease.settings, &self.session.settings) {
+            lease.bring_to(&self.session.settings);
+            self.blocked = Blocked::Quiet;
+        }
+        self.blocked == Blocked::No
+    }
+
+    /// A backend for what these marks mean. `false`: blocked, or refused.
+    pub(super) fn ready_for(&mut self, tag: u8, scan: Option<&Scan>) -> Result<bool, Ending> {
+        if self.lease.is_some() {
+            return Ok(self.may_go_on());
+        }
+        let harmless = scan.is_none_or(|scan| scan.marks.is_none() && scan.ties.is_none());
+        if harmless && self.may_read_elsewhere() {
+            self.blocked = Blocked::Backend;
+            return Ok(false);
+        }
+        let Some(pool) = self.worker.primary(&self.account) else {
+            self.blocked = Blocked::Backend;
+            return Ok(false);
+        };
+        let ties = scan.map_or(Marks::NONE, |scan| scan.ties);
+        if !ties.is_none() && !pool.may_pin() {
+            self.refuse_unit(
+                tag,
+                &Refusal::PinCap {
+                    reason: ties.reason(),
+                },
+            );
+            return Ok(false);
+        }
+        if scan.is_some_and(|scan| scan.marks.has(Marks::SEQUENCE_READ)) {
+            self.account.reads_sequences.set(true);
+            let same = self
+                .session
+                .sequence
+                .and_then(|(id, tenure)| pool.take_same(id, tenure));
+            let Some(lease) = same else {
+                self.refuse_unit(tag, &Refusal::Sequence);
+                return Ok(false);
+            };
+            self.adopt(lease);
+        } else {
+            match pool.try_take() {
+                Some(lease) => self.adopt(lease),
+                None => self.blocked = Blocked::Backend,
+            }
+        }
+        Ok(self.blocked == Blocked::No)
+    }
+
+    /// Takes a backend for the unit that begins.
+    pub(super) fn adopt(&mut self, mut lease: Lease) {
+        self.worker.metrics.active.increment();
+        self.shared.activity.set(Activity::Active);
+        lease.info.client.set(self.shared.number);
+        if lease.tenant != self.shared.number {
+            lease.tenant = self.shared.number;
+            lease.tenure += 1;
+            if lease.sequences && self.account.reads_sequences.get() {
+                lease.forget_sequences();
+                self.blocked = Blocked::Quiet;
+            }
+        }
+        if !Rc::ptr_eq(&lease.settings, &self.session.settings) {
+            lease.bring_to(&self.session.settings);
+            self.blocked = Blocked::Quiet;
+        } else {
+            let mut sink = Sink::new(
+                &self.worker.shop,
+                &mut self.session,
+                &mut self.outbox,
+                self.shared.number,
+            );
+            lease.tell_parameters(&mut sink);
+        }
+        self.lease = Some(lease);
+    }
+
+    /// After replies: the backend goes back when nothing of this client is left on it.
+    pub(super) fn settle(&mut self) -> Result<(), Ending> {
+        let Some(lease) = &mut self.lease else {
+            return Ok(());
+        };
+        if let Some(cause) = lease.failure.take() {
+            lease.spent = true;
+            self.unfit += 1;
+            if self.pinned || self.unfit > UNFIT || !lease.is_idle() {
+                return Err(Refusal::Settings(cause).into());
+            }
+            // Nothing of the client's is on it: another one may do (a former client's time limit ended ours).
+            self.lease = None;
+            self.worker.metrics.active.decrement();
+            if self.blocked == Blocked::Quiet {
+                self.blocked = Blocked::Backend;
+            }
+            return Ok(());
+        }
+        if !lease.is_idle() || self.blocked != Blocked::No || self.passing > 0 {
+            return Ok(());
+        }
+        let session = &mut self.session;
+        let marks = std::mem::take(&mut session.marks);
+        if marks.has(Marks::SEQUENCE_WRITE) {
+            session.sequence = Some((lease.id, lease.tenure));
+            if self.account.reads_sequences.get() {
+                session.pins = session.pins.with(Marks::SEQUENCE_WRITE);
+            }
+        }
+        let forever = Marks::UNKNOWN.with(Marks::LOAD);
+        session.pins = session.pins.with(marks.only(forever));
+        let ask = marks.without(forever.with(Marks::FREE));
+        if !ask.is_none() {
+            let touched = dedup(std::mem::take(&mut session.touched));
+            if touched.iter().any(|one| one.reset) {
+                // What comes next must not run before it is known which value it is to see.
+                self.blocked = Blocked::Settled;
+            }
+            lease.ask_truth(ask, touched);
+            return Ok(());
+        }
+        if std::mem::take(&mut lease.stale) {
+            lease.known.clear();
+            lease.clean("DEALLOCATE ALL");
+            return Ok(());
+        }
+        let pinned = !session.pins.is_none();
+        if pinned != self.pinned {
+            self.pinned = pinned;
+            self.shared.pins.set(session.pins.reason());
+            if pinned {
+                self.worker.metrics.pins.increment();
+                lease.pool.pin();
+            } else {
+                lease.pool.unpin();
+            }
+        }
+        if !pinned {
+            self.release();
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.bound = None;
+            self.unfit = 0;
+            self.to_primary = false;
+            self.on_replica = false;
+            self.worker.metrics.active.decrement();
+            self.shared.activity.set(Activity::Idle);
+            lease.give_back();
+        }
+    }
+}
+
+/// The last mention of a name counts.
+fn dedup(touched: Vec<Touched>) -> Vec<Touched> {
+    let mut kept: Vec<Touched> = Vec::with_capacity(touched.len());
+    for one in touched {
+        kept.retain(|other| other.name != one.name);
+        kept.push(one);
+    }
+    kept
+}
