@@ -100,6 +100,14 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "accept_encoding",
+        run: accept_encoding,
+        words: &[
+            "gzip", "x-gzip", "br", "zstd", "*", "identity", ",", ";", "q=", "Q=", "0.", "1.000", "0.001",
+            " ", "\t", "=",
+        ],
+    },
+    Target {
         name: "sql",
         run: sql::statements,
         words: sql::WORDS,
@@ -201,6 +209,16 @@ fn server_name(input: &[u8]) {
             assert!(plain && !name.is_empty() && name.len() <= 255, "{name:?}");
         }
     }
+}
+
+/// Weights are within their range, and it does not matter over how many lines a list is spread.
+fn accept_encoding(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let whole = fuzz::accept_encoding([text].into_iter());
+    assert!(whole.iter().all(|weight| *weight <= 1000), "{whole:?}");
+    assert_eq!(whole, fuzz::accept_encoding(text.split(',')), "line by line");
 }
 
 fn loaded(text: &[u8]) -> Result<Loaded, String> {

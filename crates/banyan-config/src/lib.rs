@@ -43,7 +43,7 @@ pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
-pub use filter::{Cors, Filters, RateBy, RateLimit};
+pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit};
 pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};

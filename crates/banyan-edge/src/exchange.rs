@@ -5,6 +5,7 @@ mod tally;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 
+use banyan_config::Coding;
 use banyan_telemetry::trace::TraceParent;
 
 use crate::answer_limits::AnswerLimits;
+use crate::compress::{self, CompressedBody, Verdict};
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
 use crate::files::Pieces;
@@ -26,6 +29,7 @@ use crate::forward::upgrade::Switched;
 use crate::grpc;
 use crate::headers::REQUEST_ID;
 use crate::interim::Interim;
+use crate::metrics::CoreMetrics;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
 
@@ -209,8 +213,50 @@ impl Exchange {
 
     fn answer(mut self, mut response: Response<DownBody>) -> Response<DownBody> {
         self.decorate(&mut response);
+        if let Some(verdict) = self.compression(&response) {
+            self.compress(verdict, &mut response);
+        }
         response.body_mut().exchange = Some(self);
         response
+    }
+
+    /// Of an answer that is asked for it: most are not.
+    fn compression(&self, response: &Response<DownBody>) -> Option<Verdict> {
+        let (compress, asked) = self.filtered.as_ref()?.compression()?;
+        if self.is_grpc() {
+            return None;
+        }
+        let body = response.body();
+        let length = match body.size_hint().exact() {
+            // What a GET would have got.
+            Some(0) if asked.head_only => response
+                .headers()
+                .get(http::header::CONTENT_LENGTH)
+                .and_then(|length| length.to_str().ok()?.parse().ok()),
+            length => length,
+        };
+        let (status, own) = (response.status(), !body.is_stream());
+        Some(compress.judge(asked, status, response.headers(), own, length))
+    }
+
+    fn compress(&mut self, mut verdict: Verdict, response: &mut Response<DownBody>) {
+        let Some((_, asked)) = self.filtered.as_ref().and_then(|filtered| filtered.compression()) else {
+            return;
+        };
+        if let Verdict::Compressed(coding) = verdict {
+            let body = response.body_mut();
+            let most = if body.is_stream() { self.most } else { None };
+            if asked.head_only {
+                body.leave_out();
+            } else if body.compress(coding, most, &self.core.metrics) {
+                // Counted before it is compressed.
+                self.most = None;
+            } else {
+                verdict = Verdict::Varies;
+            }
+        }
+        let status = response.status();
+        compress::describe(asked, verdict, status, response.headers_mut());
     }
 
     /// What every answer carries.
@@ -263,6 +309,9 @@ enum Content {
     /// After the head, another protocol.
     Switched(Option<Box<Switched>>),
     File(Box<Pieces>),
+    Compressed(Box<CompressedBody<Content>>),
+    /// Of an answer to HEAD: there would be something of any length.
+    LeftOut,
 }
 
 impl DownBody {
@@ -277,19 +326,39 @@ impl DownBody {
     pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
         match &mut self.content {
             Content::Switched(switched) => switched.take(),
-            Content::Page(_) | Content::Stream(_) | Content::File(_) => None,
+            Content::Page(_)
+            | Content::Stream(_)
+            | Content::File(_)
+            | Content::Compressed(_)
+            | Content::LeftOut => None,
         }
     }
 
     /// Whether it comes from an instance.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Stream(_))
+        self.content.is_stream()
     }
 
     /// To be called while nobody takes this body: the instance may still have to get the request's.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Content::Stream(body) = &mut self.content {
-            body.drive(cx);
+        self.content.drive(cx);
+    }
+
+    /// Whether it is: not if too many others are.
+    fn compress(&mut self, coding: Coding, most: Option<u64>, cells: &Arc<CoreMetrics>) -> bool {
+        let streams = self.content.size_hint().exact().is_none();
+        let content = std::mem::replace(&mut self.content, Content::LeftOut);
+        match CompressedBody::new(content, coding, streams, most, cells) {
+            Ok(body) => self.content = Content::Compressed(Box::new(body)),
+            Err(content) => self.content = content,
+        }
+        matches!(self.content, Content::Compressed(_))
+    }
+
+    /// Nobody reads it, and its length is not that of what would be sent.
+    fn leave_out(&mut self) {
+        if !self.is_stream() {
+            self.content = Content::LeftOut;
         }
     }
 
@@ -317,7 +386,7 @@ impl DownBody {
     }
 
     fn finish(&mut self) {
-        if let (Content::Stream(_), Some(exchange)) = (&self.content, &mut self.exchange) {
+        if let (true, Some(exchange)) = (self.is_stream(), &mut self.exchange) {
             exchange.outcome = Outcome::Answered;
         }
         self.exchange = None;
@@ -333,14 +402,7 @@ impl Body for DownBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
         let this = &mut *self;
-        let frame = match &mut this.content {
-            Content::Page(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Content::Stream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
-            Content::File(pieces) => {
-                std::task::ready!(pieces.poll(cx)).map(|piece| piece.map(Frame::data).map_err(Broke::File))
-            }
-            Content::Switched(_) => None,
-        };
+        let frame = std::task::ready!(Pin::new(&mut this.content).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
@@ -366,20 +428,68 @@ impl Body for DownBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Page(text) => text.is_none(),
-            Content::Stream(body) => body.is_end_stream(),
-            Content::File(pieces) => pieces.left() == 0,
-            Content::Switched(_) => true,
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
+impl Content {
+    fn is_stream(&self) -> bool {
+        match self {
+            Self::Stream(_) => true,
+            Self::Compressed(body) => body.plain().is_stream(),
+            Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::LeftOut => false,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Stream(body) => body.drive(cx),
+            Self::Compressed(body) => body.plain_mut().drive(cx),
+            Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::LeftOut => {}
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Broke;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broke>>> {
+        match &mut *self {
+            Self::Page(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+            Self::File(pieces) => pieces
+                .poll(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Broke::File))),
+            Self::Compressed(body) => body.poll_frame(cx),
+            Self::Switched(_) | Self::LeftOut => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Page(text) => text.is_none(),
+            Self::Stream(body) => body.is_end_stream(),
+            Self::File(pieces) => pieces.left() == 0,
+            Self::Compressed(body) => body.is_end(),
+            Self::Switched(_) | Self::LeftOut => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
-            Content::Stream(body) => body.size_hint(),
-            Content::File(pieces) => SizeHint::with_exact(pieces.left()),
-            Content::Switched(_) => SizeHint::with_exact(0),
+        match self {
+            Self::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
+            Self::Stream(body) => body.size_hint(),
+            Self::File(pieces) => SizeHint::with_exact(pieces.left()),
+            Self::Compressed(_) => SizeHint::default(),
+            Self::Switched(_) | Self::LeftOut => SizeHint::with_exact(0),
         }
     }
 }

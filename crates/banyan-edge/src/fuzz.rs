@@ -1,8 +1,10 @@
 //! What reads strangers' bytes, without any connection: for `banyan-fuzz`. Bytes cut into pieces of `size` go in, what was
 //! understood of them comes out, which must not depend on how they were cut.
 
+use banyan_config::Coding;
 use bytes::Bytes;
 
+use crate::accept_encoding::Accepted;
 use crate::http1::chunked::Piece;
 use crate::http1::request::HeadLimits;
 use crate::http1::requests::Requests;
@@ -14,6 +16,12 @@ const LIMITS: HeadLimits = HeadLimits {
     headers: 20,
     request_line: 1024,
 };
+
+/// What a client says of brotli, zstd and gzip, in thousandths.
+pub fn accept_encoding<'a>(lines: impl Iterator<Item = &'a str>) -> [u16; 3] {
+    let accepted = Accepted::read(lines);
+    Coding::ALL.map(|coding| accepted.weight(coding))
+}
 
 /// The requests of a client's connection, and how it ended.
 pub fn requests(bytes: &[u8], size: usize) -> String {

@@ -5,9 +5,11 @@
 //! Life of a request: `http1::request` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `forward` finds an instance, `respond` words
 //! every failure, `exchange` counts and logs it once.
 
+mod accept_encoding;
 mod access_log;
 mod answer_limits;
 mod challenges;
+mod compress;
 mod control;
 mod core;
 mod exchange;

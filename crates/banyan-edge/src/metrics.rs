@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use banyan_config::Coding;
 use banyan_telemetry::{Counter, Durations, Gauge, Histogram};
 use banyan_tls::{Session, Version};
 use banyan_topology::report::{EdgeTotals, ProcessReport};
@@ -62,6 +63,15 @@ pub(crate) struct CoreMetrics {
     pub lines_dropped: Counter,
     /// What no route sends elsewhere.
     pub unrouted: RouteCells,
+    /// Answers that were begun compressed, by coding.
+    pub compressed: [Counter; Coding::ALL.len()],
+    /// That are being compressed now.
+    pub compressing: Gauge,
+    /// That went as they were, because too many others were being compressed.
+    pub not_compressed: Counter,
+    /// Bytes of their bodies before and after.
+    pub compressed_in: Counter,
+    pub compressed_out: Counter,
 }
 
 /// Exact statuses: there are few, and each has one or two reasons.

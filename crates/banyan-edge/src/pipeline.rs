@@ -154,7 +154,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     redirect::to_https(exchange, &head)?;
     let next = match core.routes() {
         Some(routes) => serving::follow(exchange, routes, &mut head)?,
-        None => filter::enter(exchange, core.filters(), &head)?,
+        None => filter::enter(exchange, core.filters(), &mut head)?,
     };
     match next {
         Next::Forward => {}

@@ -1,6 +1,7 @@
 //! Filters: what is asked of a request beside where it goes. `[edge]` has those of all requests, a `[[route]]` may have
 //! its own in their place.
 
+mod compress;
 mod cors;
 mod rate_limit;
 
@@ -12,6 +13,7 @@ use crate::auth::{self, Auth};
 use crate::read::Reader;
 use crate::report::Report;
 
+pub use compress::{Coding, Compress};
 pub use cors::Cors;
 pub(crate) use rate_limit::parse_rate;
 pub use rate_limit::{RateBy, RateLimit};
@@ -25,6 +27,7 @@ pub struct Filters {
     /// Names of `[auth]`; one of them must be satisfied. Empty: everybody is let through.
     pub auth: Vec<String>,
     pub cors: Option<Cors>,
+    pub compress: Option<Compress>,
 }
 
 impl Filters {
@@ -38,7 +41,12 @@ impl Filters {
         let limits = self.rate_limits.iter().map(ToString::to_string);
         let cors = self.cors.as_ref();
         let cors = cors.map(|cors| format!("pages of {} may read answers", cors.origins.join(", ")));
-        auth.into_iter().chain(limits).chain(cors).collect()
+        let compress = self.compress.as_ref().map(Compress::words);
+        auth.into_iter()
+            .chain(limits)
+            .chain(cors)
+            .chain(compress)
+            .collect()
     }
 }
 
@@ -54,6 +62,7 @@ pub(crate) fn build(
         rate_limits: rate_limit::build(table, of, &inherited.rate_limits, report),
         auth: auth::names(table, &inherited.auth, known, report),
         cors: cors::build(table, inherited.cors.as_ref(), report),
+        compress: compress::build(table, inherited.compress.as_ref(), report),
     };
     rate_limit::has_identity(table, &filters, known, report);
     filters

@@ -5,7 +5,7 @@ use super::Rule::{Domain, ExtensionHeader, Name, Network, NotEmpty, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
-use super::filters::{CORS, RATE_LIMIT};
+use super::filters::{COMPRESS, CORS, RATE_LIMIT};
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
 use super::metrics::LOG;
@@ -167,6 +167,7 @@ pub(super) static EDGE: &[Key] = &[
     RATE_LIMIT,
     auth::NAMES,
     CORS,
+    COMPRESS,
     Key::new(
         "log",
         Table(LOG),

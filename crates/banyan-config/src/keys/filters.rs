@@ -1,8 +1,8 @@
 //! What `[edge]` sets for all requests and `[[route]]` for its own: limits of rate and other filters.
 
-use super::Kind::{Boolean, Duration, Integer, List, OneOf, Text, WordOrTables};
+use super::Kind::{Boolean, Bytes, Duration, Integer, List, OneOf, Text, WordOrTables};
 use super::Rule::{HeaderName, NotEmpty, Rate};
-use super::{HOUR, Key};
+use super::{HOUR, Key, TIB};
 
 /// Each in both tables, by the same keys.
 pub(super) const RATE_LIMIT: Key = Key::new(
@@ -95,4 +95,47 @@ static CORS_KEYS: &[Key] = &[
         "How long browsers remember that they may ask.",
     )
     .default("\"10m\""),
+];
+
+/// In both tables, too.
+pub(super) const COMPRESS: Key = Key::new(
+    "compress",
+    WordOrTables(&["on", "off"], COMPRESS_KEYS),
+    "Whether answers are sent compressed. \"on\", \"off\", or a table.",
+)
+.alias(&["compression", "gzip", "encode"]);
+
+pub(crate) static COMPRESS_KEYS: &[Key] = &[
+    Key::new(
+        "codings",
+        List(&OneOf(&["zstd", "br", "gzip"])),
+        "Best first, among those that a client takes equally.",
+    )
+    .default("[\"zstd\", \"br\", \"gzip\"]")
+    .alias(&["encodings", "algorithms"]),
+    Key::new(
+        "types",
+        List(&Text(NotEmpty)),
+        "Media types: \"text/html\", \"text/*\", \"application/*+json\". Of text/* not text/event-stream, unless it is named.",
+    )
+    .default(
+        "[\"text/*\", \"application/json\", \"application/javascript\", \"application/xml\", \"application/wasm\", \"application/x-ndjson\", \"application/*+json\", \"application/*+xml\", \"image/svg+xml\", \"font/ttf\", \"font/otf\"]",
+    )
+    .alias(&["gzip_types", "mime_types", "content_types"]),
+    Key::new(
+        "min",
+        Bytes { min: 0, max: TIB },
+        "The smallest answer that is compressed.",
+    )
+    .default("\"1KiB\"")
+    .alias(&["gzip_min_length", "min_size", "min_length"]),
+    Key::new("max", Bytes { min: 0, max: TIB }, "The largest whose length is known.")
+        .default("\"10MiB\"")
+        .alias(&["max_size", "max_length"]),
+    Key::new(
+        "private",
+        Boolean,
+        "Also answers that only one user may see: their sizes may tell secrets in them (BREACH).",
+    )
+    .default("false"),
 ];

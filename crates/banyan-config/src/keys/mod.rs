@@ -15,6 +15,7 @@ mod process;
 mod root;
 mod routes;
 
+pub(crate) use filters::COMPRESS_KEYS;
 pub(crate) use root::ROOT;
 
 const SECOND: u64 = 1_000;

@@ -2,7 +2,7 @@
 
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Path, Template, UrlPath};
-use super::filters::{CORS, RATE_LIMIT};
+use super::filters::{COMPRESS, CORS, RATE_LIMIT};
 use super::limits::{RESPONSE_BODY, RESPONSE_HEADER};
 use super::{HOUR, Key, auth};
 
@@ -87,6 +87,7 @@ pub(super) static ROUTE: &[Key] = &[
     RATE_LIMIT,
     auth::NAMES,
     CORS,
+    COMPRESS,
     Key::new(
         "process",
         Text(Name),

@@ -3,8 +3,8 @@
 use super::routes::map;
 use super::{Writer, quoted};
 use crate::auth::{Auth, AuthBy, Jwt, JwtKeys};
-use crate::filter::{Cors, Filters, RateBy, RateLimit};
-use crate::units::format_duration;
+use crate::filter::{Compress, Cors, Filters, RateBy, RateLimit};
+use crate::units::{format_bytes, format_duration};
 
 /// `inherited` is what is in force without a line.
 pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
@@ -21,6 +21,12 @@ pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
         match &filters.cors {
             None => out.text("cors", "off"),
             Some(cors) => out.line("cors", self::cors(cors)),
+        }
+    }
+    if filters.compress != inherited.compress {
+        match &filters.compress {
+            None => out.text("compress", "off"),
+            Some(compress) => out.line("compress", self::compress(compress)),
         }
     }
 }
@@ -73,6 +79,18 @@ fn cors(cors: &Cors) -> String {
         listed(&cors.expose),
         cors.credentials,
         format_duration(cors.max_age)
+    )
+}
+
+fn compress(compress: &Compress) -> String {
+    let codings: Vec<String> = compress.codings.iter().map(|c| c.name().to_owned()).collect();
+    format!(
+        "{{ codings = [{}], types = [{}], min = \"{}\", max = \"{}\", private = {} }}",
+        listed(&codings),
+        listed(&compress.types),
+        format_bytes(compress.min),
+        format_bytes(compress.max),
+        compress.private
     )
 }
 

@@ -197,3 +197,102 @@ cors = { origins = [] }
 
         8 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
 }
+
+#[test]
+fn compression_is_inherited_kept_and_checked() {
+    let text = r##"[edge]
+compress = "on"
+[[route]]
+prefix = "/a"
+[[route]]
+prefix = "/b"
+compress = "off"
+[[route]]
+prefix = "/c"
+compress = { codings = ["gzip"], types = ["Text/HTML", "application/*+json"], min = "100B", private = true }
+"##;
+    let config = load(&format!("{BASE}{text}")).unwrap().config;
+    let again = load(&render_resolved(&config, false)).unwrap().config;
+    assert_eq!(config, again);
+    let edge = config.edge.unwrap();
+    let compress = |n: usize| edge.routes[n].bounds.filters.compress.as_ref();
+    assert_eq!(
+        (compress(0).unwrap().min, compress(0).unwrap().private),
+        (1024, false)
+    );
+    assert!(compress(1).is_none());
+    assert_eq!(compress(2).unwrap().types, ["text/html", "application/*+json"]);
+    expect!["answers are compressed (gzip; from 100B to 10MiB, private ones, too)"]
+        .assert_eq(&edge.routes[2].bounds.filters.words().join("\n"));
+    let text = r##"[edge]
+compress = "yes"
+[[route]]
+prefix = "/a"
+compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+[[route]]
+prefix = "/b"
+compress = { codings = [] }
+[[route]]
+prefix = "/c"
+compress = [{ codings = ["br"] }, { codings = ["gzip"] }]
+"##;
+    expect![[r#"
+        error: `compress` cannot be `yes`
+         --> banyan.toml:6:12
+          |
+        6 | compress = "yes"
+          |            ^^^^^
+          = write "on", "off"
+          = or compress = { codings = "…", types = "…", min = "…", max = "…", private = "…" }
+
+        error: `codings` cannot be `deflate`
+         --> banyan.toml:9:25
+          |
+        9 | compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+          |                         ^^^^^^^^^
+          = write "zstd", "br", "gzip"
+
+        error: "html" is no media type
+         --> banyan.toml:9:46
+          |
+        9 | compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+          |                                              ^^^^^^
+          = write "text/html", "text/*" or "application/*+json", without parameters
+
+        error: "text/html; charset=utf-8" is no media type
+         --> banyan.toml:9:54
+          |
+        9 | compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+          |                                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^
+          = write "text/html", "text/*" or "application/*+json", without parameters
+
+        error: "*/*" is no media type
+         --> banyan.toml:9:82
+          |
+        9 | compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+          |                                                                                  ^^^^^
+          = write "text/html", "text/*" or "application/*+json", without parameters
+
+        error: `min` is above `max`
+         --> banyan.toml:9:96
+          |
+        9 | compress = { codings = ["deflate"], types = ["html", "text/html; charset=utf-8", "*/*"], min = "2MiB", max = "1MiB" }
+          |                                                                                                ^^^^^^
+          = `min` is the smallest, `max` the largest answer that is compressed
+
+        error: `codings` names none
+          --> banyan.toml:12:24
+           |
+        12 | compress = { codings = [] }
+           |                        ^^
+           = write codings = ["zstd", "br", "gzip"], or compress = "off"
+
+        error: `compress` is one table
+          --> banyan.toml:15:35
+           |
+        15 | compress = [{ codings = ["br"] }, { codings = ["gzip"] }]
+           |                                   ^^^^^^^^^^^^^^^^^^^^^^
+           = put all types into one list
+
+        8 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
+}

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod checks;
+mod compression;
 mod drain;
 mod ejections;
 mod fetch;

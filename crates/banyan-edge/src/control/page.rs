@@ -21,10 +21,10 @@ const NONE: &str = "*";
 const STATUS: &str = "http_response_status_code";
 
 /// One thing that is measured: its labels, and its cells of all cores.
-type Row<'a, T> = (Vec<(&'static str, String)>, Vec<&'a T>);
+pub(super) type Row<'a, T> = (Vec<(&'static str, String)>, Vec<&'a T>);
 
 /// A family with one number per row.
-fn numbers<T>(
+pub(super) fn numbers<T>(
     all: &mut Families,
     (kind, name, help): (Kind, &str, &str),
     rows: &[Row<'_, T>],
@@ -94,6 +94,7 @@ impl Control {
         self.of_endpoints(&mut all);
         self.of_ejections(&mut all);
         self.of_the_edge(&mut all);
+        self.of_compression(&mut all);
         self.of_the_process(&mut all);
         all
     }

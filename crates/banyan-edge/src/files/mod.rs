@@ -22,11 +22,11 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tokio::task::JoinHandle;
 
-use banyan_config::StaticFiles;
+use banyan_config::{Coding, StaticFiles};
 use banyan_runtime::beneath::Folder;
 
 use crate::exchange::{DownBody, Exchange};
-use wanted::{Coding, Part, State};
+use wanted::{Part, State};
 
 /// Read at once.
 const PIECE: u64 = 128 * 1024;
@@ -151,7 +151,7 @@ fn open(folder: &Folder, name: &Path, codings: &[Coding], status: StatusCode) ->
     let kind = kind::content_type(&shown);
     let mut chosen = (file, meta, None);
     for coding in codings {
-        let beside = PathBuf::from(format!("{shown}{}", coding.extension()));
+        let beside = PathBuf::from(format!("{shown}{}", wanted::extension(*coding)));
         if let Some((file, meta)) = regular(folder, &beside)?.filter(|(_, meta)| meta.is_file()) {
             chosen = (file, meta, Some(*coding));
             break;
@@ -195,7 +195,7 @@ fn regular(folder: &Folder, name: &Path) -> io::Result<Option<(File, Metadata)>>
 }
 
 fn state(meta: &Metadata, coding: Option<Coding>) -> State {
-    let mark = coding.map_or("", Coding::extension).trim_start_matches('.');
+    let mark = coding.map_or("", wanted::extension).trim_start_matches('.');
     let dash = if mark.is_empty() { "" } else { "-" };
     let (seconds, nanos, length) = (meta.mtime(), meta.mtime_nsec(), meta.len());
     State {

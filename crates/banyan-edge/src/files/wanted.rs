@@ -2,10 +2,14 @@
 //!
 //! RFC 9110: §12.5.3 (Accept-Encoding), §13 (conditions), §14 (ranges).
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use banyan_config::Coding;
 use http::header::{self, HeaderMap};
+
+use crate::accept_encoding::Accepted;
 
 /// The one folder of hidden names that is meant for everybody (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
@@ -23,57 +27,24 @@ pub(super) fn relative(path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// How a file may be stored beside itself, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    Brotli,
-    Zstd,
-    Gzip,
-}
-
-impl Coding {
-    pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    pub(super) fn extension(self) -> &'static str {
-        match self {
-            Self::Brotli => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
+/// How a file that is stored beside itself in a coding ends.
+pub(super) fn extension(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Brotli => ".br",
+        Coding::Zstd => ".zst",
+        Coding::Gzip => ".gz",
     }
 }
 
 /// Those that the client takes, best first.
 pub(super) fn codings(headers: &HeaderMap) -> Vec<Coding> {
-    let lists: Vec<&str> = headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+    let accepted = Accepted::of(headers);
+    let mut taken: Vec<Coding> = Coding::ALL
+        .into_iter()
+        .filter(|coding| accepted.weight(*coding) > 0)
         .collect();
-    let quality = |name: &str| {
-        let items = lists.iter().flat_map(|list| list.split(','));
-        let mut found = items.filter_map(|item| {
-            let (coding, weight) = item.split_once(';').unwrap_or((item, ""));
-            let weight = weight
-                .trim()
-                .strip_prefix("q=")
-                .and_then(|q| q.trim().parse().ok());
-            let own = coding.trim().eq_ignore_ascii_case(name);
-            own.then_some(weight.unwrap_or(1.0_f32))
-        });
-        found.next()
-    };
-    let any = quality("*").unwrap_or(0.0);
-    let taken = |coding: &Coding| quality(coding.name()).unwrap_or(any) > 0.0;
-    Coding::ALL.into_iter().filter(taken).collect()
+    taken.sort_by_key(|coding| Reverse(accepted.weight(*coding)));
+    taken
 }
 
 /// What the file is at this moment.

@@ -16,6 +16,7 @@ use http::request::Parts;
 
 use banyan_config::EdgeSettings;
 
+use crate::compress::{self, Compress};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::headers::client_address;
@@ -30,6 +31,7 @@ pub(crate) struct Filters {
     limits: Option<Limits>,
     guards: Option<Guards>,
     cors: Option<Cors>,
+    compress: Option<Compress>,
 }
 
 /// What filters know of a request until its answer is on its way.
@@ -43,6 +45,8 @@ pub(crate) struct Filtered {
     challenge: Option<Challenge>,
     /// Whose pages may read the answer.
     origin: Option<HeaderValue>,
+    /// Which codings it may come in.
+    codings: Option<compress::Asked>,
 }
 
 /// Whether the client has tried.
@@ -58,11 +62,13 @@ impl Filters {
             rate_limits,
             auth,
             cors,
+            compress,
         } = filters;
         let compiled = Self {
             limits: Limits::new(rate_limits),
             guards: Guards::new(auth, settings),
             cors: cors.as_ref().and_then(Cors::new),
+            compress: compress.as_ref().map(Compress::new),
         };
         (!filters.is_empty()).then(|| Rc::new(compiled))
     }
@@ -72,15 +78,18 @@ impl Filters {
 pub(crate) fn enter(
     exchange: &mut Exchange,
     filters: Option<Rc<Filters>>,
-    head: &Parts,
+    head: &mut Parts,
 ) -> Result<Next, Refusal> {
     let Some(filters) = filters else {
         return Ok(Next::Forward);
     };
     let core = Rc::clone(&exchange.core);
     let address = exchange.peer.address;
+    let codings = filters.compress.as_ref().map(|compress| compress.ask(head));
+    let head = &*head;
     let filtered = exchange.filtered.insert(Box::new(Filtered {
         filters,
+        codings,
         told: Told::default(),
         identity: None,
         wait: None,
@@ -168,6 +177,11 @@ impl Filtered {
     pub(crate) fn who(&self) -> Option<&str> {
         let identity = self.identity.as_ref()?;
         identity.user.as_deref().or(identity.key.as_deref())
+    }
+
+    /// By which rules the answer is compressed, and what the client said of it.
+    pub(crate) fn compression(&self) -> Option<(&Compress, &compress::Asked)> {
+        Some((self.filters.compress.as_ref()?, self.codings.as_ref()?))
     }
 
     /// What an instance says that is the edge's to say.

@@ -162,14 +162,9 @@ impl Routed {
 
 /// Finds the route of a request and notes it in the exchange. The head is as received but for an absolute target.
 pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Parts) -> Result<Next, Refusal> {
-    let host = head
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
     let decision = routes.table.decide(&Asked {
         method: head.method.as_str(),
-        host,
+        host: host_of(&head.headers),
         path: head.uri.path(),
         query: head.uri.query(),
         headers: &head.headers,
@@ -215,7 +210,9 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
             let rest = below(&route.when.path, head.uri.path());
             Ok(Next::Files(Box::new(Wanted::new(files, &rest, head))))
         }
-        RouteAction::Redirect { to, status } => redirect(to, *status, host, &head.uri).map(Next::Answer),
+        RouteAction::Redirect { to, status } => {
+            redirect(to, *status, host_of(&head.headers), &head.uri).map(Next::Answer)
+        }
         RouteAction::Respond {
             status,
             body,
@@ -227,6 +224,11 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
             Ok(Next::Answer(page))
         }
     }
+}
+
+fn host_of(headers: &HeaderMap) -> &str {
+    let host = headers.get(header::HOST);
+    host.and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
 
 /// The decoded path without the prefix that matched.

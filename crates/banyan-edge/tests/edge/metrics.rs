@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use banyan_config::{Metrics, Route, RouteAction};
+use banyan_config::{Coding, Compress, Metrics, Route, RouteAction};
 use banyan_testkit::exposition::Page;
 use banyan_testkit::upstream::{Upstream, Wire};
 use banyan_testkit::wait;
@@ -339,4 +339,56 @@ async fn tls_handshakes_are_counted_by_version_and_failures_apart() {
         page.sum(done, &["tls_protocol_version=\"1.3\"", "tls_resumed=\"false\""]),
         1.0
     );
+}
+
+#[tokio::test]
+async fn compression_is_told_of_by_coding_and_bytes() {
+    let mut world = World::with(&[], |snapshot| {
+        served(snapshot);
+        let body = "words and words; ".repeat(1_000);
+        let content_type = "text/plain".to_owned();
+        let text = RouteAction::Respond {
+            status: 200,
+            body,
+            content_type,
+        };
+        snapshot.routes = vec![route("text", prefix("/text"), text)];
+        snapshot.routes[0].bounds.filters.compress = Some(Compress {
+            codings: Coding::ALL.to_vec(),
+            types: vec!["text/*".to_owned()],
+            min: 0,
+            max: 1 << 20,
+            private: false,
+        });
+    })
+    .await;
+    assert!(
+        !page(&world)
+            .await
+            .types
+            .contains_key("banyan_edge_compressed_responses_total")
+    );
+    let request = "GET /text HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
+    assert_eq!(world.ask(request).await.header("content-encoding"), "gzip");
+    world
+        .soon(|report| report.totals.requests == 1 && report.totals.in_flight == 0)
+        .await;
+    let page = page(&world).await;
+    let count = |coding: &str| {
+        page.get(&format!(
+            "banyan_edge_compressed_responses_total{{coding=\"{coding}\"}}"
+        ))
+    };
+    assert_eq!((count("gzip"), count("br")), (Some(1.0), Some(0.0)));
+    assert_eq!(page.get("banyan_edge_compression_in_bytes_total"), Some(17_000.0));
+    let out = page.get("banyan_edge_compression_out_bytes_total").unwrap();
+    assert!(out > 20.0 && out < 2_000.0, "{out}");
+    assert_eq!(page.get("banyan_edge_compressing_responses"), Some(0.0));
+    let documented = include_str!("../../../../docs/reference/metrics.md");
+    for name in page.types.keys() {
+        assert!(
+            documented.contains(&format!("`{name}")),
+            "{name} is not in the reference"
+        );
+    }
 }

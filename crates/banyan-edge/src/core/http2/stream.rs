@@ -198,9 +198,12 @@ fn ready_or_stuck(
 fn reason(broke: &Broke) -> Reason {
     match broke {
         Broke::Stream(error) => error.reason().unwrap_or(Reason::INTERNAL_ERROR),
-        Broke::Connection(_) | Broke::Closed | Broke::Invalid(_) | Broke::File(_) | Broke::Body => {
-            Reason::INTERNAL_ERROR
-        }
+        Broke::Connection(_)
+        | Broke::Closed
+        | Broke::Invalid(_)
+        | Broke::File(_)
+        | Broke::Coding(_)
+        | Broke::Body => Reason::INTERNAL_ERROR,
     }
 }
 

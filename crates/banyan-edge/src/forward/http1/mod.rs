@@ -89,6 +89,8 @@ pub(crate) enum Broke {
     Stream(#[source] h2::Error),
     #[error("the file cannot be read to its end")]
     File(#[source] io::Error),
+    #[error("the answer cannot be compressed")]
+    Coding(#[source] io::Error),
     /// Why is in its source.
     #[error("the client's request body was refused")]
     Body,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod auth_tokens;
+mod compress;
 mod cors;
 mod rate_limit;
 
