@@ -10,6 +10,7 @@
 mod backend;
 pub mod catalog;
 mod control;
+mod crash;
 pub mod fresh;
 mod frontend;
 mod hold;

@@ -18,6 +18,9 @@ pub(crate) struct WorkerMetrics {
     pub(crate) reads_behind: Counter,
     /// Units that ran again on the primary.
     pub(crate) reads_again: Counter,
+    /// Units that ran again because their server died under them, and commits that its successor vouched for.
+    pub(crate) runs_again: Counter,
+    pub(crate) acknowledged: Counter,
     pub(crate) waits: Counter,
     /// How long units waited for a backend.
     pub(crate) wait: Histogram,

@@ -40,6 +40,8 @@ pub(crate) enum Refusal {
     ParkFull,
     #[error("the database connection was lost; the outcome of what ran on it is unknown")]
     BackendLost,
+    #[error("the database server was lost and the transaction with it; nothing of it remains")]
+    RolledBack,
     /// Nothing ran, but what the session held is gone: locks, temporary tables, a transaction.
     #[error("terminating connection: the database session that it held is gone")]
     SessionLost,
@@ -73,6 +75,7 @@ impl Refusal {
             Self::Connect(_) | Self::NoVerifier { .. } => "08006",
             Self::Held => "57P03",
             Self::BackendLost | Self::Desync => "08007",
+            Self::RolledBack => "40001",
             Self::Settings(_) => "08006",
             Self::Cancelled => "57014",
             Self::Killed | Self::SessionLost => "57P01",
@@ -102,6 +105,7 @@ impl Refusal {
             | Self::Connect(_)
             | Self::Held
             | Self::SessionLost
+            | Self::RolledBack
             | Self::ParkFull
             | Self::Settings(_)
             | Self::Cancelled
@@ -129,6 +133,7 @@ impl Refusal {
             Self::BackendLost | Self::Desync => {
                 Some("Look whether the change is there before it is made again.")
             }
+            Self::RolledBack => Some("The transaction can be tried again."),
             Self::Parameter(_) => Some("Set it with SET after connecting."),
             Self::Console(_) => Some("SHOW HELP lists what the console understands."),
             Self::Startup(_)

@@ -12,7 +12,7 @@ use banyan_config::PoolMode;
 use banyan_runtime::{Clock, Tasks};
 use banyan_tls::TlsAcceptor;
 use banyan_topology::NodeId;
-use banyan_topology::snapshot::pgproxy::{PgNode, PgproxySnapshot};
+use banyan_topology::snapshot::pgproxy::{Bound, PgNode, PgproxySnapshot};
 
 use crate::backend::Info;
 use crate::backend::connect::{ConnectError, Credentials};
@@ -81,6 +81,9 @@ pub(crate) struct Worker {
     /// By SQLSTATE and rule: how many, and the last one in words.
     pub(crate) refusals: RefCell<BTreeMap<Answer, (u64, String)>>,
     pub(crate) gate: Gate,
+    /// What the last failover left behind, and how many there were.
+    bound: Cell<Option<Bound>>,
+    failovers: Cell<u64>,
     begun: Instant,
     next_id: Cell<u64>,
     next_client: Cell<u32>,
@@ -117,6 +120,8 @@ impl Worker {
             servers: RefCell::default(),
             refusals: RefCell::default(),
             gate: Gate::default(),
+            bound: Cell::new(start.snapshot.database.bound),
+            failovers: Cell::new(0),
             begun: Clock.now(),
             next_id: Cell::new(0),
             next_client: Cell::new(0),
@@ -207,7 +212,13 @@ impl Worker {
     }
 
     pub(crate) fn take_snapshot(self: &Rc<Self>, snapshot: Arc<PgproxySnapshot>) {
-        *self.snapshot.borrow_mut() = Arc::clone(&snapshot);
+        let before = self.snapshot.replace(Arc::clone(&snapshot));
+        let (old, new) = (&before.database, &snapshot.database);
+        let moved = new.primary.is_some() && new.primary != old.primary;
+        if moved || (new.bound.is_some() && new.bound != old.bound) {
+            self.failovers.set(self.failovers.get() + 1);
+            self.bound.set(new.bound);
+        }
         let accounts: Vec<_> = self.accounts.borrow().values().cloned().collect();
         for account in &accounts {
             account.keep(|node, at| {
@@ -235,6 +246,23 @@ impl Worker {
 
     pub(crate) fn servers(&self) -> Vec<Rc<Info>> {
         self.servers.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// How many there were; what is of before the last one is judged by its bound.
+    pub(crate) fn failovers(&self) -> u64 {
+        self.failovers.get()
+    }
+
+    /// The bound for what a server of `since` ([`Worker::failovers`]) left behind; `None`: there is none, or several.
+    pub(crate) fn bound(&self, since: u64) -> Option<Bound> {
+        self.bound.get().filter(|_| self.failovers.get() == since + 1)
+    }
+
+    /// A connection to `node` has ended, or cannot be made.
+    pub(crate) fn suspect(self: &Rc<Self>, node: NodeId) {
+        if self.snapshot.borrow().database.primary == Some(node) {
+            self.gate.suspect(self);
+        }
     }
 
     /// Units wait.

@@ -51,6 +51,16 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// The server is not there, ends or begins. One that is slow or full is not meant.
+    pub(crate) fn is_end(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.kind() != io::ErrorKind::TimedOut,
+            Self::Broken(_) => true,
+            Self::Refused { code, .. } => ends(code.as_bytes()),
+            Self::Protocol(_) => false,
+        }
+    }
+
     /// Trying again soon may help: it starts, is full, or is not there.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
@@ -61,6 +71,11 @@ impl ConnectError {
     }
 }
 
+/// What a server says that stops, has crashed or starts (PostgreSQL documentation, appendix A).
+pub(crate) fn ends(code: &[u8]) -> bool {
+    matches!(code, b"57P01" | b"57P02" | b"57P03")
+}
+
 pub(crate) struct Login<'a> {
     pub(crate) address: &'a Address,
     pub(crate) user: &'a str,
@@ -69,8 +84,7 @@ pub(crate) struct Login<'a> {
     pub(crate) node: NodeId,
 }
 
-/// A backend that is ready. The caller sets the deadline.
-pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Backend, ConnectError> {
+async fn enter(login: &Login<'_>) -> Result<(Talk, Rc<Parameters>, CancelKey), ConnectError> {
     let stream = Stream::connect(login.address).await;
     let stream = stream.map_err(|source| ConnectError::Unreachable {
         address: login.address.clone(),
@@ -81,9 +95,29 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         inbox: Vec::new(),
         outbox: Vec::new(),
     };
-    talk.start(&login);
-    talk.authenticate(&login).await?;
+    talk.start(login);
+    talk.authenticate(login).await?;
     let (parameters, key) = talk.greeting().await?;
+    Ok((talk, parameters, key))
+}
+
+/// The last row that `sql` brings, on a connection for it alone. The caller sets the deadline.
+pub(crate) async fn question(login: Login<'_>, sql: &str) -> Result<Vec<Option<String>>, ConnectError> {
+    let (mut talk, ..) = enter(&login).await?;
+    message::query(&mut talk.outbox, sql);
+    let mut row = Vec::new();
+    loop {
+        match talk.next().await? {
+            (b'D', body) => row = message::read_row(&body).unwrap_or_default(),
+            (b'Z', _) => return Ok(row),
+            _ => {}
+        }
+    }
+}
+
+/// A backend that is ready. The caller sets the deadline.
+pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Backend, ConnectError> {
+    let (talk, parameters, key) = enter(&login).await?;
     let now = Clock.now();
     Ok(Backend {
         id,
@@ -111,6 +145,9 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         outbox: Vec::new(),
         stale: false,
         spent: false,
+        failovers: 0,
+        guard: None,
+        farewell: None,
         sequences: false,
         cancels: Rc::new(Cell::new(0)),
         info: Rc::new(Info {

@@ -58,6 +58,14 @@ pub(crate) enum Ours {
     Truth { marks: Marks, names: Vec<Touched> },
     /// ROLLBACK or DISCARD ALL before the backend goes to another client.
     Clean,
+    /// BEGIN of ours, so that the client's statement does not commit by itself.
+    Begin,
+    /// The number of the open transaction.
+    Number,
+    /// The end of what our BEGIN began.
+    Commit,
+    /// What became of a transaction.
+    Outcome,
     /// DISCARD SEQUENCES: when it fails, the client's own statement will, too.
     Forget,
 }

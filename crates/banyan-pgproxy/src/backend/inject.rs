@@ -13,7 +13,7 @@ use crate::wire::message;
 
 impl Backend {
     /// Between units only: a simple Query ends an implicit transaction and forgets the unnamed statement.
-    fn ask(&mut self, sql: &str, purpose: Ours) {
+    pub(super) fn ask(&mut self, sql: &str, purpose: Ours) {
         message::query(&mut self.outbox, sql);
         self.unnamed = Unnamed::Nothing;
         self.expect(Kind::Ours(purpose), true);

@@ -5,6 +5,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod expected;
+pub(crate) mod guard;
 pub(crate) mod inject;
 pub(crate) mod known;
 pub(crate) mod replies;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use banyan_topology::NodeId;
 
 use expected::{Expected, Kind};
+use guard::Guard;
 use known::Known;
 use stream::{Address, Stream};
 
@@ -79,6 +81,12 @@ pub(crate) struct Backend {
     pub(crate) stale: bool,
     /// Not to be given to another client.
     pub(crate) spent: bool,
+    /// How many failovers there had been when it was connected.
+    pub(crate) failovers: u64,
+    /// What is to be known of a transaction before it commits.
+    pub(crate) guard: Option<Box<Guard>>,
+    /// What the server said when it ended the connection; the client has not been told.
+    pub(crate) farewell: Option<Vec<u8>>,
     /// Its session has advanced sequences.
     pub(crate) sequences: bool,
     /// Cancel requests on their way to it.
@@ -116,6 +124,11 @@ impl Backend {
             && self.passing == 0
             && self.inbox.is_empty()
             && self.outbox.is_empty()
+    }
+
+    /// Part of a message has been passed on.
+    pub(crate) fn is_half(&self) -> bool {
+        self.passing > 0 && !self.pass_hidden
     }
 
     pub(crate) fn expect(&mut self, kind: Kind, hidden: bool) {

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::connect::ends;
 use super::expected::{After, Expected, Kind, Ours};
 use super::{Backend, Copying, Unnamed};
 use crate::session::Session;
@@ -148,6 +149,8 @@ impl Backend {
                 }
                 Ok(shown)
             }
+            // Deferred triggers speak when our COMMIT runs.
+            b'N' if matches!(self.head(), Some(Kind::Ours(Ours::Commit))) => Ok(Show::Pass),
             b'd' | b'N' | b'V' => Ok(shown),
             b'T' | b'n' => {
                 if matches!(self.head(), Some(Kind::Describe)) {
@@ -205,8 +208,13 @@ impl Backend {
 
     fn completed(&mut self, tag: u8, sink: &mut Sink<'_>) -> Result<(), Desync> {
         match self.head() {
-            Some(Kind::Query(_) | Kind::Ours(_)) => Ok(()),
+            Some(Kind::Query(_)) => {
+                self.succeeded(sink.out);
+                Ok(())
+            }
+            Some(Kind::Ours(_)) => Ok(()),
             Some(Kind::Execute(_)) => {
+                self.succeeded(sink.out);
                 let after = match self.expected.pop_front().map(|head| head.kind) {
                     Some(Kind::Execute(after)) if tag == b'C' => after,
                     _ => None,
@@ -244,12 +252,22 @@ impl Backend {
         if matches!(field(b'V'), b"FATAL" | b"PANIC") {
             sink.received.fatal = true;
             self.spent = true;
+            if ends(field(b'C')) {
+                // Whose end it is, the connection's or the server's, is to be seen.
+                let farewell = self.farewell.get_or_insert_default();
+                message::write(farewell, b'E', |out| out.extend_from_slice(body));
+                return Show::Hide;
+            }
             return Show::Pass;
         }
         self.copying = Copying::No;
         self.stale |= field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan");
         if let Some(Kind::Ours(ours)) = self.head() {
-            if !matches!(ours, Ours::Forget) {
+            if matches!(ours, Ours::Commit) {
+                self.commit_failed(sink.out);
+                return Show::Pass;
+            }
+            if !matches!(ours, Ours::Forget | Ours::Number | Ours::Outcome) {
                 self.failure = Some(String::from_utf8_lossy(field(b'M')).into_owned());
             }
             return Show::Hide;
@@ -307,8 +325,14 @@ impl Backend {
                 }
             }
             Kind::Function | Kind::Sync => {}
-            Kind::Ours(ours) => self.ours_done(ours, sink),
+            Kind::Ours(ours) => {
+                self.ours_done(ours, sink);
+                return Ok(Show::Hide);
+            }
             _ => return Err(Desync("ReadyForQuery too early")),
+        }
+        if shown == Show::Pass && self.waits_for_commit() {
+            return Ok(Show::Hide);
         }
         sink.received.ended |= shown == Show::Pass;
         Ok(shown)
@@ -334,7 +358,14 @@ impl Backend {
                     }
                 }
             }
-            Ours::Settings(_) | Ours::Clean | Ours::Forget => {}
+            Ours::Number => self.numbered(row),
+            Ours::Outcome => self.row = row,
+            Ours::Commit => {
+                self.guard = None;
+                message::ready(sink.out, self.status);
+                sink.received.ended = true;
+            }
+            Ours::Settings(_) | Ours::Clean | Ours::Forget | Ours::Begin => {}
         }
     }
 

@@ -36,7 +36,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) enum Request {
     Verifier {
         user: String,
-        reply: oneshot::Sender<Result<Stored, String>>,
+        reply: oneshot::Sender<Result<Stored, NoAnswer>>,
     },
     /// The client is another worker's.
     Cancel(CancelKey, oneshot::Sender<()>),
@@ -44,6 +44,19 @@ pub(crate) enum Request {
     Show(Show, oneshot::Sender<Vec<Vec<String>>>),
     /// From the console: on all workers.
     Act(Action, oneshot::Sender<()>),
+}
+
+/// Why nobody knows what is stored of a user.
+pub(crate) struct NoAnswer {
+    pub(crate) why: String,
+    /// The server could not be asked: another one may know, or the same one later.
+    pub(crate) passing: bool,
+}
+
+impl From<String> for NoAnswer {
+    fn from(why: String) -> Self {
+        Self { why, passing: false }
+    }
 }
 
 /// What is stored of a user.
@@ -339,7 +352,7 @@ impl Control {
             listening: vec![self.listening],
             refused: self.refused.clone(),
             hold: hold_of(&views),
-            hold_failure: views.iter().find_map(|view| view.hold_failure).map(str::to_owned),
+            hold_failure: views.iter().find_map(|view| view.hold_failure.clone()),
             clients: sum(|m| m.clients.get()),
             backends: views.iter().map(|view| view.backends).sum(),
             waiting: views.iter().map(|view| view.waiting).sum(),

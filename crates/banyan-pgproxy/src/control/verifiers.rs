@@ -12,14 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::snapshot::pgproxy::{PgAuth, PgNode, PgproxySnapshot};
 
-use super::Stored;
+use super::{NoAnswer, Stored};
+use crate::backend::connect::ends;
 use crate::wire::scram::Verifier;
 
 /// How long an answer of the server is taken for true.
 const FRESH: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(5);
 
-type Reply = oneshot::Sender<Result<Stored, String>>;
+type Reply = oneshot::Sender<Result<Stored, NoAnswer>>;
 
 #[derive(Default)]
 pub(super) struct Verifiers {
@@ -61,7 +62,7 @@ async fn answer_all(snapshot: Arc<PgproxySnapshot>, mut questions: mpsc::Unbound
     let mut server = Server::default();
     while let Some((user, reply)) = questions.recv().await {
         let answer = match &snapshot.auth {
-            PgAuth::File { path } => own(path, &user),
+            PgAuth::File { path } => own(path, &user).map_err(NoAnswer::from),
             PgAuth::Function { role, password_file } => {
                 let now = Clock.now();
                 known.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
@@ -130,14 +131,18 @@ impl Server {
         role: &str,
         password_file: &Path,
         user: &str,
-    ) -> Result<Option<String>, String> {
-        let mut last = String::from("nobody is primary");
+    ) -> Result<Option<String>, NoAnswer> {
+        let passing = |why: &str| NoAnswer {
+            why: why.to_owned(),
+            passing: true,
+        };
+        let mut last = passing("nobody is primary");
         // The connection may have broken since it was used last.
         for _ in 0..2 {
             match tokio::time::timeout(LIMIT, self.ask(snapshot, role, password_file, user)).await {
                 Ok(Ok(stored)) => return Ok(stored),
                 Ok(Err(why)) => last = why,
-                Err(_) => last = "the server does not answer".to_owned(),
+                Err(_) => last = passing("the server does not answer"),
             }
             self.client = None;
         }
@@ -150,19 +155,27 @@ impl Server {
         role: &str,
         password_file: &Path,
         user: &str,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<String>, NoAnswer> {
+        let passing = |why| NoAnswer { why, passing: true };
         let client = match self.client.take() {
             Some(client) if !client.is_closed() => client,
             _ => {
-                let node = snapshot.database.primary().ok_or("nobody is primary")?;
+                let node = snapshot.database.primary();
+                let node = node.ok_or_else(|| passing("nobody is primary".to_owned()))?;
                 let password = secret(password_file)?;
-                connect(node, role, &password, &snapshot.database.name).await?
+                let connected = connect(node, role, &password, &snapshot.database.name).await;
+                connected.map_err(passing)?
             }
         };
         let row = client.query_one("SELECT banyan.verifier($1)", &[&user]).await;
-        let row = row.map_err(|error| words(&error))?;
+        let row = row.map_err(|error| NoAnswer {
+            passing: error
+                .as_db_error()
+                .is_none_or(|cause| ends(cause.code().code().as_bytes())),
+            why: words(&error),
+        })?;
         self.client = Some(client);
-        row.try_get(0).map_err(|error| words(&error))
+        row.try_get(0).map_err(|error| words(&error).into())
     }
 }
 

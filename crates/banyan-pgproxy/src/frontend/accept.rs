@@ -43,7 +43,7 @@ pub(crate) enum Command {
 pub(crate) struct View {
     pub(crate) epoch: Epoch,
     pub(crate) hold: HoldState,
-    pub(crate) hold_failure: Option<&'static str>,
+    pub(crate) hold_failure: Option<String>,
     pub(crate) backends: u64,
     pub(crate) waiting: u64,
 }

@@ -101,6 +101,8 @@ impl Client {
             lease.tell_parameters(&mut sink);
         }
         self.lease = Some(lease);
+        self.flight.open = false;
+        self.unit_begins();
     }
 
     /// After replies: the backend goes back when nothing of this client is left on it.

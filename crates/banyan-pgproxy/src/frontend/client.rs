@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::flight::Flight;
 use super::leave::settled;
 use super::tracking::Tracking;
 use super::{Shared, cancel};
@@ -30,6 +31,8 @@ const HIGH: usize = 256 * 1024;
 pub(crate) enum Ending {
     /// It said so, or it closed.
     Left,
+    /// The connection to the server has ended; the client's may go on.
+    Lost,
     Refused(Refusal),
     /// The server ended its session and the client has been told in the server's words.
     ServerEnded,
@@ -88,6 +91,11 @@ pub(crate) struct Client {
     pub(super) to_primary: bool,
     /// The backend is a replica's.
     pub(super) on_replica: bool,
+    pub(super) flight: Flight,
+    /// Its server is gone with the transaction that it believes to be in.
+    pub(super) transaction_lost: bool,
+    /// How often in a row its unit was run again.
+    pub(super) again: u8,
 }
 
 enum Step {
@@ -130,6 +138,9 @@ impl Client {
             tracking: Tracking::default(),
             to_primary: false,
             on_replica: false,
+            flight: Flight::default(),
+            transaction_lost: false,
+            again: 0,
         }
     }
 
@@ -164,19 +175,28 @@ impl Client {
 
     /// Asks a server whether it takes what the client wants at its start, and what it reports then.
     async fn first_backend(&mut self) -> Result<(), Ending> {
-        let lease = self.acquire().await?;
-        self.adopt(lease);
-        self.blocked = Blocked::No;
-        let mut heard = Vec::new();
-        if let Some(lease) = &mut self.lease {
+        loop {
+            let lease = self.acquire().await?;
+            self.adopt(lease);
+            self.blocked = Blocked::No;
+            let Some(lease) = &mut self.lease else { break };
+            let mut heard = Vec::new();
             let sink = &mut Sink::new(
                 &self.worker.shop,
                 &mut self.session,
                 &mut heard,
                 self.shared.number,
             );
-            if let Err(cause) = settled(lease, sink).await {
-                return Err(cause.into());
+            match settled(lease, sink).await {
+                Ok(()) => break,
+                // Nothing of the client's was on it.
+                Err(Refusal::BackendLost) => {
+                    let node = lease.pool.node;
+                    self.lease = None;
+                    self.worker.metrics.active.decrement();
+                    self.worker.suspect(node);
+                }
+                Err(cause) => return Err(cause.into()),
             }
         }
         if let Some(lease) = &self.lease {
@@ -193,6 +213,11 @@ impl Client {
     async fn serve(&mut self) -> Ending {
         loop {
             match std::future::poll_fn(|cx| self.poll(cx)).await {
+                // Boxed: it is rare, and clients are many.
+                Step::End(Ending::Lost) => match Box::pin(self.recover()).await {
+                    Ok(()) => {}
+                    Err(ending) => return ending,
+                },
                 Step::End(ending) => return ending,
                 Step::Wait => match self.grant().await {
                     Ok(None) => {
@@ -246,7 +271,7 @@ impl Client {
             return Err(Refusal::Killed.into());
         }
         if let Some(askers) = self.shared.take_cancels()
-            && let Some(lease) = self.lease.as_ref().filter(|lease| !lease.expected.is_empty())
+            && let Some(lease) = self.lease.as_ref().filter(|lease| lease.may_be_cancelled())
         {
             cancel::send(&self.worker, lease, askers);
         }
@@ -276,7 +301,8 @@ impl Client {
 
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.write_server(cx);
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() && !self.keeps_back() {
+            self.flight.forwarded = true;
             match self.stream.poll_drain(cx, &mut self.outbox) {
                 Poll::Ready(Err(_)) => return Err(Ending::Left),
                 Poll::Ready(Ok(())) => self.worker.give_buffer(std::mem::take(&mut self.outbox)),
@@ -284,6 +310,11 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    fn keeps_back(&self) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.guard.is_some() && lease.keeps_back(self.outbox.len()))
     }
 
     pub(super) fn write_server(&mut self, cx: &mut Context<'_>) {
@@ -314,13 +345,7 @@ impl Client {
         if read == 0 {
             lease.spent = true;
             self.worker.metrics.eof.increment();
-            let idle = lease.expected.is_empty();
-            return Err(if idle {
-                Refusal::SessionLost
-            } else {
-                Refusal::BackendLost
-            }
-            .into());
+            return Err(Ending::Lost);
         }
         if self.outbox.capacity() == 0 {
             self.outbox = self.worker.buffer();
@@ -344,12 +369,19 @@ impl Client {
                 );
                 return Err(Refusal::Desync.into());
             }
-            Ok(received) if received.fatal => return Err(Ending::ServerEnded),
+            Ok(received) if received.fatal => {
+                return Err(if lease.farewell.is_some() {
+                    Ending::Lost
+                } else {
+                    Ending::ServerEnded
+                });
+            }
             Ok(received) => {
                 if !self.on_replica {
                     self.tracking.replied(&self.worker.fresh);
                 }
                 if received.ended {
+                    self.again = 0;
                     self.session.ask_again();
                     lease.info.units.set(lease.info.units.get() + 1);
                     self.worker.metrics.units.increment();

@@ -17,7 +17,7 @@ use crate::worker::Worker;
 /// For the last words to a client.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a backend may take to become fit for others.
-const CLEAN_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CLEAN_LIMIT: Duration = Duration::from_secs(5);
 
 impl Client {
     /// The client goes: its last words, and its backend in a state for others, or closed.
@@ -41,7 +41,7 @@ impl Client {
                 tracing::debug!(code = refusal.code(), reason = %refusal, "client ended");
                 respond::error(&mut self.outbox, "FATAL", &refusal);
             }
-            Ending::ServerEnded => {}
+            Ending::ServerEnded | Ending::Lost => {}
         }
         // The client may be gone, too.
         tokio::time::timeout(FAREWELL, self.stream.drain(&mut self.outbox))
@@ -97,6 +97,15 @@ fn outlive(worker: &Rc<Worker>, mut lease: Lease, mut tracking: Tracking) {
 /// A client has left this backend behind.
 fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session, mut tracking: Tracking) {
     if lease.spent {
+        tracking.lost(&worker.fresh);
+        return;
+    }
+    if lease
+        .guard
+        .as_ref()
+        .is_some_and(|guard| guard.ours && !guard.commits)
+    {
+        // Closed, it ends without a commit.
         tracking.lost(&worker.fresh);
         return;
     }

@@ -4,12 +4,15 @@
 //! proves becomes the pool's credentials; no password is stored.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use banyan_runtime::Clock;
+
 use crate::backend::connect::{Credentials, md5_answer, nonce};
 use crate::backend::stream::Stream;
-use crate::control::{Request, Stored};
+use crate::control::{NoAnswer, Request, Stored};
 use crate::respond::Refusal;
 use crate::wire::scram::{MECHANISM, Server, Verifier};
 use crate::wire::{frame, message};
@@ -17,6 +20,8 @@ use crate::worker::Worker;
 
 /// Longest answer to an authentication request (`PG_MAX_AUTH_TOKEN_LENGTH`).
 const ANSWER_LIMIT: usize = 65_535;
+/// Between two questions to servers that are not there.
+const AGAIN: Duration = Duration::from_millis(25);
 
 pub(super) async fn login(
     stream: &mut Stream,
@@ -24,18 +29,7 @@ pub(super) async fn login(
     user: &str,
     worker: &Rc<Worker>,
 ) -> Result<Credentials, Refusal> {
-    let (reply, stored) = oneshot::channel();
-    let lookup = Request::Verifier {
-        user: user.to_owned(),
-        reply,
-    };
-    let failed = |cause: String| Refusal::NoVerifier {
-        user: user.to_owned(),
-        cause,
-    };
-    let ending = || failed("the proxy ends".to_owned());
-    worker.control.send(lookup).map_err(|_| ending())?;
-    let stored = stored.await.map_err(|_| ending())?.map_err(failed)?;
+    let stored = look_up(user, worker).await?;
     let wrong = || Refusal::Password {
         user: user.to_owned(),
     };
@@ -56,6 +50,40 @@ pub(super) async fn login(
         Stored::Password(verifier, password) => {
             let login = Some(Credentials::Password(password));
             scram(stream, out, verifier, true, login).await?.ok_or_else(wrong)
+        }
+    }
+}
+
+/// What is stored of `user`; while no server can be asked, the login waits as statements do.
+async fn look_up(user: &str, worker: &Rc<Worker>) -> Result<Stored, Refusal> {
+    let limit = Clock.now() + worker.snapshot.borrow().database.hold_limit;
+    let failed = |cause: String| Refusal::NoVerifier {
+        user: user.to_owned(),
+        cause,
+    };
+    loop {
+        if worker.holding() {
+            let place = worker.gate.park().ok_or(Refusal::ParkFull)?;
+            // In time or not: it is asked, and says why not.
+            let _late = tokio::time::timeout_at(limit.into(), place).await;
+        }
+        let (reply, stored) = oneshot::channel();
+        let lookup = Request::Verifier {
+            user: user.to_owned(),
+            reply,
+        };
+        let ending = || failed("the proxy ends".to_owned());
+        worker.control.send(lookup).map_err(|_| ending())?;
+        match stored.await.map_err(|_| ending())? {
+            Ok(stored) => return Ok(stored),
+            Err(NoAnswer { why, passing }) if !passing || Clock.now() >= limit => return Err(failed(why)),
+            Err(_) => {
+                let primary = worker.snapshot.borrow().database.primary;
+                if let Some(primary) = primary {
+                    worker.suspect(primary);
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
 }

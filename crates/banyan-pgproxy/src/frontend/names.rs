@@ -137,6 +137,7 @@ impl Client {
         let lease = self.lease()?;
         if lease.known.has(&statement.name) == Has::No {
             lease.parse(&statement.name.clone(), statement, Some(name.into()), false);
+            self.flight.defined.push(name.into());
             return Ok(true);
         }
         if !lease.provide(statement) {
@@ -147,6 +148,7 @@ impl Client {
             name: name.into(),
         };
         lease.expect(parsed, false);
+        self.flight.defined.push(name.into());
         self.answer_ours();
         Ok(true)
     }

@@ -176,18 +176,20 @@ impl Client {
     }
 
     /// A statement is about to be sent on the backend that the client has.
-    pub(super) fn track(&mut self, text: &[u8]) {
+    /// `true`: it is to run between a BEGIN and a COMMIT of ours.
+    pub(super) fn track(&mut self, text: &[u8]) -> bool {
         if self.on_replica {
-            return;
+            return false;
         }
         let fresh = &self.worker.fresh;
         if !fresh.has_replicas() {
             self.tracking.send_blindly();
-            return;
+            self.flight.runs_blindly(text);
+            return false;
         }
         if !self.session.lexable() {
-            self.tracking.send_unknown(fresh);
-            return;
+            self.track_unknown();
+            return false;
         }
         let plan = self.worker.plan(text);
         // The status is that of the last answer; behind a unit that is still owed nobody knows.
@@ -196,9 +198,17 @@ impl Client {
         });
         let commits = !open || matches!(plan.control, Control::Commit | Control::Mixed);
         self.tracking.send(fresh, &plan, commits);
+        self.flight.runs(&plan, commits);
+        if let Some(lease) = &mut self.lease
+            && let Some(guard) = &mut lease.guard
+        {
+            guard.commits |= !guard.ours && plan.control == Control::Commit;
+        }
+        self.is_to_be_guarded(&plan, open)
     }
 
     pub(super) fn track_unknown(&mut self) {
+        self.flight.runs_unknown();
         match self.worker.fresh.has_replicas() {
             true => self.tracking.send_unknown(&self.worker.fresh),
             false => self.tracking.send_blindly(),
@@ -324,7 +334,7 @@ impl Client {
             return Poll::Ready(Err(Refusal::Killed.into()));
         }
         if let Some(askers) = self.shared.take_cancels()
-            && let Some(lease) = self.lease.as_ref().filter(|lease| !lease.expected.is_empty())
+            && let Some(lease) = self.lease.as_ref().filter(|lease| lease.may_be_cancelled())
         {
             cancel::send(&self.worker, lease, askers);
         }

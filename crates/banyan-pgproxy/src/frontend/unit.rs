@@ -34,6 +34,7 @@ impl Client {
                 let now = self.passing.min(bytes.len() - at);
                 if let Some(lease) = self.lease.as_mut().filter(|_| !self.dropping) {
                     lease.outbox.extend_from_slice(&bytes[at..at + now]);
+                    self.unit_sent(&bytes[at..at + now]);
                 }
                 self.passing -= now;
                 at += now;
@@ -43,8 +44,15 @@ impl Client {
             let Some(head) = frame::from_client(rest).map_err(Refusal::Frame)? else {
                 break;
             };
+            self.unit_begins();
             match self.message(head, rest)? {
-                Taken::Bytes(used) => at += used,
+                Taken::Bytes(used) => {
+                    if self.lease.is_some() {
+                        self.unit_sent(&rest[..used]);
+                        self.unit_ends(head);
+                    }
+                    at += used;
+                }
                 Taken::More | Taken::Blocked => break,
             }
         }
@@ -57,6 +65,15 @@ impl Client {
         }
         if self.refused != Refused::No {
             return Ok(self.skip_refused(head));
+        }
+        if self.transaction_lost {
+            return Ok(match rest.get(..head.total()) {
+                Some(message) => {
+                    self.tell_of_transaction(head.tag, message);
+                    Taken::Bytes(0)
+                }
+                None => Taken::More,
+            });
         }
         if self.lease.as_ref().is_some_and(|lease| lease.skipping) && head.tag != b'S' {
             return Ok(self.drop_message(head));
@@ -94,6 +111,9 @@ impl Client {
                 // Flush, without a backend for nothing.
                 if let Some(lease) = &mut self.lease {
                     lease.outbox.extend_from_slice(message);
+                    if let Some(guard) = &mut lease.guard {
+                        guard.flushed = true;
+                    }
                 }
                 Ok(Taken::Bytes(message.len()))
             }
@@ -229,10 +249,16 @@ impl Client {
         if scan.marks.has(Marks::SEQUENCE_READ) && self.strange_sequences() {
             return Ok(Taken::Blocked);
         }
+        if self.asks_number(text) {
+            return Ok(Taken::Blocked);
+        }
         self.note(&scan);
-        self.track(text);
+        let guarded = self.track(text);
         let mut after = None;
         let rewritten = self.rewrite(text, &scan)?;
+        if guarded {
+            self.guard_begins(false);
+        }
         let lease = self.lease()?;
         match &rewritten {
             Some(text) => message::write(&mut lease.outbox, b'Q', |out| message::put_text(out, text)),
@@ -248,6 +274,7 @@ impl Client {
         lease.unnamed = Unnamed::Nothing;
         lease.expect(Kind::Query(after), false);
         self.session.unnamed = None;
+        self.guard_ends();
         Ok(Taken::Bytes(whole.len()))
     }
 
@@ -284,12 +311,22 @@ impl Client {
         if !self.ready_for(b'B', statement.as_ref().map(|statement| &statement.scan))? {
             return Ok(self.not_ready());
         }
+        if statement
+            .as_ref()
+            .is_some_and(|statement| self.asks_number(&statement.text))
+        {
+            return Ok(Taken::Blocked);
+        }
         let Some((ours, statement)) = self.resolve(name)? else {
             self.block_until_quiet();
             return Ok(Taken::Blocked);
         };
         match &statement {
-            Some(statement) => self.track(&Rc::clone(statement).text),
+            Some(statement) => {
+                if self.track(&Rc::clone(statement).text) {
+                    self.guard_begins(true);
+                }
+            }
             None => self.track_unknown(),
         }
         if let Some(statement) = statement {
@@ -387,6 +424,7 @@ impl Client {
                 lease.skipping = false;
                 lease.outbox.extend_from_slice(whole);
                 lease.expect(Kind::Sync, false);
+                self.guard_ends();
             }
             None => message::ready(&mut self.outbox, b'I'),
         }

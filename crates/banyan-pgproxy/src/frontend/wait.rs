@@ -11,6 +11,7 @@ use banyan_runtime::Clock;
 
 use super::Activity;
 use super::client::{Client, Ending};
+use crate::hold::Parked;
 use crate::pool::{Denied, Lease};
 use crate::respond::Refusal;
 
@@ -64,10 +65,11 @@ impl Client {
         }
     }
 
-    async fn wait_for_hold(&mut self) -> Result<(), Ending> {
-        let parked = self.worker.gate.park().ok_or(Refusal::ParkFull)?;
+    pub(super) async fn wait_for_hold(&mut self) -> Result<(), Ending> {
+        let place = self.worker.gate.park().ok_or(Refusal::ParkFull)?;
         let limit = self.worker.gate.refuses_at();
-        match self.until(parked, limit).await? {
+        let mut parked = Parked::new(&self.worker);
+        match self.waits(place, limit, &mut parked).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::Held.into()),
         }
@@ -76,8 +78,18 @@ impl Client {
     /// What comes from `receiver`; `None` at the deadline. The client may go, cancel or be killed meanwhile.
     pub(super) async fn until<T>(
         &mut self,
+        receiver: oneshot::Receiver<T>,
+        deadline: Option<std::time::Instant>,
+    ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
+        let mut parked = Parked::new(&self.worker);
+        self.waits(receiver, deadline, &mut parked).await
+    }
+
+    async fn waits<T>(
+        &mut self,
         mut receiver: oneshot::Receiver<T>,
         deadline: Option<std::time::Instant>,
+        parked: &mut Parked,
     ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
         let far = Clock.now() + Duration::from_secs(86_400);
         let mut sleep = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(far).into()));
@@ -96,7 +108,7 @@ impl Client {
                 return Poll::Ready(Ok(None));
             }
             self.write(cx)?;
-            while self.inbox.len() < WAITING_INPUT {
+            while self.inbox.len() < WAITING_INPUT && parked.holds(self.inbox.len()) {
                 let mut scratch = self.worker.scratch.borrow_mut();
                 match self.stream.poll_read(cx, &mut scratch) {
                     Poll::Pending => break,

@@ -209,6 +209,7 @@ impl Pool {
                 credentials: &credentials,
                 node: self.node,
             };
+            let failovers = worker.failovers();
             let attempt = connect::connect(login, worker.next_id(), &worker.shop);
             let attempt = tokio::time::timeout(LOGIN_LIMIT, attempt)
                 .await
@@ -219,7 +220,8 @@ impl Pool {
                     })
                 });
             match attempt {
-                Ok(backend) => {
+                Ok(mut backend) => {
+                    backend.failovers = failovers;
                     worker.metrics.connects.increment();
                     worker.remember_server(&backend.info);
                     account.reported(&backend.parameters);
@@ -229,6 +231,9 @@ impl Pool {
                     worker.signal_connect(&error);
                     let transient = error.is_transient();
                     self.failed(&error, transient);
+                    if error.is_end() {
+                        worker.suspect(self.node);
+                    }
                     let waits = !self.state.borrow().waiters.is_empty();
                     if !transient || !waits {
                         break None;

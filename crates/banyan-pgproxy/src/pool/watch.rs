@@ -8,6 +8,7 @@ use banyan_runtime::{Clock, TaskKind};
 
 use super::{Lease, Pool};
 use crate::backend::Backend;
+use crate::backend::connect::ends;
 use crate::wire::{frame, message};
 use crate::worker::Worker;
 
@@ -75,6 +76,7 @@ pub(super) fn look(pool: &Pool, backend: &mut Backend) -> bool {
             Poll::Ready(_) => {
                 if let Some(worker) = pool.worker() {
                     worker.metrics.eof.increment();
+                    worker.suspect(pool.node);
                 }
                 return false;
             }
@@ -102,7 +104,11 @@ fn idle_messages(pool: &Pool, backend: &mut Backend, mut bytes: &[u8]) -> bool {
             }
             b'E' => {
                 if let Some(worker) = worker {
-                    worker.signal_error(message::error_field(body, b'C').unwrap_or_default());
+                    let code = message::error_field(body, b'C').unwrap_or_default();
+                    worker.signal_error(code);
+                    if ends(code) {
+                        worker.suspect(pool.node);
+                    }
                 }
                 return false;
             }

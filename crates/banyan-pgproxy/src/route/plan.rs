@@ -12,6 +12,8 @@ pub struct Plan {
     pub effect: Effect,
     pub control: Control,
     pub hint: Option<Hint>,
+    /// One statement about rows, which may as well run in a transaction of its own.
+    pub alone: bool,
     /// Definitions' generation that this was made from; 0: from none.
     pub generation: u64,
 }
@@ -37,6 +39,7 @@ impl Plan {
             effect: Effect::none(),
             control: control(statements),
             hint,
+            alone: matches!(statements, [only] if is_about_rows(&only.kind)),
             generation: catalog.map_or(0, Catalog::generation),
         };
         for facts in statements {
@@ -68,6 +71,7 @@ impl Plan {
             },
             control: Control::Mixed,
             hint: None,
+            alone: false,
             generation,
         }
     }
@@ -100,6 +104,14 @@ fn changes_rows_at_most(text: &[u8]) -> bool {
         }
     }
     true
+}
+
+fn is_about_rows(kind: &StatementKind) -> bool {
+    use StatementKind as Kind;
+    matches!(
+        kind,
+        Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge
+    )
 }
 
 fn is_control(kind: &StatementKind) -> bool {

@@ -89,6 +89,32 @@ async fn at_its_limit_a_planned_hold_ends_without_anybodys_help() {
     client.simple_query("SELECT 1").await.unwrap();
 }
 
+/// The plan is given up, not the transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_outlasts_the_grace_ends_the_hold() {
+    let mut world = World::start(pool(2)).await;
+    let (open, other) = (world.client().await, world.client().await);
+    open.batch_execute("BEGIN; CREATE TABLE t (a int)").await.unwrap();
+    world
+        .publish(|s| {
+            let mut short = hold(HoldCause::Planned, Duration::from_secs(30));
+            short.grace = Duration::from_millis(300);
+            s.database.hold = Some(short);
+        })
+        .await;
+    other.simple_query("SELECT 1").await.unwrap();
+    let told = world.handle.clone().wait_for(|r| r.hold_failure.is_some()).await;
+    let told = told.unwrap();
+    assert_eq!(told.hold, HoldState::Open);
+    assert_eq!(
+        told.hold_failure.as_deref(),
+        Some("1 transactions are still open after 0.3 s")
+    );
+    open.batch_execute("INSERT INTO t VALUES (1); COMMIT")
+        .await
+        .unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_hold_units_go_to_the_new_primary_with_their_sessions() {
     let mut world = World::start(pool(2)).await;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
 mod console;
+mod crash;
 mod hold;
 mod hunter;
 mod queries;

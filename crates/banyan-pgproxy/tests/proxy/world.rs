@@ -98,6 +98,7 @@ impl World {
                 pool,
                 reads: banyan_topology::snapshot::pgproxy::Reads::Primary,
                 hold: None,
+                hold_limit: Duration::from_secs(15),
                 bound: None,
             },
         };

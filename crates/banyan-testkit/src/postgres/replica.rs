@@ -37,6 +37,34 @@ impl Postgres {
         Ok(replica)
     }
 
+    /// SIGKILL to every process of it, the postmaster first; returns when all are gone. Its data stays.
+    pub fn kill(&mut self) -> Result<(), PostgresError> {
+        let family: Vec<Pid> = std::iter::once(self.server.id())
+            .chain(children_of(self.server.id()))
+            .filter_map(|pid| Pid::from_raw(pid.cast_signed()))
+            .collect();
+        for pid in &family {
+            // Those that have ended already are what is wanted.
+            kill_process(*pid, Signal::KILL).ok();
+        }
+        self.server.wait().map_err(|source| PostgresError::Io {
+            what: "wait for the killed server".to_owned(),
+            source,
+        })?;
+        let gone = wait::blocking("the server's processes to end", STOP_LIMIT, || {
+            let left = family.iter().filter(|pid| is_alive(**pid)).count();
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(format!("{left} are left"))
+            }
+        });
+        gone.map_err(|late| PostgresError::Failed {
+            program: "postgres".to_owned(),
+            output: late.to_string(),
+        })
+    }
+
     /// Ends it as a crash does, keeps the data, and starts it again with `settings`.
     pub fn restart(&mut self, settings: &[&str]) -> Result<(), PostgresError> {
         stop(&mut self.server)?;
@@ -46,6 +74,23 @@ impl Postgres {
         self.server = launch(&Account::find()?, self.dir.path(), &self.port, settings)?;
         self.wait_ready()
     }
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(children).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// A zombie that nobody has reaped yet holds nothing any more.
+fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let state = stat
+        .ok()
+        .and_then(|text| text.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z')));
+    state == Some(false)
 }
 
 fn stop(server: &mut Child) -> Result<(), PostgresError> {

@@ -42,6 +42,7 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
             pool: pgproxy.pool.clone(),
             reads: pgproxy.reads,
             hold,
+            hold_limit: pgproxy.hold.limit,
             bound,
         },
     })
@@ -98,8 +99,15 @@ pub struct PgDatabase {
     pub reads: Reads,
     /// `None`: statements pass.
     pub hold: Option<Hold>,
+    /// How long units wait when the proxy sees for itself that the primary is lost. Default 15 s.
+    #[serde(with = "duration", default = "hold_limit")]
+    pub hold_limit: Duration,
     /// What the last failover left behind; `None`: there was none.
     pub bound: Option<Bound>,
+}
+
+fn hold_limit() -> Duration {
+    Duration::from_secs(15)
 }
 
 impl PgDatabase {
