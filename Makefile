@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # Test tools that are not on this machine are built into target/tools: nothing of yours changes.
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(PATH):$(HOME)/.cargo/bin:$(TOOLS)/bin
-DURATION ?= 300
+DURATION ?= 600
 FUZZ_SECONDS ?= 60
 STAGE ?= stages/single-server.toml
 NEXTEST_VERSION := 0.9.143
@@ -46,7 +46,7 @@ test: deps nextest ## Run every check and every test
 	@echo "==> tests";    BANYAN_BINARIES=built cargo nextest run --workspace --locked --profile ci $(T)
 
 .PHONY: drill
-drill: deps nextest ## The load and kill tests for longer: DURATION=300 (seconds); fuzz targets: FUZZ_SECONDS=60 each
+drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds); fuzz targets: FUZZ_SECONDS=60 each
 	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
 	@cargo nextest run -p banyan-pgproxy --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture

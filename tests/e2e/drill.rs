@@ -8,16 +8,31 @@ use banyan_runtime::Clock;
 use crate::edge_restarts;
 use crate::kills::assert_only_received_requests_failed;
 use crate::scenario::{Loaded, changes, kills};
+use crate::soak::Soak;
+
+pub(crate) fn duration() -> Duration {
+    Duration::from_secs(number("BANYAN_DRILL_SECONDS").unwrap_or(600))
+}
 
 #[expect(
     clippy::disallowed_methods,
     reason = "how long a drill lasts is said on the command line"
 )]
-pub(crate) fn duration() -> Duration {
-    let seconds = std::env::var("BANYAN_DRILL_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(300))
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// A change every 12 seconds; another seed each time, or `BANYAN_DRILL_SEED`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn visitors_of_every_protocol_notice_no_change() {
+    let duration = duration();
+    let soak = Soak {
+        seed: number("BANYAN_DRILL_SEED").unwrap_or_else(|| Clock.unix_ms()),
+        changes: u32::try_from(duration.as_secs() / 12).unwrap().max(6),
+        duration,
+    };
+    soak.run().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,3 +26,5 @@ mod resume;
 mod routes;
 mod scenario;
 mod servers;
+mod soak;
+mod zones;

@@ -12,6 +12,16 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Requests per second: the least that counts as steady load.
 pub(crate) const RATE: u32 = 200;
 
+/// All values of `balance`.
+pub(crate) const POLICIES: [&str; 6] = [
+    "round_robin",
+    "weighted",
+    "least_connections",
+    "ip_hash",
+    "ring",
+    "p2c_ewma",
+];
+
 /// A loaded site with `count` instances.
 pub(crate) struct Loaded {
     pub(crate) installation: Installation,
@@ -149,14 +159,7 @@ pub(crate) async fn changes(loaded: &mut Loaded, round: u32) {
         .during(
             "every balance policy, sticky sessions, a limit with a queue",
             async |it| {
-                for balance in [
-                    "round_robin",
-                    "weighted",
-                    "least_connections",
-                    "ip_hash",
-                    "ring",
-                    "p2c_ewma",
-                ] {
+                for balance in POLICIES {
                     it.manifest.edge = vec![
                         format!("balance = \"{balance}\""),
                         "sticky = { cookie = \"photos_i\" }".to_owned(),

@@ -15,6 +15,11 @@ pub fn misfit() -> PathBuf {
     find("misfit")
 }
 
+/// An app that speaks every way that the edge passes on, of this package.
+pub fn chatter() -> PathBuf {
+    find("chatter")
+}
+
 /// # Panics
 /// When it was not built: cargo builds no binaries of other packages for a test.
 fn find(name: &str) -> PathBuf {

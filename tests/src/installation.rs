@@ -66,6 +66,7 @@ impl Installation {
             place(&binaries::photos(), &this.app().join("photos"));
         }
         place(&binaries::misfit(), &this.app().join("misfit"));
+        place(&binaries::chatter(), &this.app().join("chatter"));
         this.write_manifest();
         this
     }

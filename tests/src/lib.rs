@@ -8,6 +8,7 @@ pub mod guard;
 pub mod installation;
 pub mod manifest;
 pub mod site;
+pub mod visitors;
 
 pub use installation::Installation;
 pub use manifest::Manifest;

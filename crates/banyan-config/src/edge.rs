@@ -16,7 +16,7 @@ use crate::process::{Hosts, host_names};
 use crate::read::Reader;
 use crate::report::Report;
 use crate::source::JudgeCertificate;
-use crate::{metrics, tls};
+use crate::{metrics, tls, zone};
 
 /// Without an `[edge]` table there is one if there is a process for it.
 pub(crate) fn build(
@@ -48,14 +48,17 @@ pub(crate) fn build(
     };
     let tls = tls::build(&table, certificates, report);
     let auth = auth::build(root, files);
+    let names = host_names(&table, hosts, report);
+    let zone = zone::of_edge(&table, &names, hosts, report);
     let mut edge = EdgeTable {
         listen: SocketAddr::new(address.into(), table.number("port")),
         https: tls
             .is_some()
             .then(|| SocketAddr::new(address.into(), table.number("https_port"))),
         process,
-        hosts: host_names(&table, hosts, report),
+        hosts: names,
         settings: EdgeSettings {
+            zone,
             tls: tls.map(Box::new),
             filters: filter::build(&table, None, &Filters::default(), &auth, report),
             auth,
@@ -136,6 +139,7 @@ impl Default for EdgeSettings {
 
 fn settings(table: &Reader<'_>) -> EdgeSettings {
     EdgeSettings {
+        zone: None,
         balance: balance(table),
         weights: table.numbers("weights"),
         hash_by: match table.text_or_default("hash_by").as_str() {

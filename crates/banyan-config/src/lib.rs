@@ -38,6 +38,7 @@ pub mod template;
 mod tls;
 mod tree;
 pub mod units;
+mod zone;
 
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use database::ExternalDatabaseError;
@@ -50,10 +51,10 @@ pub use load::{Loaded, load};
 pub use model::{
     Acme, App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
     EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy,
-    Host, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable, Protocol,
-    ReadyProbe, Sticky, Tls, Trace,
+    Host, HostKind, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable,
+    Protocol, ReadyProbe, Sticky, Tls, Trace,
 };
-pub use name::{AppName, HostName, NameError, ProcessName};
+pub use name::{AppName, HostName, NameError, ProcessName, ZoneName};
 pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};

@@ -11,7 +11,7 @@ use crate::auth::Auth;
 use crate::filter::Filters;
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
-use crate::name::{AppName, HostName, ProcessName};
+use crate::name::{AppName, HostName, ProcessName, ZoneName};
 use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
@@ -116,6 +116,17 @@ pub struct ProcessSettings {
     /// What connections to its instances begin with; `None`: with the client's own bytes.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Zones of its hosts: instances 1, 2, … are in them in turn. Empty: none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneName>,
+}
+
+impl ProcessSettings {
+    /// Where the instance of a slot (from 1 on) is.
+    pub fn zone(&self, slot: u32) -> Option<&ZoneName> {
+        let turn = (slot.max(1) - 1) as usize;
+        turn.checked_rem(self.zones.len()).map(|turn| &self.zones[turn])
+    }
 }
 
 /// Readiness steers traffic: an instance that is not ready gets none.
@@ -185,6 +196,9 @@ pub struct EdgeTable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EdgeSettings {
+    /// The zone of its host, whose instances it prefers; `None`: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneName>,
     /// How an endpoint is picked. Default `p2c_ewma`.
     pub balance: Balance,
     /// By slot number, beginning with 1; the others weigh 1.
@@ -512,7 +526,14 @@ impl Default for PgproxyTable {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Host {
+pub enum HostKind {
     /// This machine.
     Machine,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub kind: HostKind,
+    /// What it is near to; `None`: nothing is known of it.
+    pub zone: Option<ZoneName>,
 }

@@ -72,3 +72,7 @@ name!(
     /// Name of a host: an entry of `[host]`.
     HostName
 );
+name!(
+    /// Name of a zone: what hosts that are near each other have in common.
+    ZoneName
+);

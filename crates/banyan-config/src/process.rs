@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::app;
-use crate::keys::Key;
-use crate::model::{App, GRPC_HEALTH, Host, LiveProbe, ProcessSettings, ProcessTable, Protocol, ReadyProbe};
+use crate::model::{
+    App, GRPC_HEALTH, Host, HostKind, LiveProbe, ProcessSettings, ProcessTable, Protocol, ReadyProbe,
+};
 use crate::name::{HostName, ProcessName};
 use crate::nearest::{list, nearest};
 use crate::procfile::Procfile;
@@ -13,6 +14,7 @@ use crate::read::{Reader, Spot};
 use crate::report::Report;
 use crate::scope::{Scope, Use};
 use crate::tree::{Entry, Value};
+use crate::zone;
 
 pub(crate) type Hosts = BTreeMap<HostName, Host>;
 
@@ -108,14 +110,19 @@ fn build_one(
         _ => Protocol::Http1,
     };
     protocol_fits(table, protocol, name, scope.report);
+    let names = host_names(table, hosts, scope.report);
+    let zones = zone::of_process(table, name, &names, hosts, scope.report);
     ProcessTable {
         argv,
         env,
         count,
         max: max.and_then(|max| u32::try_from(max.value).ok()),
-        hosts: host_names(table, hosts, scope.report),
+        hosts: names,
         protocol,
-        settings: settings(table),
+        settings: ProcessSettings {
+            zones,
+            ..settings(table)
+        },
     }
 }
 
@@ -148,6 +155,7 @@ fn settings(table: &Reader<'_>) -> ProcessSettings {
         start_grace: table.duration("start_grace"),
         stop_grace: table.duration("stop_grace"),
         proxy_protocol: proxy_protocol(table),
+        zones: Vec::new(),
     }
 }
 
@@ -184,10 +192,20 @@ fn live(probe: &Reader<'_>) -> LiveProbe {
 
 /// `[host]`: so far, all are this machine.
 pub(crate) fn hosts(root: &Reader<'_>) -> Hosts {
-    let (entries, _): (_, &[Key]) = root.map("host");
+    let (entries, keys) = root.map("host");
+    let host = |entry: &Entry| {
+        let zone = match &entry.node.value {
+            Value::Table(entries) => Reader::new(entries, keys).text("zone"),
+            _ => None,
+        };
+        Host {
+            kind: HostKind::Machine,
+            zone: zone.and_then(|zone| zone.value.parse().ok()),
+        }
+    };
     entries
         .iter()
-        .filter_map(|entry| Some((entry.name.parse().ok()?, Host::Machine)))
+        .filter_map(|entry| Some((entry.name.parse().ok()?, host(entry))))
         .collect()
 }
 

@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use crate::command;
 use crate::filter::Filters;
 use crate::model::{
-    Balance, Certificates, Config, Database, EdgeTable, HashBy, ManagedDatabase, PgproxyTable, ProcessTable,
-    Sticky, Tls, Trace,
+    Balance, Certificates, Config, Database, EdgeTable, HashBy, HostKind, ManagedDatabase, PgproxyTable,
+    ProcessTable, Sticky, Tls, Trace,
 };
 use crate::name::HostName;
 use crate::template::Template;
@@ -54,9 +54,14 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         }
         Some(Database::Managed(managed)) => database_table(&mut out, managed),
     }
-    for name in config.hosts.keys() {
+    for (name, host) in &config.hosts {
         out.table(&format!("host.{name}"));
-        out.text("kind", "machine");
+        match host.kind {
+            HostKind::Machine => out.text("kind", "machine"),
+        }
+        if let Some(zone) = &host.zone {
+            out.text("zone", zone.as_str());
+        }
     }
     out.0
 }

@@ -90,6 +90,7 @@ async fn serve(mut wire: Wire, answer: impl Fn(&Message) -> String) {
 }
 
 /// One side of a connection.
+#[derive(Debug)]
 pub struct Wire<S = TcpStream> {
     stream: BufReader<S>,
 }
@@ -269,6 +270,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut bytes = Vec::new();
         let _reset = patiently(self.stream.read_to_end(&mut bytes)).await;
         bytes
+    }
+
+    /// Whether it is open and nothing has come that was not read; for connections between two messages.
+    pub async fn is_silent(&mut self) -> bool {
+        let waited = tokio::time::timeout(Duration::ZERO, self.stream.fill_buf()).await;
+        waited.is_err()
     }
 
     /// Says that nothing more will be sent.

@@ -6,12 +6,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use banyan_config::{Balance, EdgeSettings, Sticky};
+use banyan_config::{Balance, EdgeSettings, Sticky, ZoneName};
 use banyan_topology::InstanceId;
 use banyan_topology::snapshot::{Endpoint, EndpointState};
 
 use crate::balance::{self, Demand, Named, Policy};
 use crate::load::Loaded;
+use crate::zone::Sides;
 
 /// `D`: what the owner attaches to an endpoint (connections, counters, its load).
 #[derive(Debug)]
@@ -19,7 +20,11 @@ pub struct EndpointSet<D> {
     entries: Vec<Entry<D>>,
     /// Who may be picked: places in `entries`, ascending.
     eligible: Vec<usize>,
+    /// Those near and the others; `None`: where they are makes no difference now.
+    sides: Option<Sides>,
     policy: Policy,
+    /// For those that are not near: turns of one side are not the other's.
+    beyond: Policy,
     rules: Rules,
     start: usize,
     /// When the last slow start ends.
@@ -30,6 +35,7 @@ pub struct EndpointSet<D> {
 pub struct Entry<D> {
     pub id: InstanceId,
     pub address: SocketAddr,
+    pub zone: Option<ZoneName>,
     pub state: EndpointState,
     pub ready: bool,
     /// Passive health has taken it out for a while.
@@ -43,6 +49,8 @@ pub struct Entry<D> {
 /// How the group is balanced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
+    /// Where the one who picks is; `None`: all endpoints are equally far.
+    pub zone: Option<ZoneName>,
     pub balance: Balance,
     /// By slot number, beginning with 1; those without weigh 1.
     pub weights: Vec<u32>,
@@ -60,6 +68,7 @@ impl From<&EdgeSettings> for Rules {
             Some(Sticky::Cookie(_)) | None => settings.balance,
         };
         Self {
+            zone: settings.zone.clone(),
             balance,
             weights: settings.weights.clone(),
             slow_start: settings.slow_start,
@@ -89,7 +98,9 @@ impl<D: Loaded> EndpointSet<D> {
         Self {
             entries: Vec::new(),
             eligible: Vec::new(),
+            sides: None,
             policy: Policy::new(rules.balance, start, &[]),
+            beyond: Policy::new(rules.balance, start, &[]),
             rules,
             start,
             warm: None,
@@ -120,6 +131,7 @@ impl<D: Loaded> EndpointSet<D> {
             let weight = rules.weight(&endpoint.id);
             self.entries.push(match kept {
                 Some(index) => Entry {
+                    zone: endpoint.zone.clone(),
                     state: endpoint.state,
                     weight,
                     ..old.swap_remove(index)
@@ -127,6 +139,7 @@ impl<D: Loaded> EndpointSet<D> {
                 None => Entry {
                     id: endpoint.id.clone(),
                     address: endpoint.address,
+                    zone: endpoint.zone.clone(),
                     state: endpoint.state,
                     ready: false,
                     ejected: false,
@@ -139,6 +152,7 @@ impl<D: Loaded> EndpointSet<D> {
         self.rules = rules;
         let named: Vec<_> = self.entries.iter().map(Entry::named).collect();
         self.policy = Policy::new(self.rules.balance, self.start, &named);
+        self.beyond = Policy::new(self.rules.balance, self.start, &named);
         self.settle();
         Change { removed: old }
     }
@@ -173,23 +187,37 @@ impl<D: Loaded> EndpointSet<D> {
 
     /// The endpoint for a request; `admits` leaves out more. `None`: there is none now.
     pub fn pick(&mut self, demand: &Demand, admits: Option<&dyn Fn(&D) -> bool>) -> Option<&Entry<D>> {
-        let admitted: Vec<usize>;
-        let eligible = match admits {
-            None => &self.eligible,
-            Some(admits) => {
-                let admits = |slot: &usize| admits(&self.entries[*slot].data);
-                admitted = self.eligible.iter().copied().filter(admits).collect();
-                &admitted
-            }
-        };
-        let found = balance::pick(
-            &mut self.policy,
-            &self.entries,
+        let Self {
+            entries,
             eligible,
-            demand,
-            self.rules.slow_start,
-            self.warm,
-        )?;
+            sides,
+            policy,
+            beyond,
+            rules,
+            warm,
+            ..
+        } = self;
+        let pick_of = |policy: &mut Policy, slots: &[usize]| {
+            balance::pick(policy, entries, slots, demand, rules.slow_start, *warm)
+        };
+        let admitted = |slots: &[usize]| -> Vec<usize> {
+            let admits = |slot: &usize| admits.is_none_or(|admits| admits(&entries[*slot].data));
+            slots.iter().copied().filter(admits).collect()
+        };
+        let found = match (&*sides, admits) {
+            (None, None) => pick_of(policy, eligible),
+            (None, Some(_)) => pick_of(policy, &admitted(eligible)),
+            (Some(sides), None) if sides.stays(demand.random) => pick_of(policy, sides.near()),
+            (Some(sides), None) => pick_of(beyond, sides.far()),
+            (Some(sides), Some(_)) => {
+                let (near, far) = (admitted(sides.near()), admitted(sides.far()));
+                if far.is_empty() || (!near.is_empty() && sides.stays(demand.random)) {
+                    pick_of(policy, &near)
+                } else {
+                    pick_of(beyond, &far)
+                }
+            }
+        }?;
         Some(&self.entries[found])
     }
 
@@ -209,6 +237,14 @@ impl<D: Loaded> EndpointSet<D> {
                 .map(|since| since + self.rules.slow_start)
         };
         self.warm = self.eligible.iter().filter_map(ends).max();
+        let entries = &self.entries;
+        self.sides = Sides::of(
+            self.rules.zone.as_ref(),
+            self.rules.balance,
+            entries.iter().filter(active).map(|entry| entry.zone.as_ref()),
+            &self.eligible,
+            |slot| entries[slot].zone.as_ref(),
+        );
     }
 }
 
@@ -254,6 +290,7 @@ mod tests {
 
     fn rules(balance: Balance) -> Rules {
         Rules {
+            zone: None,
             balance,
             weights: vec![3, 1, 2],
             slow_start: Duration::from_secs(20),
@@ -274,6 +311,7 @@ mod tests {
             protocol: Default::default(),
             id: format!("web.{slot}@r1").parse().unwrap(),
             address: SocketAddr::from(([127, 0, 0, 1], 20_000 + slot as u16)),
+            zone: None,
             state,
         }
     }
@@ -380,6 +418,72 @@ mod tests {
                     None => prop_assert!(states.iter().all(|(ready, _)| !ready)),
                 }
             }
+        }
+    }
+
+    /// Six endpoints, the first three near; those of `ready` are.
+    fn zoned(balance: Balance, ready: &[bool]) -> EndpointSet<Data> {
+        let zone = |name: &str| Some(name.parse().unwrap());
+        let near = Rules {
+            zone: zone("near"),
+            weights: Vec::new(),
+            ..rules(balance)
+        };
+        let mut set = EndpointSet::new(0, near.clone());
+        let list: Vec<_> = (1..=6)
+            .map(|slot| Endpoint {
+                zone: zone(if slot <= 3 { "near" } else { "far" }),
+                ..endpoint(slot, EndpointState::Active)
+            })
+            .collect();
+        set.update(&list, near, data);
+        let start = Instant::now();
+        for (endpoint, _) in list.iter().zip(ready).filter(|(_, ready)| **ready) {
+            set.set_ready(&endpoint.id, true, start);
+        }
+        set
+    }
+
+    proptest! {
+        #[test]
+        fn the_own_zone_gets_its_share_and_the_rest_goes_to_all_others_by_any_policy(
+            balance in balances(), ready in prop::collection::vec(any::<bool>(), 6),
+        ) {
+            let mut set = zoned(balance, &ready);
+            let now = Instant::now() + Duration::from_secs(60);
+            let up = |slots: std::ops::Range<usize>| ready[slots].iter().filter(|up| **up).count();
+            let (near, far) = (up(0..3), up(3..6));
+            let mut got = [0_u32; 7];
+            for number in 0..3000 {
+                if let Some(entry) = set.pick(&demand(now, number), None) {
+                    got[entry.data.slot as usize] += 1;
+                }
+            }
+            let local = f64::from(got[1..=3].iter().sum::<u32>()) / 3000.0;
+            let by_key = matches!(balance, Balance::IpHash | Balance::Ring);
+            let due = match (near, far) {
+                (0, 0) => 0.0,
+                (_, 0) => 1.0,
+                _ if by_key => near as f64 / (near + far) as f64,
+                _ => crate::zone::local_share(near, 3),
+            };
+            let tolerance = if by_key { 0.15 } else { 0.05 };
+            prop_assert!((local - due).abs() < tolerance, "{} instead of {}", local, due);
+            // Among the others nobody is forgotten.
+            if due < 1.0 {
+                let least = (1.0 - due) * 3000.0 / far as f64 / 4.0;
+                for slot in (4..=6).filter(|slot| ready[slot - 1]) {
+                    prop_assert!(f64::from(got[slot]) > least, "{:?}", got);
+                }
+            }
+        }
+
+        #[test]
+        fn who_is_not_admitted_near_is_picked_far(balance in balances(), number in 0_u64..1000) {
+            let mut set = zoned(balance, &[true; 6]);
+            let admits = |data: &Data| data.slot > 3;
+            let picked = set.pick(&demand(Instant::now(), number), Some(&admits));
+            prop_assert!(picked.is_some_and(|entry| entry.data.slot > 3));
         }
     }
 

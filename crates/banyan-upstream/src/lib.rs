@@ -11,6 +11,7 @@ pub mod health;
 mod load;
 pub mod queue;
 pub mod retry;
+pub mod zone;
 
 pub use balance::Demand;
 pub use endpoint::{Change, EndpointSet, Entry, Rules};

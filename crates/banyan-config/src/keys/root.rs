@@ -71,6 +71,14 @@ pub(crate) static ROOT: &[Key] = &[
     .alias(&["hosts"]),
 ];
 
-static HOST: &[Key] = &[Key::new("kind", OneOf(&["machine"]), "`machine` is this one.")
-    .default("\"machine\"")
-    .alias(&["type"])];
+static HOST: &[Key] = &[
+    Key::new("kind", OneOf(&["machine"]), "`machine` is this one.")
+        .default("\"machine\"")
+        .alias(&["type"]),
+    Key::new(
+        "zone",
+        Text(Name),
+        "What hosts near each other have in common; an edge prefers instances of its own zone.",
+    )
+    .alias(&["region", "az", "availability_zone", "rack", "site"]),
+];

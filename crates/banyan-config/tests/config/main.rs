@@ -10,6 +10,7 @@ mod properties;
 mod routes;
 mod tls;
 mod values;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use banyan_telemetry::families::Kind::{self, Counter, Gauge, Histogram};
 use banyan_telemetry::{Counted, Durations, Families};
-use banyan_topology::snapshot::Speaks;
+use banyan_topology::snapshot::{self, EndpointState, Speaks};
 use banyan_topology::{InstanceId, ProcessName};
+use banyan_upstream::zone::local_share;
 
 use super::Control;
 use super::measured::OTHER;
@@ -93,6 +94,7 @@ impl Control {
         self.of_processes(&mut all);
         self.of_endpoints(&mut all);
         self.of_ejections(&mut all);
+        self.of_zones(&mut all);
         self.of_the_edge(&mut all);
         self.of_compression(&mut all);
         self.of_the_process(&mut all);
@@ -357,6 +359,40 @@ impl Control {
                 &[("upstream", &process), ("endpoint", &name)],
                 self.outliers.ejections(id),
             );
+        }
+    }
+
+    /// Only where the edge is in a zone.
+    fn of_zones(&self, all: &mut Families) {
+        let Some(own) = &self.snapshot.settings.zone else {
+            return;
+        };
+        let help = "Share of the requests that goes to the edge's own zone by the zones' health; key-based policies have their own.";
+        let mut family = all.family(Gauge, "banyan_edge_zone_local_share", help);
+        for upstream in self.snapshot.upstreams() {
+            let local = |endpoint: &&snapshot::Endpoint| {
+                endpoint.state == EndpointState::Active && endpoint.zone.as_ref() == Some(own)
+            };
+            let sound = |endpoint: &&snapshot::Endpoint| {
+                let ready = self.endpoints.get(&endpoint.id).is_some_and(|c| c.active.ready());
+                ready && self.why_ejected(&endpoint.id).is_none()
+            };
+            let active = upstream.endpoints.iter().filter(local).count();
+            let eligible = upstream.endpoints.iter().filter(local).filter(sound).count();
+            let labels = [("upstream", upstream.process.as_str()), ("zone", own.as_str())];
+            family.number(&labels, local_share(eligible, active));
+        }
+        let help = "1, and where the instance is.";
+        let mut family = all.family(Gauge, "banyan_edge_endpoint_zone", help);
+        for endpoint in self.snapshot.endpoints() {
+            let Some(zone) = &endpoint.zone else { continue };
+            let (process, name) = (endpoint.id.process.to_string(), endpoint.id.to_string());
+            let labels = [
+                ("upstream", process.as_str()),
+                ("endpoint", &name),
+                ("zone", zone.as_str()),
+            ];
+            family.count(&labels, 1);
         }
     }
 

@@ -58,6 +58,7 @@ fn group(process: &str, upstreams: &[&Upstream]) -> snapshot::Upstream {
         id: format!("{process}.{}@r1", n + 1).parse().unwrap(),
         address: upstream.address,
         protocol: Protocol::Http1,
+        zone: None,
         state: EndpointState::Active,
     };
     snapshot::Upstream {

@@ -78,6 +78,7 @@ pub(crate) fn endpoint(slot: usize, address: SocketAddr) -> Endpoint {
         id: format!("web.{slot}@r1").parse().unwrap(),
         address,
         protocol: Protocol::Http1,
+        zone: None,
         state: EndpointState::Active,
     }
 }

@@ -79,7 +79,7 @@ fn rows(
                     kind: id.process.to_string(),
                     in_rotation: served.then(|| topology.rotation.contains(&id)),
                     healthy: endpoint.map(|endpoint| endpoint.healthy),
-                    detail: None,
+                    detail: zone(topology, &id),
                     ejected: endpoint.and_then(|endpoint| endpoint.ejected.clone()),
                     rps: per_instance.get(&id).copied(),
                     in_flight: endpoint.map(|endpoint| endpoint.in_flight),
@@ -122,6 +122,11 @@ fn plain(
         child,
     };
     (order, row)
+}
+
+fn zone(topology: &Topology, id: &InstanceId) -> Option<String> {
+    let process = topology.processes.get(&id.process)?;
+    process.settings.zone(id.slot).map(|zone| format!("zone {zone}"))
 }
 
 /// As the proxy sees it.

@@ -106,6 +106,7 @@ fn process(name: &str, max: Option<u32>) -> Process {
         max,
         settings: Box::new(ProcessSettings {
             proxy_protocol: None,
+            zones: Vec::new(),
             ready: None,
             live: None,
             start_grace: Duration::from_secs(60),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener};
+use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener, ZoneName};
 
 use crate::id::{AppName, Epoch, InstanceId, ProcessName};
 use crate::model::{Edge, Topology};
@@ -63,6 +63,10 @@ fn group(
                 id: (*id).clone(),
                 address: (Ipv4Addr::LOCALHOST, instance.port).into(),
                 protocol: instance.protocol,
+                zone: topology
+                    .processes
+                    .get(process)
+                    .and_then(|process| process.settings.zone(id.slot).cloned()),
                 state,
             })
         });
@@ -170,6 +174,9 @@ pub struct Endpoint {
     /// What it is spoken to in.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
+    /// Where it is; the edge's own is in its settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<ZoneName>,
     pub state: EndpointState,
 }
 

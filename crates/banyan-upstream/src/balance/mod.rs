@@ -97,7 +97,7 @@ mod view;
 pub(crate) use view::pick;
 
 /// A number in [0, 1) from random bits.
-fn unit(random: u64) -> f64 {
+pub(crate) fn unit(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 

@@ -1,7 +1,7 @@
 //! `banyan route explain`: the matcher of the edge, asked by a person.
 
 use anyhow::{Context as _, bail};
-use banyan_config::{EdgeTable, Route, RouteAction, SplitBy};
+use banyan_config::{Balance, Config, EdgeTable, ProcessName, Route, RouteAction, SplitBy};
 use banyan_edge::route::{Asked, Candidate, Explained, Fate, Table};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
@@ -21,6 +21,8 @@ struct Answer {
     then: String,
     /// What is asked of it before.
     filters: Vec<String>,
+    /// Which instances are near.
+    zones: Vec<String>,
     #[serde(flatten)]
     explained: Explained,
 }
@@ -37,6 +39,7 @@ pub(crate) fn run(args: &cli::Route, context: &Context) -> anyhow::Result<Exit> 
         url: request.url.clone(),
         then: then(&explained, &edge.routes, edge.process.as_str()),
         filters: filters(&explained, edge),
+        zones: zones(&explained, edge, &loaded.config),
         explained,
     };
     if context.json {
@@ -104,6 +107,40 @@ fn filters(explained: &Explained, edge: &EdgeTable) -> Vec<String> {
     }
 }
 
+/// Which instances of the processes that may get it are near the edge.
+fn zones(explained: &Explained, edge: &EdgeTable, config: &Config) -> Vec<String> {
+    let Some(own) = &edge.settings.zone else {
+        return Vec::new();
+    };
+    let winner = |name: &String| edge.routes.iter().find(|route| route.name == *name);
+    let processes: Vec<&ProcessName> = match explained.route.as_ref().and_then(winner) {
+        Some(route) => route.processes().collect(),
+        None if explained.ambiguous && !edge.routes.is_empty() => Vec::new(),
+        None => vec![&edge.process],
+    };
+    let near = |process: &ProcessName| {
+        let table = config.processes.get(process)?;
+        let settings = &table.settings;
+        let own = (1..=table.count)
+            .filter(|slot| settings.zone(*slot) == Some(own))
+            .count();
+        let by_key = matches!(edge.settings.balance, Balance::IpHash | Balance::Ring);
+        (!settings.zones.is_empty()).then_some((own, table.count, by_key))
+    };
+    let words = |process: &&ProcessName| {
+        let (near, count, by_key) = near(process)?;
+        let how = if by_key {
+            "but the balance goes by a key"
+        } else {
+            "which come first"
+        };
+        Some(format!(
+            "{near} of {count} instances of {process} are in the edge's zone {own}, {how}"
+        ))
+    };
+    processes.iter().filter_map(words).collect()
+}
+
 fn action(action: &RouteAction) -> String {
     match action {
         RouteAction::Process(forward) => {
@@ -142,8 +179,8 @@ fn render(answer: &Answer, paint: Paint) -> String {
         .map(|name| format!(" route {}:", paint.bold(name)))
         .unwrap_or_default();
     let mut out = format!("{} {} →{route} {}\n", answer.method, answer.url, answer.then);
-    for filter in &answer.filters {
-        out += &format!("  {filter}\n");
+    for words in answer.filters.iter().chain(&answer.zones) {
+        out += &format!("  {words}\n");
     }
     if !answer.explained.candidates.is_empty() {
         let header = [

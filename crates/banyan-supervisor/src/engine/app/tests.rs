@@ -13,6 +13,7 @@ fn process() -> Process {
         max: None,
         settings: Box::new(ProcessSettings {
             proxy_protocol: None,
+            zones: Vec::new(),
             ready: None,
             live: None,
             start_grace: Duration::from_secs(60),
