@@ -108,6 +108,14 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "part_targets",
+        run: part_targets,
+        words: &[
+            "{path}", "{rest}", "{query}", "{id}", "{", "}", "/", "..", "%2f", "%2e", "?", "&", "\n", "//",
+            "\\",
+        ],
+    },
+    Target {
         name: "sql",
         run: sql::statements,
         words: sql::WORDS,
@@ -219,6 +227,26 @@ fn accept_encoding(input: &[u8]) {
     let whole = fuzz::accept_encoding([text].into_iter());
     assert!(whole.iter().all(|weight| *weight <= 1000), "{whole:?}");
     assert_eq!(whole, fuzz::accept_encoding(text.split(',')), "line by line");
+}
+
+/// Lines: a target, a path, a query. Whatever the client writes, what comes of it is one plain path and a query.
+fn part_targets(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let mut lines = text.lines();
+    let mut line = || lines.next().unwrap_or_default();
+    let (target, path, query) = (line(), line(), line());
+    if let Some(filled) = fuzz::part_target(target, path, query) {
+        let path = filled.split('?').next().unwrap_or_default();
+        assert!(path.starts_with('/') && !path.contains("//"), "{filled}");
+        assert!(
+            !path
+                .split('/')
+                .any(|part| [".", "..", "%2e", "%2E"].contains(&part)),
+            "{filled}"
+        );
+    }
 }
 
 fn loaded(text: &[u8]) -> Result<Loaded, String> {

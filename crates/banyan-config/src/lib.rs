@@ -59,8 +59,8 @@ pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Re
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
-    Forward, HeaderEdit, Network, NetworkError, PathMatch, REGEX_SIZE, Route, RouteAction, RouteBounds,
-    RouteMatch, Share, SplitBy, StaticFiles,
+    Aggregate, Forward, HeaderEdit, Network, NetworkError, OnFailure, Part, PathMatch, REGEX_SIZE, Route,
+    RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles,
 };
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};

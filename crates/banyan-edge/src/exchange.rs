@@ -1,5 +1,6 @@
 //! One request from its head to its last byte: what is counted and logged of it (`tally`), exactly once, however it ends.
 
+mod part;
 mod tally;
 
 use std::cell::Cell;
@@ -39,6 +40,8 @@ pub(crate) struct Exchange {
     pub id: HeaderValue,
     /// Whose endpoints it goes to; a route may change it.
     pub group: Rc<Group>,
+    /// Of a request that the edge makes for another one: how long its answer may take to begin.
+    pub part: Option<Duration>,
     /// The route that matched and what it does to the answer.
     pub routed: Option<Routed>,
     /// What filters have found out; `None`: none were asked.
@@ -96,6 +99,7 @@ impl Exchange {
             core: Rc::clone(core),
             peer: Rc::clone(peer),
             group: core.default_group(),
+            part: None,
             routed: None,
             filtered: None,
             trace: None,

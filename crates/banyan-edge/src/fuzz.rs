@@ -23,6 +23,12 @@ pub fn accept_encoding<'a>(lines: impl Iterator<Item = &'a str>) -> [u16; 3] {
     Coding::ALL.map(|coding| accepted.weight(coding))
 }
 
+/// The target of a part of an aggregate; the route's expression is `^/(?P<id>[^/]*)`.
+pub fn part_target(target: &str, path: &str, query: &str) -> Option<String> {
+    let regex = regex::Regex::new("^/(?P<id>[^/]*)").ok()?;
+    crate::gateway::fill(target, path, query, &regex)
+}
+
 /// The requests of a client's connection, and how it ended.
 pub fn requests(bytes: &[u8], size: usize) -> String {
     let mut requests = Requests::new(Bytes::new(), LIMITS);

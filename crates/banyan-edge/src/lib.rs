@@ -18,6 +18,7 @@ mod filter;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;
+mod gateway;
 mod grpc;
 mod headers;
 mod http1;

@@ -19,6 +19,7 @@ use crate::forward;
 use crate::forward::answer::InstanceBody;
 use crate::forward::body::Source;
 use crate::forward::upgrade::{self, Switched};
+use crate::gateway::{self, Job};
 use crate::headers::{self, Client, Kept};
 use crate::interim::Interim;
 use crate::request_body::ClientBody;
@@ -59,6 +60,10 @@ pub(crate) fn serve(
             Err(Early::Route(response)) => Ok(Reply::Route(*response)),
             // Boxed because few do, and every request has room for what it awaits.
             Err(Early::Files(wanted)) => return Box::pin(files::answer(exchange, *wanted)).await,
+            Err(Early::Gateway(work)) => {
+                let (wanted, job) = *work;
+                return Box::pin(gateway::answer(exchange, wanted, job)).await;
+            }
             Err(Early::Refused(refusal)) => Err(refusal),
         };
         finish(exchange, result, wants_upgrade)
@@ -75,6 +80,10 @@ async fn settle(exchange: &mut Exchange, outbound: Result<Outbound, Early>) -> R
         Ok(mut outbound) => {
             filter::settle(exchange, Some(&mut outbound.head.headers)).await?;
             Ok(outbound)
+        }
+        Err(Early::Gateway(mut work)) => {
+            filter::settle(exchange, Some(&mut work.1.head.headers)).await?;
+            Err(Early::Gateway(work))
         }
         Err(early) => {
             filter::settle(exchange, None).await?;
@@ -131,6 +140,7 @@ enum Early {
     Refused(Refusal),
     Route(Box<Response<Bytes>>),
     Files(Box<Wanted>),
+    Gateway(Box<(gateway::Wanted, Job)>),
 }
 
 impl From<Refusal> for Early {
@@ -156,11 +166,12 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         Some(routes) => serving::follow(exchange, routes, &mut head)?,
         None => filter::enter(exchange, core.filters(), &mut head)?,
     };
-    match next {
-        Next::Forward => {}
+    let gateway = match next {
+        Next::Forward => None,
+        Next::Gateway(wanted) => Some(*wanted),
         Next::Answer(response) => return Err(Early::Route(Box::new(response))),
         Next::Files(wanted) => return Err(Early::Files(wanted)),
-    }
+    };
     let settings = core.settings();
     let client = Client {
         address: peer.address,
@@ -177,6 +188,9 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);
+    }
+    if let Some(wanted) = gateway {
+        return Err(Early::Gateway(Box::new((wanted, Job { head }))));
     }
     let limits = &settings.limits;
     let own = exchange.routed.as_ref().and_then(Routed::body);

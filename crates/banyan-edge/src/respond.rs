@@ -96,7 +96,7 @@ impl Refusal {
         }
     }
 
-    fn message(self) -> &'static str {
+    pub(crate) fn message(self) -> &'static str {
         match self {
             Self::BadRequest(what) => what,
             Self::Forbidden => "this is not open to your address",

@@ -4,7 +4,7 @@ use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Short, Ta
 use super::Rule::{HeaderName, Name, NotEmpty, Path, Template, UrlPath};
 use super::filters::{COMPRESS, CORS, RATE_LIMIT};
 use super::limits::{RESPONSE_BODY, RESPONSE_HEADER};
-use super::{HOUR, Key, auth};
+use super::{HOUR, Key, MIB, auth};
 
 pub(super) static ROUTE: &[Key] = &[
     Key::new(
@@ -118,6 +118,12 @@ pub(super) static ROUTE: &[Key] = &[
         "What the app sees in place of the matched path or prefix.",
     )
     .alias(&["strip_prefix", "replace_prefix"]),
+    Key::new(
+        "aggregate",
+        Table(AGGREGATE),
+        "Answer a GET with one JSON object of several processes' answers.",
+    )
+    .alias(&["aggregation", "compose", "gather", "merge"]),
     Key::new("static", Short(STATIC), "Answer with the files of a folder.").alias(&[
         "files",
         "root",
@@ -141,6 +147,72 @@ pub(super) static ROUTE: &[Key] = &[
         Table(HEADER_EDIT),
         "Changes to what the client gets.",
     ),
+];
+
+static AGGREGATE: &[Key] = &[
+    Key::new(
+        "parts",
+        Map(NotEmpty, &Table(PART)),
+        "By the names that they have in the object, in this order.",
+    )
+    .required()
+    .alias(&["services", "backends", "requests"]),
+    Key::new(
+        "timeout",
+        Duration { min: 10, max: HOUR },
+        "For all parts together, also to end their answers.",
+    )
+    .default("\"5s\"")
+    .alias(&["deadline"]),
+    Key::new(
+        "on_failure",
+        OneOf(&["fail", "omit", "null", "note"]),
+        "When a part gives no JSON with 2xx in time: the whole fails, or lacks it, or has null or a note in its place.",
+    )
+    .default("\"fail\"")
+    .alias(&["on_error", "partial", "failure"]),
+    Key::new(
+        "headers",
+        List(&Text(HeaderName)),
+        "The client's headers that parts get. What the edge says of a request (id, addresses, trace, user) they always get.",
+    )
+    .default("[\"authorization\", \"cookie\", \"accept-language\"]")
+    .alias(&["request_headers", "pass", "forward_headers"]),
+];
+
+static PART: &[Key] = &[
+    Key::new("process", Text(Name), "Who is asked. Default: that of [edge].").alias(&[
+        "upstream", "backend", "service",
+    ]),
+    Key::new(
+        "path",
+        Text(NotEmpty),
+        "What it is asked for; {path}, {rest} (behind the prefix), {query} (with its ?) and names of the regex are the request's.",
+    )
+    .required()
+    .alias(&["target", "url", "to"]),
+    Key::new(
+        "timeout",
+        Duration { min: 10, max: HOUR },
+        "Of this part. Default: that of all.",
+    )
+    .alias(&["deadline"]),
+    Key::new(
+        "on_failure",
+        OneOf(&["fail", "omit", "null", "note"]),
+        "Of this part. Default: that of all.",
+    )
+    .alias(&["on_error", "partial", "failure"]),
+    Key::new(
+        "max",
+        Bytes {
+            min: 1,
+            max: 64 * MIB,
+        },
+        "Its answer; above: it has failed.",
+    )
+    .default("\"1MiB\"")
+    .alias(&["max_size", "limit"]),
 ];
 
 static STATIC: &[Key] = &[

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::{Writer, filters, quoted};
 use crate::filter::Filters;
-use crate::route::{HeaderEdit, PathMatch, Route, RouteAction, SplitBy};
+use crate::route::{Aggregate, HeaderEdit, Part, PathMatch, Route, RouteAction, SplitBy};
 use crate::units::{format_bytes, format_duration};
 
 pub(super) fn table(out: &mut Writer, route: &Route, inherited: &Filters) {
@@ -81,6 +81,7 @@ fn action(out: &mut Writer, action: &RouteAction) {
                 out.text("rewrite", rewrite);
             }
         }
+        RouteAction::Aggregate(aggregate) => self::aggregate(out, aggregate),
         RouteAction::Static(files) => {
             let page = |key: &str, path: &Option<String>| {
                 let path = path.as_ref().map(|path| format!(", {key} = {}", quoted(path)));
@@ -114,6 +115,31 @@ fn action(out: &mut Writer, action: &RouteAction) {
         ),
         RouteAction::Maintenance { message } => out.text("maintenance", message),
     }
+}
+
+fn aggregate(out: &mut Writer, aggregate: &Aggregate) {
+    let part = |part: &Part| {
+        format!(
+            "{} = {{ process = {}, path = {}, timeout = \"{}\", on_failure = \"{}\", max = \"{}\" }}",
+            quoted(&part.name),
+            quoted(part.process.as_str()),
+            quoted(&part.path),
+            format_duration(part.timeout),
+            part.on_failure.name(),
+            format_bytes(part.max)
+        )
+    };
+    let parts: Vec<String> = aggregate.parts.iter().map(part).collect();
+    let headers: Vec<String> = aggregate.headers.iter().map(|name| quoted(name)).collect();
+    out.line(
+        "aggregate",
+        format_args!(
+            "{{ timeout = \"{}\", headers = [{}], parts = {{ {} }} }}",
+            format_duration(aggregate.timeout),
+            headers.join(", "),
+            parts.join(", ")
+        ),
+    );
 }
 
 fn edit(out: &mut Writer, key: &str, edit: &HeaderEdit) {

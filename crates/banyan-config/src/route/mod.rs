@@ -1,5 +1,6 @@
 //! `[[route]]`: which request goes where. Everything that can be judged without a request is judged here.
 
+mod aggregate;
 mod model;
 mod network;
 mod text;
@@ -16,6 +17,7 @@ use crate::read::{Reader, Spot};
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
 
+pub use aggregate::{Aggregate, OnFailure, Part};
 pub use model::{
     Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles,
 };
@@ -25,7 +27,15 @@ pub use network::{Network, NetworkError};
 pub const REGEX_SIZE: usize = 1 << 20;
 
 /// What a route does; one of them at most.
-const ACTIONS: [&str; 6] = ["process", "split", "static", "redirect", "respond", "maintenance"];
+const ACTIONS: [&str; 7] = [
+    "process",
+    "split",
+    "aggregate",
+    "static",
+    "redirect",
+    "respond",
+    "maintenance",
+];
 
 struct Builder<'a> {
     processes: &'a BTreeMap<ProcessName, ProcessTable>,
@@ -227,6 +237,7 @@ impl Builder<'_> {
         let action = written.first().map_or("process", |entry| entry.name.as_str());
         self.rewrite_fits(table, action);
         match action {
+            "aggregate" => RouteAction::Aggregate(self.aggregate(table)),
             "static" => RouteAction::Static(self.files_of(table)),
             "redirect" => self.redirect(&table.table("redirect")),
             "respond" => self.respond(&table.table("respond")),
@@ -328,14 +339,7 @@ impl Builder<'_> {
                 self.report.error(&spot.place, message, &[help]);
             }
         }
-        if let (true, Some(entry)) = (route.boolean("as_received"), route.entry("as_received")) {
-            let help = "remove it: names of files are read in one way only";
-            self.report.error(
-                &entry.place,
-                "`as_received` does nothing beside `static`",
-                &[help],
-            );
-        }
+        self.one_reading(route, "static");
         let cache_control = table.text_or_default("cache_control");
         if let Some(spot) = table.text("cache_control") {
             self.header_value(&cache_control, &spot.place);
@@ -345,6 +349,15 @@ impl Builder<'_> {
             cache_control,
             fallback: table.text("fallback").map(|spot| spot.value),
             not_found: table.text("not_found").map(|spot| spot.value),
+        }
+    }
+
+    /// What is read from a path must have one meaning.
+    fn one_reading(&self, route: &Reader<'_>, action: &str) {
+        if let (true, Some(entry)) = (route.boolean("as_received"), route.entry("as_received")) {
+            let message = format!("`as_received` does nothing beside `{action}`");
+            let help = "remove it: here a path is read in one way only";
+            self.report.error(&entry.place, message, &[help]);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::aggregate::{Aggregate, Part};
 use super::network::Network;
 use crate::filter::Filters;
 use crate::name::ProcessName;
@@ -75,6 +76,7 @@ pub enum PathMatch {
 #[serde(rename_all = "snake_case")]
 pub enum RouteAction {
     Process(Forward),
+    Aggregate(Aggregate),
     Static(StaticFiles),
     Redirect {
         to: String,
@@ -139,14 +141,16 @@ pub struct HeaderEdit {
 impl Route {
     /// The processes that it may send requests to, those of weight 0 included: their instances stay warm.
     pub fn processes(&self) -> impl Iterator<Item = &ProcessName> {
-        let shares = match &self.action {
-            RouteAction::Process(forward) => forward.shares.as_slice(),
+        let (shares, parts) = match &self.action {
+            RouteAction::Process(forward) => (forward.shares.as_slice(), &[] as &[Part]),
+            RouteAction::Aggregate(aggregate) => (&[] as &[Share], aggregate.parts.as_slice()),
             RouteAction::Static(_)
             | RouteAction::Redirect { .. }
             | RouteAction::Respond { .. }
-            | RouteAction::Maintenance { .. } => &[],
+            | RouteAction::Maintenance { .. } => (&[] as &[Share], &[] as &[Part]),
         };
-        shares.iter().map(|share| &share.process)
+        let shares = shares.iter().map(|share| &share.process);
+        shares.chain(parts.iter().map(|part| &part.process))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Text in, text out: what people write, and what they are told.
 
+mod aggregate;
 mod auth;
 mod detect;
 mod errors;

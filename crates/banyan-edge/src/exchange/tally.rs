@@ -18,11 +18,18 @@ const CLIENT_GONE: u16 = 499;
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.peer.activity.end();
-        self.core.metrics.in_flight.decrement();
         let now = self.core.now();
         let second = now.saturating_duration_since(self.core.start).as_secs();
         let took = now.saturating_duration_since(self.started);
+        if self.part.is_some() {
+            self.count_of_process();
+            if self.forwarded {
+                self.group.cells.latency.record(second, took);
+            }
+            return;
+        }
+        self.peer.activity.end();
+        self.core.metrics.in_flight.decrement();
         self.count(second, took);
         if let Some(asked) = self.logged.take() {
             self.log(asked.as_ref(), took);
@@ -47,12 +54,7 @@ impl Exchange {
         if self.routed.is_some() {
             route.active.decrement();
         }
-        if self.forwarded {
-            self.group.cells.requests.increment();
-            if self.failed() {
-                self.group.cells.errors.increment();
-            }
-        }
+        self.count_of_process();
         // A tunnel lasts as long as its user stays: that is no latency.
         if self.status == Some(StatusCode::SWITCHING_PROTOCOLS) {
             route.upgraded.increment();
@@ -62,6 +64,15 @@ impl Exchange {
         route.durations.of(self.status).record(took);
         if self.forwarded {
             self.group.cells.latency.record(second, took);
+        }
+    }
+
+    fn count_of_process(&self) {
+        if self.forwarded {
+            self.group.cells.requests.increment();
+            if self.failed() {
+                self.group.cells.errors.increment();
+            }
         }
     }
 

@@ -49,7 +49,10 @@ pub(crate) async fn send(
     let group = Rc::clone(&exchange.group);
     let wanted = Wanted::of(&core, &exchange.peer, head);
     let trusted = core.settings().trusts(exchange.peer.address);
-    let own = exchange.routed.as_ref().and_then(|routed| routed.timeout());
+    let routed = exchange.routed.as_ref();
+    let own = exchange
+        .part
+        .or_else(|| routed.and_then(|routed| routed.timeout()));
     let mut time = Time::of(&core.settings(), own, &head.headers, trusted);
     if exchange.is_grpc() {
         time.of_call(&head.headers);

@@ -14,3 +14,4 @@ mod tests;
 
 pub use explain::{Candidate, Explained, Fate};
 pub use matcher::{Asked, Table};
+pub(crate) use path::decode;

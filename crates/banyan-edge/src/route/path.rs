@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The decoded path; `None`: ambiguous. An app could read such a path as another one than the edge, and so be reached
 /// around a route: encoded slashes, backslashes, dot segments, empty segments, control bytes, broken escapes.
-pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     let decoded = if raw.contains('%') {
         Cow::Owned(percent_decode(raw)?)
     } else {

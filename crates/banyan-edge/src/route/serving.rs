@@ -19,6 +19,7 @@ use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
 use crate::files::Wanted;
 use crate::filter::{self, Filters};
+use crate::gateway::{self, Gather};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
 use crate::respond::Refusal;
@@ -42,6 +43,8 @@ struct Ready {
     filters: Option<Rc<Filters>>,
     request: Edits,
     response: Edits,
+    /// Of an aggregate.
+    gather: Option<Rc<Gather>>,
 }
 
 struct Edits {
@@ -61,6 +64,8 @@ pub(crate) enum Next {
     Forward,
     Answer(Response<Bytes>),
     Files(Box<Wanted>),
+    /// The edge asks processes itself.
+    Gateway(Box<gateway::Wanted>),
 }
 
 impl Routes {
@@ -75,7 +80,8 @@ impl Routes {
             let route = table.route(index);
             let shares = match &route.action {
                 RouteAction::Process(forward) => forward.shares.as_slice(),
-                RouteAction::Static(_)
+                RouteAction::Aggregate(_)
+                | RouteAction::Static(_)
                 | RouteAction::Redirect { .. }
                 | RouteAction::Respond { .. }
                 | RouteAction::Maintenance { .. } => &[],
@@ -90,6 +96,12 @@ impl Routes {
                 filters: Filters::compile(&route.bounds.filters, settings),
                 request: Edits::new(&route.request_headers),
                 response: Edits::new(&route.response_headers),
+                gather: match &route.action {
+                    RouteAction::Aggregate(config) => {
+                        Some(Rc::new(Gather::new(config, &route.when.path, groups)))
+                    }
+                    _ => None,
+                },
             }
         });
         Self {
@@ -205,6 +217,19 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
         RouteAction::Process(forward) => {
             rewrite(forward, &route.when.path, route.when.as_received, head)?;
             Ok(Next::Forward)
+        }
+        RouteAction::Aggregate(_) => {
+            let Some(gather) = &routes.ready[index].gather else {
+                return Ok(Next::Forward);
+            };
+            let raw = head.uri.path().to_owned();
+            let decoded = path::decode(&raw).unwrap_or_default();
+            let rest = match &route.when.path {
+                PathMatch::Prefix(prefix) => path::rewrite(&raw, prefix.len(), false, ""),
+                PathMatch::Any | PathMatch::Exact(_) | PathMatch::Regex(_) => String::new(),
+            };
+            let wanted = gather.wanted(&exchange.core, head, &decoded, &rest)?;
+            Ok(Next::Gateway(Box::new(gateway::Wanted::Gather(wanted))))
         }
         RouteAction::Static(files) => {
             let rest = below(&route.when.path, head.uri.path());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
 mod access_log;
+mod aggregate;
 mod answer_limits;
 mod answers;
 mod balance;

@@ -166,6 +166,13 @@ fn action(action: &RouteAction) -> String {
             }
             text
         }
+        RouteAction::Aggregate(aggregate) => {
+            let parts = aggregate.parts.iter();
+            let parts: Vec<String> = parts
+                .map(|part| format!("{} from {} {}", part.name, part.process, part.path))
+                .collect();
+            format!("one object of {}", parts.join(", "))
+        }
         RouteAction::Static(files) => format!("files of {}", files.dir.display()),
         RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
         RouteAction::Respond { status, .. } => format!("answered {status}"),
