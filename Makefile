@@ -53,7 +53,7 @@ drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds
 
 .PHONY: conformance
 conformance: deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own through the proxy (needs the network)
-	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --no-capture
+	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --run-ignored all --no-capture
 	@BANYAN=target/release/banyan tests/outside/postgres.sh
 
 .PHONY: bench

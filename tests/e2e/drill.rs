@@ -6,7 +6,9 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_runtime::Clock;
 
 use crate::edge_restarts;
+use crate::failover;
 use crate::kills::assert_only_received_requests_failed;
+use crate::resume::moved;
 use crate::scenario::{Loaded, changes, kills};
 use crate::soak::Soak;
 
@@ -90,4 +92,22 @@ async fn an_edge_replaced_over_and_over_fails_nothing() {
     println!("{rounds} hand-overs");
     edge_restarts::assert_nothing_failed(&load.stop().await, &installation);
     installation.down().await;
+}
+
+/// 50 of them, or as many as fit into the duration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn fifty_kills_of_a_primary_with_a_synchronous_replica_lose_and_double_nothing() {
+    failover::kills(50, duration()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn a_move_of_the_database_killed_at_each_step_ends_in_the_same_place() {
+    let (wanted, steps) = moved(None).await;
+    println!("undisturbed: {steps} steps to {wanted:?}");
+    for step in 0..steps {
+        let (reached, _) = moved(Some(step)).await;
+        assert_eq!(reached, wanted, "killed at step {step}");
+    }
 }

@@ -8,6 +8,8 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::wait;
 use serde_json::Value;
 
+use crate::servers::{kinds, proxied, set};
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +74,38 @@ async fn started(kill_at: Option<usize>) -> (Value, usize) {
     reached(installation, None).await
 }
 
-pub(crate) async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
+/// The database goes to another port with other settings. As [`grown`]: where it is and who is primary.
+pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
+    let mut installation = Installation::new(proxied(&["replicas = 1"]));
+    installation.manifest.count = 1;
+    installation.up().await;
+    let before = newest_journal(&installation);
+    installation.move_database();
+    set(
+        &mut installation.manifest,
+        &["replicas = 1", "max_connections = 150"],
+    );
+    installation.write_manifest();
+    match kill_at {
+        None => drop(installation.verb(&["apply"]).await),
+        Some(step) => {
+            let apply = installation.command(&["apply"]).start().unwrap();
+            kill_at_step(&mut installation, before.as_deref(), step).await;
+            drop(apply);
+            installation.start_controller();
+        }
+    }
+    installation.settled().await;
+    // What was set aside is planned anew.
+    installation.verb(&["apply"]).await;
+    let plan = installation.try_verb(&["plan"]).await;
+    assert_eq!(plan.code(), 0, "{}\n{}", plan.output(), installation.logs());
+    let journal = newest_journal(&installation).unwrap();
+    let steps = entries(&journal)[0]["plan"]["steps"].as_array().unwrap().len();
+    (kinds(&installation).await, steps)
+}
+
+async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
     let begun = wait::until("the step to begin", LIMIT, async || {
         let journal = newest_journal(installation).filter(|newest| Some(newest.as_path()) != after);
         let entries = journal.map(|path| entries(&path)).unwrap_or_default();
@@ -143,11 +176,11 @@ fn journals(installation: &Installation) -> Vec<PathBuf> {
     paths
 }
 
-pub(crate) fn newest_journal(installation: &Installation) -> Option<PathBuf> {
+fn newest_journal(installation: &Installation) -> Option<PathBuf> {
     journals(installation).pop()
 }
 
-pub(crate) fn entries(journal: &Path) -> Vec<Value> {
+fn entries(journal: &Path) -> Vec<Value> {
     let text = fs::read_to_string(journal).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())

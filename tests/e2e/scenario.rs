@@ -69,7 +69,9 @@ impl Loaded {
     /// Says when a change began and how long it took, and leaves a second of load behind it.
     pub(crate) async fn during(&mut self, what: &str, change: impl AsyncFnOnce(&mut Installation)) {
         let began = self.load.elapsed();
+        self.load.phase(what);
         change(&mut self.installation).await;
+        self.load.phase(format!("after {what}"));
         let took = self.load.elapsed() - began;
         println!(
             "  at {:5.1} s {what}: took {:.1} s",

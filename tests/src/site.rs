@@ -49,12 +49,16 @@ impl Site {
             async move {
                 match number % 5 {
                     0 => site.comment(number).await,
-                    1 | 3 => read(site.client.get(&format!("/api/articles/{}", site.slug)).await),
-                    2 => read(site.client.get("/api/articles?limit=5").await),
-                    _ => read(site.client.get("/api/tags").await),
+                    1 | 3 => site.read(&format!("/api/articles/{}", site.slug)).await,
+                    2 => site.read("/api/articles?limit=5").await,
+                    _ => site.read("/api/tags").await,
                 }
             }
         })
+    }
+
+    async fn read(&self, path: &str) -> Answer {
+        judge("read", path, self.client.get(path).await)
     }
 
     async fn comment(&self, number: u64) -> Answer {
@@ -66,7 +70,7 @@ impl Site {
             .client
             .json(Method::POST, &path, Some(&self.token), &body)
             .await;
-        let answer = judge("write", answer);
+        let answer = judge("write", &path, answer);
         self.ledger.settle(&id, answer.outcome);
         answer
     }
@@ -111,12 +115,8 @@ async fn post(client: &Client, path: &str, token: Option<&str>, body: &Value) ->
     serde_json::from_slice(answer.body()).unwrap()
 }
 
-fn read(answer: Result<Response<Bytes>, Failure>) -> Answer {
-    judge("read", answer)
-}
-
 /// 503 is the edge's "no instance was there to send it to"; a 4xx is the app's own no. What a 500, 502 or 504 did nobody knows.
-fn judge(kind: &'static str, answer: Result<Response<Bytes>, Failure>) -> Answer {
+fn judge(kind: &'static str, path: &str, answer: Result<Response<Bytes>, Failure>) -> Answer {
     let (outcome, detail) = match answer {
         Ok(answer) => {
             let status = answer.status();
@@ -128,11 +128,11 @@ fn judge(kind: &'static str, answer: Result<Response<Bytes>, Failure>) -> Answer
             };
             (
                 outcome,
-                format!("{status}: {}", String::from_utf8_lossy(answer.body())),
+                format!("{status} to {path}: {}", String::from_utf8_lossy(answer.body())),
             )
         }
-        Err(Failure::NotSent(reason)) => (Outcome::Refused, reason),
-        Err(Failure::NoAnswer(reason)) => (Outcome::Unknown, reason),
+        Err(Failure::NotSent(reason)) => (Outcome::Refused, format!("{path}: {reason}")),
+        Err(Failure::NoAnswer(reason)) => (Outcome::Unknown, format!("{path}: {reason}")),
     };
     let detail = if outcome == Outcome::Acknowledged {
         String::new()

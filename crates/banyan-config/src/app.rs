@@ -188,8 +188,10 @@ pub(crate) fn visible(scope: &Scope<'_>, tables: &[&BTreeMap<String, Template>])
         secret: Default::default(),
     };
     if scope.database {
-        visible.names.insert("DATABASE_URL".to_owned());
-        visible.secret.insert("DATABASE_URL".to_owned());
+        for name in ["DATABASE_URL", "DATABASE_DIRECT_URL"] {
+            visible.names.insert(name.to_owned());
+            visible.secret.insert(name.to_owned());
+        }
     }
     for (name, template) in tables.iter().copied().flatten() {
         visible.names.insert(name.clone());

@@ -41,7 +41,7 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
             _ => Durability::Async,
         },
         reads: reads(&table),
-        pgproxy: pgproxy(&table.table("pgproxy")),
+        pgproxy: pgproxy(&table.table("pgproxy"), table.number("max_connections")),
         settings: settings(&table, scope.report),
     };
     replicas::check(&table, &database, edge, scope.report);
@@ -59,14 +59,18 @@ fn reads(table: &Reader<'_>) -> Reads {
     })
 }
 
-fn pgproxy(table: &Reader<'_>) -> PgproxyTable {
+fn pgproxy(table: &Reader<'_>, max_connections: u32) -> PgproxyTable {
+    let fits = max_connections.saturating_sub(replicas::BESIDE_THE_POOL).max(1);
+    let size = table
+        .integer("pool")
+        .and_then(|pool| u32::try_from(pool.value).ok());
     PgproxyTable {
         direct: table.boolean("direct"),
         port: table
             .integer("port")
             .and_then(|port| u16::try_from(port.value).ok()),
         pool: PoolSettings {
-            size: table.number("pool"),
+            size: size.unwrap_or(PoolSettings::default().size.min(fits)),
             max_clients: table.number("max_clients"),
             wait: table.duration("wait"),
             mode: match table.text_or_default("mode").as_str() {

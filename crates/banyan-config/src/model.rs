@@ -502,7 +502,7 @@ pub struct ManagedDatabase {
 }
 
 /// What stands between the app and PostgreSQL.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PgproxyTable {
     /// There is none: `DATABASE_URL` leads to PostgreSQL itself.
     pub direct: bool,
@@ -510,18 +510,6 @@ pub struct PgproxyTable {
     pub port: Option<u16>,
     pub pool: PoolSettings,
     pub hold: HoldSettings,
-}
-
-impl Default for PgproxyTable {
-    /// None at all.
-    fn default() -> Self {
-        Self {
-            direct: true,
-            port: None,
-            pool: PoolSettings::default(),
-            hold: HoldSettings::default(),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,6 +58,7 @@ pub enum Reason {
     Configuration,
     Deploy,
     Rollback,
+    Switchover,
     Down,
 }
 
@@ -68,6 +69,7 @@ impl fmt::Display for Reason {
             Self::Configuration => "apply",
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
+            Self::Switchover => "switchover",
             Self::Down => "down",
         })
     }

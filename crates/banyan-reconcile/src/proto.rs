@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 pub use banyan_topology::Change;
-use banyan_topology::report::EdgeReport;
+use banyan_topology::report::{EdgeReport, PgproxyReport};
 use banyan_topology::{Edge, Epoch, InstanceId, Plan, ProcessName, ReleaseId};
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,9 @@ pub struct Status {
     pub epoch: Epoch,
     pub children: Vec<Row>,
     pub edge_report: Option<EdgeReport>,
+    /// What the PostgreSQL proxy said last.
+    #[serde(default)]
+    pub pgproxy_report: Option<PgproxyReport>,
     /// Requests per second over the last seconds.
     pub rps: Option<f64>,
     pub error_share: Option<f64>,

@@ -41,6 +41,7 @@ pub struct Load {
     answered: Arc<AtomicU64>,
     started: Instant,
     tasks: Tasks,
+    phases: Vec<(Duration, String)>,
 }
 
 impl Load {
@@ -73,7 +74,13 @@ impl Load {
             answered,
             started,
             tasks,
+            phases: Vec::new(),
         }
+    }
+
+    /// What happens from now on, for the report's explanations.
+    pub fn phase(&mut self, what: impl Into<String>) {
+        self.phases.push((self.elapsed(), what.into()));
     }
 
     /// Requests answered so far, in whatever way.
@@ -95,7 +102,11 @@ impl Load {
         while let Ok(sample) = self.samples.try_recv() {
             samples.push(sample);
         }
-        Report { samples, duration }
+        Report {
+            samples,
+            duration,
+            phases: self.phases,
+        }
     }
 }
 
@@ -146,6 +157,8 @@ impl Generator {
 pub struct Report {
     pub samples: Vec<Sample>,
     pub duration: Duration,
+    /// What went on from when on.
+    pub phases: Vec<(Duration, String)>,
 }
 
 impl Report {
@@ -181,14 +194,20 @@ impl Report {
         latencies[rank.min(last)]
     }
 
+    fn phase_at(&self, at: Duration) -> String {
+        let phase = self.phases.iter().rev().find(|(from, _)| *from <= at);
+        phase.map(|(_, what)| format!(" ({what})")).unwrap_or_default()
+    }
+
     /// The failures, one line each, at most `limit` of them: for assertion messages.
     pub fn explain(&self, limit: usize) -> String {
         let failures = self.failures();
         let lines = failures.iter().take(limit).map(|sample| {
             let Sample { answer, at, latency } = sample;
             format!(
-                "  at {:.2}s {} {:?} after {:.2}s: {}",
+                "  at {:.2}s{} {} {:?} after {:.2}s: {}",
                 at.as_secs_f64(),
+                self.phase_at(*at + *latency),
                 answer.kind,
                 answer.outcome,
                 latency.as_secs_f64(),

@@ -152,6 +152,12 @@ pub struct PgproxyReport {
     pub backends: u64,
     /// Units that wait for a backend or in a hold.
     pub waiting: u64,
+    /// Clients that keep their backend for what their session holds.
+    #[serde(default)]
+    pub pinned: u64,
+    /// Why passwords could not be checked when a client tried to log in last; `None`: they could.
+    #[serde(default)]
+    pub auth_problem: Option<String>,
     pub nodes: Vec<NodeReport>,
     /// What clients of servers saw since the last report.
     pub signals: NodeSignals,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use banyan_topology::NodeId;
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::render::paint::When;
@@ -130,6 +131,11 @@ pub(crate) enum Verb {
     /// Go back to the release before, or to the one named
     #[command(after_help = "Example:\n  banyan rollback           # the one before\n  banyan rollback r3")]
     Rollback(Rollback),
+    /// The servers of the database that Banyan runs
+    #[command(
+        after_help = "Example:\n  banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
+    )]
+    Database(Database),
     /// How to make browsers and programs trust this installation's own certificates (`tls = "self-signed"`)
     #[command(
         after_help = "Example:\n  banyan trust\n  curl --cacert \"$(banyan --json trust | jq -r .authority)\" https://localhost:8443/"
@@ -279,6 +285,31 @@ pub(crate) struct Rollback {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Database {
+    #[command(subcommand)]
+    pub(crate) wish: DatabaseWish,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatabaseWish {
+    /// Make a replica the primary while statements wait; the former primary follows it
+    ///
+    /// No statement fails: open transactions may run on for `pgproxy.grace`; if one does not end, nothing changes.
+    /// Interrupted, it goes on by `banyan apply --resume`; `banyan apply --revert` goes back.
+    Switchover(Switchover),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Switchover {
+    /// For example db2 [default: the first replica]
+    #[arg(long, value_name = "SERVER", value_parser = server)]
+    pub(crate) to: Option<NodeId>,
+    /// Show the steps only; changes nothing. Exit code 2, as of `banyan plan`
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Destroy {
     /// Do not ask; NAME must be the name in banyan.toml
     #[arg(long, value_name = "NAME")]
@@ -319,6 +350,12 @@ fn release(text: &str) -> Result<u32, String> {
         .unwrap_or(text)
         .parse()
         .map_err(|_| format!("`{text}` is not a release; they look like r3"))
+}
+
+/// `db2`.
+fn server(text: &str) -> Result<NodeId, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a server; they look like db2"))
 }
 
 impl From<When> for ColorChoice {

@@ -6,7 +6,7 @@ use crate::read::Reader;
 use crate::report::Report;
 
 /// Connections that are not the pool's: PostgreSQL's reserve, Banyan's own, the proxy's, people's.
-const BESIDE_THE_POOL: u32 = 10;
+pub(super) const BESIDE_THE_POOL: u32 = 10;
 
 pub(super) fn check(
     table: &Reader<'_>,
@@ -43,8 +43,8 @@ fn direct(table: &Reader<'_>, database: &ManagedDatabase, report: &Report) {
     {
         report.error(
             &written.place,
-            "`replicas` needs the proxy, and `direct` leads the app past it",
-            &["write direct = false in [database.pgproxy], or remove this line"],
+            "`replicas` needs the proxy, and `direct = true` leads the app past it",
+            &["remove `direct = true` from [database.pgproxy], or remove this line"],
         );
     }
 }

@@ -10,7 +10,7 @@ static PGPROXY: &[Key] = &[
         Boolean,
         "The app connects to PostgreSQL itself: no pool, no replica, no switchover behind its back.",
     )
-    .default("true"),
+    .default("false"),
     Key::new(
         "port",
         Integer { min: 1, max: 65535 },
@@ -26,9 +26,8 @@ static PGPROXY: &[Key] = &[
     Key::new(
         "pool",
         Integer { min: 1, max: 9_000 },
-        "Connections to each PostgreSQL server.",
+        "Connections to each PostgreSQL server. Default: 20, fewer if max_connections leaves fewer.",
     )
-    .default("20")
     .alias(&["size", "pool_size", "default_pool_size"]),
     Key::new(
         "max_clients",

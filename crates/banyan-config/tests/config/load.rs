@@ -279,7 +279,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         reads = "primary"
 
         [database.pgproxy]
-        direct = true
+        direct = false
         mode = "transaction"
         pool = 20
         max_clients = 1000

@@ -249,7 +249,7 @@ impl Control {
         }
         let certificate = snapshot.certificate != self.snapshot.certificate;
         let auth = snapshot.auth != self.snapshot.auth
-            || snapshot.database.primary != self.snapshot.database.primary;
+            || snapshot.database.primary() != self.snapshot.database.primary();
         self.refused =
             (snapshot.listen.port() != 0 && snapshot.listen.port() != self.listening.port()).then(|| {
                 format!(
@@ -356,6 +356,8 @@ impl Control {
             clients: sum(|m| m.clients.get()),
             backends: views.iter().map(|view| view.backends).sum(),
             waiting: views.iter().map(|view| view.waiting).sum(),
+            pinned: views.iter().map(|view| view.pinned).sum(),
+            auth_problem: self.verifiers.problem(),
             nodes: self.nodes(&signals),
             signals,
         };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::snapshot::pgproxy::{PgAuth, PgNode, PgproxySnapshot};
@@ -26,12 +26,18 @@ type Reply = oneshot::Sender<Result<Stored, NoAnswer>>;
 pub(super) struct Verifiers {
     /// The task that asks; begun when first needed, and anew when it ended.
     asker: Option<mpsc::UnboundedSender<(String, Reply)>>,
+    /// Why the last question had no answer.
+    problem: watch::Sender<Option<String>>,
 }
 
 impl Verifiers {
     /// Another server, another file: what is known counts no more.
     pub(super) fn forget(&mut self) {
         self.asker = None;
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.problem.borrow().clone()
     }
 
     pub(super) fn look_up(
@@ -50,14 +56,19 @@ impl Verifiers {
         };
         let (asker, questions) = mpsc::unbounded_channel();
         let snapshot = Arc::clone(snapshot);
-        tasks.spawn(TaskKind::Background, "verifiers", answer_all(snapshot, questions));
+        let answers = answer_all(snapshot, questions, self.problem.clone());
+        tasks.spawn(TaskKind::Background, "verifiers", answers);
         // The receiver has just been made.
         let _cannot_fail = asker.send(unsent);
         self.asker = Some(asker);
     }
 }
 
-async fn answer_all(snapshot: Arc<PgproxySnapshot>, mut questions: mpsc::UnboundedReceiver<(String, Reply)>) {
+async fn answer_all(
+    snapshot: Arc<PgproxySnapshot>,
+    mut questions: mpsc::UnboundedReceiver<(String, Reply)>,
+    problem: watch::Sender<Option<String>>,
+) {
     let mut known: HashMap<String, (Instant, Option<String>)> = HashMap::new();
     let mut server = Server::default();
     while let Some((user, reply)) = questions.recv().await {
@@ -77,6 +88,7 @@ async fn answer_all(snapshot: Arc<PgproxySnapshot>, mut questions: mpsc::Unbound
                 })
             }
         };
+        problem.send_replace(answer.as_ref().err().map(|no| no.why.clone()));
         let _gone = reply.send(answer);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct View {
     pub(crate) hold_failure: Option<String>,
     pub(crate) backends: u64,
     pub(crate) waiting: u64,
+    pub(crate) pinned: u64,
 }
 
 pub(crate) async fn run(
@@ -110,17 +111,16 @@ fn obey(worker: &Rc<Worker>, command: Command) {
             let backends = u64::from(worker.backends());
             let now = Clock.now();
             let parked = worker.gate.parked() as u64;
-            let waiting: u64 = worker
-                .pools()
-                .iter()
-                .map(|pool| pool.figures(now).waiting as u64)
-                .sum();
+            let pools = worker.pools();
+            let figures = || pools.iter().map(|pool| pool.figures(now));
+            let waiting: u64 = figures().map(|figures| figures.waiting as u64).sum();
             let _gone = reply.send(View {
                 epoch: worker.snapshot.borrow().epoch,
                 hold: worker.gate.state(),
                 hold_failure: worker.gate.failure(),
                 backends,
                 waiting: waiting + parked,
+                pinned: figures().map(|figures| u64::from(figures.pinned)).sum(),
             });
         }
         Command::Drain | Command::Now => {}

@@ -145,6 +145,7 @@ impl<D: Driver> Changer<D> {
             Change::Configuration => Reason::Configuration,
             Change::Deploy => Reason::Deploy,
             Change::Rollback { .. } => Reason::Rollback,
+            Change::Switchover { .. } => Reason::Switchover,
         };
         match self
             .perform_proposal(paths, change, config_hash, reason, events)
@@ -184,7 +185,7 @@ impl<D: Driver> Changer<D> {
             Releases::new(self.state.releases()).store(&proposal.release, &app)?;
             proposal.intent.write(&self.state.intent())?;
         }
-        let gentle = !proposal.is_new && reason == Reason::Configuration;
+        let gentle = !proposal.is_new && matches!(reason, Reason::Configuration | Reason::Switchover);
         let header = Header {
             number: 0,
             reason,

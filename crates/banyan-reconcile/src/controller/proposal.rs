@@ -39,7 +39,7 @@ impl<D: Driver> Changer<D> {
             edge_program: self.driver.edge_program(),
             ..facts::gather(&loaded, &self.state, &current, &intent, kept)?
         };
-        let resolved = topology::resolve(&loaded.config, &facts, &current, &wished(change))?;
+        let resolved = topology::resolve(&loaded.config, &facts, &current, change)?;
         let plan = plan::between(&current, &resolved.topology);
         refuse_unsafe(&current, &plan, &resolved.topology)?;
         let mut intent = intent;
@@ -107,13 +107,5 @@ pub(super) fn tried(desired: &Topology) -> Option<&topology::Process> {
     match &desired.edge {
         Some(edge) => desired.processes.get(&edge.process),
         None => desired.processes.values().next(),
-    }
-}
-
-fn wished(change: &Change) -> topology::Change {
-    match change {
-        Change::Configuration => topology::Change::Configuration,
-        Change::Deploy => topology::Change::Deploy,
-        Change::Rollback { to } => topology::Change::Rollback { to: *to },
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         epoch: report.map_or(Epoch::default(), |report| report.epoch),
         children: rows(topology, children, rates, pgproxy, now),
         edge_report: report.cloned(),
+        pgproxy_report: pgproxy.filter(|_| topology.pgproxy.is_some()).cloned(),
         rps: rates.total(now),
         error_share: rates.error_share(now),
         processes: rates.per_process(now),
@@ -134,8 +135,10 @@ fn detail(child: &ChildId, topology: &Topology, report: &PgproxyReport) -> Optio
     if child.0 == "pgproxy" {
         let (clients, backends) = (report.clients, report.backends);
         let mut text = format!("{clients} clients on {backends} connections");
-        if report.waiting > 0 {
-            text = format!("{text}, {} waiting", report.waiting);
+        for (count, what) in [(report.waiting, "waiting"), (report.pinned, "pinned")] {
+            if count > 0 {
+                text = format!("{text}, {count} {what}");
+            }
         }
         if report.hold != HoldState::Open {
             text = format!("{text}, {:?}", report.hold).to_lowercase();
@@ -145,11 +148,8 @@ fn detail(child: &ChildId, topology: &Topology, report: &PgproxyReport) -> Optio
     let node = postgres::node_of(child)?;
     let database = topology.database.as_ref()?;
     let seen = report.nodes.iter().find(|seen| seen.id == node)?;
-    match (&seen.reason, seen.lag_bytes) {
-        (Some(reason), _) => Some(reason.clone()),
-        (None, Some(lag)) if !database.is_primary(node) => Some(format!("{lag} B behind")),
-        _ => None,
-    }
+    let lag = seen.lag_bytes.filter(|_| !database.is_primary(node))?;
+    Some(format!("{lag} B behind"))
 }
 
 /// What a server is goes without saying while it is alone.

@@ -166,6 +166,8 @@ fn proxy(
 pub(super) struct Ports {
     free: Vec<u16>,
     taken: Vec<u16>,
+    /// The proxy's of before: what instances of before connect to.
+    kept: Option<u16>,
 }
 
 impl Ports {
@@ -176,15 +178,17 @@ impl Ports {
         Self {
             free: known.facts.free_ports.iter().copied().filter(usable).collect(),
             taken: configured.into_iter().flatten().collect(),
+            kept: known.facts.remembered.pgproxy_port,
         }
     }
 
     /// `again`, if it can be had, else another one.
     pub(super) fn take(&mut self, again: Option<u16>) -> Option<u16> {
         let usable = |port: &u16| self.free.contains(port) && !self.taken.contains(port);
-        let found = again
-            .filter(usable)
-            .or_else(|| self.free.iter().copied().find(usable))?;
+        let found = again.filter(usable).or_else(|| {
+            let mut unused = self.free.iter().copied().filter(|port| Some(*port) != self.kept);
+            unused.find(usable)
+        })?;
         self.taken.push(found);
         Some(found)
     }
@@ -279,7 +283,7 @@ fn refuse_changes(running: &Database, wanted: &Database, gentle: bool, errors: &
 }
 
 /// What the user should know of it beforehand.
-fn note_moves(running: &Database, wanted: &Database, current: &Topology, notes: &mut Vec<String>) {
+pub(super) fn note_moves(running: &Database, wanted: &Database, current: &Topology, notes: &mut Vec<String>) {
     let moves = running.primary != wanted.primary;
     let restarts = running.restarts_for(&running.with_settings_of(wanted));
     let Some(pgproxy) = current.pgproxy.as_ref().filter(|_| moves || restarts) else {

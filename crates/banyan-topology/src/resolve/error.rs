@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{AppName, InstanceId, ProcessName, ReleaseId};
+use crate::id::{AppName, InstanceId, NodeId, ProcessName, ReleaseId};
 
 /// All of them at once: the user mends once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,20 @@ pub enum ResolveError {
         wanted: ReleaseId,
         known: Vec<ReleaseId>,
     },
+
+    #[error("Banyan runs no PostgreSQL here; run `banyan up` first, or add [database] without `url`")]
+    NoDatabase,
+
+    #[error(
+        "there is no replica that could take over; write replicas = 1 in [database] and `banyan apply` first"
+    )]
+    NoReplica,
+
+    #[error("{0} is the primary already; nothing to switch over")]
+    PrimaryAlready(NodeId),
+
+    #[error("{wanted} is no replica (replicas: {}); choose one of those", list(.known))]
+    UnknownServer { wanted: NodeId, known: Vec<NodeId> },
 
     #[error(
         "{0} is kept since a rollback or a failed deploy, but its content is gone; run `banyan deploy` to make a new release"

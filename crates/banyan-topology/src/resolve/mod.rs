@@ -6,6 +6,7 @@ mod database;
 mod error;
 mod instances;
 mod release;
+mod switchover;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ResolveError, ResolveErrors};
 
 use crate::facts::Facts;
-use crate::id::{InstanceId, ProcessName, ReleaseId};
+use crate::id::{InstanceId, NodeId, ProcessName, ReleaseId};
 use crate::model::{Edge, Process, Release, Topology};
 
 /// What the user asks for.
@@ -28,6 +29,9 @@ pub enum Change {
     Deploy,
     /// The release before the current one, or this one.
     Rollback { to: Option<ReleaseId> },
+    /// Another server of the database becomes primary: this one, else the first replica. Nothing else changes, whatever
+    /// the configuration says by now.
+    Switchover { to: Option<NodeId> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,9 @@ pub fn resolve(
         database,
         hosts: _,
     } = config;
+    if let Change::Switchover { to } = change {
+        return switchover::resolve(*to, facts, current).map_err(|error| ResolveErrors(vec![error]));
+    }
     let mut errors = Vec::new();
     let mut notes = Vec::new();
     if *name != current.app && !current.is_stopped() {

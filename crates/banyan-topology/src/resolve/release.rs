@@ -40,7 +40,7 @@ pub(super) fn pick(
                 is_new: false,
             })
         }
-        (Change::Configuration, Some(pinned)) => {
+        (Change::Configuration | Change::Switchover { .. }, Some(pinned)) => {
             let release = facts
                 .releases
                 .get(&pinned)
@@ -63,18 +63,20 @@ pub(super) fn pick(
             is_new: true,
             pinned: None,
         }),
-        (Change::Configuration, None) => Ok(match unchanged(&configured, facts, current) {
-            Some(release) => Picked {
-                release: release.clone(),
-                is_new: false,
-                pinned: None,
-            },
-            None => Picked {
-                release: configured,
-                is_new: true,
-                pinned: None,
-            },
-        }),
+        (Change::Configuration | Change::Switchover { .. }, None) => {
+            Ok(match unchanged(&configured, facts, current) {
+                Some(release) => Picked {
+                    release: release.clone(),
+                    is_new: false,
+                    pinned: None,
+                },
+                None => Picked {
+                    release: configured,
+                    is_new: true,
+                    pinned: None,
+                },
+            })
+        }
     }
 }
 
@@ -144,7 +146,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
     };
     let mut common = BTreeMap::new();
     common.extend(database_url.clone().map(|url| ("DATABASE_URL".to_owned(), url)));
-    if proxied {
+    if database_url.is_some() {
         let past_the_proxy = Template::literal("{{database.direct.url}}");
         common.insert("DATABASE_DIRECT_URL".to_owned(), past_the_proxy);
     }

@@ -31,8 +31,8 @@ fn defaults_are_chosen_from_the_machine() {
     let database = it.current.database.as_ref().unwrap();
     expect![[r#"
         Database { version: 15, nodes: {NodeId(1): Node { id: NodeId(1), port: 20000 }}, primary: NodeId(1), durability: Async, memory_bytes: 2147483648, max_connections: 100, name: "my_photos", user: "my_photos", settings: {} }
-        web.1@r1 20001
-        edge 127.0.0.1:8080 → web ×1 → postgres 15"#]].assert_eq(&format!(
+        web.1@r1 20002
+        edge 127.0.0.1:8080 → web ×1 → pgproxy → postgres 15"#]].assert_eq(&format!(
         "{database:?}\n{}\n{}",
         ports(&it.current),
         rung::map(&it.current)
@@ -56,9 +56,9 @@ fn more_instances_keep_the_release_and_the_ports() {
     it.process("web").count = 3;
     let (plan, _) = it.configure();
     expect![[r#"
-        1   start web.2@r1 on port 20002
+        1   start web.2@r1 on port 20003
         2   admit web.2@r1
-        3   start web.3@r1 on port 20003
+        3   start web.3@r1 on port 20004
         4   admit web.3@r1"#]]
     .assert_eq(&plan.to_string());
 }
@@ -299,8 +299,9 @@ fn data_decides_the_version_when_several_are_installed() {
 }
 
 #[test]
-fn a_running_database_keeps_its_settings() {
+fn a_running_database_past_which_nobody_waits_keeps_its_settings() {
     let mut it = Installation::new();
+    it.database().pgproxy.direct = true;
     it.configure();
     // Seen memory changes a little from boot to boot; that is no change of the user's.
     it.facts.memory_bytes -= 4096;
@@ -333,7 +334,7 @@ fn a_database_port_that_was_taken_meanwhile_is_replaced() {
     it.down();
     it.facts.free_ports.retain(|free| *free != port);
     let (_, notes) = it.configure();
-    expect!["PostgreSQL moves to port 20002: its port 20000 is in use by another program"]
+    expect!["PostgreSQL moves to port 20003: its port 20000 is in use by another program"]
         .assert_eq(&notes.join("\n"));
 }
 
@@ -365,7 +366,7 @@ fn ports_that_clash_are_named() {
     refuses(
         &it,
         &Change::Configuration,
-        expect!["port 20001 (edge.port) is the port of web.1@r1; choose another one"],
+        expect!["port 20002 (edge.port) is the port of web.1@r1; choose another one"],
     );
 }
 
@@ -377,7 +378,7 @@ fn ports_run_out_with_a_number() {
         &it,
         &Change::Configuration,
         expect![
-            "no free port is left for 11 of 30 new instances; lower `count`, or free ports in 20000-29999"
+            "no free port is left for 12 of 30 new instances; lower `count`, or free ports in 20000-29999"
         ],
     );
 }
@@ -446,15 +447,16 @@ fn costs_are_told_beforehand() {
          4   replace the edge process without a break: workers unset → 2
          5   drain web.1@r1
          6   stop web.1@r1
-         7   start web.1@r2 on port 20005
+         7   start web.1@r2 on port 20006
          8   admit web.1@r2
          9   drain web.2@r1
         10   stop web.2@r1
-        11   start web.2@r2 on port 20006
+        11   start web.2@r2 on port 20007
         12   admit web.2@r2
         13   stop clock.1@r1
-        14   start clock.1@r2 on port 20004
-        15   stop postgres 15 (its data stays)"#]].assert_eq(&format!("{}\n\n{plan}", notes.join("\n")));
+        14   start clock.1@r2 on port 20005
+        15   drain and stop pgproxy on 127.0.0.1:20001
+        16   stop postgres 15 (its data stays)"#]].assert_eq(&format!("{}\n\n{plan}", notes.join("\n")));
 }
 
 #[test]

@@ -161,7 +161,6 @@ fn two_servers_never_have_one_port() {
 /// A running installation behind the proxy.
 fn proxied() -> Installation {
     let mut it = Installation::new();
-    it.database().pgproxy.direct = false;
     it.configure();
     it
 }
@@ -224,6 +223,7 @@ fn a_change_that_restarts_is_gentle_behind_the_proxy() {
 #[test]
 fn the_proxy_comes_with_a_release_that_goes_through_it() {
     let mut it = Installation::new();
+    it.database().pgproxy.direct = true;
     it.configure();
     it.database().pgproxy.direct = false;
     it.database().replicas = 1;
@@ -267,4 +267,31 @@ fn after_a_failover_nothing_is_to_be_done_although_the_port_is_another_servers()
     it.database().replicas = 0;
     it.configure();
     assert!(servers(&it).ends_with(":20000"), "{}", servers(&it));
+}
+
+#[test]
+fn another_primary_is_asked_for_by_name_or_not_and_nothing_else_changes() {
+    let mut it = proxied();
+    let refused = |it: &Installation, to: Option<u32>| {
+        let to = to.map(|number| node(number).id);
+        it.resolve(&Change::Switchover { to }).unwrap_err().to_string()
+    };
+    expect![
+        "there is no replica that could take over; write replicas = 1 in [database] and `banyan apply` first"
+    ]
+    .assert_eq(&refused(&it, None));
+    it.database().replicas = 2;
+    it.configure();
+    expect!["db1 is the primary already; nothing to switch over"].assert_eq(&refused(&it, Some(1)));
+    expect!["db4 is no replica (replicas: db2, db3); choose one of those"].assert_eq(&refused(&it, Some(4)));
+    // What the configuration says by now waits for an apply.
+    it.database().max_connections = 200;
+    let (plan, notes) = it.apply(Change::Switchover { to: None });
+    expect![[r#"
+        1   switch over from db1 to db2 while statements wait
+        statements wait while the primary changes; transactions that are still open after 5s (database.pgproxy.grace) make the step fail, and nothing changes
+        sessions on DATABASE_DIRECT_URL end with the old primary"#]]
+    .assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+    it.database().max_connections = 100;
+    assert!(it.configure().0.is_empty());
 }

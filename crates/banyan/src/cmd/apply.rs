@@ -37,7 +37,12 @@ pub(crate) fn rollback(args: &Rollback, context: &Context) -> anyhow::Result<Exi
     change_to(Change::Rollback { to }, None, context)
 }
 
-fn change_to(change: Change, config_hash: Option<String>, context: &Context) -> anyhow::Result<Exit> {
+/// `config_hash`: of the plan that was shown; another one is refused.
+pub(super) fn change_to(
+    change: Change,
+    config_hash: Option<String>,
+    context: &Context,
+) -> anyhow::Result<Exit> {
     loading::load(&context.place)?;
     let request = Request::Apply {
         config: context.place.config_paths()?,

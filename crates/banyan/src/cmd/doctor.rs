@@ -1,15 +1,19 @@
 //! `banyan doctor`: facts about this machine, judged; each finding with the command that settles it.
 
 mod judge;
+mod proxy;
 
 use std::path::PathBuf;
 
 use banyan_config::{Config, Database};
+use banyan_reconcile::proto::Status;
 use banyan_runtime::Clock;
 use banyan_supervisor::CgroupUse;
 use banyan_supervisor::engine::identity::{self, Identity};
 use banyan_supervisor::engine::postgres;
 
+use self::proxy::ProxyFact;
+use crate::client::Client;
 use crate::exit::Exit;
 use crate::machine::{self, Holder, System};
 use crate::output::{Context, environment};
@@ -26,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) wanted_postgres: Option<WantedPostgres>,
     pub(crate) ports: Vec<PortFact>,
     pub(crate) programs: Vec<ProgramFact>,
+    /// `None`: the app goes through none, or nothing runs.
+    pub(crate) pgproxy: Option<ProxyFact>,
     /// `None`: no configuration, or no folder.
     pub(crate) identity: Option<Identity>,
     pub(crate) open_files: (Option<u64>, Option<u64>),
@@ -70,7 +76,8 @@ pub(crate) struct ProgramFact {
 }
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Exit> {
-    let findings = judge::judge(&gather(&context.place));
+    let status = super::simple_runtime()?.block_on(running(context));
+    let findings = judge::judge(&gather(&context.place, status.as_ref()));
     if context.json {
         context.print_json(&findings)?;
     } else {
@@ -81,7 +88,13 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Exit> {
     Ok(if any { Exit::Findings } else { Exit::Done })
 }
 
-fn gather(place: &Place) -> Facts {
+/// `None`: nothing runs, or it does not say.
+async fn running(context: &Context) -> Option<Status> {
+    let client = Client::connect(context).await.ok().flatten()?;
+    client.status(context).await.ok()
+}
+
+fn gather(place: &Place, status: Option<&Status>) -> Facts {
     let file = place.config().display().to_string();
     let (fact, config) = match (place.config().exists(), loading::load(place)) {
         (false, _) => (ConfigFact::Missing(file), None),
@@ -117,6 +130,7 @@ fn gather(place: &Place) -> Facts {
             .as_ref()
             .map(|config| programs(config, place))
             .unwrap_or_default(),
+        pgproxy: config.as_ref().and_then(|config| proxy::fact(config, status?)),
         open_files: machine::open_files(),
         cgroup: banyan_supervisor::cgroup_use(),
         disk: state.and_then(|state| Some((state.clone(), machine::free_disk(&state)?))),
@@ -150,10 +164,14 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
         .edge
         .as_ref()
         .map(|edge| (edge.listen.port(), "edge", "edge.port"));
-    let database = match &config.database {
-        Some(Database::Managed(managed)) => managed.port.map(|port| (port, "database", "database.port")),
+    let managed = match &config.database {
+        Some(Database::Managed(managed)) => Some(managed),
         _ => None,
     };
+    let database = managed.and_then(|managed| managed.port);
+    let database = database.map(|port| (port, "database", "database.port"));
+    let pgproxy = managed.and_then(|managed| managed.pgproxy.port);
+    let pgproxy = pgproxy.map(|port| (port, "pgproxy", "database.pgproxy.port"));
     let fact = |(port, purpose, key)| {
         let holder = machine::port_holder(port);
         let ours = holder
@@ -167,7 +185,8 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
             ours,
         }
     };
-    edge.into_iter().chain(database).map(fact).collect()
+    let all = edge.into_iter().chain(database).chain(pgproxy);
+    all.map(fact).collect()
 }
 
 fn programs(config: &Config, place: &Place) -> Vec<ProgramFact> {

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod completions;
 mod config;
+mod database;
 mod destroy;
 mod doctor;
 mod down;
@@ -38,6 +39,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Deploy => apply::deploy(context),
         Verb::Rollback(args) => apply::rollback(&args, context),
+        Verb::Database(args) => database::run(&args, context),
         Verb::Trust => trust::run(context),
         Verb::Destroy(args) => destroy::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),

@@ -25,23 +25,31 @@ pub(crate) struct Saved {
 }
 
 pub(crate) fn run(args: &Plan, context: &Context) -> anyhow::Result<Exit> {
-    loading::load(&context.place)?;
     let change = if args.deploy {
         Change::Deploy
     } else {
         Change::Configuration
     };
+    let saved = made(change, context)?;
+    if let Some(path) = &args.out {
+        write(path, &saved)?;
+    }
+    show(&saved, context)
+}
+
+/// The steps of a change.
+pub(super) fn made(change: Change, context: &Context) -> anyhow::Result<Saved> {
+    loading::load(&context.place)?;
     let request = Request::Plan {
         config: context.place.config_paths()?,
         change: change.clone(),
     };
-    let answer = controller::ask_anyhow(&request, context)?;
-    let saved = saved(answer, change)?;
-    if let Some(path) = &args.out {
-        write(path, &saved)?;
-    }
+    saved(controller::ask_anyhow(&request, context)?, change)
+}
+
+pub(super) fn show(saved: &Saved, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
-        context.print_json(&saved)?;
+        context.print_json(saved)?;
     } else {
         context.print(&render::plan::render(&saved.text, &saved.notes, context.paint))?;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use banyan_reconcile::proto::{ProcessRates, Row, Status};
 use banyan_supervisor::ChildState;
-use banyan_topology::report::StreamReport;
+use banyan_topology::report::{NodeReport, StreamReport};
 
 use super::amount;
 use super::paint::{Paint, Style};
@@ -31,7 +31,10 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     for reason in status.children.iter().filter_map(trouble) {
         out.push_str(&format!("{} {reason}\n", paint.yellow("!")));
     }
-    for line in certificates(status, paint) {
+    for line in servers(status, paint)
+        .into_iter()
+        .chain(certificates(status, paint))
+    {
         out.push_str(&(line + "\n"));
     }
     for line in listeners(status) {
@@ -48,6 +51,34 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
         out.push_str("next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it\n");
     }
     out
+}
+
+/// What the PostgreSQL proxy cannot do, and which servers it does not use, and why.
+fn servers(status: &Status, paint: Paint) -> Vec<String> {
+    let Some(report) = &status.pgproxy_report else {
+        return Vec::new();
+    };
+    let trouble = |text: String| format!("{} {text}", paint.yellow("!"));
+    let refused = report
+        .refused
+        .iter()
+        .map(|why| format!("pgproxy refuses the newest snapshot: {why}"));
+    let logins = report
+        .auth_problem
+        .iter()
+        .map(|why| format!("pgproxy cannot check passwords: {why}"));
+    let server = |node: &NodeReport| {
+        let id = node.id;
+        match &node.reason {
+            None if !node.reachable => Some(trouble(format!("pgproxy does not reach {id}"))),
+            None => None,
+            Some(why) if node.lag_bytes.is_none() => Some(trouble(format!("{id} gets no reads: {why}"))),
+            // It follows: somebody wanted it so.
+            Some(why) => Some(format!("{id} gets no reads: {why}")),
+        }
+    };
+    let own = refused.chain(logins).map(trouble);
+    own.chain(report.nodes.iter().filter_map(server)).collect()
 }
 
 /// Names and end of what https is served by, and what is wrong with it.
@@ -270,7 +301,21 @@ mod tests {
                  "in_rotation": true, "healthy": true, "rps": 0.0, "in_flight": 0,
                  "ejected": "5 requests in a row failed, the last answered 500; back in 12 s"},
             ],
-            "edge_report": null, "unfinished": [4, 9, "start web.3@r3: exited"], "rotation": [],
+            "edge_report": null,
+            "pgproxy_report": {
+                "pid": 4006, "epoch": 9, "listening": ["127.0.0.1:20009"], "refused": null, "hold": "open", "clients": 4,
+                "backends": 2, "waiting": 0, "auth_problem": "the server does not answer",
+                "nodes": [
+                    {"id": "db1", "reachable": true, "in_recovery": false, "lag_bytes": null, "lag_seconds": null,
+                     "incarnation": 1, "replayed": 100},
+                    {"id": "db2", "reachable": true, "reason": "reads = \"primary\"", "in_recovery": true, "lag_bytes": 0,
+                     "lag_seconds": 0.0, "incarnation": 1, "replayed": 100},
+                    {"id": "db3", "reachable": false, "reason": "it does not answer", "in_recovery": null, "lag_bytes": null,
+                     "lag_seconds": null, "incarnation": null, "replayed": null},
+                ],
+                "signals": {"eof": 0, "shutdown": 0, "refused": 0},
+            },
+            "unfinished": [4, 9, "start web.3@r3: exited"], "rotation": [],
             "state_dir": ".banyan", "log_dir": ".banyan/logs",
         }))
         .unwrap()
@@ -292,6 +337,9 @@ mod tests {
             web.3@r3  web          ejected     4005  20003  56m 41s         0  0.0  12 MiB
             ! web.2@r3 exited 6 times, last with exit code 1; it is tried again in 30 s; see `banyan logs -p web.2@r3`
             ! web.3@r3 is ejected: 5 requests in a row failed, the last answered 500; back in 12 s
+            ! pgproxy cannot check passwords: the server does not answer
+            db2 gets no reads: reads = "primary"
+            ! db3 gets no reads: it does not answer
 
             unfinished plan: 4 of 9 steps are done
               start web.3@r3: exited

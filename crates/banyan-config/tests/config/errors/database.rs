@@ -111,12 +111,12 @@ max_wal_senders = 3
 primary_conninfo = "host=elsewhere"
 "##,
         expect![[r#"
-            error: `replicas` needs the proxy, and `direct` leads the app past it
+            error: `replicas` needs the proxy, and `direct = true` leads the app past it
              --> banyan.toml:6:12
               |
             6 | replicas = 2
               |            ^
-              = write direct = false in [database.pgproxy], or remove this line
+              = remove `direct = true` from [database.pgproxy], or remove this line
 
             error: with `wal_level = minimal` no replica can follow
               --> banyan.toml:10:13

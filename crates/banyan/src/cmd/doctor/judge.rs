@@ -22,6 +22,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![system(facts), configuration(&facts.config)];
     findings.extend(facts.wanted_postgres.map(|wanted| postgres(wanted, facts)));
     findings.extend(facts.programs.iter().map(program));
+    findings.extend(facts.pgproxy.as_ref().map(super::proxy::judge));
     findings.extend(facts.identity.as_ref().map(of_identity));
     findings.extend(facts.ports.iter().map(port));
     findings.push(open_files(facts));
@@ -267,6 +268,7 @@ mod tests {
                 program: "node".to_owned(),
                 found: Some("/usr/bin/node".into()),
             }],
+            pgproxy: None,
             identity: Some(Identity {
                 run_as: RunAs::Same,
                 warning: None,

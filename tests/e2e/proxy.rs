@@ -1,0 +1,48 @@
+//! The PostgreSQL proxy's own process: killed while people use the site.
+
+use std::time::Duration;
+
+use banyan_e2e::Installation;
+use banyan_testkit::wait;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::scenario::Loaded;
+use crate::servers::{RATE, proxied, row};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn pid(installation: &Installation) -> Option<u64> {
+    let row = row(installation, "pgproxy").await?;
+    row["pid"].as_u64().filter(|_| row["state"] == "ready")
+}
+
+/// SIGKILL; returns when another one is ready.
+async fn kill(installation: &Installation) {
+    let old = pid(installation).await.expect("the proxy runs");
+    let process = Pid::from_raw(i32::try_from(old).unwrap()).unwrap();
+    kill_process(process, Signal::KILL).unwrap();
+    let back = wait::until("another proxy", LIMIT, async || match pid(installation).await {
+        Some(new) if new != old => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    });
+    back.await
+        .unwrap_or_else(|timed_out| panic!("{timed_out}\n{}", installation.logs()));
+}
+
+/// Its clients' connections end with it, so what was in flight has failed; what came meanwhile has waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_proxy_costs_what_was_in_flight_and_no_acknowledged_write_under_load() {
+    const KILLS: usize = 3;
+    let mut loaded = Loaded::of(proxied(&[]), RATE).await;
+    for _ in 0..KILLS {
+        loaded
+            .during("kill -9 of the proxy", async |it| kill(it).await)
+            .await;
+    }
+    let (mut installation, report) = loaded.judged_without_a_database().await;
+    let failed = report.failures().len();
+    println!("{KILLS} kills: {failed} failed requests\n{}", report.explain(20));
+    // Each of two instances has ten connections at most; one request each is in flight, or tries a broken one.
+    assert!(failed <= KILLS * 20, "{}", report.explain(100));
+    installation.down().await;
+}
