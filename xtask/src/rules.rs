@@ -51,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "banyan-edge",
         &[
             "banyan-config",
+            "banyan-httpcache",
             "banyan-topology",
             "banyan-upstream",
             "banyan-tls",

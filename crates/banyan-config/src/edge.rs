@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::auth;
+use crate::cache;
 use crate::files::Files;
 use crate::filter::{self, Filters};
 use crate::model::{
@@ -60,6 +61,7 @@ pub(crate) fn build(
         settings: EdgeSettings {
             zone,
             tls: tls.map(Box::new),
+            cache: cache::build(&table, report).map(Box::new),
             filters: filter::build(&table, None, &Filters::default(), &auth, report),
             auth,
             ..settings(&table)
@@ -168,6 +170,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
             .and_then(|workers| u16::try_from(workers.value).ok()),
         auth: BTreeMap::new(),
         filters: Filters::default(),
+        cache: None,
         tls: None,
         metrics: None,
     }

@@ -4,6 +4,7 @@
 
 mod app;
 mod auth;
+mod cache;
 mod check;
 mod command;
 mod database;
@@ -41,6 +42,7 @@ pub mod units;
 mod zone;
 
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
+pub use cache::{Cache, CacheClass, CacheProfile, CacheRule};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::cache::Cache;
 use crate::filter::Filters;
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
@@ -234,6 +235,9 @@ pub struct EdgeSettings {
     pub auth: BTreeMap<String, Auth>,
     /// Of requests that no route takes.
     pub filters: Filters,
+    /// `None`: nothing is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<Cache>>,
     /// `None`: no TLS.
     pub tls: Option<Box<Tls>>,
     /// `None`: metrics are not served.

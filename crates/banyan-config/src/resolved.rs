@@ -2,6 +2,7 @@
 //!
 //! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
 
+mod cache;
 mod filters;
 mod listeners;
 mod routes;
@@ -213,6 +214,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         out.table("edge.log");
         out.line("sample", settings.log.sample.of_one());
         out.text("slow", &format_duration(settings.log.slow));
+    }
+    if let Some(cache) = &settings.cache {
+        cache::table(out, cache);
     }
     if let Some(Certificates::Acme(acme)) = settings.tls.as_ref().map(|tls| &tls.certificates) {
         out.table("edge.acme");

@@ -18,6 +18,7 @@ use banyan_config::Coding;
 use banyan_telemetry::trace::TraceParent;
 
 use crate::answer_limits::AnswerLimits;
+use crate::cache;
 use crate::compress::{self, CompressedBody, Verdict};
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
@@ -72,6 +73,12 @@ pub(crate) struct Exchange {
     pub interim: Option<Rc<Interim>>,
     /// What the instance is to be judged by comes behind the body (gRPC).
     pub end_decides: bool,
+    /// What the cache is asked about; `None`: there is none.
+    pub cached: Option<Box<cache::Asked>>,
+    /// The answer was stored already.
+    pub is_hit: bool,
+    /// The edge's own: nobody counts or logs it.
+    unseen: bool,
     /// What a refusal means, where its form says it in another way than by the status.
     meant: Option<StatusCode>,
     version: Version,
@@ -122,6 +129,9 @@ impl Exchange {
             },
             interim: None,
             end_decides: false,
+            cached: None,
+            is_hit: false,
+            unseen: false,
             meant: None,
             version: request.version(),
             logged: settings
@@ -137,6 +147,11 @@ impl Exchange {
             *asked = None;
         }
         exchange
+    }
+
+    /// A client's, not the edge's own.
+    pub(crate) fn is_seen(&self) -> bool {
+        !self.unseen
     }
 
     /// An interim answer of the instance, for the client.
@@ -191,13 +206,7 @@ impl Exchange {
 
     /// Judges an answer's size, as far as its head tells; the rest is counted as it comes.
     pub(crate) fn bound(&mut self, response: &Response<InstanceBody>) -> Result<(), Refusal> {
-        let settings = self.core.settings();
-        let edge = AnswerLimits {
-            header: settings.limits.response_header,
-            body: settings.limits.response_body,
-        };
-        let routed = self.routed.as_ref();
-        let limits = routed.map_or(edge, |routed| routed.answer_limits(edge));
+        let limits = self.answer_limits();
         if limits == AnswerLimits::default() {
             return Ok(());
         }
@@ -205,6 +214,31 @@ impl Exchange {
         // Not for what the edge says in its place.
         self.most = limits.body;
         Ok(())
+    }
+
+    /// The route's, or the edge's.
+    pub(crate) fn answer_limits(&self) -> AnswerLimits {
+        let settings = self.core.settings();
+        let edge = AnswerLimits {
+            header: settings.limits.response_header,
+            body: settings.limits.response_body,
+        };
+        let routed = self.routed.as_ref();
+        routed.map_or(edge, |routed| routed.answer_limits(edge))
+    }
+
+    /// What is stored, or on its way there.
+    pub(crate) fn give_stored(mut self, response: Response<Box<cache::Reader>>) -> Response<DownBody> {
+        let is_whole = response.body().is_done();
+        self.outcome = if is_whole {
+            Outcome::Answered
+        } else {
+            Outcome::Unknown
+        };
+        self.answer(response.map(|reader| DownBody {
+            content: Content::Cached(reader),
+            exchange: None,
+        }))
     }
 
     /// The instance's answer, streamed.
@@ -239,7 +273,7 @@ impl Exchange {
                 .and_then(|length| length.to_str().ok()?.parse().ok()),
             length => length,
         };
-        let (status, own) = (response.status(), !body.is_stream());
+        let (status, own) = (response.status(), !body.content.may_break());
         Some(compress.judge(asked, status, response.headers(), own, length))
     }
 
@@ -313,6 +347,7 @@ enum Content {
     /// After the head, another protocol.
     Switched(Option<Box<Switched>>),
     File(Box<Pieces>),
+    Cached(Box<cache::Reader>),
     Compressed(Box<CompressedBody<Content>>),
     /// Of an answer to HEAD: there would be something of any length.
     LeftOut,
@@ -333,6 +368,7 @@ impl DownBody {
             Content::Page(_)
             | Content::Stream(_)
             | Content::File(_)
+            | Content::Cached(_)
             | Content::Compressed(_)
             | Content::LeftOut => None,
         }
@@ -390,7 +426,7 @@ impl DownBody {
     }
 
     fn finish(&mut self) {
-        if let (true, Some(exchange)) = (self.is_stream(), &mut self.exchange) {
+        if let (true, Some(exchange)) = (self.content.may_break(), &mut self.exchange) {
             exchange.outcome = Outcome::Answered;
         }
         self.exchange = None;
@@ -445,6 +481,15 @@ impl Content {
         match self {
             Self::Stream(_) => true,
             Self::Compressed(body) => body.plain().is_stream(),
+            Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::Cached(_) | Self::LeftOut => false,
+        }
+    }
+
+    /// Only its end shows that it was whole.
+    fn may_break(&self) -> bool {
+        match self {
+            Self::Stream(_) | Self::Cached(_) => true,
+            Self::Compressed(body) => body.plain().may_break(),
             Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::LeftOut => false,
         }
     }
@@ -453,7 +498,7 @@ impl Content {
         match self {
             Self::Stream(body) => body.drive(cx),
             Self::Compressed(body) => body.plain_mut().drive(cx),
-            Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::LeftOut => {}
+            Self::Page(_) | Self::Switched(_) | Self::File(_) | Self::Cached(_) | Self::LeftOut => {}
         }
     }
 }
@@ -472,6 +517,7 @@ impl Body for Content {
             Self::File(pieces) => pieces
                 .poll(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data).map_err(Broke::File))),
+            Self::Cached(reader) => reader.poll(cx),
             Self::Compressed(body) => body.poll_frame(cx),
             Self::Switched(_) | Self::LeftOut => Poll::Ready(None),
         }
@@ -482,6 +528,7 @@ impl Body for Content {
             Self::Page(text) => text.is_none(),
             Self::Stream(body) => body.is_end_stream(),
             Self::File(pieces) => pieces.left() == 0,
+            Self::Cached(reader) => reader.is_done(),
             Self::Compressed(body) => body.is_end(),
             Self::Switched(_) | Self::LeftOut => true,
         }
@@ -492,6 +539,7 @@ impl Body for Content {
             Self::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
             Self::Stream(body) => body.size_hint(),
             Self::File(pieces) => SizeHint::with_exact(pieces.left()),
+            Self::Cached(reader) => reader.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Compressed(_) => SizeHint::default(),
             Self::Switched(_) | Self::LeftOut => SizeHint::with_exact(0),
         }

@@ -2,12 +2,13 @@
 //!
 //! [`build`] takes a [`Config`] and returns the [`Service`] to run and a [`Handle`] to watch it by. A control task (see
 //! `control`) owns what is global; each core (see `core`) has its own thread, runtime, listener, connections and counters.
-//! Life of a request: `http1::request` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `forward` finds an instance, `respond` words
+//! Life of a request: `http1::request` judges its head, `pipeline` lists the stages, `filter` asks who and how often, `cache` answers what it has, `forward` finds an instance, `respond` words
 //! every failure, `exchange` counts and logs it once.
 
 mod accept_encoding;
 mod access_log;
 mod answer_limits;
+mod cache;
 mod challenges;
 mod compress;
 mod control;

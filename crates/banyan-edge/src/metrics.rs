@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_config::Coding;
+use banyan_httpcache::Why;
 use banyan_telemetry::{Counter, Durations, Gauge, Histogram};
 use banyan_tls::{Session, Version};
 use banyan_topology::report::{EdgeTotals, ProcessReport};
@@ -109,6 +110,86 @@ pub(crate) struct RouteCells {
     pub upgraded: Counter,
     pub received: Counter,
     pub sent: Counter,
+    pub cache: CacheCells,
+}
+
+/// What the cache did with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheResult {
+    Hit,
+    /// A hit past its time, while it is fetched anew or because the client takes it.
+    Stale,
+    /// The origin said that it is still good, or sent the part that was missing.
+    Validated,
+    /// Shared another request's answer.
+    Collapsed,
+    /// In place of an origin that failed.
+    StoodIn,
+    Miss,
+    /// Not a matter for the cache.
+    Bypass,
+}
+
+impl CacheResult {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Validated,
+        Self::Collapsed,
+        Self::StoodIn,
+        Self::Miss,
+        Self::Bypass,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Validated => "validated",
+            Self::Collapsed => "collapsed",
+            Self::StoodIn => "stood-in",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// Of one route's requests that came to the cache.
+#[derive(Debug)]
+pub(crate) struct CacheCells {
+    results: [Counter; CacheResult::ALL.len()],
+    whys: [Counter; Why::ALL.len()],
+    /// Bytes of what was stored already.
+    pub sent: Counter,
+}
+
+impl Default for CacheCells {
+    fn default() -> Self {
+        Self {
+            results: std::array::from_fn(|_| Counter::default()),
+            whys: std::array::from_fn(|_| Counter::default()),
+            sent: Counter::default(),
+        }
+    }
+}
+
+impl CacheCells {
+    /// `why`: the reason that it was no hit.
+    pub(crate) fn count(&self, result: CacheResult, why: Option<Why>) {
+        self.results[result as usize].increment();
+        if let Some(why) = why {
+            self.whys[why as usize].increment();
+        }
+    }
+
+    pub(crate) fn results(&self) -> impl Iterator<Item = (CacheResult, u64)> {
+        let counts = self.results.iter().map(Counter::get);
+        CacheResult::ALL.into_iter().zip(counts)
+    }
+
+    pub(crate) fn whys(&self) -> impl Iterator<Item = (Why, u64)> {
+        Why::ALL.into_iter().zip(self.whys.iter().map(Counter::get))
+    }
 }
 
 /// Of one address that connections are accepted on.

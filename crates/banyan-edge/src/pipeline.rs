@@ -1,6 +1,6 @@
 //! The order of stages for one request; each stage has its file beside this one.
 //!
-//! (head judged and read) → limits → target → https → route → filters → headers → pick and forward → headers of the answer → stream → log (on drop).
+//! (head judged and read) → limits → target → https → route → filters → headers → cache → pick and forward → headers of the answer → stream → log (on drop).
 
 use std::future::Future;
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use http_body::Body;
 
 use banyan_upstream::retry::Effect;
 
+use crate::cache;
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
 use crate::files::{self, Wanted};
@@ -30,6 +31,8 @@ use crate::{filter, http2, redirect, trace};
 /// Who answers.
 enum Reply {
     Instance(forward::Answer),
+    /// The cache, with what it has or is getting.
+    Stored(Response<Box<cache::Reader>>),
     /// A route, by itself.
     Route(Response<Bytes>),
 }
@@ -54,6 +57,7 @@ pub(crate) fn serve(
             outbound = Box::pin(settle(&mut exchange, outbound)).await;
         }
         let result = match outbound {
+            Ok(ref outbound) if exchange.cached.is_some() => cached(&mut exchange, outbound).await,
             Ok(ref outbound) => forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())
                 .await
                 .map(Reply::Instance),
@@ -68,6 +72,28 @@ pub(crate) fn serve(
         };
         finish(exchange, result, wants_upgrade)
     }
+}
+
+/// What something stored answers, or the instances.
+async fn cached(exchange: &mut Exchange, outbound: &Outbound) -> Result<Reply, Refusal> {
+    let (head, source) = (&outbound.head, outbound.source.as_ref());
+    if let Some(response) = cache::at_once(exchange, head, source.is_some()) {
+        exchange.is_hit = true;
+        return Ok(Reply::Stored(response));
+    }
+    let Some(asked) = exchange.cached.take() else {
+        return Err(Refusal::NoEndpoint);
+    };
+    // Boxed because a hit does not need its room.
+    let served = Box::pin(cache::serve(exchange, &asked, head, source)).await?;
+    Ok(match served {
+        cache::Reply::Instance(response) => Reply::Instance(response),
+        cache::Reply::Stored(response) => Reply::Stored(response),
+        cache::Reply::NotStored => {
+            let message = "this is not in the cache, and nothing else was wanted";
+            Reply::Route(exchange.notice(StatusCode::GATEWAY_TIMEOUT, message))
+        }
+    })
 }
 
 /// A request that could not be read.
@@ -110,6 +136,12 @@ fn finish(mut exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade:
                 Ok(()) => exchange.pass(response),
                 Err(refusal) => exchange.refuse(refusal),
             }
+        }
+        Ok(Reply::Stored(mut response)) => {
+            if let Some(filtered) = &exchange.filtered {
+                filtered.overrule(response.headers_mut());
+            }
+            exchange.give_stored(response)
         }
         Ok(Reply::Route(response)) => exchange.give(response),
         Err(refusal) => exchange.refuse(refusal),
@@ -162,6 +194,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         return Err(Early::Route(Box::new(answer)));
     }
     redirect::to_https(exchange, &head)?;
+    exchange.cached = core.cache().map(|cache| cache::Asked::of(cache, &head));
     let next = match core.routes() {
         Some(routes) => serving::follow(exchange, routes, &mut head)?,
         None => filter::enter(exchange, core.filters(), &mut head)?,

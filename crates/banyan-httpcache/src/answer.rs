@@ -80,14 +80,9 @@ impl Answer {
             Self::NotModified => only(&head.headers, &IN_NOT_MODIFIED),
             Self::Whole | Self::Part(_) | Self::Parts(_) | Self::NotSatisfiable => head.headers.clone(),
         };
-        OURS.iter().for_each(|name| {
-            headers.remove(name);
-        });
         let age = head.age_at(now);
+        for_clients(&mut headers, policy, age);
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        if let Some(ttl) = policy.browser_ttl {
-            browser_lifetime(&mut headers, age, ttl);
-        }
         match self {
             Self::Whole | Self::NotModified => {}
             Self::Part(span) => {
@@ -111,11 +106,19 @@ impl Answer {
     }
 }
 
-/// Browsers count the time in this cache as age: the bare value would reach them used up.
-fn browser_lifetime(headers: &mut HeaderMap, age: Duration, ttl: Duration) {
-    headers.remove(EXPIRES);
-    let text = format!("max-age={}", age.as_secs() + ttl.as_secs());
-    put(headers, CACHE_CONTROL, &text);
+/// Takes out what is meant for this cache, and says how long browsers keep it. For stored responses, and those that are
+/// being stored.
+pub fn for_clients(headers: &mut HeaderMap, policy: &Policy, age: Duration) {
+    OURS.iter().for_each(|name| {
+        headers.remove(name);
+    });
+    if let Some(ttl) = policy.browser_ttl {
+        headers.remove(EXPIRES);
+        // Browsers count the time in this cache as age: the bare value would reach them used up.
+        let immutable = if policy.immutable { ", immutable" } else { "" };
+        let text = format!("max-age={}{immutable}", age.as_secs() + ttl.as_secs());
+        put(headers, CACHE_CONTROL, &text);
+    }
 }
 
 fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {

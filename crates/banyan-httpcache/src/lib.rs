@@ -9,6 +9,7 @@
 //! - [`on_error()`]: whether a stored response stands in for a failing origin.
 //! - [`invalidates()`]: what an unsafe request makes untrue.
 //! - [`purge::Table`]: which stored responses a purge has reached.
+//! - [`Fill`]: of many requests for one key, who asks the origin.
 //!
 //! Standards: RFC 9110 (§13-15), 9111, 9211, 9213, 5861, 8246, 9875. POST responses are not stored.
 
@@ -16,6 +17,7 @@ mod admit;
 mod answer;
 mod conditional;
 pub mod directive;
+mod fill;
 mod freshen;
 pub mod freshness;
 mod head;
@@ -32,8 +34,9 @@ pub mod vary;
 mod why;
 
 pub use admit::{Admit, admit};
-pub use answer::{Answer, answer};
+pub use answer::{Answer, answer, for_clients};
 pub use conditional::{Conditions, Verdict, judge};
+pub use fill::{Enter, Fill, Next};
 pub use freshen::{AfterHead, Freshened, after_head, freshen};
 pub use head::{Answered, Asked, Etag, Extent, Head, Staleness, Times};
 pub use invalidate::{Scope, invalidates};

@@ -233,7 +233,15 @@ fn missing(asked: Asked<'_>, one: Stored<'_>, index: usize) -> Option<Lookup> {
         Requested::Spans(wanted) => wanted,
     };
     let gaps: Vec<Span> = wanted.iter().flat_map(|span| range::gaps(spans, *span)).collect();
-    (!gaps.is_empty()).then_some(Lookup::Fill { index, gaps })
+    if gaps.is_empty() {
+        return None;
+    }
+    let known = one.head.strong_etag().is_some();
+    Some(if known {
+        Lookup::Fill { index, gaps }
+    } else {
+        Lookup::Miss(Why::Gap)
+    })
 }
 
 /// The ranges that apply to this response.

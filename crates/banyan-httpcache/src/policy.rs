@@ -41,6 +41,8 @@ pub struct Policy {
     pub precedence: Precedence,
     /// `max-age` that browsers get; `None`: what the response says.
     pub browser_ttl: Option<Duration>,
+    /// With `browser_ttl`: browsers do not even ask on a reload (RFC 8246).
+    pub immutable: bool,
     pub stale_while_revalidate: Option<Duration>,
     /// How long past its lifetime a response may stand in for a failing origin that said nothing about it.
     pub stale_if_error: Duration,
@@ -63,6 +65,7 @@ impl Default for Policy {
             ttl: None,
             precedence: Precedence::default(),
             browser_ttl: None,
+            immutable: false,
             stale_while_revalidate: None,
             stale_if_error: HOUR,
             negative_ttl: Duration::from_secs(10),

@@ -234,7 +234,7 @@ fn prefixes(uri: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `*` is any run of characters; everything else is itself. Linear in pattern times text, no recursion.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

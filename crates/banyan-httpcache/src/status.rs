@@ -30,12 +30,13 @@ impl Forward {
             }
             Why::Expired | Why::NoCache | Why::Invalidated | Why::Purged => Self::Stale,
             Why::Gap | Why::BadPart | Why::Incomplete => Self::Partial,
-            Why::Precondition | Why::HitForMiss | Why::OnlyIfCached => Self::Bypass,
+            Why::Precondition | Why::Rule | Why::HitForMiss | Why::OnlyIfCached => Self::Bypass,
             Why::NoStore
             | Why::Private
             | Why::Authorization
             | Why::SetCookie
             | Why::Status
+            | Why::TooLarge
             | Why::NotUnderstood => Self::Miss,
         }
     }

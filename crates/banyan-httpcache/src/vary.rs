@@ -51,6 +51,13 @@ impl Selection {
             .all(|(name, value)| normal(name, request, codings) == *value)
     }
 
+    /// What the same fields say in another request: requests with an equal one get the same response.
+    #[must_use]
+    pub fn in_another(&self, request: &HeaderMap, codings: &[String]) -> Self {
+        let fields: Vec<HeaderName> = self.0.iter().map(|(name, _)| name.clone()).collect();
+        Self::of(&fields, request, codings)
+    }
+
     /// The fields that count.
     pub(crate) fn names(&self) -> Vec<&HeaderName> {
         self.0.iter().map(|(name, _)| name).collect()

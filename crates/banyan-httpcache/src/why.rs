@@ -32,19 +32,23 @@ pub enum Why {
     /// No lifetime, no validator, no window of staleness: it would never be of use.
     NoLifetime,
     Incomplete,
-    /// A 206 without a strong validator or a readable `Content-Range`.
+    /// Larger than what one response may take of the store.
+    TooLarge,
+    /// A 206 without a readable `Content-Range`.
     BadPart,
     Expired,
     Invalidated,
     Purged,
     /// Only a part is stored, and it is not the part that was asked for.
     Gap,
+    /// The operator's rule, or the kind of request, keeps it out.
+    Rule,
     /// Uncacheable a moment ago: requests for it do not wait for each other.
     HitForMiss,
 }
 
 impl Why {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Absent,
         Self::Vary,
         Self::Method,
@@ -64,11 +68,13 @@ impl Why {
         Self::NotUnderstood,
         Self::NoLifetime,
         Self::Incomplete,
+        Self::TooLarge,
         Self::BadPart,
         Self::Expired,
         Self::Invalidated,
         Self::Purged,
         Self::Gap,
+        Self::Rule,
         Self::HitForMiss,
     ];
 
@@ -93,11 +99,13 @@ impl Why {
             Self::NotUnderstood => "not-understood",
             Self::NoLifetime => "no-lifetime",
             Self::Incomplete => "incomplete",
+            Self::TooLarge => "too-large",
             Self::BadPart => "bad-part",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::Purged => "purged",
             Self::Gap => "gap",
+            Self::Rule => "rule",
             Self::HitForMiss => "hit-for-miss",
         }
     }

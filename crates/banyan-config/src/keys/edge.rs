@@ -5,6 +5,7 @@ use super::Rule::{Domain, ExtensionHeader, Name, Network, NotEmpty, Path};
 use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
+use super::cache::CACHE;
 use super::filters::{COMPRESS, CORS, RATE_LIMIT};
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
@@ -152,6 +153,12 @@ pub(super) static EDGE: &[Key] = &[
         "Clients stay with their instance: \"ip\" or { cookie = \"NAME\" }. Without it each request goes by itself.",
     )
     .alias(&["affinity", "session_affinity", "stickiness", "persistence"]),
+    Key::new(
+        "cache",
+        Table(CACHE),
+        "With this table (it may be empty) the edge keeps answers and gives them to others, as their headers allow.",
+    )
+    .alias(&["caching", "cdn", "proxy_cache"]),
     Key::new(
         "health",
         Table(HEALTH),

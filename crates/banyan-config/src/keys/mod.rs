@@ -5,6 +5,7 @@
 mod app;
 mod auth;
 mod balance;
+mod cache;
 mod database;
 mod edge;
 mod filters;

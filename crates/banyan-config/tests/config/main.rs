@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod auth;
+mod cache;
 mod detect;
 mod errors;
 mod filters;

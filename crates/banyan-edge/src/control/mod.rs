@@ -3,6 +3,7 @@
 //! It owns all global state; cores own theirs. It is never on a request's path. Tasks: itself, the reporter, one per
 //! running check.
 
+mod cached;
 mod certificates;
 mod checks;
 mod compression;
@@ -36,6 +37,7 @@ use banyan_topology::snapshot::EdgeSnapshot;
 use banyan_topology::{Epoch, InstanceId, ProcessName};
 use banyan_upstream::health::{CheckResult, Outliers};
 
+use crate::cache;
 use crate::core::census::Census;
 use crate::core::command::{Command, Event};
 use crate::core::{self, CoreStart};
@@ -97,6 +99,8 @@ pub(crate) struct Control {
     door_path: PathBuf,
     door: Option<Door>,
     measured: Measured,
+    /// What the cores share of the cache.
+    stored: Arc<cache::Shared>,
     scrape: Scrape,
     /// Who reads metrics.
     asks: mpsc::UnboundedReceiver<Ask>,
@@ -168,6 +172,7 @@ impl Control {
         let secrets = config.state_dir.join("secrets");
         let census = Arc::new(Census::default());
         let buckets = Arc::new(Buckets::default());
+        let stored: Arc<cache::Shared> = Arc::default();
         let (passwords, jobs) = passwords::channel();
         let cores = (0..count)
             .map(|index| {
@@ -182,6 +187,7 @@ impl Control {
                     events: events_to.clone(),
                     census: Arc::clone(&census),
                     buckets: Arc::clone(&buckets),
+                    stored: Arc::clone(&stored),
                     passwords: passwords.clone(),
                     // Each core counts its own tasks.
                     tasks: Tasks::new(banyan_runtime::shutdown::channel().0),
@@ -218,6 +224,7 @@ impl Control {
             door_path,
             door: None,
             measured: Measured::default(),
+            stored,
             scrape,
             asks,
             started_unix_ms: clock.unix_ms(),

@@ -76,7 +76,10 @@ fn histograms<T>(
     }
 }
 
-fn with<'a>(labels: &'a [(&'static str, String)], more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(super) fn with<'a>(
+    labels: &'a [(&'static str, String)],
+    more: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
     let own = labels.iter().map(|(name, value)| (*name, value.as_str()));
     own.chain(more.iter().copied()).collect()
 }
@@ -89,6 +92,7 @@ impl Control {
     pub(super) fn families(&self) -> Families {
         let mut all = Families::default();
         self.of_routes(&mut all);
+        self.of_the_cache(&mut all);
         self.of_listeners(&mut all);
         self.of_tls(&mut all);
         self.of_processes(&mut all);
@@ -101,7 +105,7 @@ impl Control {
         all
     }
 
-    fn routes(&self) -> Vec<Row<'_, RouteCells>> {
+    pub(super) fn routes(&self) -> Vec<Row<'_, RouteCells>> {
         let row = |name: &str, cells| (vec![("http_route", name.to_owned())], cells);
         let unrouted = self.cores.iter().map(|core| &core.metrics.unrouted).collect();
         let named = self.measured.routes.iter();

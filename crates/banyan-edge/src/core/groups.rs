@@ -48,6 +48,11 @@ pub(crate) struct Groups {
 }
 
 impl Group {
+    /// `None`: that of the edge.
+    pub(crate) fn process(&self) -> Option<&ProcessName> {
+        self.process.as_ref()
+    }
+
     fn new(
         core: usize,
         rules: Rules,

@@ -14,6 +14,7 @@ use super::accept::{self, Place};
 use super::command::{Command, CoreSnapshot, Event, Share};
 use super::streams::Streams;
 use super::{Core, CoreStart, Stage, hsts, http_date};
+use crate::cache::Cache;
 use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Materials};
@@ -145,6 +146,7 @@ impl Core {
         *self.hsts.borrow_mut() = hsts(&settings);
         *self.filters.borrow_mut() = Filters::compile(&settings.filters, &settings);
         *self.claims.borrow_mut() = Claims::of(&settings);
+        *self.cache.borrow_mut() = Cache::compile(settings.cache.as_deref(), &self.stored);
         self.take_materials(materials);
         self.redirect_to.set(redirect_to);
         let told = upstreams

@@ -41,6 +41,7 @@ use banyan_upstream::retry::Budget;
 use banyan_upstream::{Demand, Rules};
 
 use crate::access_log::AccessLog;
+use crate::cache::{self, Cache};
 use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Memory, passwords};
@@ -94,6 +95,10 @@ pub(crate) struct Core {
     routes: RefCell<Option<Rc<Routes>>>,
     /// Of what no route takes.
     filters: RefCell<Option<Rc<Filters>>>,
+    /// `None`: nothing is kept.
+    cache: RefCell<Option<Rc<Cache>>>,
+    /// Common to all cores.
+    stored: Arc<cache::Shared>,
     /// What clients may not say of themselves; `None`: nobody is asked who they are.
     claims: RefCell<Option<Rc<Claims>>>,
     pub memory: RefCell<Memory>,
@@ -133,6 +138,7 @@ pub(crate) struct CoreStart {
     pub events: mpsc::UnboundedSender<Event>,
     pub census: Arc<Census>,
     pub buckets: Arc<Buckets>,
+    pub stored: Arc<cache::Shared>,
     pub passwords: passwords::Sender,
     pub tasks: Tasks,
 }
@@ -158,6 +164,8 @@ impl Core {
             settings: RefCell::new(Rc::new(start.settings)),
             routes: RefCell::new(None),
             filters: RefCell::new(None),
+            cache: RefCell::new(None),
+            stored: start.stored,
             claims: RefCell::new(None),
             memory: RefCell::default(),
             auth_changed: Notify::new(),
@@ -192,6 +200,10 @@ impl Core {
     /// Of requests that no route takes.
     pub(crate) fn filters(&self) -> Option<Rc<Filters>> {
         self.filters.borrow().clone()
+    }
+
+    pub(crate) fn cache(&self) -> Option<Rc<Cache>> {
+        self.cache.borrow().clone()
     }
 
     pub(crate) fn claims(&self) -> Option<Rc<Claims>> {

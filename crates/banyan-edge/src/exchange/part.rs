@@ -9,6 +9,7 @@ use super::Exchange;
 use crate::core::groups::Group;
 use crate::interim::Interim;
 use crate::respond::{Form, Outcome};
+use crate::route::serving::Routed;
 
 impl Exchange {
     /// `limit`: until its answer begins. What instances hint on the way is told to nobody.
@@ -37,10 +38,23 @@ impl Exchange {
             form,
             interim: Some(Rc::new(Interim::default())),
             end_decides: false,
+            cached: None,
+            is_hit: false,
+            unseen: false,
             meant: None,
             version: self.version,
             logged: None,
         }
+    }
+
+    /// In place of this one, the same way: the client's own counts and is logged, not this.
+    pub(crate) fn behind(&self, interim: Option<Rc<Interim>>) -> Self {
+        let mut own = self.part(&self.group, Duration::ZERO, self.form);
+        own.part = None;
+        own.routed = self.routed.as_ref().map(Routed::again);
+        own.interim = interim;
+        own.unseen = true;
+        own
     }
 
     /// Of a part: with this, its own or the edge's in its place.

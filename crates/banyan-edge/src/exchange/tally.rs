@@ -18,6 +18,9 @@ const CLIENT_GONE: u16 = 499;
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if !self.is_seen() {
+            return;
+        }
         let now = self.core.now();
         let second = now.saturating_duration_since(self.core.start).as_secs();
         let took = now.saturating_duration_since(self.started);
@@ -47,6 +50,9 @@ impl Exchange {
         listener.sent.add(self.bytes);
         let route = self.route_cells();
         route.sent.add(self.bytes);
+        if self.is_hit {
+            route.cache.sent.add(self.bytes);
+        }
         if let Some(received) = &self.received {
             listener.received.add(received.get());
             route.received.add(received.get());

@@ -76,7 +76,10 @@ pub(crate) async fn send(
                 } else {
                     exchange.end_decides = true;
                 }
-                wanted.remember(&group, &upstream, answer.headers_mut());
+                // What others get, too, binds nobody to an instance.
+                if exchange.is_seen() {
+                    wanted.remember(&group, &upstream, answer.headers_mut());
+                }
                 return Ok(answer);
             }
             Err(failure) => failure,

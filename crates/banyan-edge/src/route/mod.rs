@@ -6,7 +6,7 @@
 mod explain;
 mod matcher;
 mod order;
-mod path;
+pub(crate) mod path;
 pub(crate) mod serving;
 mod split;
 #[cfg(test)]

@@ -131,6 +131,15 @@ impl Edits {
 }
 
 impl Routed {
+    /// For another request the same way; what the client is told is told once.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            routes: Rc::clone(&self.routes),
+            route: self.route,
+            cookie: None,
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.routes.table.route(self.route).name
     }

@@ -7,6 +7,7 @@ mod aggregate;
 mod answer_limits;
 mod answers;
 mod balance;
+mod cache;
 mod drain;
 mod ejection;
 mod files;

@@ -1,5 +1,6 @@
 //! The rules of HTTP caching, sentence by sentence: each test names the section it comes from.
 
+mod fill;
 mod freshness;
 mod invalidation;
 mod properties;

@@ -1,0 +1,110 @@
+//! `[edge.cache]`: what the edge keeps of answers.
+
+use super::Kind::{Boolean, Bytes, Duration, List, OneOf, Table, Text};
+use super::Rule::{NotEmpty, UrlPath};
+use super::{HOUR, Key, MIB, TIB};
+
+const YEAR: u64 = 365 * 24 * HOUR;
+
+pub(super) static CACHE: &[Key] = &[
+    Key::new(
+        "memory",
+        Bytes { min: MIB, max: TIB },
+        "Memory for what is kept. No single answer may take more than an eighth of it.",
+    )
+    .default("\"256MiB\"")
+    .alias(&["size", "max_size", "memory_limit"]),
+    Key::new(
+        "profile",
+        OneOf(&["safe", "rfc"]),
+        "\"rfc\": all that RFC 9111 allows. \"safe\": nothing with Set-Cookie, no guessing but for assets, reloads do not reach the app.",
+    )
+    .default("\"safe\""),
+    Key::new(
+        "rules",
+        List(&Table(RULES)),
+        "What the answers' headers leave open, by path; the first that matches counts.",
+    )
+    .alias(&["rule", "paths", "locations"]),
+];
+
+static RULES: &[Key] = &[
+    Key::new(
+        "path",
+        Text(UrlPath),
+        "As the client asks; `*` is any run of characters: \"/static/*\", \"/*.css\".",
+    )
+    .required()
+    .alias(&["match", "prefix", "url"]),
+    Key::new(
+        "store",
+        Boolean,
+        "false: nothing under this path is kept, whatever its headers say.",
+    )
+    .default("true")
+    .alias(&["enabled", "cache"]),
+    Key::new(
+        "class",
+        OneOf(&["html", "api", "image", "versioned"]),
+        "Times for a kind of content: html 5 min, api 1 min, image 1 week, versioned 1 year (the address changes with the content).",
+    )
+    .alias(&["kind", "type"]),
+    Key::new(
+        "ttl",
+        Duration { min: 0, max: YEAR },
+        "How long an answer is fresh that does not say so itself.",
+    )
+    .alias(&["edge_ttl", "max_age", "expires"]),
+    Key::new(
+        "override",
+        Boolean,
+        "true: `ttl` counts also where the answer says another time. Never over no-store, private or Set-Cookie.",
+    )
+    .default("false")
+    .alias(&["force"]),
+    Key::new(
+        "browser_ttl",
+        Duration { min: 0, max: YEAR },
+        "The max-age that browsers are told instead of the app's.",
+    )
+    .alias(&["client_ttl"]),
+    Key::new(
+        "stale_while_revalidate",
+        Duration { min: 0, max: YEAR },
+        "So long past its time an answer still goes out at once, while a new one is fetched. The app's own word goes before.",
+    )
+    .alias(&["swr"]),
+    Key::new(
+        "stale_if_error",
+        Duration { min: 0, max: YEAR },
+        "So long past its time an answer stands in for an app that fails. The app's own word goes before.",
+    )
+    .default("\"1h\"")
+    .alias(&["sie", "grace"]),
+    Key::new(
+        "negative_ttl",
+        Duration { min: 0, max: HOUR },
+        "How long a 404 or 410 that says nothing is kept (profile \"safe\").",
+    )
+    .default("\"10s\""),
+    Key::new(
+        "query",
+        List(&Text(NotEmpty)),
+        "Parameters that make another resource; all others are ignored. []: none counts. Default: the whole query as it is.",
+    )
+    .alias(&["query_string", "params"]),
+    Key::new(
+        "strip_cookies",
+        Boolean,
+        "true: answers are kept without their Set-Cookie, and no client of this path gets one.",
+    )
+    .default("false")
+    .alias(&["ignore_set_cookie"]),
+    Key::new(
+        "tags",
+        List(&Text(NotEmpty)),
+        "Names by which a purge reaches these answers, beside those of Surrogate-Key, Cache-Tag and Cache-Groups.",
+    )
+    .default("[]")
+    .alias(&["tag", "surrogate_keys"]),
+];

@@ -1,0 +1,52 @@
+//! `[edge.cache]` as it is in force.
+
+use super::{Writer, quoted};
+use crate::cache::{Cache, CacheRule};
+use crate::units::{format_bytes, format_duration};
+
+pub(super) fn table(out: &mut Writer, cache: &Cache) {
+    out.table("edge.cache");
+    out.text("memory", &format_bytes(cache.memory));
+    out.text("profile", cache.profile.name());
+    out.list("rules", cache.rules.iter().map(rule));
+}
+
+fn rule(rule: &CacheRule) -> String {
+    let listed = |texts: &[String]| {
+        let quoted: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
+        quoted.join(", ")
+    };
+    let mut keys = vec![format!("path = {}", quoted(&rule.path))];
+    if !rule.store {
+        keys.push("store = false".to_owned());
+        return format!("{{ {} }}", keys.join(", "));
+    }
+    if let Some(class) = rule.class {
+        keys.push(format!("class = {}", quoted(class.name())));
+    }
+    let times = [
+        ("ttl", rule.ttl),
+        ("browser_ttl", rule.browser_ttl),
+        ("stale_while_revalidate", rule.stale_while_revalidate),
+        ("stale_if_error", Some(rule.stale_if_error)),
+        ("negative_ttl", Some(rule.negative_ttl)),
+    ];
+    for (key, time) in times {
+        keys.extend(time.map(|time| format!("{key} = \"{}\"", format_duration(time))));
+    }
+    for (key, on) in [
+        ("override", rule.overrides),
+        ("strip_cookies", rule.strip_cookies),
+    ] {
+        keys.extend(on.then(|| format!("{key} = true")));
+    }
+    keys.extend(
+        rule.query
+            .as_ref()
+            .map(|names| format!("query = [{}]", listed(names))),
+    );
+    if !rule.tags.is_empty() {
+        keys.push(format!("tags = [{}]", listed(&rule.tags)));
+    }
+    format!("{{ {} }}", keys.join(", "))
+}

@@ -1,0 +1,99 @@
+//! `cache` of `[edge]`.
+
+use std::time::Duration;
+
+use banyan_config::{CacheClass, CacheProfile, render_resolved};
+use expect_test::expect;
+
+use crate::{load, told};
+
+const BASE: &str = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"run\"\n[edge]\n";
+
+#[test]
+fn without_the_table_nothing_is_kept_and_an_empty_one_is_enough() {
+    let edge = |text: &str| load(&format!("{BASE}{text}")).unwrap().config.edge.unwrap();
+    assert_eq!(edge("").settings.cache, None);
+    let cache = edge("cache = {}").settings.cache.unwrap();
+    assert_eq!((cache.memory, cache.profile), (256 << 20, CacheProfile::Safe));
+    assert_eq!(cache.rules, []);
+}
+
+#[test]
+fn rules_are_read_in_order_and_written_back_as_they_are_in_force() {
+    let text = r#"[edge.cache]
+memory = "1GiB"
+profile = "rfc"
+rules = [
+  { path = "/account/*", store = false },
+  { path = "/img/*", class = "image", query = [], strip_cookies = true },
+  { path = "/api/list", ttl = "30s", override = true, query = ["page"], tags = ["list"] },
+]
+"#;
+    let config = load(&format!("{BASE}{text}")).unwrap().config;
+    assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+    let cache = config.edge.unwrap().settings.cache.unwrap();
+    let [account, images, list] = cache.rules.as_slice() else {
+        panic!("three rules");
+    };
+    assert!(!account.store);
+    assert_eq!(images.class, Some(CacheClass::Image));
+    assert_eq!(images.lifetime(), Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(
+        (images.query.as_deref(), images.strip_cookies),
+        (Some([].as_slice()), true)
+    );
+    assert_eq!(list.lifetime(), Some(Duration::from_secs(30)));
+    assert!(list.overrides && list.tags == ["list"]);
+}
+
+#[test]
+fn what_is_wrong_or_without_effect_is_named_with_its_place() {
+    let text = r#"[edge.cache]
+memory = "1KiB"
+rules = [
+  { path = "/a/*" },
+  { path = "/a/b", ttl = "5m" },
+  { path = "/c?page=1", override = true },
+  { path = "d" },
+  { path = "/e", store = false, ttl = "1m", clas = "html" },
+]
+"#;
+    expect![[r#"
+        error: `memory` cannot be "1KiB"
+         --> banyan.toml:7:10
+          |
+        7 | memory = "1KiB"
+          |          ^^^^^^
+          = write a size from "1MiB" to "1TiB"
+
+        error: "/c?page=1" is more than a path
+          --> banyan.toml:11:12
+           |
+        11 |   { path = "/c?page=1", override = true },
+           |            ^^^^^^^^^^^
+           = write the path alone; which parameters count is said by `query = ["page"]`
+
+        error: `override` needs a time to put in place
+          --> banyan.toml:11:25
+           |
+        11 |   { path = "/c?page=1", override = true },
+           |                         ^^^^^^^^
+           = write ttl = "5m" beside it, or a class
+
+        error: `path` cannot be "d": only a path, beginning with `/`
+          --> banyan.toml:12:12
+           |
+        12 |   { path = "d" },
+           |            ^^^
+           = write "/d"
+
+        error: unknown key `clas` in [edge.cache.rules]
+          --> banyan.toml:13:45
+           |
+        13 |   { path = "/e", store = false, ttl = "1m", clas = "html" },
+           |                                             ^^^^
+           = did you mean `class`?
+
+        5 errors; nothing was changed"#]]
+    .assert_eq(&told(&format!("{BASE}{text}")));
+}

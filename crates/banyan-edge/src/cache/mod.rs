@@ -1,0 +1,218 @@
+//! The edge as a shared HTTP cache, between filters and instances. What may be stored and reused is decided by
+//! `banyan_httpcache`; here are the memory, the waiting and the moving of bytes.
+//!
+//! Order for one request: [`Asked`] (its URI, before a route rewrites it) → [`at_once`] (a hit ends here, without a wait) →
+//! [`serve`] (validate, collapse, ask the origin). `store` is the memory tier and `collapse` the table of who asks; both are
+//! shared by the cores. `origin` asks and judges, `pump` brings bodies home, `reader` gives them out, `answer` words it.
+//! Off (no `cache` in the configuration) it costs a branch.
+//!
+//! A fill is a task of its own: a client that leaves ends nobody else's. Limits: 32 variants a URI, an eighth of the memory
+//! a response, 5,000 waiters a key; see the modules.
+
+mod answer;
+mod collapse;
+mod fetch;
+mod flow;
+mod kept;
+mod object;
+mod origin;
+mod pump;
+mod reader;
+mod rules;
+mod serve;
+mod store;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, HeaderMap};
+use http::request::Parts;
+use http::{Method, Response, Uri};
+
+use banyan_config::Cache as Settings;
+use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Time, lookup};
+
+use crate::core::Core;
+use crate::exchange::Exchange;
+use crate::headers::came_by_https;
+use crate::route::serving::Routed;
+use collapse::Fills;
+pub(crate) use reader::Reader;
+use rules::{Rule, Rules};
+pub(crate) use serve::{Reply, serve};
+use store::{Found, Store};
+
+/// As answers call it.
+const NAME: &str = "banyan-edge";
+
+/// Over all cores.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub store: Arc<Store>,
+    fills: Arc<Fills>,
+}
+
+/// One core's.
+pub(crate) struct Cache {
+    rules: Rules,
+    store: Arc<Store>,
+    fills: Arc<Fills>,
+}
+
+impl Cache {
+    /// `None`: nothing is kept.
+    pub(crate) fn compile(settings: Option<&Settings>, shared: &Shared) -> Option<Rc<Self>> {
+        // Every core says the same.
+        shared
+            .store
+            .resize(settings.map_or(0, |settings| settings.memory));
+        Some(Rc::new(Self {
+            rules: Rules::compile(settings?),
+            store: Arc::clone(&shared.store),
+            fills: Arc::clone(&shared.fills),
+        }))
+    }
+}
+
+/// A request that the cache is asked about: what the client wants, whatever its route makes of it.
+pub(crate) struct Asked {
+    cache: Rc<Cache>,
+    uri: Uri,
+}
+
+impl Asked {
+    /// Before the route is followed.
+    pub(crate) fn of(cache: Rc<Cache>, head: &Parts) -> Box<Self> {
+        Box::new(Self {
+            cache,
+            uri: head.uri.clone(),
+        })
+    }
+}
+
+/// Under which name something is stored, and by which rule.
+struct Name {
+    cache: Rc<Cache>,
+    rule: Rc<Rule>,
+    /// As [`Key::as_str`]: what a purge names.
+    uri: String,
+    /// Scheme and host: groups of responses are one origin's.
+    origin: String,
+    /// The route, and whose instances answer: what a client's cookie or header decides beside the URI.
+    side: String,
+}
+
+impl Name {
+    /// `None`: nothing may be kept of what the path stands for.
+    fn of(asked: &Asked, exchange: &Exchange, head: &Parts) -> Option<Self> {
+        let rule = asked.cache.rules.of(asked.uri.path())?;
+        if !rule.store {
+            return None;
+        }
+        let host = head.headers.get(HOST)?.to_str().ok()?;
+        let scheme = if came_by_https(&head.headers) {
+            "https"
+        } else {
+            "http"
+        };
+        let (path, query) = (asked.uri.path(), asked.uri.query());
+        let key = Key::new(scheme, host, path, query, &rule.query, &[]);
+        let origin = Key::new(scheme, host, "/", None, &rule.query, &[]);
+        let routed = exchange.routed.as_ref().map(Routed::name);
+        let side = routed.map(|route| match exchange.group.process() {
+            Some(process) => format!("{route}\n{process}"),
+            None => route.to_owned(),
+        });
+        Some(Self {
+            cache: Rc::clone(&asked.cache),
+            rule: Rc::clone(rule),
+            uri: key.as_str().to_owned(),
+            origin: origin.as_str().to_owned(),
+            side: side.unwrap_or_default(),
+        })
+    }
+
+    fn now(&self, exchange: &Exchange) -> Time {
+        now(&exchange.core)
+    }
+
+    fn find(&self) -> Found {
+        self.cache.store.find(&self.uri, &self.side)
+    }
+
+    /// Groups are an origin's own, tags everybody's (RFC 9875 §2).
+    fn tags(&self, tags: &[String]) -> Vec<String> {
+        tags.iter().map(|tag| tag_of(&self.origin, tag)).collect()
+    }
+}
+
+/// The name that a purge finds a tag by.
+fn tag_of(origin: &str, tag: &str) -> String {
+    match tag.strip_prefix("group:") {
+        Some(group) => format!("group:{origin}{group}"),
+        None => tag.to_owned(),
+    }
+}
+
+fn now(core: &Core) -> Time {
+    Time::from_millis(i64::try_from(core.clock.unix_ms()).unwrap_or(i64::MAX))
+}
+
+/// Whether the cache may answer it or keep its answer at all. `body`: it has one.
+fn is_plain(exchange: &Exchange, head: &Parts, body: bool) -> bool {
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    // The app is told who asks, by fields that no response names in Vary.
+    let known = exchange
+        .filtered
+        .as_ref()
+        .is_some_and(|filtered| filtered.who().is_some());
+    reads
+        && !body
+        && !exchange.is_grpc()
+        && !head.headers.contains_key(http::header::UPGRADE)
+        && (!known || head.headers.contains_key(AUTHORIZATION))
+}
+
+fn presented<'a>(method: &'a Method, headers: &'a HeaderMap) -> Presented<'a> {
+    Presented { method, headers }
+}
+
+/// The answer, if something stored gives it without anybody being asked.
+pub(crate) fn at_once(exchange: &Exchange, head: &Parts, body: bool) -> Option<Response<Box<Reader>>> {
+    let asked = exchange.cached.as_ref()?;
+    if !is_plain(exchange, head, body) {
+        return None;
+    }
+    let name = Name::of(asked, exchange, head)?;
+    let found = name.find();
+    if found.objects.is_empty() {
+        return None;
+    }
+    let now = name.now(exchange);
+    let stored: Vec<_> = found
+        .objects
+        .iter()
+        .map(|(one, standing)| one.stored(*standing))
+        .collect();
+    let asks = presented(&head.method, &head.headers);
+    let verdict = lookup(asks, &stored, name.rule.policy(), now);
+    let (index, how, refresh) = match verdict {
+        Lookup::Hit { index, answer } => (index, answer, Refresh::None),
+        Lookup::Stale {
+            index,
+            answer,
+            refresh,
+        } => (index, answer, refresh),
+        Lookup::Validate { .. }
+        | Lookup::Fill { .. }
+        | Lookup::Miss(_)
+        | Lookup::Bypass(_)
+        | Lookup::GatewayTimeout => return None,
+    };
+    let object = &found.objects[index].0;
+    let response = answer::hit(exchange, &name, head, object, &how, now);
+    if refresh == Refresh::Background {
+        fetch::refresh(exchange, name, head, &found, index);
+    }
+    Some(response)
+}

@@ -1,0 +1,449 @@
+//! Requests that something stored does not answer at once: who asks the origin, who waits, and what each gets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
+
+use banyan_httpcache::range::Span;
+use banyan_httpcache::vary::Selection;
+use banyan_httpcache::{
+    Answered, Extent, Failure, Head, Key, Lookup, Scope, Standing, Stored, Time, Times, Why, invalidates,
+    lookup,
+};
+
+use super::collapse::{Entered, Progress};
+use super::object::{Coming, Object};
+use super::origin::{self, Heard, Plan, Question, ask};
+use super::reader::Reader;
+use super::store::Found;
+use super::{Asked, Name, answer, fetch, is_plain, presented, tag_of};
+use crate::exchange::Exchange;
+use crate::forward;
+use crate::forward::body::Source;
+use crate::headers::{came_by_https, strip_hop_by_hop};
+use crate::metrics::CacheResult;
+use crate::respond::Refusal;
+
+/// Looks at the store, each followed by a wait.
+const ROUNDS: usize = 4;
+
+/// Who answers.
+pub(crate) enum Reply {
+    Instance(forward::Answer),
+    Stored(Response<Box<Reader>>),
+    /// Nothing is stored, and the client wants nothing else (`only-if-cached`).
+    NotStored,
+}
+
+pub(crate) async fn serve(
+    exchange: &mut Exchange,
+    asked: &Asked,
+    head: &Parts,
+    source: Option<&Rc<Source>>,
+) -> Result<Reply, Refusal> {
+    let plain = is_plain(exchange, head, source.is_some());
+    let name = if plain {
+        Name::of(asked, exchange, head)
+    } else {
+        None
+    };
+    let Some(name) = name else {
+        return pass(exchange, asked, head, source).await;
+    };
+    let request = Request {
+        name: Rc::new(name),
+        head,
+        variant: None,
+        patience: true,
+    };
+    if head.method == Method::HEAD {
+        let verdict = request.look(&request.name.find(), request.name.now(exchange));
+        if verdict != Lookup::GatewayTimeout {
+            return ask_head(exchange, &request.name, head).await;
+        }
+    }
+    request.answer(exchange).await
+}
+
+/// Not for the cache; what it makes untrue is noted.
+async fn pass(
+    exchange: &mut Exchange,
+    asked: &Asked,
+    head: &Parts,
+    source: Option<&Rc<Source>>,
+) -> Result<Reply, Refusal> {
+    let mut response = forward::send(exchange, head, source).await?;
+    let why = if [Method::GET, Method::HEAD].contains(&head.method) {
+        Why::Rule
+    } else {
+        invalidate(exchange, asked, head, &response);
+        Why::Method
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && !exchange.is_grpc() {
+        answer::forwarded(exchange, response.headers_mut(), why, Err(why), None);
+    }
+    Ok(Reply::Instance(response))
+}
+
+/// RFC 9111 §4.4, RFC 9875 §3.
+fn invalidate(exchange: &Exchange, asked: &Asked, head: &Parts, response: &forward::Answer) {
+    let answered = Answered {
+        status: response.status(),
+        headers: response.headers(),
+    };
+    let scheme = if came_by_https(&head.headers) {
+        "https"
+    } else {
+        "http"
+    };
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
+    let target = host.and_then(|host| format!("{scheme}://{host}{path}").parse::<Uri>().ok());
+    let (Some(host), Some(target)) = (host, target) else {
+        return;
+    };
+    let (cache, now) = (&asked.cache, super::now(&exchange.core));
+    let key = |path: &str, query: Option<&str>| {
+        let rule = cache.rules.of(path)?;
+        Some(Key::new(scheme, host, path, query, &rule.query, &[]))
+    };
+    for scope in invalidates(&head.method, &target, answered) {
+        match scope {
+            Scope::Uri(uri) => {
+                let (path, query) = match uri.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (uri.as_str(), None),
+                };
+                if let Some(key) = key(path, query) {
+                    cache.store.invalidate(key.as_str(), now);
+                }
+            }
+            Scope::Tag(tag) => {
+                if let Some(origin) = key("/", None) {
+                    cache.store.invalidate_tag(tag_of(origin.as_str(), &tag), now);
+                }
+            }
+        }
+    }
+}
+
+async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts) -> Result<Reply, Refusal> {
+    let asking = name.cache.store.ask(&name.uri);
+    let sent = name.now(exchange);
+    let mut response = forward::send(exchange, head, None).await?;
+    let times = Times {
+        sent,
+        received: name.now(exchange),
+    };
+    strip_hop_by_hop(response.headers_mut());
+    origin::after(name, head, &response, asking.born, times);
+    answer::forwarded(
+        exchange,
+        response.headers_mut(),
+        Why::Method,
+        Err(Why::Method),
+        None,
+    );
+    Ok(Reply::Instance(response))
+}
+
+struct Request<'a> {
+    name: Rc<Name>,
+    head: &'a Parts,
+    /// By which fields it differs from a request that was answered meanwhile.
+    variant: Option<Selection>,
+    /// It has not waited in vain.
+    patience: bool,
+}
+
+/// What a request needs of the origin.
+struct Need {
+    plan: Plan,
+    candidate: Option<Arc<Object>>,
+}
+
+impl Request<'_> {
+    fn look(&self, found: &Found, now: Time) -> Lookup {
+        let stored = found.objects.iter().map(|(one, standing)| one.stored(*standing));
+        let stored: Vec<_> = stored.collect();
+        let asks = presented(&self.head.method, &self.head.headers);
+        lookup(asks, &stored, self.name.rule.policy(), now)
+    }
+
+    async fn answer(mut self, exchange: &mut Exchange) -> Result<Reply, Refusal> {
+        let (mut for_itself, mut looked_again) = (false, false);
+        for _ in 0..ROUNDS {
+            let found = self.name.find();
+            let now = self.name.now(exchange);
+            let plan = match self.look(&found, now) {
+                Lookup::Hit { index, answer } | Lookup::Stale { index, answer, .. } => {
+                    let object = &found.objects[index].0;
+                    let response = answer::hit(exchange, &self.name, self.head, object, &answer, now);
+                    return Ok(Reply::Stored(response));
+                }
+                Lookup::GatewayTimeout => return Ok(Reply::NotStored),
+                Lookup::Bypass(why) => return self.bypass(exchange, why).await,
+                Lookup::Miss(why) => Plan::Plain(why),
+                Lookup::Fill { index, gaps } => self.gap(&found.objects[index].0, &gaps),
+                Lookup::Validate {
+                    index,
+                    conditions,
+                    why,
+                } => {
+                    let head = &found.objects[index].0.head;
+                    // What must be validated for each use is no use to others.
+                    for_itself |= head.always_validate || head.lifetime.is_zero();
+                    let chosen = Arc::clone(&found.objects[index].0);
+                    Plan::Validate {
+                        chosen,
+                        conditions,
+                        why,
+                    }
+                }
+            };
+            // It has waited for something that is no use to it; what it needs may still be another variant's.
+            for_itself |= looked_again && plan.why() != Why::Vary;
+            let need = Need {
+                candidate: self.candidate(&found),
+                plan,
+            };
+            // Nobody could be asked: no use in waiting until that is certain.
+            if need.candidate.is_some()
+                && exchange.group.endpoints.borrow().eligible().next().is_none()
+                && let Ok(stale) = self.instead(exchange, &need, Refusal::NoEndpoint)
+            {
+                return Ok(stale);
+            }
+            if for_itself {
+                return self.alone(exchange, need).await;
+            }
+            let key = self.key(&need.plan, &found);
+            let mut coming = None;
+            match self
+                .name
+                .cache
+                .fills
+                .enter(key, fetch::since_start(&exchange.core))
+            {
+                Entered::Lead(lead) => {
+                    let heard = fetch::lead(exchange, lead, self.question(exchange, &need)).await;
+                    return self.told(exchange, &need, heard);
+                }
+                Entered::Alone => return self.alone(exchange, need).await,
+                Entered::Shed => return Err(Refusal::Busy),
+                Entered::Failed(refusal) => return self.instead(exchange, &need, refusal),
+                Entered::Join(joined) => coming = Some(joined),
+                Entered::Wait(waiter) => match waiter.news().await {
+                    Some(Progress::Streams(joined)) => coming = Some(joined),
+                    // Another one may try.
+                    Some(Progress::Again | Progress::Asking) => {}
+                    Some(Progress::Changed) => looked_again = true,
+                    Some(Progress::Uncacheable) => return self.alone(exchange, need).await,
+                    Some(Progress::Failed(refusal)) => return self.instead(exchange, &need, refusal),
+                    None => {
+                        self.patience = false;
+                        return self.alone(exchange, need).await;
+                    }
+                },
+            }
+            if let Some(coming) = coming {
+                let now = self.name.now(exchange);
+                match self.read_along(exchange, &coming, need.plan.why(), now) {
+                    Some(response) => return Ok(Reply::Stored(response)),
+                    None => for_itself = !self.varies_from(&coming.head),
+                }
+            }
+        }
+        let need = Need {
+            plan: Plan::Plain(Why::Absent),
+            candidate: None,
+        };
+        self.alone(exchange, need).await
+    }
+
+    async fn bypass(&self, exchange: &mut Exchange, why: Why) -> Result<Reply, Refusal> {
+        let mut response = forward::send(exchange, self.head, None).await?;
+        answer::forwarded(exchange, response.headers_mut(), why, Err(why), None);
+        Ok(Reply::Instance(response))
+    }
+
+    fn gap(&self, part: &Arc<Object>, gaps: &[Span]) -> Plan {
+        match (gaps.first(), gaps.last()) {
+            (Some(first), Some(last)) if last.last - first.first < self.name.cache.store.largest() => {
+                Plan::Gap {
+                    part: Arc::clone(part),
+                    span: Span {
+                        first: first.first,
+                        last: last.last,
+                    },
+                }
+            }
+            _ => Plan::Plain(Why::Gap),
+        }
+    }
+
+    /// The newest that this request selects, fresh or not.
+    fn candidate(&self, found: &Found) -> Option<Arc<Object>> {
+        let codings = &self.name.rule.policy().codings;
+        let usable = found.objects.iter().filter(|(object, standing)| {
+            let selected = object.head.selection.selects(&self.head.headers, codings);
+            // A stored error is no better than a new one.
+            let stands = !object.head.status.is_server_error() && object.head.extent == Extent::Whole;
+            *standing != Standing::Purged && selected && stands
+        });
+        let newest = usable.max_by_key(|(object, _)| object.head.date);
+        newest.map(|(object, _)| Arc::clone(object))
+    }
+
+    /// What makes requests alike enough to share one answer.
+    fn key(&self, plan: &Plan, found: &Found) -> u128 {
+        let headers = &self.head.headers;
+        let codings = &self.name.rule.policy().codings;
+        let mut known = found.objects.iter().map(|(object, _)| &object.head.selection);
+        let known = known.rfind(|selection| !selection.is_empty());
+        let selection = self
+            .variant
+            .clone()
+            .or_else(|| known.map(|selection| selection.in_another(headers, codings)));
+        // With a validation the conditions are ours.
+        let theirs: &[HeaderName] = match plan {
+            Plan::Validate { .. } => &[],
+            Plan::Plain(_) | Plan::Gap { .. } => &[RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE],
+        };
+        let conditions: Vec<_> = theirs
+            .iter()
+            .enumerate()
+            .filter_map(|(n, name)| Some((n, headers.get(name).map(HeaderValue::as_bytes)?)))
+            .collect();
+        let name = &self.name;
+        name.cache
+            .fills
+            .key(&(&name.uri, &name.side, selection, conditions))
+    }
+
+    /// Notes by what it differs, so that those like it share an answer of their own.
+    fn varies_from(&mut self, head: &Head) -> bool {
+        let codings = &self.name.rule.policy().codings;
+        if head.selection.selects(&self.head.headers, codings) {
+            return false;
+        }
+        self.variant = Some(head.selection.in_another(&self.head.headers, codings));
+        true
+    }
+
+    /// From an answer that is still coming, if it could be used were it stored already.
+    fn read_along(
+        &self,
+        exchange: &Exchange,
+        coming: &Arc<Coming>,
+        why: Why,
+        now: Time,
+    ) -> Option<Response<Box<Reader>>> {
+        let mut headers = self.head.headers.clone();
+        // Parts of it may not be here yet: it goes out whole, which a range does not forbid.
+        headers.remove(RANGE);
+        let stored = Stored {
+            head: &coming.head,
+            standing: Standing::Sound,
+            length: coming.length.unwrap_or_default(),
+        };
+        let asks = presented(&self.head.method, &headers);
+        let policy = self.name.rule.policy_for(&coming.head.headers);
+        let verdict = lookup(asks, &[stored], policy, now);
+        let (Lookup::Hit { answer, .. } | Lookup::Stale { answer, .. }) = verdict else {
+            return None;
+        };
+        let reader = if answer == banyan_httpcache::Answer::NotModified {
+            Reader::nothing()
+        } else {
+            let whole = coming.head.extent == Extent::Whole;
+            let place = coming.flow.reader(0).filter(|_| whole)?;
+            Reader::coming(place, 0, coming.length)
+        };
+        let mut response = Response::new(Box::new(reader));
+        *response.status_mut() = answer.status(&coming.head);
+        let length = coming.length.unwrap_or_default();
+        *response.headers_mut() = answer.headers(&coming.head, length, policy, now);
+        let ttl = coming.head.ttl_at(now);
+        answer::forwarded(exchange, response.headers_mut(), why, Ok(ttl), Some(true));
+        Some(response)
+    }
+
+    fn question(&self, exchange: &Exchange, need: &Need) -> Question {
+        Question {
+            name: Rc::clone(&self.name),
+            head: origin::parts(self.head, self.head.method.clone(), self.head.headers.clone()),
+            plan: need.plan.clone(),
+            candidate: need.candidate.clone(),
+            limits: exchange.answer_limits(),
+        }
+    }
+
+    async fn alone(&self, exchange: &mut Exchange, need: Need) -> Result<Reply, Refusal> {
+        let question = self.question(exchange, &need);
+        let heard = ask(exchange, &question).await.map(|(heard, pump)| {
+            if let Some(pump) = pump {
+                // Whoever reads it on its way must not hold it up, nor end it.
+                let pause = exchange.core.settings().timeouts.response;
+                exchange.core.spawn("cache fill", pump.run(None, pause));
+            }
+            heard
+        });
+        self.told(exchange, &need, heard)
+    }
+
+    /// What this client gets of what was heard.
+    fn told(
+        &self,
+        exchange: &mut Exchange,
+        need: &Need,
+        heard: Result<Heard, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        let why = need.plan.why();
+        let collapsed = (!self.patience).then_some(false);
+        match heard {
+            Ok(Heard::Passes(mut response, not_stored)) => {
+                answer::forwarded(exchange, response.headers_mut(), why, Err(not_stored), collapsed);
+                Ok(Reply::Instance(response))
+            }
+            Ok(Heard::Streams(streams)) => {
+                let coming = &streams.coming;
+                let ttl = coming.head.ttl_at(self.name.now(exchange));
+                let reader = Reader::coming(streams.place, coming.first(), coming.length);
+                let mut response = streams.head.map(|()| Box::new(reader));
+                answer::forwarded(exchange, response.headers_mut(), why, Ok(ttl), collapsed);
+                Ok(Reply::Stored(response))
+            }
+            Ok(Heard::Good(object, status)) => {
+                let said = (why, Some(status), CacheResult::Validated);
+                let response = answer::after_asking(exchange, &self.name, self.head, &object, said);
+                Ok(Reply::Stored(response))
+            }
+            Ok(Heard::Failing(status)) => self
+                .stale(exchange, need, Some(status))
+                .ok_or(Refusal::NoEndpoint),
+            Err(refusal) => self.instead(exchange, need, refusal),
+        }
+    }
+
+    /// Something stored, if there is what may stand in for the origin.
+    fn instead(&self, exchange: &mut Exchange, need: &Need, refusal: Refusal) -> Result<Reply, Refusal> {
+        let now = self.name.now(exchange);
+        let usable = need
+            .candidate
+            .as_ref()
+            .is_some_and(|object| origin::stands_in(&self.name, object, Failure::Unreachable, now));
+        let stale = usable.then(|| self.stale(exchange, need, None)).flatten();
+        stale.ok_or(refusal)
+    }
+
+    fn stale(&self, exchange: &mut Exchange, need: &Need, status: Option<StatusCode>) -> Option<Reply> {
+        let object = need.candidate.as_ref()?;
+        let said = (need.plan.why(), status, CacheResult::StoodIn);
+        let response = answer::after_asking(exchange, &self.name, self.head, object, said);
+        Some(Reply::Stored(response))
+    }
+}

@@ -1,0 +1,137 @@
+//! Many want the same at once: one request reaches the origin.
+
+use std::sync::Arc;
+
+use banyan_testkit::upstream::{Message, Upstream, Wire};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::{get, ok, safe, said, world};
+use crate::world::World;
+
+const MANY: usize = 1000;
+
+/// Answers when it is let go; counts what it was asked before.
+struct Held {
+    upstream: Upstream,
+    asked: watch::Receiver<usize>,
+    go: Arc<Semaphore>,
+}
+
+impl Held {
+    async fn with(response: impl Fn(&Message) -> String + Clone + Send + Sync + 'static) -> Self {
+        let go = Arc::new(Semaphore::new(0));
+        let (count, asked) = watch::channel(0);
+        let (held, count) = (Arc::clone(&go), Arc::new(count));
+        let upstream = Upstream::start(move |mut wire: Wire| {
+            let (held, count, response) = (Arc::clone(&held), Arc::clone(&count), response.clone());
+            async move {
+                while let Some(request) = wire.message().await {
+                    count.send_modify(|count| *count += 1);
+                    held.acquire().await.unwrap().forget();
+                    wire.send(response(&request)).await;
+                }
+            }
+        })
+        .await;
+        Self { upstream, asked, go }
+    }
+
+    async fn asked(&mut self, count: usize) {
+        self.asked.wait_for(|asked| *asked >= count).await.unwrap();
+    }
+
+    fn let_go(&self, count: usize) {
+        self.go.add_permits(count);
+    }
+}
+
+async fn many(world: &World, count: usize, path: &str) -> JoinSet<Message> {
+    let mut clients = JoinSet::new();
+    for n in 0..count {
+        let mut client = world.client().await;
+        let request = get(path, &format!("X-Who: {n}\r\n"));
+        clients.spawn(async move {
+            client.send(request).await;
+            client.message().await.expect("an answer")
+        });
+    }
+    clients
+}
+
+#[tokio::test]
+async fn a_thousand_that_miss_cost_the_origin_one_request() {
+    let mut origin = Held::with(|_| ok("Cache-Control: max-age=60\r\n", &"x".repeat(10_000))).await;
+    let world = world(&origin.upstream, safe()).await;
+    let clients = many(&world, MANY, "/").await;
+    origin.asked(1).await;
+    // However few of them wait by now, the others come to the same.
+    origin.let_go(MANY);
+    let answers = clients.join_all().await;
+    assert!(answers.iter().all(|answer| answer.body.len() == 10_000));
+    assert_eq!(*origin.asked.borrow(), 1);
+    let collapsed = answers
+        .iter()
+        .filter(|answer| said(answer).contains("; collapsed"));
+    let hits = answers.iter().filter(|answer| said(answer).starts_with("hit"));
+    assert_eq!(collapsed.count() + hits.count(), MANY - 1);
+}
+
+#[tokio::test]
+async fn the_first_that_leaves_takes_nothing_from_the_others() {
+    let mut origin = Held::with(|_| ok("Cache-Control: max-age=60\r\n", "kept")).await;
+    let world = world(&origin.upstream, safe()).await;
+    let mut first = world.client().await;
+    first.send(get("/", "")).await;
+    origin.asked(1).await;
+    let clients = many(&world, 50, "/").await;
+    drop(first);
+    origin.let_go(MANY);
+    let answers = clients.join_all().await;
+    assert!(answers.iter().all(|answer| answer.text() == "kept"));
+    assert_eq!(*origin.asked.borrow(), 1);
+}
+
+#[tokio::test]
+async fn what_is_for_one_alone_is_asked_for_by_all_at_once_and_nobody_waits_again() {
+    let mut origin = Held::with(|request| ok("Cache-Control: private\r\n", &request.header("x-who"))).await;
+    let world = world(&origin.upstream, safe()).await;
+    let clients = many(&world, 20, "/").await;
+    origin.asked(1).await;
+    origin.let_go(1);
+    // Now all the others are there together.
+    origin.asked(20).await;
+    origin.let_go(19);
+    let mut seen: Vec<_> = clients.join_all().await.iter().map(Message::text).collect();
+    seen.sort_by_key(|who| who.parse::<usize>().unwrap());
+    assert_eq!(seen, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    let clients = many(&world, 5, "/").await;
+    origin.asked(25).await;
+    origin.let_go(5);
+    clients.join_all().await;
+}
+
+#[tokio::test]
+async fn those_who_want_another_variant_share_one_of_their_own() {
+    let mut origin = Held::with(|request| {
+        let lines = "Cache-Control: max-age=60\r\nVary: X-Kind\r\n";
+        ok(lines, &request.header("x-kind"))
+    })
+    .await;
+    let world = world(&origin.upstream, safe()).await;
+    let mut clients = JoinSet::new();
+    for n in 0..60 {
+        let mut client = world.client().await;
+        clients.spawn(async move {
+            let kind = ["a", "b", "c"][n % 3];
+            client.send(get("/", &format!("X-Kind: {kind}\r\n"))).await;
+            (kind.to_owned(), client.message().await.unwrap().text())
+        });
+    }
+    origin.asked(1).await;
+    origin.let_go(MANY);
+    for (wanted, got) in clients.join_all().await {
+        assert_eq!(wanted, got);
+    }
+    assert_eq!(*origin.asked.borrow(), 3);
+}

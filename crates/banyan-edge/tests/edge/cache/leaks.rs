@@ -1,0 +1,148 @@
+//! What nobody else may get, and what nobody may put in for others.
+
+use banyan_testkit::upstream::Message;
+
+use super::{get, ok, origin, rfc, rule, safe, world};
+
+fn who(request: &Message) -> String {
+    format!(
+        "for {}{}",
+        request.header("authorization"),
+        request.header("cookie")
+    )
+}
+
+/// Two users ask after each other; whether the second got what was the first one's.
+async fn leaks(cache: banyan_config::Cache, lines: &'static str, field: &str) -> bool {
+    let (upstream, _asked) = origin(move |_, request| ok(lines, &who(request))).await;
+    let world = world(&upstream, cache).await;
+    let mut answers = Vec::new();
+    for user in ["alice", "bob"] {
+        let answer = world.ask(&get("/", &format!("{field}: {user}\r\n"))).await;
+        answers.push((answer.text(), answer.header("set-cookie")));
+    }
+    answers[1].0 == "for alice"
+}
+
+#[tokio::test]
+async fn authorised_answers_are_shared_only_where_the_app_says_so() {
+    for (lines, shared) in [
+        ("Cache-Control: max-age=60\r\n", false),
+        ("ETag: \"a\"\r\n", false),
+        ("Expires: Fri, 01 Jan 2100 00:00:00 GMT\r\n", false),
+        ("Cache-Control: private, max-age=60\r\n", false),
+        ("Cache-Control: no-store\r\n", false),
+        ("Cache-Control: public, max-age=60\r\n", true),
+        ("Cache-Control: s-maxage=60\r\n", true),
+    ] {
+        for cache in [safe(), rfc()] {
+            assert_eq!(leaks(cache, lines, "Authorization").await, shared, "{lines}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by_a_rule() {
+    let lines = "Cache-Control: max-age=60\r\nSet-Cookie: session=secret\r\n";
+    assert!(!leaks(safe(), lines, "Cookie").await);
+    let ruled = banyan_config::Cache {
+        rules: vec![banyan_config::CacheRule {
+            strip_cookies: true,
+            ..rule("/*")
+        }],
+        ..safe()
+    };
+    let (upstream, asked) = origin(move |_, _| ok(lines, "picture")).await;
+    let world = world(&upstream, ruled).await;
+    for _ in 0..2 {
+        let answer = world.get("/a.png").await;
+        assert_eq!(
+            (answer.text(), answer.header("set-cookie")),
+            ("picture".to_owned(), String::new())
+        );
+    }
+    assert_eq!(asked.count(), 1);
+}
+
+#[tokio::test]
+async fn fields_that_are_qualified_private_are_not_kept() {
+    let lines = "Cache-Control: max-age=60, private=\"x-user\"\r\nX-User: alice\r\n";
+    let (upstream, _asked) = origin(move |_, _| ok(lines, "page")).await;
+    let world = world(&upstream, rfc()).await;
+    assert_eq!(world.get("/").await.header("x-user"), "alice");
+    assert_eq!(world.get("/").await.header("x-user"), "");
+}
+
+#[tokio::test]
+async fn fields_that_no_key_holds_cannot_poison_what_others_get() {
+    let (upstream, _asked) = origin(|_, request| {
+        let told: Vec<_> = [
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "forwarded",
+            "x-original-url",
+        ]
+        .iter()
+        .map(|name| request.header(name))
+        .filter(|value| value.contains("evil"))
+        .collect();
+        ok("Cache-Control: max-age=60\r\n", &told.join(","))
+    })
+    .await;
+    let world = world(&upstream, safe()).await;
+    let evil = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: evil\r\nX-Real-IP: evil\r\nForwarded: host=evil\r\n";
+    assert_eq!(world.ask(&get("/", evil)).await.text(), "");
+}
+
+#[tokio::test]
+async fn hosts_are_kept_apart() {
+    let (upstream, _asked) = origin(|_, request| {
+        let lines = "Cache-Control: max-age=60\r\n";
+        ok(lines, &request.header("host"))
+    })
+    .await;
+    let world = world(&upstream, safe()).await;
+    for (host, body) in [
+        ("one.example", "one.example"),
+        ("two.example", "two.example"),
+        ("ONE.example:80", "one.example"),
+    ] {
+        let answer = world
+            .ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        assert_eq!(answer.text(), body);
+    }
+}
+
+#[tokio::test]
+async fn a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files() {
+    let ruled = banyan_config::Cache {
+        rules: vec![banyan_config::CacheRule {
+            class: Some(banyan_config::CacheClass::Versioned),
+            ..rule("/*.css")
+        }],
+        ..safe()
+    };
+    let (upstream, asked) = origin(|_, request| {
+        let kind = if request.target().contains("account") {
+            "Text/HTML; charset=utf-8"
+        } else {
+            "text/css"
+        };
+        ok(&format!("Content-Type: {kind}\r\n"), &who(request))
+    })
+    .await;
+    let world = world(&upstream, ruled).await;
+    for _ in 0..2 {
+        world.ask(&get("/account/x.css", "Cookie: alice\r\n")).await;
+        let answer = world.get("/app.1234abcd.css").await;
+        assert!(answer.header("cache-control").contains("immutable"));
+    }
+    assert_eq!(asked.count(), 3);
+    let answer = world.get("/account/x.css").await;
+    assert_eq!(
+        (answer.text(), answer.header("cache-control")),
+        ("for ".to_owned(), String::new())
+    );
+}
