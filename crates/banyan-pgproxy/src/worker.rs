@@ -12,7 +12,7 @@ use banyan_config::PoolMode;
 use banyan_runtime::{Clock, Tasks};
 use banyan_tls::TlsAcceptor;
 use banyan_topology::NodeId;
-use banyan_topology::snapshot::pgproxy::{Bound, PgNode, PgproxySnapshot};
+use banyan_topology::snapshot::pgproxy::{Bound, PgproxySnapshot};
 
 use crate::backend::Info;
 use crate::backend::connect::{ConnectError, Credentials};
@@ -137,8 +137,8 @@ impl Worker {
     }
 
     /// Seconds of the monotonic clock, for histograms.
-    pub(crate) fn second(&self) -> u64 {
-        Clock.now().saturating_duration_since(self.begun).as_secs()
+    pub(crate) fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_secs()
     }
 
     pub(crate) fn next_id(&self) -> u64 {
@@ -193,9 +193,7 @@ impl Worker {
 
     /// Where units of `account` go that must go to the primary; `None`: nobody is.
     pub(crate) fn primary(self: &Rc<Self>, account: &Rc<Account>) -> Option<Rc<Pool>> {
-        let snapshot = Arc::clone(&self.snapshot.borrow());
-        let node: &PgNode = snapshot.database.primary()?;
-        Some(account.pool(node, self))
+        account.primary(&self.snapshot.borrow(), self)
     }
 
     /// The pool of `account` on a server that may serve reads.

@@ -15,6 +15,10 @@ pub fn available() -> NonZeroUsize {
 }
 
 /// Starts a thread `name-index` with its own runtime and runs what `work` makes on it, to its end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the core's own work: its end ends the thread, and is returned"
+)]
 pub fn spawn<F, W>(name: &str, index: usize, work: W) -> io::Result<JoinHandle<io::Result<()>>>
 where
     W: FnOnce() -> F + Send + 'static,
@@ -26,7 +30,8 @@ where
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            LocalSet::new().block_on(&runtime, work());
+            // A task of its own: what blocks on the set is polled whenever any task of it is woken, and has to be little.
+            LocalSet::new().block_on(&runtime, async move { tokio::task::spawn_local(work()).await })?;
             Ok(())
         })
 }

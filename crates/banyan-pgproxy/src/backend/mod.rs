@@ -8,6 +8,7 @@ pub(crate) mod expected;
 pub(crate) mod guard;
 pub(crate) mod inject;
 pub(crate) mod known;
+mod local;
 pub(crate) mod replies;
 pub(crate) mod stream;
 

@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use banyan_tls::TlsStream;
+
+use super::local::LocalStream;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl std::fmt::Display for Address {
 
 pub(crate) enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(LocalStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -43,25 +45,23 @@ impl Stream {
                 socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
                 Ok(Self::Tcp(stream))
             }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Address::Unix(path) => LocalStream::connect(path).await.map(Self::Unix),
         }
     }
 
     /// 0: the other side has closed.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let polled = match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, &mut buffer),
-        };
-        polled.map_ok(|()| buffer.filled().len())
+        match self {
+            Self::Tcp(stream) => filled(stream, cx, buffer),
+            Self::Unix(stream) => stream.poll_read(cx, buffer),
+            Self::Tls(stream) => filled(&mut **stream, cx, buffer),
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => stream.poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
@@ -98,4 +98,15 @@ impl Stream {
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         std::future::poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
+}
+
+/// How much of `buffer` has been read.
+fn filled(
+    stream: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    let polled = Pin::new(stream).poll_read(cx, &mut buffer);
+    polled.map_ok(|()| buffer.filled().len())
 }

@@ -71,9 +71,10 @@ async fn answer_all(
 ) {
     let mut known: HashMap<String, (Instant, Option<String>)> = HashMap::new();
     let mut server = Server::default();
+    let mut own = Own::default();
     while let Some((user, reply)) = questions.recv().await {
         let answer = match &snapshot.auth {
-            PgAuth::File { path } => own(path, &user).map_err(NoAnswer::from),
+            PgAuth::File { path } => own.stored(path, &user).map_err(NoAnswer::from),
             PgAuth::Function { role, password_file } => {
                 let now = Clock.now();
                 known.retain(|_, (at, _)| now.saturating_duration_since(*at) < FRESH);
@@ -83,8 +84,7 @@ async fn answer_all(
                 };
                 stored.and_then(|stored| {
                     known.entry(user.clone()).or_insert_with(|| (now, stored.clone()));
-                    let secret = secret(password_file)?;
-                    Ok(judge(stored, &user, secret.as_bytes()))
+                    Ok(judge(stored, &user, password_file)?)
                 })
             }
         };
@@ -93,20 +93,26 @@ async fn answer_all(
     }
 }
 
-fn judge(stored: Option<String>, user: &str, secret: &[u8]) -> Stored {
+fn judge(stored: Option<String>, user: &str, password_file: &Path) -> Result<Stored, String> {
     match stored {
         Some(text) if text.starts_with("md5") => {
             tracing::warn!(
                 user,
                 "this role's password is stored as MD5: set it anew under scram-sha-256"
             );
-            Stored::Md5(text)
+            return Ok(Stored::Md5(text));
         }
         Some(text) => {
-            Verifier::parse(&text).map_or_else(|| Stored::Mock(Verifier::mock(user, secret)), Stored::Scram)
+            if let Some(verifier) = Verifier::parse(&text) {
+                return Ok(Stored::Scram(verifier));
+            }
         }
-        None => Stored::Mock(Verifier::mock(user, secret)),
+        None => {}
     }
+    Ok(Stored::Mock(Verifier::mock(
+        user,
+        secret(password_file)?.as_bytes(),
+    )))
 }
 
 pub(super) fn secret(path: &Path) -> Result<String, String> {
@@ -115,19 +121,30 @@ pub(super) fn secret(path: &Path) -> Result<String, String> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-/// The one user of a URL.
-fn own(path: &Path, user: &str) -> Result<Stored, String> {
-    let url = secret(path)?;
-    let config: tokio_postgres::Config = url
-        .parse()
-        .map_err(|_| format!("{} holds no PostgreSQL URL", path.display()))?;
-    let password = config.get_password().unwrap_or_default();
-    if config.get_user() != Some(user) {
-        return Ok(Stored::Mock(Verifier::mock(user, password)));
+/// The one user of a URL. Making its verifier costs 4,096 rounds of a hash: once per content of the file, not per login.
+#[derive(Default)]
+struct Own {
+    known: Option<(String, Verifier)>,
+}
+
+impl Own {
+    fn stored(&mut self, path: &Path, user: &str) -> Result<Stored, String> {
+        let url = secret(path)?;
+        let config: tokio_postgres::Config = url
+            .parse()
+            .map_err(|_| format!("{} holds no PostgreSQL URL", path.display()))?;
+        let password = config.get_password().unwrap_or_default();
+        if config.get_user() != Some(user) {
+            return Ok(Stored::Mock(Verifier::mock(user, password)));
+        }
+        let password = String::from_utf8_lossy(password).into_owned();
+        let verifier = match &self.known {
+            Some((known, verifier)) if *known == url => verifier.clone(),
+            _ => Verifier::of_password(&password).ok_or("failed to make a verifier")?,
+        };
+        self.known = Some((url, verifier.clone()));
+        Ok(Stored::Password(verifier, password))
     }
-    let password = String::from_utf8_lossy(password).into_owned();
-    let verifier = Verifier::of_password(&password).ok_or("failed to make a verifier")?;
-    Ok(Stored::Password(verifier, password))
 }
 
 /// The connection of the control role.

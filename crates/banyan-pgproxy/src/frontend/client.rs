@@ -275,6 +275,7 @@ impl Client {
         {
             cancel::send(&self.worker, lease, askers);
         }
+        let mut dry = false;
         loop {
             self.write(cx)?;
             let mut moved = self.read_server(cx)?;
@@ -292,7 +293,7 @@ impl Client {
                 self.write(cx)?;
                 return Ok(true);
             }
-            moved |= self.read_client(cx)?;
+            moved |= !dry && self.read_client(cx, &mut dry)?;
             if !moved {
                 return Ok(false);
             }
@@ -397,7 +398,8 @@ impl Client {
         Ok(true)
     }
 
-    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+    /// `dry`: nothing more comes before the task is woken.
+    fn read_client(&mut self, cx: &mut Context<'_>, dry: &mut bool) -> Result<bool, Ending> {
         let full = self
             .lease
             .as_ref()
@@ -408,7 +410,10 @@ impl Client {
         let worker = Rc::clone(&self.worker);
         let mut scratch = worker.scratch.borrow_mut();
         let read = match self.stream.poll_read(cx, &mut scratch) {
-            Poll::Pending => return Ok(false),
+            Poll::Pending => {
+                *dry = true;
+                return Ok(false);
+            }
             Poll::Ready(read) => read.unwrap_or(0),
         };
         if read == 0 {
@@ -417,7 +422,10 @@ impl Client {
         worker.metrics.bytes_in.add(read as u64);
         if self.inbox.is_empty() {
             let used = self.digest(&scratch[..read])?;
-            self.inbox.extend_from_slice(&scratch[used..read]);
+            if used < read {
+                self.inbox = worker.buffer();
+                self.inbox.extend_from_slice(&scratch[used..read]);
+            }
         } else {
             self.inbox.extend_from_slice(&scratch[..read]);
             drop(scratch);
@@ -433,8 +441,10 @@ impl Client {
         }
         let mut inbox = std::mem::take(&mut self.inbox);
         let used = self.digest(&inbox)?;
-        if used < inbox.len() {
-            inbox.drain(..used);
+        inbox.drain(..used);
+        if inbox.is_empty() {
+            self.worker.give_buffer(inbox);
+        } else {
             self.inbox = inbox;
         }
         Ok(())

@@ -21,8 +21,32 @@ pub(super) enum Named {
     Later,
 }
 
-/// The server's name for a statement, and the statement if it is known.
-pub(super) type Resolved = (Box<[u8]>, Option<Rc<Statement>>);
+/// What the server is to be told.
+pub(super) enum Resolved {
+    Unnamed(Option<Rc<Statement>>),
+    /// By its name.
+    Known(Rc<Statement>),
+    /// A name that only the server may know.
+    Strange(Box<[u8]>),
+}
+
+impl Resolved {
+    pub(super) fn name(&self) -> &[u8] {
+        match self {
+            Self::Unnamed(_) => b"",
+            Self::Known(statement) => statement.name.as_bytes(),
+            Self::Strange(name) => name,
+        }
+    }
+
+    pub(super) fn statement(&self) -> Option<&Rc<Statement>> {
+        match self {
+            Self::Unnamed(statement) => statement.as_ref(),
+            Self::Known(statement) => Some(statement),
+            Self::Strange(_) => None,
+        }
+    }
+}
 
 impl Client {
     /// Names of prepared statements in the text become ours; they are provided. `None`: the text stays.
@@ -166,14 +190,14 @@ impl Client {
         }
     }
 
-    /// The name that the server knows the statement by, provided there. `None`: wait for replies.
-    pub(super) fn resolve(&mut self, name: &[u8]) -> Result<Option<Resolved>, Ending> {
+    /// What the server knows the statement by, provided there; `named`: what `name` stands for. `None`: wait for replies.
+    pub(super) fn resolve(&mut self, name: &[u8], named: Named) -> Result<Option<Resolved>, Ending> {
         if name.is_empty() {
             return self
                 .resolve_unnamed()
-                .map(|statement| Some((Box::default(), statement)));
+                .map(|statement| Some(Resolved::Unnamed(statement)));
         }
-        match self.named(name) {
+        match named {
             Named::Later => Ok(None),
             Named::Nothing => {
                 // The server knows whether SQL has prepared it; names of ours are not for clients.
@@ -181,12 +205,11 @@ impl Client {
                 if raw.starts_with(PREFIX) {
                     raw.push(b'?');
                 }
-                Ok(Some((raw.into(), None)))
+                Ok(Some(Resolved::Strange(raw.into())))
             }
             Named::Is(statement) => {
                 let provided = self.lease()?.provide(&statement);
-                let ours = statement.name.as_bytes().into();
-                Ok(provided.then_some((ours, Some(statement))))
+                Ok(provided.then_some(Resolved::Known(statement)))
             }
         }
     }

@@ -238,10 +238,13 @@ impl Client {
         };
         let lease = match pool.try_take() {
             Some(lease) => lease,
-            None => match self.until(pool.wait(), Some(Clock.now() + POOL_WAIT)).await? {
-                Some(Ok(Ok(lease))) => lease,
-                _ => return Ok(None),
-            },
+            None => {
+                let now = Clock.now();
+                match self.until(pool.wait(now, now + POOL_WAIT), None).await? {
+                    Some(Ok(Ok(lease))) => lease,
+                    _ => return Ok(None),
+                }
+            }
         };
         let (node, born) = (pool.node, lease.born);
         // What the view promises is of the server's run that was asked; a backend that came later may be of another.

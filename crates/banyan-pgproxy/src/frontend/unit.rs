@@ -9,6 +9,7 @@ use crate::backend::{Copying, Unnamed};
 use crate::pool::Lease;
 use crate::respond::{self, Refusal};
 use crate::session::marks::{Effect, Marks, Touched};
+use crate::session::prepared::Statement;
 use crate::session::scan::Scan;
 use crate::wire::frame::{self, HEADER, Head};
 use crate::wire::message;
@@ -304,41 +305,29 @@ impl Client {
                 Ok(Taken::More)
             };
         };
-        let statement = match self.named(name) {
-            Named::Is(statement) => Some(statement),
+        let named = self.named(name);
+        let scan = match &named {
+            Named::Is(statement) => Some(&statement.scan),
             _ => None,
         };
-        if !self.ready_for(b'B', statement.as_ref().map(|statement| &statement.scan))? {
+        if !self.ready_for(b'B', scan)? {
             return Ok(self.not_ready());
         }
-        if statement
-            .as_ref()
-            .is_some_and(|statement| self.asks_number(&statement.text))
+        if let Named::Is(statement) = &named
+            && self.asks_number(&statement.text)
         {
             return Ok(Taken::Blocked);
         }
-        let Some((ours, statement)) = self.resolve(name)? else {
+        // A backend that has just been taken owes nothing that would change what the name stands for.
+        let Some(resolved) = self.resolve(name, named)? else {
             self.block_until_quiet();
             return Ok(Taken::Blocked);
         };
-        match &statement {
-            Some(statement) => {
-                if self.track(&Rc::clone(statement).text) {
-                    self.guard_begins(true);
-                }
-            }
+        match resolved.statement() {
+            Some(statement) => self.bind_known(portal, statement),
             None => self.track_unknown(),
         }
-        if let Some(statement) = statement {
-            if self.session.lexable() {
-                self.note(&statement.scan);
-            } else {
-                self.session.marks = self.session.marks.with(Marks::UNKNOWN);
-            }
-            if !statement.scan.effects.is_empty() {
-                self.bound = Some((portal.into(), statement));
-            }
-        }
+        let ours = resolved.name();
         let lease = self.lease()?;
         let length = head.body - used + portal.len() + 1 + ours.len() + 1 + 4;
         lease.outbox.push(b'B');
@@ -346,11 +335,25 @@ impl Client {
             .outbox
             .extend(u32::try_from(length).map_err(|_| MALFORMED)?.to_be_bytes());
         message::put_text(&mut lease.outbox, portal);
-        message::put_text(&mut lease.outbox, &ours);
+        message::put_text(&mut lease.outbox, ours);
         lease.expect(Kind::Bind, false);
         self.passing = head.body - used;
         self.dropping = false;
         Ok(Taken::Bytes(HEADER + used))
+    }
+
+    fn bind_known(&mut self, portal: &[u8], statement: &Rc<Statement>) {
+        if self.track(&statement.text) {
+            self.guard_begins(true);
+        }
+        if self.session.lexable() {
+            self.note(&statement.scan);
+        } else {
+            self.session.marks = self.session.marks.with(Marks::UNKNOWN);
+        }
+        if !statement.scan.effects.is_empty() {
+            self.bound = Some((portal.into(), Rc::clone(statement)));
+        }
     }
 
     fn describe(&mut self, whole: &[u8], body: &[u8]) -> Result<Taken, Ending> {
@@ -362,13 +365,14 @@ impl Client {
             let lease = self.lease()?;
             lease.outbox.extend_from_slice(whole);
         } else {
-            let Some((ours, _)) = self.resolve(name)? else {
+            let named = self.named(name);
+            let Some(resolved) = self.resolve(name, named)? else {
                 self.block_until_quiet();
                 return Ok(Taken::Blocked);
             };
             message::write(&mut self.lease()?.outbox, b'D', |out| {
                 out.push(b'S');
-                message::put_text(out, &ours);
+                message::put_text(out, resolved.name());
             });
         }
         self.lease()?.expect(Kind::Describe, false);

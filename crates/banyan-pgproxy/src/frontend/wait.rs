@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -24,18 +24,18 @@ impl Client {
         self.shared.activity.set(Activity::Waiting);
         self.worker.metrics.waiting.increment();
         let begun = Clock.now();
-        let result = self.wait_in_line().await;
+        let result = self.wait_in_line(begun).await;
         self.worker.metrics.waiting.decrement();
         self.shared.activity.set(Activity::Idle);
-        let waited = Clock.now().saturating_duration_since(begun);
+        let now = Clock.now();
         self.worker.metrics.waits.increment();
-        self.worker.metrics.wait.record(self.worker.second(), waited);
+        let waited = now.saturating_duration_since(begun);
+        self.worker.metrics.wait.record(self.worker.second(now), waited);
         result
     }
 
-    async fn wait_in_line(&mut self) -> Result<Lease, Ending> {
+    async fn wait_in_line(&mut self, begun: Instant) -> Result<Lease, Ending> {
         let wait = self.worker.snapshot.borrow().database.pool.wait;
-        let begun = Clock.now();
         let mut held = Duration::ZERO;
         loop {
             let pool = self.worker.primary(&self.account);
@@ -48,12 +48,12 @@ impl Client {
             if let Some(lease) = pool.try_take() {
                 return Ok(lease);
             }
-            let line = pool.wait();
-            match self.until(line, Some(begun + wait + held)).await? {
+            let line = pool.wait(begun + held, begun + wait + held);
+            match self.until(line, None).await? {
                 Some(Ok(Ok(lease))) => return Ok(lease),
                 Some(Ok(Err(Denied::Refused(refusal)))) => return Err(refusal.into()),
                 Some(Ok(Err(Denied::Held)) | Err(_)) => {}
-                None => {
+                Some(Ok(Err(Denied::Late))) | None => {
                     let waited = Clock.now().saturating_duration_since(begun).saturating_sub(held);
                     let refusal = match pool.last_failure() {
                         Some(failure) => Refusal::Connect(failure),
@@ -79,7 +79,7 @@ impl Client {
     pub(super) async fn until<T>(
         &mut self,
         receiver: oneshot::Receiver<T>,
-        deadline: Option<std::time::Instant>,
+        deadline: Option<Instant>,
     ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
         let mut parked = Parked::new(&self.worker);
         self.waits(receiver, deadline, &mut parked).await
@@ -88,11 +88,10 @@ impl Client {
     async fn waits<T>(
         &mut self,
         mut receiver: oneshot::Receiver<T>,
-        deadline: Option<std::time::Instant>,
+        deadline: Option<Instant>,
         parked: &mut Parked,
     ) -> Result<Option<Result<T, oneshot::error::RecvError>>, Ending> {
-        let far = Clock.now() + Duration::from_secs(86_400);
-        let mut sleep = Box::pin(tokio::time::sleep_until(deadline.unwrap_or(far).into()));
+        let mut sleep = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
         std::future::poll_fn(|cx| {
             self.shared.register(cx.waker());
             if let Poll::Ready(received) = Pin::new(&mut receiver).poll(cx) {
@@ -104,7 +103,10 @@ impl Client {
             if self.shared.take_cancels().is_some() {
                 return Poll::Ready(Err(Refusal::Cancelled.into()));
             }
-            if sleep.as_mut().poll(cx).is_ready() {
+            if sleep
+                .as_mut()
+                .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+            {
                 return Poll::Ready(Ok(None));
             }
             self.write(cx)?;

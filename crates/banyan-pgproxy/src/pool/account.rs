@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use banyan_topology::NodeId;
-use banyan_topology::snapshot::pgproxy::PgNode;
+use banyan_topology::snapshot::pgproxy::{PgNode, PgproxySnapshot};
 
 use super::Pool;
 use crate::backend::connect::Credentials;
@@ -18,6 +19,8 @@ pub(crate) struct Account {
     pub(crate) database: Box<str>,
     pub(crate) credentials: RefCell<Credentials>,
     pools: RefCell<Vec<Rc<Pool>>>,
+    /// The primary's, and the snapshot that says so.
+    primary: RefCell<Option<(Arc<PgproxySnapshot>, Rc<Pool>)>>,
     /// By what clients ask for at their start: the parameters that a server then reports.
     greetings: RefCell<HashMap<Rc<Settings>, Rc<Parameters>>>,
     base: RefCell<Option<Rc<Parameters>>>,
@@ -35,6 +38,7 @@ impl Account {
             database: database.into(),
             credentials: RefCell::new(credentials),
             pools: RefCell::default(),
+            primary: RefCell::default(),
             greetings: RefCell::default(),
             base: RefCell::default(),
             reads_sequences: Cell::new(false),
@@ -54,12 +58,30 @@ impl Account {
         pool
     }
 
+    /// Where `snapshot` sends writes; found once per snapshot.
+    pub(crate) fn primary(
+        self: &Rc<Self>,
+        snapshot: &Arc<PgproxySnapshot>,
+        worker: &Rc<Worker>,
+    ) -> Option<Rc<Pool>> {
+        if let Some((of, pool)) = &*self.primary.borrow()
+            && Arc::ptr_eq(of, snapshot)
+            && !pool.retired.get()
+        {
+            return Some(Rc::clone(pool));
+        }
+        let pool = self.pool(snapshot.database.primary()?, worker);
+        *self.primary.borrow_mut() = Some((Arc::clone(snapshot), Rc::clone(&pool)));
+        Some(pool)
+    }
+
     pub(crate) fn pools(&self) -> Vec<Rc<Pool>> {
         self.pools.borrow().clone()
     }
 
     /// Pools of nodes that are to serve no more are closed as they come back.
     pub(crate) fn keep(&self, serves: impl Fn(NodeId, &Address) -> bool) {
+        self.primary.take();
         let mut pools = self.pools.borrow_mut();
         pools.retain(|pool| {
             if serves(pool.node, &pool.address) {

@@ -38,6 +38,8 @@ pub(crate) enum Denied {
     Refused(Refusal),
     /// A hold has begun: wait there.
     Held,
+    /// The deadline has come.
+    Late,
 }
 
 pub(crate) struct Pool {
@@ -52,6 +54,8 @@ pub(crate) struct Pool {
     pub(crate) retired: Cell<bool>,
     /// Backends older than this are not used again.
     renewed: Cell<Option<Instant>>,
+    /// When those in line are looked through for ones that are late; no timer of their own.
+    looks_at_line: Cell<Option<Instant>>,
 }
 
 #[expect(
@@ -74,6 +78,7 @@ struct State {
 struct Waiter {
     to: oneshot::Sender<Grant>,
     since: Instant,
+    deadline: Instant,
 }
 
 /// Figures for the console.
@@ -102,6 +107,7 @@ impl Pool {
             watcher: RefCell::default(),
             retired: Cell::new(false),
             renewed: Cell::new(None),
+            looks_at_line: Cell::new(None),
         });
         watch::start(&pool, worker);
         pool
@@ -139,13 +145,51 @@ impl Pool {
         Some(Lease::new(self, backend))
     }
 
-    /// Stands in line.
-    pub(crate) fn wait(self: &Rc<Self>) -> oneshot::Receiver<Grant> {
+    /// Stands in line from now, `since`, until `deadline`.
+    pub(crate) fn wait(self: &Rc<Self>, since: Instant, deadline: Instant) -> oneshot::Receiver<Grant> {
         let (to, receiver) = oneshot::channel();
-        let since = Clock.now();
-        self.state.borrow_mut().waiters.push_back(Waiter { to, since });
+        let waiter = Waiter { to, since, deadline };
+        self.state.borrow_mut().waiters.push_back(waiter);
+        self.look_at_line(deadline);
         self.serve();
         receiver
+    }
+
+    /// Those in line are looked through at `deadline`, if not earlier.
+    fn look_at_line(self: &Rc<Self>, deadline: Instant) {
+        if self.looks_at_line.get().is_some_and(|at| at <= deadline) {
+            return;
+        }
+        let Some(worker) = self.worker.upgrade() else {
+            return;
+        };
+        self.looks_at_line.set(Some(deadline));
+        let weak = Rc::downgrade(self);
+        worker
+            .tasks
+            .spawn_local(TaskKind::Background, "late in line", async move {
+                tokio::time::sleep_until(deadline.into()).await;
+                if let Some(pool) = weak.upgrade()
+                    && pool.looks_at_line.get() == Some(deadline)
+                {
+                    pool.looks_at_line.set(None);
+                    pool.send_late_away(Clock.now());
+                }
+            });
+    }
+
+    fn send_late_away(self: &Rc<Self>, now: Instant) {
+        let waiters = std::mem::take(&mut self.state.borrow_mut().waiters);
+        let (late, waiting): (VecDeque<_>, VecDeque<_>) =
+            waiters.into_iter().partition(|waiter| waiter.deadline <= now);
+        let next = waiting.iter().map(|waiter| waiter.deadline).min();
+        self.state.borrow_mut().waiters = waiting;
+        for waiter in late {
+            let _gone = waiter.to.send(Err(Denied::Late));
+        }
+        if let Some(next) = next {
+            self.look_at_line(next);
+        }
     }
 
     /// Grants what can be granted, connects what may be connected.
@@ -383,7 +427,6 @@ impl Lease {
         let Some(mut backend) = self.backend.take() else {
             return;
         };
-        backend.since = Clock.now();
         backend.info.client.set(0);
         backend.info.statements.set(backend.known.len());
         let pool = Rc::clone(&self.pool);
@@ -423,6 +466,7 @@ impl Pool {
 
     /// Among the idle ones, watched for what the server says meanwhile.
     fn rest(self: &Rc<Self>, mut backend: Box<Backend>) {
+        backend.since = Clock.now();
         let fit = watch::look(self, &mut backend);
         if fit {
             self.state.borrow_mut().idle.push(backend);

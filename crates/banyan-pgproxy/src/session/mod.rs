@@ -6,7 +6,9 @@ pub(crate) mod prepared;
 pub(crate) mod scan;
 pub(crate) mod settings;
 pub(crate) mod truth;
+mod words;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use marks::{Marks, Touched};
@@ -14,6 +16,9 @@ use prepared::{Prepared, Statement};
 use settings::{Parameters, Settings};
 
 use crate::worker::Shop;
+
+/// Whether texts can be taken apart under these.
+type Lexable = (Rc<Settings>, Rc<Parameters>, bool);
 
 /// Of one client. Small: most clients are idle.
 pub(crate) struct Session {
@@ -34,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) doubted: Option<Box<(Marks, Vec<Touched>)>>,
     /// Why the backend stays: empty when it need not.
     pub(crate) pins: Marks,
+    /// What was found out last, and of what.
+    lexable: RefCell<Option<Lexable>>,
     /// The backend of the last unit that may have advanced a sequence, and its tenure.
     pub(crate) sequence: Option<(u64, u64)>,
 }
@@ -52,6 +59,7 @@ impl Session {
             doubted: None,
             pins: Marks::default(),
             sequence: None,
+            lexable: RefCell::default(),
         }
     }
 
@@ -73,8 +81,21 @@ impl Session {
         }
     }
 
-    /// Can texts be taken apart under these settings?
+    /// Can texts be taken apart under these settings? Asked for every statement, found out when they change.
     pub(crate) fn lexable(&self) -> bool {
+        if let Some((meaning, parameters, lexable)) = &*self.lexable.borrow()
+            && Rc::ptr_eq(meaning, &self.meaning)
+            && Rc::ptr_eq(parameters, &self.parameters)
+        {
+            return *lexable;
+        }
+        let lexable = self.is_lexable();
+        let found = (Rc::clone(&self.meaning), Rc::clone(&self.parameters), lexable);
+        *self.lexable.borrow_mut() = Some(found);
+        lexable
+    }
+
+    fn is_lexable(&self) -> bool {
         let strings = self.meaning.get("standard_conforming_strings");
         let encoding = self.parameters.get("client_encoding").unwrap_or("UTF8");
         let trailing_ascii = ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];

@@ -1,7 +1,7 @@
 //! Prepared statements: one per (text, parameter types, what parsing depends on) and worker, under a name of ours.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use super::scan::Scan;
@@ -20,21 +20,6 @@ pub(crate) struct Statement {
     /// The settings that decide what the text means.
     meaning: Rc<Settings>,
     pub(crate) scan: Scan,
-}
-
-impl PartialEq for Statement {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.types == other.types && self.meaning == other.meaning
-    }
-}
-impl Eq for Statement {}
-
-impl Hash for Statement {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-        self.types.hash(state);
-        self.meaning.hash(state);
-    }
 }
 
 /// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
@@ -60,37 +45,50 @@ pub(crate) fn meaning(settings: &Settings) -> Settings {
 /// All statements of a worker.
 #[derive(Default)]
 pub(crate) struct Statements {
-    known: HashMap<Rc<Statement>, ()>,
+    /// By a hash of all that makes one: nothing is allocated to find one that is known.
+    known: HashMap<u64, Vec<Rc<Statement>>>,
+    hasher: RandomState,
+    count: usize,
     next: u64,
     sweep_at: usize,
 }
 
 impl Statements {
     pub(crate) fn intern(&mut self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
-        let mut wanted = Statement {
-            name: Box::default(),
+        let hash = self.hasher.hash_one((text, types, &**meaning));
+        let same = |known: &&Rc<Statement>| {
+            *known.text == *text && *known.types == *types && known.meaning == *meaning
+        };
+        if let Some(known) = self.known.get(&hash).and_then(|known| known.iter().find(same)) {
+            return Rc::clone(known);
+        }
+        if self.count >= self.sweep_at {
+            self.sweep();
+        }
+        self.next += 1;
+        self.count += 1;
+        let statement = Rc::new(Statement {
+            name: format!("_bn_{}", self.next).into(),
             text: text.into(),
             types: types.into(),
             meaning: Rc::clone(meaning),
-            scan: Scan::default(),
-        };
-        if let Some((known, ())) = self.known.get_key_value(&wanted) {
-            return Rc::clone(known);
-        }
-        if self.known.len() >= self.sweep_at {
-            self.known.retain(|statement, ()| Rc::strong_count(statement) > 1);
-            self.sweep_at = (self.known.len() * 2).max(1024);
-        }
-        self.next += 1;
-        wanted.name = format!("_bn_{}", self.next).into();
-        wanted.scan = Scan::of(text);
-        let statement = Rc::new(wanted);
-        self.known.insert(Rc::clone(&statement), ());
+            scan: Scan::of(text),
+        });
+        self.known.entry(hash).or_default().push(Rc::clone(&statement));
         statement
     }
 
+    fn sweep(&mut self) {
+        self.known.retain(|_, statements| {
+            statements.retain(|statement| Rc::strong_count(statement) > 1);
+            !statements.is_empty()
+        });
+        self.count = self.known.values().map(Vec::len).sum();
+        self.sweep_at = (self.count * 2).max(1024);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Statement>> {
-        self.known.keys()
+        self.known.values().flatten()
     }
 }
 

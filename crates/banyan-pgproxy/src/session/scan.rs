@@ -4,11 +4,8 @@
 //! Everything else is split into tokens. Doubt means a mark, and a mark means that the server is asked before its
 //! backend goes to another client.
 
-use std::sync::LazyLock;
-
-use aho_corasick::AhoCorasick;
-
 use super::marks::{Effect, Marks, Reference, Touched};
+use super::words;
 use crate::parse::lex::{self, Token, TokenKind};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,21 +18,6 @@ pub(crate) struct Scan {
     pub(crate) references: Vec<Reference>,
     pub(crate) effects: Vec<Effect>,
 }
-
-static WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .build([
-            "set_config",
-            "advisory",
-            "temp",
-            "lastval",
-            "currval",
-            "nextval",
-            "setval",
-        ])
-        .expect("a few short words are an automaton")
-});
 
 impl Scan {
     pub(crate) fn of(text: &[u8]) -> Self {
@@ -90,7 +72,7 @@ fn quick(text: &[u8]) -> Option<Marks> {
     {
         return None;
     }
-    (!WORDS.is_match(text)).then_some(marks)
+    (!words::holds_any(text)).then_some(marks)
 }
 
 fn slow(text: &[u8]) -> Scan {

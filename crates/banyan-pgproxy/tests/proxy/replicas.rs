@@ -17,27 +17,35 @@ async fn reads_are_fresh_and_most_run_on_replicas_when_lag_is_low() {
     assert!(elsewhere * 10 > reads * 6, "{elsewhere} of {reads}");
 }
 
+/// Replay stops and goes on, again and again.
+async fn pauses(url: &str) {
+    let replica = connect(url).await.unwrap();
+    loop {
+        for (sql, length) in [
+            ("SELECT pg_wal_replay_pause()", 60),
+            ("SELECT pg_wal_replay_resume()", 40),
+        ] {
+            replica.batch_execute(sql).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(length)).await;
+        }
+    }
+}
+
+/// Load with one replica that is 300 ms late and one that stops replaying now and then.
+async fn loaded_with_pauses(replicated: &Replicated, what: &str, clients: i32, rounds: i32) -> u32 {
+    let url = replicated.replicas[1].url();
+    let (reads, _, stale, back) = tokio::select! {
+        tally = load(&replicated.world, what, clients, rounds) => tally,
+        () = pauses(&url) => unreachable!("pauses have no end"),
+    };
+    assert_eq!((stale, back), (0, 0));
+    reads
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_stale_with_a_delayed_and_a_paused_replica() {
     let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"], &[]], Reads::Fresh).await;
-    let pauser = connect(&replicated.replicas[1].url()).await.unwrap();
-    let pausing = replicated.world.spawn(async move {
-        for _ in 0..12 {
-            pauser
-                .batch_execute("SELECT pg_wal_replay_pause()")
-                .await
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            pauser
-                .batch_execute("SELECT pg_wal_replay_resume()")
-                .await
-                .unwrap();
-            tokio::time::sleep(Duration::from_millis(40)).await;
-        }
-    });
-    let (.., stale, back) = load(&replicated.world, "300 ms and pauses", 6, 250).await;
-    assert_eq!((stale, back), (0, 0));
-    pausing.await.unwrap().unwrap();
+    loaded_with_pauses(&replicated, "300 ms and pauses", 6, 250).await;
 }
 
 /// The check can fail: with `fresh=off` hints the same replica gives stale answers.
@@ -377,15 +385,12 @@ async fn the_report_says_how_far_replicas_are_and_why_one_gets_nothing() {
     .await;
 }
 
-/// A million reads, half of the clients writing too, with a delayed and a paused replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: part of make drill"]
 async fn drill_of_a_million_reads_none_is_stale() {
     let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"], &[]], Reads::Fresh).await;
     let mut reads = 0;
     while reads < 1_000_000 {
-        let (more, _, stale, back) = load(&replicated.world, "drill", 32, 4_000).await;
-        assert_eq!((stale, back), (0, 0));
-        reads += more;
+        reads += loaded_with_pauses(&replicated, "drill", 32, 4_000).await;
     }
 }

@@ -162,7 +162,7 @@ fn refusals(worker: &Rc<Worker>) -> Vec<Row> {
 
 fn stats(worker: &Rc<Worker>) -> Vec<Row> {
     let metrics = &worker.metrics;
-    let waits = Histogram::quantiles([&metrics.wait], worker.second());
+    let waits = Histogram::quantiles([&metrics.wait], worker.second(Clock.now()));
     let us = |value: Option<u64>| value.map_or_else(String::new, |us| us.to_string());
     let counts = [
         ("clients", metrics.clients.get()),
