@@ -48,13 +48,14 @@ test: deps nextest ## Run every check and every test
 .PHONY: drill
 drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds); fuzz targets: FUZZ_SECONDS=60 each
 	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
-	@cargo nextest run -p banyan-pgproxy --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
+	@cargo nextest run -p banyan-pgproxy --cargo-profile drill --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance
-conformance: deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own through the proxy (needs the network)
+conformance: deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own and drivers' through the proxy (needs the network)
 	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --run-ignored all --no-capture
 	@BANYAN=target/release/banyan tests/outside/postgres.sh
+	@BANYAN=target/release/banyan tests/outside/drivers.sh
 
 .PHONY: bench
 bench: deps build ## Compare the edge with nginx and HAProxy, the proxy with PgBouncer (bench/README.md says how)

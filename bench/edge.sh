@@ -46,13 +46,6 @@ for name in $names; do
   wait_port "${tls_port[$name]}" "$name"
 done
 
-ticks() { # CPU ticks of a contestant
-  local pid sum=0
-  for pid in $(family "$1"); do
-    sum=$((sum + $(sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 }')))
-  done
-  echo "$sum"
-}
 busy() { # user, nice and system ticks of the proxy's cores
   awk -v cpus="$proxy_cpus" 'BEGIN { n = split(cpus, c, ","); for (i = 1; i <= n; i++) want["cpu" c[i]] }
     $1 in want { sum += $2 + $3 + $4 } END { print sum }' /proc/stat

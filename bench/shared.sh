@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What all benchmarks share; they source it. The contestants (nginx, HAProxy, Banyan) with matching configurations in front
-# of one upstream, their processes and what they used. Everything started is ended by process id, and the folder removed, also
-# after a failure.
+# What all benchmarks share; they source it. Processes and what they used; the contestants before HTTP (nginx, HAProxy,
+# Banyan) with matching configurations in front of one upstream. Everything started is ended by process id, and the folder
+# removed, also after a failure.
 #
 # Sets: work (folder), names, port[NAME], tls_port[NAME], upstream (port). After `configure WORKERS`: command[NAME].
 
@@ -22,9 +22,10 @@ need() { # programs…; besides Banyan itself
 
 work=$(mktemp -d)
 pids=()
+declare -A stop_with # signals of processes that SIGTERM does not end soon
 clean_up() {
   local pid
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do kill -"${stop_with[$pid]:-TERM}" "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
   rm -rf "$work"
 }
@@ -73,7 +74,7 @@ http {
 CONF
 }
 
-declare -A port tls_port command
+declare -A port tls_port command as_user # as_user: what starts a contestant as another user
 names=${NAMES:-nginx haproxy banyan}
 configure() { # workers; 0: nginx as one process, one thread for the others
   local workers=$1 threads=$1 name reuseport=reuseport
@@ -144,6 +145,13 @@ CONF
 family() { # a process and its children
   echo "$1"
   cat /proc/"$1"/task/*/children 2>/dev/null | tr ' ' '\n' | grep . || true
+}
+ticks() { # CPU ticks of a contestant
+  local pid sum=0
+  for pid in $(family "$1"); do
+    sum=$((sum + $(sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 }')))
+  done
+  echo "$sum"
 }
 memory_kb() { # proportional set size of a contestant
   local pid

@@ -13,21 +13,21 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 SUITES=${*:-regress isolation}
-BANYAN=${BANYAN:-${CARGO_TARGET_DIR:-target}/release/banyan}
-MODE=${MODE:-transaction}
-VERSION=15
-PROGRAMS=/usr/lib/postgresql/$VERSION/bin
+MODE=${MODE:-}
+POOL=60
+FIRST_PORT=21930
+
+# shellcheck source=bench/shared.sh
+. bench/shared.sh
+# shellcheck source=bench/postgres.sh
+. bench/postgres.sh
+# shellcheck source=tests/outside/compare.sh
+. tests/outside/compare.sh
 HARNESS=/usr/lib/postgresql/$VERSION/lib/pgxs/src/test
-DIVERGENCES=tests/outside/divergences.txt
-CACHE=${CARGO_TARGET_DIR:-target}/outside
-
-say() { printf '==> %s\n' "$*"; }
-die() { printf 'error: %s\n' "$*" >&2; exit 1; }
-
-for program in cc gcc "$PROGRAMS/postgres" "$HARNESS/regress/pg_regress" "$HARNESS/isolation/isolationtester"; do
+for program in gcc psql "$PROGRAMS/postgres" "$HARNESS/regress/pg_regress" "$HARNESS/isolation/isolationtester"; do
   command -v "$program" >/dev/null || die "$program is missing. Install: apt-get install gcc postgresql-$VERSION postgresql-server-dev-$VERSION"
 done
-[ "${PROXY:-banyan}" != banyan ] || command -v "$BANYAN" >/dev/null || die "no $BANYAN: cargo build --release -p banyan"
+command -v "$BANYAN" >/dev/null || die "no $BANYAN: cargo build --release -p banyan"
 
 # The suite's source, from Debian's archive; the machine's own package lists stay as they are.
 fetch() {
@@ -59,75 +59,25 @@ if [ -z "$SOURCE" ]; then
 fi
 [ -d "$SOURCE/src/test/regress" ] || die "no test suites in ${SOURCE:-$CACHE}; give PG_SOURCE=folder of the unpacked source"
 
-work=$(mktemp -d)
-chmod 755 "$work"
-pids=()
-as_server=()
-clean_up() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  [ ! -d "$work/data" ] || "${as_server[@]}" "$PROGRAMS/pg_ctl" -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$work"
+# The suite's harness knows its sessions by the number in their cancel keys, which is the proxy's; it is to ask the server.
+build_tester() {
+  local folder=$work/tester suite=$SOURCE/src/test/isolation
+  mkdir -p "$folder"
+  sed 's/= PQbackendPID(conns\[i\].conn);/= atoi(PQgetvalue(PQexec(conns[i].conn, "SELECT pg_backend_pid()"), 0, 0));/' \
+    "$suite/isolationtester.c" >"$folder/isolationtester.c"
+  gcc -O1 -w -I"$suite" -I"$SOURCE/src/interfaces/libpq" -I/usr/include/postgresql -I"/usr/include/postgresql/$VERSION/server" \
+    -o "$folder/isolationtester" "$folder/isolationtester.c" "$suite/specparse.c" -L"/usr/lib/postgresql/$VERSION/lib" -lpgcommon -lpgport -lpq
+  # It looks for the tester beside itself.
+  cp "$HARNESS/isolation/pg_isolation_regress" "$folder/"
 }
-trap clean_up EXIT
-trap 'exit 130' INT TERM
 
-free_port() { # a port that nobody listens on, from $1 upwards
-  local port=$1
-  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-  echo "$port"
-}
-server_port=$(free_port 21930)
-proxy_port=$(free_port $((server_port + 1)))
-password=$(head -c 18 /dev/urandom | base64 | tr -d '/+=')
-export PGUSER=postgres PGHOST=127.0.0.1 PGPASSFILE=$work/passwords
-printf '127.0.0.1:*:*:postgres:%s\n' "$password" >"$PGPASSFILE"
-chmod 600 "$PGPASSFILE"
-
-start_server() {
-  mkdir -p "$work"/{data,socket,results,input}
+prepare() {
+  mkdir -p "$work"/{results,input}
   cp -r "$SOURCE/src/test/regress" "$SOURCE/src/test/isolation" "$work/input/"
   gcc -O1 -fPIC -shared -I"/usr/include/postgresql/$VERSION/server" -o "$work/input/regress/regress.so" "$SOURCE/src/test/regress/regress.c"
-  printf '%s' "$password" >"$work/password"
-  if [ "$(id -u)" = 0 ]; then
-    as_server=(setpriv --reuid=postgres --regid=postgres --clear-groups)
-    chown -R postgres: "$work/data" "$work/socket" "$work/input" "$work/password"
-  fi
-  "${as_server[@]}" "$PROGRAMS/initdb" -D "$work/data" -U postgres --pwfile="$work/password" --auth=scram-sha-256 \
-    --no-locale --encoding=UTF8 >/dev/null
-  rm "$work/password"
-  cat >>"$work/data/postgresql.conf" <<CONF
-port = $server_port
-listen_addresses = '127.0.0.1'
-unix_socket_directories = '$work/socket'
-fsync = off
-max_connections = 120
-max_prepared_transactions = 2
-wal_level = replica
-log_min_messages = fatal
-CONF
-  "${as_server[@]}" "$PROGRAMS/pg_ctl" -D "$work/data" -w -l "$work/data/log" start >/dev/null
-}
-
-start_proxy() { # database
-  mkdir -p "$work/state/snapshots"
-  printf 'postgres://postgres:%s@127.0.0.1:%s/%s' "$password" "$server_port" "$1" >"$work/state/url"
-  chmod 600 "$work/state/url"
-  sed -e "s/@LISTEN@/$proxy_port/; s/@SERVER@/$server_port/; s/@DATABASE@/$1/; s/@MODE@/$MODE/; s/@POOL@/60/; s|@URL@|$work/state/url|" \
-    bench/pgproxy.json >"$work/state/snapshots/pgproxy.json"
-  "$BANYAN" --state "$work/state" role pgproxy >"$work/proxy.log" 2>&1 &
-  pids+=($!)
-  proxy=$!
-  for _ in $(seq 100); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$proxy_port") 2>/dev/null && return
-    sleep 0.1
-  done
-  tail -n 20 "$work/proxy.log" >&2
-  die "the proxy did not start"
-}
-stop_proxy() {
-  kill "$proxy"
-  wait "$proxy" 2>/dev/null || true
+  build_tester
+  for_server "$work/input"
+  start_server postgres -- "fsync = off" "max_connections = 120" "max_prepared_transactions = 2" "wal_level = replica"
 }
 
 # What pg_regress does when it makes the database itself.
@@ -169,7 +119,7 @@ run_suite() { # suite, way, port
     isolation)
       if [ -n "${TESTS:-}" ]; then read -ra tests <<<"$TESTS"; else tests=(--schedule="$work/input/isolation/isolation_schedule"); fi
       make_database isolation_regression
-      timeout "${LIMIT:-1500}" "$HARNESS/isolation/pg_isolation_regress" --use-existing --dbname=isolation_regression --host=127.0.0.1 --port="$port" \
+      timeout "${LIMIT:-1500}" "$work/tester/pg_isolation_regress" --use-existing --dbname=isolation_regression --host=127.0.0.1 --port="$port" \
         --user=postgres --bindir="$PROGRAMS" --inputdir="$work/input/isolation" \
         --outputdir="$out" "${tests[@]}" >"$out/log" 2>&1 || true
       forget isolation_regression
@@ -181,46 +131,20 @@ run_suite() { # suite, way, port
   [ -s "$out/verdicts" ] || { tail -n 20 "$out/log" >&2; die "the $suite suite did not run ($way)"; }
 }
 
-known() { # suite, test: the reason why it may differ
-  sed -nE "s/^$1[[:space:]]+$2[[:space:]]+//p" "$DIVERGENCES" 2>/dev/null | head -n 1
-}
-
-compare() { # suite
-  local suite=$1 name verdict total good=0 new=0 reason
-  total=$(wc -l <"$work/results/$suite.direct/verdicts")
-  while read -r name verdict; do
-    if [ "$verdict" = ok ]; then good=$((good + 1)); continue; fi
-    grep -q "^$name ok" "$work/results/$suite.proxied/verdicts" && continue
-  done <"$work/results/$suite.direct/verdicts"
-  local kept=${KEEP:-$CACHE/results}
-  mkdir -p "$kept"
-  rm -rf "${kept:?}/$suite.direct" "$kept/$suite.proxied"
-  cp -r "$work/results/$suite.direct" "$work/results/$suite.proxied" "$kept/"
-  while read -r name; do
-    reason=$(known "$suite" "$name")
-    if [ -n "$reason" ]; then
-      printf '  differs, known   %-28s %s\n' "$name" "$reason"
-    else
-      printf '  DIFFERS          %-28s %s\n' "$name" "$kept/$suite.proxied/results/$name.out"
-      new=$((new + 1))
-    fi
-  done < <(comm -23 <(sed -n 's/ ok$//p' "$work/results/$suite.direct/verdicts") <(sed -n 's/ ok$//p' "$work/results/$suite.proxied/verdicts"))
-  printf '%s: %s of %s tests pass straight, %s through the proxy (%s mode); %s new differences\n' "$suite" "$good" "$total" \
-    "$(grep -c ' ok$' "$work/results/$suite.proxied/verdicts" || true)" "$MODE" "$new"
-  [ "$new" = 0 ]
-}
-
-start_server
+prepare
 failed=0
 for suite in $SUITES; do
-  database=regression
-  [ "$suite" = regress ] || database=isolation_regression
+  database=regression mode=${MODE:-transaction}
+  if [ "$suite" = isolation ]; then
+    # It sees who waits for whom by pg_backend_pid(), which means something only for a session that keeps its backend.
+    database=isolation_regression mode=${MODE:-session}
+  fi
   say "$suite, straight"
   run_suite "$suite" direct "$server_port"
   say "$suite, through the proxy"
-  start_proxy "$database"
-  run_suite "$suite" proxied "$proxy_port"
-  stop_proxy
-  compare "$suite" || failed=1
+  start_proxy "$database" "$mode"
+  run_suite "$suite" proxied "${port[banyan]}"
+  finish "$proxy"
+  compare "$suite" "$mode" || failed=1
 done
 exit "$failed"
