@@ -12,6 +12,7 @@
 mod acme;
 mod bad_http;
 mod bad_input;
+mod cache;
 mod drill;
 mod edge_restarts;
 mod endings;

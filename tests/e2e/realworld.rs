@@ -119,6 +119,14 @@ impl Ladder {
         )
         .await;
         self.stands("replication").await;
+        self.during("a cache in the edge", async |it| {
+            drop(
+                it.apply(|manifest| manifest.edge.push("cache = {}".to_owned()))
+                    .await,
+            );
+        })
+        .await;
+        self.stands("cdn").await;
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Exchange {
     pub cached: Option<Box<cache::Asked>>,
     /// The answer was stored already.
     pub is_hit: bool,
+    /// What comes may be for others, too: it binds nobody to an instance.
+    pub shares: bool,
     /// The edge's own: nobody counts or logs it.
     unseen: bool,
     /// What a refusal means, where its form says it in another way than by the status.
@@ -131,6 +133,7 @@ impl Exchange {
             end_decides: false,
             cached: None,
             is_hit: false,
+            shares: false,
             unseen: false,
             meant: None,
             version: request.version(),

@@ -384,6 +384,7 @@ impl Request<'_> {
 
     async fn alone(&self, exchange: &mut Exchange, need: Need) -> Result<Reply, Refusal> {
         let question = self.question(exchange, &need);
+        exchange.shares = true;
         let heard = ask(exchange, &question).await.map(|(heard, pump)| {
             if let Some(pump) = pump {
                 // Whoever reads it on its way must not hold it up, nor end it.
@@ -406,6 +407,7 @@ impl Request<'_> {
         let collapsed = (!self.patience).then_some(false);
         match heard {
             Ok(Heard::Passes(mut response, not_stored)) => {
+                forward::bind(exchange, self.head, &mut response);
                 answer::forwarded(exchange, response.headers_mut(), why, Err(not_stored), collapsed);
                 Ok(Reply::Instance(response))
             }

@@ -40,6 +40,7 @@ impl Exchange {
             end_decides: false,
             cached: None,
             is_hit: false,
+            shares: false,
             unseen: false,
             meant: None,
             version: self.version,
@@ -53,6 +54,7 @@ impl Exchange {
         own.part = None;
         own.routed = self.routed.as_ref().map(Routed::again);
         own.interim = interim;
+        own.shares = true;
         own.unseen = true;
         own
     }

@@ -76,8 +76,7 @@ pub(crate) async fn send(
                 } else {
                     exchange.end_decides = true;
                 }
-                // What others get, too, binds nobody to an instance.
-                if exchange.is_seen() {
+                if !exchange.shares {
                     wanted.remember(&group, &upstream, answer.headers_mut());
                 }
                 return Ok(answer);
@@ -109,6 +108,15 @@ pub(crate) async fn send(
     } else {
         Effect::None
     }))
+}
+
+/// Binds the client to the instance that answered, where clients stay with theirs: of an answer that turned out to be for
+/// nobody else.
+pub(crate) fn bind(exchange: &Exchange, head: &Parts, answer: &mut Answer) {
+    if let Some(upstream) = &exchange.upstream {
+        let wanted = Wanted::of(&exchange.core, &exchange.peer, head);
+        wanted.remember(&exchange.group, upstream, answer.headers_mut());
+    }
 }
 
 /// Whether a failed attempt may be followed by another.

@@ -1,8 +1,10 @@
 //! What nobody else may get, and what nobody may put in for others.
 
+use banyan_config::Sticky;
 use banyan_testkit::upstream::Message;
 
 use super::{get, ok, origin, rfc, rule, safe, world};
+use crate::world::World;
 
 fn who(request: &Message) -> String {
     format!(
@@ -145,4 +147,28 @@ async fn a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files()
         (answer.text(), answer.header("cache-control")),
         ("for ".to_owned(), String::new())
     );
+}
+
+#[tokio::test]
+async fn the_edges_own_cookie_goes_to_one_client_and_never_into_the_store() {
+    let (upstream, asked) = origin(|_, request| match request.target() {
+        "/page" => ok("Cache-Control: private\r\n", "page"),
+        _ => ok("Cache-Control: max-age=60\r\n", "picture"),
+    })
+    .await;
+    let world = World::with(&[upstream.address], |snapshot| {
+        snapshot.settings.cache = Some(Box::new(rfc()));
+        snapshot.settings.sticky = Some(Sticky::Cookie("shop_i".to_owned()));
+    })
+    .await;
+    for _ in 0..2 {
+        let page = world.get("/page").await;
+        assert!(page.header("set-cookie").starts_with("shop_i="), "{page:?}");
+        let picture = world.get("/picture").await;
+        assert_eq!(
+            (picture.text(), picture.header("set-cookie")),
+            ("picture".to_owned(), String::new())
+        );
+    }
+    assert_eq!(asked.count(), 3);
 }
