@@ -33,8 +33,8 @@ VENV=$(realpath "$CACHE")/venv
 fetch() { # suite: the driver, and the source that holds its tests
   local suite=$1 version=${VERSIONS[$1]} package=$1
   [ "$suite" != psycopg2 ] || package=psycopg2-binary
-  [ -x "$VENV/bin/pytest" ] || { python3 -m venv "$VENV" && timeout 300 "$VENV/bin/pip" -q install pytest pytest-mock pytz; }
-  timeout 300 "$VENV/bin/pip" -q install "$package==$version"
+  [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
+  timeout 300 "$VENV/bin/pip" -q install pytest pytest-mock pytz "$package==$version"
   [ -d "$CACHE/$suite-$version" ] && return
   (cd "$CACHE" && timeout 300 "$VENV/bin/pip" -q download --no-deps --no-binary :all: "$suite==$version" && tar -xf "$suite-$version.tar.gz")
 }

@@ -111,11 +111,18 @@ impl Client {
             return Ok(());
         };
         if let Some(cause) = lease.failure.take() {
-            lease.spent = true;
             self.unfit += 1;
-            if self.pinned || self.unfit > UNFIT || !lease.is_idle() {
+            if self.unfit > UNFIT || !lease.is_idle() {
+                lease.spent = true;
                 return Err(Refusal::Settings(cause).into());
             }
+            if self.pinned {
+                // A cancel of the client's own can hit what restores its session: all of that or nothing has happened.
+                lease.bring_to(&self.session.settings);
+                self.blocked = Blocked::Quiet;
+                return Ok(());
+            }
+            lease.spent = true;
             // Nothing of the client's is on it: another one may do (a former client's time limit ended ours).
             self.lease = None;
             self.worker.metrics.active.decrement();
@@ -147,7 +154,9 @@ impl Client {
             lease.ask_truth(ask, touched);
             return Ok(());
         }
-        if std::mem::take(&mut lease.stale) {
+        // What the client has prepared in SQL would go, too; it keeps the backend, and sees what it would see without us.
+        if lease.stale && !session.pins.has(Marks::PREPARED) {
+            lease.stale = false;
             lease.known.clear();
             lease.clean("DEALLOCATE ALL");
             return Ok(());
@@ -163,7 +172,9 @@ impl Client {
                 lease.pool.unpin();
             }
         }
-        if !pinned {
+        if pinned {
+            self.unfit = 0;
+        } else {
             self.release();
         }
         Ok(())

@@ -229,6 +229,26 @@ async fn after_a_change_of_a_table_statements_are_parsed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_no_longer_fits_takes_nothing_with_it_that_was_prepared_in_sql() {
+    let world = World::start(pool(2)).await;
+    let client = world.client().await;
+    for sql in [
+        "CREATE TABLE changing AS SELECT 7 AS a",
+        "PREPARE mine AS SELECT * FROM changing",
+        "EXECUTE mine",
+        "ALTER TABLE changing ADD b int",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    assert_eq!(
+        code(&client.batch_execute("EXECUTE mine").await.unwrap_err()),
+        "0A000"
+    );
+    client.batch_execute("ALTER TABLE changing DROP b").await.unwrap();
+    assert_eq!(one(&client, "EXECUTE mine").await, "7");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_session_mode_a_client_keeps_its_backend_from_login_to_end() {
     let mut settings = pool(2);
     settings.mode = banyan_config::PoolMode::Session;
