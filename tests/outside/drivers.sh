@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Runs the test suites of PostgreSQL drivers twice, straight to a server and through Banyan's proxy, and compares the results.
+# Runs the test suite of a PostgreSQL driver twice, straight to a server and through Banyan's proxy, and compares the results.
 #
-#   tests/outside/drivers.sh                psycopg2, then pg8000
-#   tests/outside/drivers.sh pg8000         one of them
+#   tests/outside/drivers.sh                psycopg2
 #   BANYAN=path/to/banyan MODE=session tests/outside/drivers.sh
 #
 # A test that fails both ways says nothing about the proxy. One that fails only through it fails the run, unless
@@ -11,12 +10,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-SUITES=${*:-psycopg2 pg8000}
+SUITES=${*:-psycopg2}
 MODE=${MODE:-transaction}
 POOL=20
 FIRST_PORT=21945
-declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2)
-declare -A TESTS=([psycopg2]=tests [pg8000]="test/dbapi test/legacy test/native")
+declare -A VERSIONS=([psycopg2]=2.9.10)
+declare -A TESTS=([psycopg2]=tests)
 
 # shellcheck source=bench/shared.sh
 . bench/shared.sh
@@ -34,7 +33,7 @@ fetch() { # suite: the driver, and the source that holds its tests
   local suite=$1 version=${VERSIONS[$1]} package=$1
   [ "$suite" != psycopg2 ] || package=psycopg2-binary
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
-  timeout 300 "$VENV/bin/pip" -q install pytest pytest-mock pytz "$package==$version"
+  timeout 300 "$VENV/bin/pip" -q install pytest "$package==$version"
   [ -d "$CACHE/$suite-$version" ] && return
   (cd "$CACHE" && timeout 300 "$VENV/bin/pip" -q download --no-deps --no-binary :all: "$suite==$version" && tar -xf "$suite-$version.tar.gz")
 }
@@ -53,7 +52,7 @@ run_suite() { # suite, way, port
 }
 
 for suite in $SUITES; do
-  [ -n "${VERSIONS[$suite]:-}" ] || die "unknown suite $suite: psycopg2 or pg8000"
+  [ -n "${VERSIONS[$suite]:-}" ] || die "unknown suite $suite: psycopg2"
   say "$suite ${VERSIONS[$suite]} from PyPI"
   fetch "$suite"
 done
