@@ -10,6 +10,7 @@ use banyan_runtime::{Clock, TaskKind, Tasks, shutdown};
 use banyan_testkit::ledger::{Ledger, Outcome, Verdict};
 use banyan_testkit::{postgres, wait};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::scenario::Loaded;
@@ -178,6 +179,16 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
+/// The proxy is told of which database cluster every server must be.
+fn one_cluster(installation: &Installation) {
+    let snapshot = std::fs::read(installation.state().join("snapshots").join("pgproxy.json")).unwrap();
+    let snapshot: Value = serde_json::from_slice(&snapshot).unwrap();
+    let nodes = snapshot["database"]["nodes"].as_array().unwrap();
+    let first = &nodes[0]["system_identifier"];
+    let same = nodes.iter().all(|node| node["system_identifier"] == *first);
+    assert!(first.is_u64() && same && nodes.len() == 2, "{snapshot}");
+}
+
 /// Kills the primary so often, or as often as fits; a synchronous replica takes over each time. Nothing acknowledged may
 /// be lost, nothing doubled.
 pub(crate) async fn kills(count: usize, limit: Duration) {
@@ -196,6 +207,7 @@ pub(crate) async fn kills(count: usize, limit: Duration) {
             )
             .await;
     }
+    one_cluster(&loaded.installation);
     let (seen, verdict) = writers.stop().await;
     let mut outages: Vec<Duration> = kills
         .iter()

@@ -74,7 +74,8 @@ async fn started(kill_at: Option<usize>) -> (Value, usize) {
     reached(installation, None).await
 }
 
-/// The database goes to another port with other settings. As [`grown`]: where it is and who is primary.
+/// The database goes to another port with other settings. As [`grown`]: what its servers are. Their names may be others:
+/// one that the killed controller had stopped is a new one to the next plan.
 pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
     let mut installation = Installation::new(proxied(&["replicas = 1"]));
     installation.manifest.count = 1;
@@ -102,7 +103,16 @@ pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
     assert_eq!(plan.code(), 0, "{}\n{}", plan.output(), installation.logs());
     let journal = newest_journal(&installation).unwrap();
     let steps = entries(&journal)[0]["plan"]["steps"].as_array().unwrap().len();
-    (kinds(&installation).await, steps)
+    let mut servers: Vec<String> = kinds(&installation).await;
+    for server in &mut servers {
+        *server = server.split_once('=').map(|(_, kind)| kind.to_owned()).unwrap();
+    }
+    servers.sort();
+    let status = installation.status().await;
+    let rows = status["children"].as_array().unwrap();
+    let there = rows.iter().any(|row| row["port"] == installation.database_port());
+    assert!(there, "no server has the wanted port: {status}");
+    (servers, steps)
 }
 
 async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {

@@ -91,8 +91,7 @@ impl Local {
 
     pub(super) fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
         self.certificates(topology)?;
-        let told = self.proxy.publish(topology, None, None);
-        told.map_err(|error| StepError(chain(&error)))?;
+        self.publish_to_pgproxy(topology, None, None)?;
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         self.acme.want(topology);
         epoch.map_err(|error| StepError(chain(&error)))

@@ -4,9 +4,11 @@
 //! whatever is published next, so a controller that dies in the middle leaves none for ever.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use banyan_runtime::watched::{self, WatchedError};
+use banyan_supervisor::engine::postgres::Server;
 use banyan_supervisor::{ChildId, Handle, StartError};
 use banyan_topology::report::{HoldState, PgproxyReport};
 use banyan_topology::snapshot::pgproxy::{self, Bound, Hold, HoldCause, PgAuth, PgproxySnapshot, Told};
@@ -72,6 +74,8 @@ pub(super) struct ProxyLink {
     auth: PgAuth,
     reports: watch::Receiver<Option<PgproxyReport>>,
     supervisor: Handle,
+    /// Which database cluster its servers are copies of, once it is known; a fresh one takes a `down` before.
+    identifier: OnceLock<u64>,
 }
 
 impl ProxyLink {
@@ -86,6 +90,16 @@ impl ProxyLink {
             auth,
             reports,
             supervisor,
+            identifier: OnceLock::new(),
+        }
+    }
+
+    /// Blocking, once.
+    fn learn(&self, primary: &Server) {
+        if self.identifier.get().is_none()
+            && let Ok(identifier) = primary.system_identifier()
+        {
+            self.identifier.get_or_init(|| identifier);
         }
     }
 
@@ -107,6 +121,7 @@ impl ProxyLink {
             auth: self.auth.clone(),
             hold,
             bound: bound.or(old.as_ref().and_then(|old| old.database.bound)),
+            system_identifier: self.identifier.get().copied(),
         };
         let Some(new) = pgproxy::pgproxy(topology, last.next(), told) else {
             return Ok(last);
@@ -170,8 +185,7 @@ impl Local {
                 .await
                 .map_err(|error| StepError(chain(&error)))?;
         }
-        let epoch = self.proxy.publish(step.after, None, None);
-        let epoch = epoch.map_err(|error| StepError(chain(&error)))?;
+        let epoch = self.publish_to_pgproxy(step.after, None, None)?;
         match self.supervisor.start(self.specs.pgproxy(wanted)).await {
             Ok(()) | Err(StartError::Exists(_)) => {}
             Err(error) => return Err(StepError(chain(&error))),
@@ -218,9 +232,22 @@ impl Local {
             Goal::Held => pgproxy.hold.grace + HOLD_LIMIT,
             Goal::Serves | Goal::Listens | Goal::Open => LIMIT,
         };
-        let epoch = self.proxy.publish(topology, hold, bound);
-        let epoch = epoch.map_err(|error| StepError(chain(&error)))?;
+        let epoch = self.publish_to_pgproxy(topology, hold, bound)?;
         self.proxy.wait(epoch, goal, limit).await
+    }
+
+    /// The epoch under which it is told.
+    pub(super) fn publish_to_pgproxy(
+        &self,
+        topology: &Topology,
+        hold: Option<Hold>,
+        bound: Option<Bound>,
+    ) -> Result<Epoch, StepError> {
+        if let Some(database) = &topology.database {
+            self.proxy.learn(&self.primary(database, topology)?);
+        }
+        let told = self.proxy.publish(topology, hold, bound);
+        told.map_err(|error| StepError(chain(&error)))
     }
 
     /// Returns once no statement runs on a server. `Err`: they all run on.

@@ -69,6 +69,14 @@ async fn a_replica_is_copied_streams_and_takes_over_and_the_old_primary_comes_ba
     until_notes(&replica, "one").await;
     let refused = query(&replica.address().unwrap(), "INSERT INTO note VALUES ('x')").await;
     assert!(refused.unwrap_err().contains("read-only"));
+    let seen = replica.facts().await.unwrap().system_identifier;
+    assert_eq!(
+        [
+            first.system_identifier().unwrap(),
+            replica.system_identifier().unwrap()
+        ],
+        [seen; 2]
+    );
 
     // The primary dies; nothing of it is left when it is fenced.
     world.handle.fence(&first.id()).await.unwrap();

@@ -22,13 +22,21 @@ pub struct Told {
     pub auth: PgAuth,
     pub hold: Option<Hold>,
     pub bound: Option<Bound>,
+    /// Of every server: they are copies of one.
+    pub system_identifier: Option<u64>,
 }
 
 /// The snapshot that makes a running proxy lead to this topology's primary; `None` when it has no proxy.
 pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxySnapshot> {
     let pgproxy = topology.pgproxy.as_ref()?;
     let database = topology.database.as_ref();
-    let Told { auth, hold, bound } = told;
+    let Told {
+        auth,
+        hold,
+        bound,
+        system_identifier,
+    } = told;
+    let nodes = |database: &Database| nodes(database, system_identifier);
     Some(PgproxySnapshot {
         epoch,
         app: topology.app.clone(),
@@ -48,7 +56,7 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
     })
 }
 
-fn nodes(database: &Database) -> Vec<PgNode> {
+fn nodes(database: &Database, system_identifier: Option<u64>) -> Vec<PgNode> {
     let node = |node: &crate::model::Node| PgNode {
         id: node.id,
         address: (Ipv4Addr::LOCALHOST, node.port).into(),
@@ -56,7 +64,7 @@ fn nodes(database: &Database) -> Vec<PgNode> {
         state: NodeState::Active,
         weight: 1,
         zone: None,
-        system_identifier: None,
+        system_identifier,
     };
     database.nodes.values().map(node).collect()
 }

@@ -193,6 +193,18 @@ impl Server {
 
     /// Where the last checkpoint begins of a server that does not run: nothing of it lies much further. Blocking.
     pub fn checkpoint(&self) -> Result<u64, PostgresError> {
+        let text = self.control_data("Latest checkpoint location:")?;
+        position(&text).ok_or(PostgresError::NoAnswer)
+    }
+
+    /// Which database cluster it is a copy of. Blocking.
+    pub fn system_identifier(&self) -> Result<u64, PostgresError> {
+        let text = self.control_data("Database system identifier:")?;
+        text.parse().map_err(|_| PostgresError::NoAnswer)
+    }
+
+    /// A value of its control file.
+    fn control_data(&self, name: &str) -> Result<String, PostgresError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "prints what a file holds and ends; nothing to supervise"
@@ -204,11 +216,9 @@ impl Server {
             .output()
             .map_err(super::io_error("read the control file of", &self.data))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let found = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Latest checkpoint location:"));
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
         found
-            .and_then(|text| position(text.trim()))
+            .map(|value| value.trim().to_owned())
             .ok_or(PostgresError::NoAnswer)
     }
 
