@@ -59,6 +59,8 @@ pub(crate) enum Refusal {
     Sequence,
     #[error("{0}")]
     Console(String),
+    #[error("permission denied: only members of {role} may do that on the console")]
+    Rights { role: &'static str },
 }
 
 impl Refusal {
@@ -82,6 +84,7 @@ impl Refusal {
             Self::PinCap { .. } => "53400",
             Self::Sequence => "55000",
             Self::Console(_) => "42601",
+            Self::Rights { .. } => "42501",
         }
     }
 
@@ -110,6 +113,7 @@ impl Refusal {
             | Self::Settings(_)
             | Self::Cancelled
             | Self::Killed
+            | Self::Rights { .. }
             | Self::Console(_) => None,
         }
     }
@@ -135,6 +139,9 @@ impl Refusal {
             }
             Self::RolledBack => Some("The transaction can be tried again."),
             Self::Parameter(_) => Some("Set it with SET after connecting."),
+            Self::Rights { .. } => {
+                Some("GRANT it to the role that logs in, or log in as the proxy's own role.")
+            }
             Self::Console(_) => Some("SHOW HELP lists what the console understands."),
             Self::Startup(_)
             | Self::Frame(_)

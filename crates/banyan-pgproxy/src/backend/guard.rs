@@ -116,6 +116,11 @@ impl Backend {
         }
     }
 
+    /// BEGIN and COMMIT around what runs are ours.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.ours)
+    }
+
     /// A commit of ours that failed: the success of a simple query was none.
     pub(super) fn commit_failed(&mut self, out: &mut Vec<u8>) {
         let guard = self.guard.as_ref().filter(|guard| !guard.extended);

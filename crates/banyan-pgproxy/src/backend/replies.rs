@@ -263,11 +263,13 @@ impl Backend {
         self.copying = Copying::No;
         self.stale |= field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan");
         if let Some(Kind::Ours(ours)) = self.head() {
-            if matches!(ours, Ours::Commit) {
+            // A cancel that came late ends the transaction in the question for its number.
+            let late = matches!(ours, Ours::Number) && field(b'C') != b"25P02";
+            if matches!(ours, Ours::Commit) || late && self.is_guarded() {
                 self.commit_failed(sink.out);
                 return Show::Pass;
             }
-            if !matches!(ours, Ours::Forget | Ours::Number | Ours::Outcome) {
+            if late || !matches!(ours, Ours::Forget | Ours::Number | Ours::Outcome) {
                 self.failure = Some(String::from_utf8_lossy(field(b'M')).into_owned());
             }
             return Show::Hide;

@@ -38,6 +38,11 @@ pub(crate) enum Request {
         user: String,
         reply: oneshot::Sender<Result<Stored, NoAnswer>>,
     },
+    /// What a role may do on the console.
+    Rights {
+        user: String,
+        reply: oneshot::Sender<Rights>,
+    },
     /// The client is another worker's.
     Cancel(CancelKey, oneshot::Sender<()>),
     /// From the console: the rows of all workers.
@@ -57,6 +62,15 @@ impl From<String> for NoAnswer {
     fn from(why: String) -> Self {
         Self { why, passing: false }
     }
+}
+
+/// What a role may do on the console: PostgreSQL's own roles say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// Figures: `pg_monitor`.
+    pub(crate) reads: bool,
+    /// Holds, and the end of others' sessions: `pg_signal_backend`.
+    pub(crate) acts: bool,
 }
 
 /// What is stored of a user.
@@ -291,6 +305,9 @@ impl Control {
         match request {
             Request::Verifier { user, reply } => {
                 self.verifiers.look_up(user, reply, &self.snapshot, &self.tasks);
+            }
+            Request::Rights { user, reply } => {
+                self.verifiers.rights(user, reply, &self.snapshot, &self.tasks);
             }
             Request::Cancel(key, done) => {
                 if let Some(worker) = self.workers.get(Worker::of_client(key.process)) {

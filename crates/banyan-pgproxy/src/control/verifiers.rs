@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::snapshot::pgproxy::{PgAuth, PgNode, PgproxySnapshot};
 
-use super::{NoAnswer, Stored};
+use super::{NoAnswer, Rights, Stored};
 use crate::backend::connect::ends;
 use crate::wire::scram::Verifier;
 
@@ -22,10 +22,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 type Reply = oneshot::Sender<Result<Stored, NoAnswer>>;
 
+enum Question {
+    Verifier(String, Reply),
+    Rights(String, oneshot::Sender<Rights>),
+}
+
 #[derive(Default)]
 pub(super) struct Verifiers {
     /// The task that asks; begun when first needed, and anew when it ended.
-    asker: Option<mpsc::UnboundedSender<(String, Reply)>>,
+    asker: Option<mpsc::UnboundedSender<Question>>,
     /// Why the last question had no answer.
     problem: watch::Sender<Option<String>>,
 }
@@ -47,12 +52,27 @@ impl Verifiers {
         snapshot: &Arc<PgproxySnapshot>,
         tasks: &Tasks,
     ) {
+        self.ask(Question::Verifier(user, reply), snapshot, tasks);
+    }
+
+    /// What `user`, who has proved who it is, may do on the console.
+    pub(super) fn rights(
+        &mut self,
+        user: String,
+        reply: oneshot::Sender<Rights>,
+        snapshot: &Arc<PgproxySnapshot>,
+        tasks: &Tasks,
+    ) {
+        self.ask(Question::Rights(user, reply), snapshot, tasks);
+    }
+
+    fn ask(&mut self, question: Question, snapshot: &Arc<PgproxySnapshot>, tasks: &Tasks) {
         let unsent = match &self.asker {
-            Some(asker) => match asker.send((user, reply)) {
+            Some(asker) => match asker.send(question) {
                 Ok(()) => return,
                 Err(unsent) => unsent.0,
             },
-            None => (user, reply),
+            None => question,
         };
         let (asker, questions) = mpsc::unbounded_channel();
         let snapshot = Arc::clone(snapshot);
@@ -66,13 +86,20 @@ impl Verifiers {
 
 async fn answer_all(
     snapshot: Arc<PgproxySnapshot>,
-    mut questions: mpsc::UnboundedReceiver<(String, Reply)>,
+    mut questions: mpsc::UnboundedReceiver<Question>,
     problem: watch::Sender<Option<String>>,
 ) {
     let mut known: HashMap<String, (Instant, Option<String>)> = HashMap::new();
     let mut server = Server::default();
     let mut own = Own::default();
-    while let Some((user, reply)) = questions.recv().await {
+    while let Some(question) = questions.recv().await {
+        let (user, reply) = match question {
+            Question::Verifier(user, reply) => (user, reply),
+            Question::Rights(user, reply) => {
+                let _gone = reply.send(server.rights(&snapshot, &user).await);
+                continue;
+            }
+        };
         let answer = match &snapshot.auth {
             PgAuth::File { path } => own.stored(path, &user).map_err(NoAnswer::from),
             PgAuth::Function { role, password_file } => {
@@ -154,6 +181,34 @@ struct Server {
 }
 
 impl Server {
+    /// None when the server cannot be asked. The control role may do everything, and so may the one user of a server of
+    /// the user's own: there is nobody else.
+    async fn rights(&mut self, snapshot: &PgproxySnapshot, user: &str) -> Rights {
+        const ALL: Rights = Rights {
+            reads: true,
+            acts: true,
+        };
+        let (role, password_file) = match &snapshot.auth {
+            PgAuth::File { .. } => return ALL,
+            PgAuth::Function { role, .. } if role == user => return ALL,
+            PgAuth::Function { role, password_file } => (role, password_file),
+        };
+        let sql = "SELECT pg_catalog.pg_has_role($1, 'pg_monitor', 'MEMBER'), \
+                   pg_catalog.pg_has_role($1, 'pg_signal_backend', 'MEMBER')";
+        let asked = async {
+            let client = self.connected(snapshot, role, password_file).await.ok()?;
+            let row = client.query_one(sql, &[&user]).await.ok()?;
+            self.client = Some(client);
+            let (reads, acts): (bool, bool) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
+            Some(Rights {
+                reads: reads || acts,
+                acts,
+            })
+        };
+        let found = tokio::time::timeout(LIMIT, asked).await;
+        found.ok().flatten().unwrap_or_default()
+    }
+
     async fn verifier(
         &mut self,
         snapshot: &PgproxySnapshot,
@@ -185,17 +240,7 @@ impl Server {
         password_file: &Path,
         user: &str,
     ) -> Result<Option<String>, NoAnswer> {
-        let passing = |why| NoAnswer { why, passing: true };
-        let client = match self.client.take() {
-            Some(client) if !client.is_closed() => client,
-            _ => {
-                let node = snapshot.database.primary();
-                let node = node.ok_or_else(|| passing("nobody is primary".to_owned()))?;
-                let password = secret(password_file)?;
-                let connected = connect(node, role, &password, &snapshot.database.name).await;
-                connected.map_err(passing)?
-            }
-        };
+        let client = self.connected(snapshot, role, password_file).await?;
         let row = client.query_one("SELECT banyan.verifier($1)", &[&user]).await;
         let row = row.map_err(|error| NoAnswer {
             passing: error
@@ -205,6 +250,26 @@ impl Server {
         })?;
         self.client = Some(client);
         row.try_get(0).map_err(|error| words(&error).into())
+    }
+}
+
+impl Server {
+    /// The connection of before, if it lives.
+    async fn connected(
+        &mut self,
+        snapshot: &PgproxySnapshot,
+        role: &str,
+        password_file: &Path,
+    ) -> Result<tokio_postgres::Client, NoAnswer> {
+        let passing = |why| NoAnswer { why, passing: true };
+        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
+            return Ok(client);
+        }
+        let node = snapshot.database.primary();
+        let node = node.ok_or_else(|| passing("nobody is primary".to_owned()))?;
+        let password = secret(password_file)?;
+        let connected = connect(node, role, &password, &snapshot.database.name).await;
+        connected.map_err(passing)
     }
 }
 

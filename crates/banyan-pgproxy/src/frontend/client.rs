@@ -332,7 +332,8 @@ impl Client {
     }
 
     pub(super) fn read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        if self.outbox.len() >= HIGH {
+        // What is kept back goes on only when the end of the commit is read.
+        if self.outbox.len() >= HIGH && !self.keeps_back() {
             return Ok(false);
         }
         let Some(lease) = &mut self.lease else {

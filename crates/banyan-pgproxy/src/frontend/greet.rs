@@ -30,9 +30,9 @@ pub(super) async fn greet(stream: TcpStream, peer: SocketAddr, worker: &Rc<Worke
         }
     };
     match enter(&mut stream, startup, worker).await {
-        Ok(Way::Console(out)) => {
+        Ok(Way::Console { user, out }) => {
             // Boxed away with the greeting, because few clients are consoles.
-            console::serve(stream, worker, out).await;
+            console::serve(stream, worker, user, out).await;
             None
         }
         Ok(Way::Database(entered)) => {
@@ -64,8 +64,11 @@ async fn refuse(stream: &mut Stream, refusal: &Refusal, worker: &Rc<Worker>) {
 
 enum Way {
     Database(Entered),
-    /// With what comes before its greeting.
-    Console(Vec<u8>),
+    Console {
+        user: String,
+        /// What comes before its greeting.
+        out: Vec<u8>,
+    },
 }
 
 struct Entered {
@@ -87,7 +90,10 @@ async fn enter(stream: &mut Stream, startup: Startup, worker: &Rc<Worker>) -> Re
     let snapshot = std::sync::Arc::clone(&worker.snapshot.borrow());
     let credentials = login::login(stream, &mut out, &startup.user, worker).await?;
     if startup.database == console::DATABASE {
-        return Ok(Way::Console(out));
+        return Ok(Way::Console {
+            user: startup.user,
+            out,
+        });
     }
     if startup.database != snapshot.database.name {
         return Err(Refusal::NoDatabase(startup.database));

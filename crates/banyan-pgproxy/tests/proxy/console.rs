@@ -27,8 +27,7 @@ async fn figures_are_shown_in_both_protocols_and_nonsense_is_refused() {
         .batch_execute("CREATE TEMP TABLE mine (a int)")
         .await
         .unwrap();
-    let mut config = world.config();
-    config.dbname("banyan");
+    let mut config = world.console();
     let console = world.connect(&config).await.unwrap();
     // The client has its answer before the proxy has asked what is left in the session.
     eventually("pinned", || async {
@@ -79,9 +78,7 @@ async fn pause_holds_until_resume_or_its_limit_and_kill_ends_a_client() {
     let world = World::start(pool(2)).await;
     let client = world.client().await;
     client.simple_query("SELECT 1").await.unwrap();
-    let mut config = world.config();
-    config.dbname("banyan");
-    let console = world.connect(&config).await.unwrap();
+    let console = world.connect(&world.console()).await.unwrap();
     console.simple_query("PAUSE").await.unwrap();
     let (done, ()) = tokio::join!(client.simple_query("SELECT 1"), async {
         eventually("one waits", || async {
@@ -104,4 +101,38 @@ async fn pause_holds_until_resume_or_its_limit_and_kill_ends_a_client() {
         client.simple_query("SELECT 1").await.is_err()
     })
     .await;
+}
+
+/// Whoever knows the app's password may neither stop the app nor see what others do, unless PostgreSQL lets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_are_for_monitors_and_deeds_for_those_who_may_signal_sessions() {
+    let world = World::start(pool(2)).await;
+    let mut config = world.config();
+    config.dbname("banyan");
+    let console = world.connect(&config).await.unwrap();
+    console.simple_query("SHOW HELP").await.unwrap();
+    for denied in [
+        "SHOW CLIENTS",
+        "EXPLAIN ROUTE SELECT 1",
+        "PAUSE",
+        "KILL 1",
+        "RECONNECT",
+        "RESUME",
+    ] {
+        let told = console.simple_query(denied).await.unwrap_err();
+        assert_eq!(code(&told), "42501", "{denied}");
+        let told = console.query(denied, &[]).await.unwrap_err();
+        assert_eq!(code(&told), "42501", "{denied}");
+    }
+    let admin = world.admin().await;
+    admin.batch_execute("GRANT pg_monitor TO team").await.unwrap();
+    let console = world.connect(&config).await.unwrap();
+    console.simple_query("SHOW CLIENTS").await.unwrap();
+    assert_eq!(code(&console.simple_query("PAUSE").await.unwrap_err()), "42501");
+    admin
+        .batch_execute("GRANT pg_signal_backend TO app")
+        .await
+        .unwrap();
+    let console = world.connect(&config).await.unwrap();
+    console.simple_query("PAUSE LIMIT 10ms").await.unwrap();
 }

@@ -9,6 +9,7 @@ use banyan_topology::NodeId;
 use banyan_topology::snapshot::pgproxy::{Bound, Reads};
 use tokio_postgres::Client;
 
+use crate::raw::{Raw, query};
 use crate::replicated::{Replicated, simple};
 use crate::world::{code, eventually};
 
@@ -408,4 +409,24 @@ async fn a_guarded_statement_looks_like_any_other() {
         .await
         .unwrap();
     assert_eq!(simple(&client, "SELECT count(*) FROM made").await, ["0"]);
+}
+
+/// Its answer is kept back until the commit, however slowly the client reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guarded_statement_answers_a_client_that_reads_slowly() {
+    let replicated = synchronous(&[]).await;
+    let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+    let mut out = Vec::new();
+    let rows = "SELECT n || repeat('x', 1000) FROM generate_series(1, 20000) n";
+    query(&mut out, &format!("INSERT INTO made {rows} RETURNING id"));
+    raw.send(&out).await.unwrap();
+    let admin = replicated.world.admin().await;
+    eventually("the server to wait for the client", || async {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'";
+        admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+    })
+    .await;
+    let answer = raw.unit().await.unwrap();
+    assert_eq!(answer.len(), 20_002, "columns, rows, success");
+    assert_eq!(answer.last().unwrap().tag, b'C');
 }

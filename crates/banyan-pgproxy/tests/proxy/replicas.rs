@@ -364,8 +364,7 @@ async fn the_report_says_how_far_replicas_are_and_why_one_gets_nothing() {
         primary && replica && other
     })
     .await;
-    let mut console = replicated.world.config();
-    console.dbname("banyan");
+    let console = replicated.world.console();
     let console = replicated.world.connect(&console).await.unwrap();
     let shown = console.query("SHOW NODES", &[]).await.unwrap();
     assert_eq!(

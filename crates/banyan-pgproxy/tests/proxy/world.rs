@@ -137,6 +137,13 @@ impl World {
         config
     }
 
+    /// To the console, as the role that may do everything there.
+    pub(crate) fn console(&self) -> tokio_postgres::Config {
+        let mut config = self.config();
+        config.user("banyan_control").password("control").dbname("banyan");
+        config
+    }
+
     pub(crate) async fn client(&self) -> Client {
         self.connect(&self.config()).await.unwrap()
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use crate::backend::stream::Stream;
-use crate::control::Request;
+use crate::control::{Request, Rights};
 use crate::respond::{self, Refusal};
 use crate::wire::frame::{self, HEADER};
 use crate::wire::message;
@@ -26,6 +26,7 @@ const LIMIT: usize = 64 * 1024;
 
 struct Console<'a> {
     worker: &'a Rc<Worker>,
+    rights: Rights,
     out: Vec<u8>,
     /// The statement of the last Parse; one is enough for drivers.
     prepared: Option<Command>,
@@ -33,11 +34,16 @@ struct Console<'a> {
     skipping: bool,
 }
 
-/// Serves one person or program to its end. `out`: what comes before the greeting.
-pub(super) async fn serve(mut stream: Stream, worker: &Rc<Worker>, mut out: Vec<u8>) {
+/// Serves `user` to its end. `out`: what comes before the greeting.
+pub(super) async fn serve(mut stream: Stream, worker: &Rc<Worker>, user: String, mut out: Vec<u8>) {
+    let (reply, rights) = oneshot::channel();
+    // A control task that is gone ends all clients.
+    let _gone = worker.control.send(Request::Rights { user, reply });
+    let rights = rights.await.unwrap_or_default();
     greeting(&mut out);
     let mut console = Console {
         worker,
+        rights,
         out,
         prepared: None,
         skipping: false,
@@ -133,10 +139,11 @@ impl Console<'_> {
         let mut some = false;
         for statement in command::split(text) {
             some = true;
-            match Command::parse(statement) {
+            match self.command(statement) {
                 Ok(command) => self.execute(&command, true).await,
-                Err(why) => {
-                    respond::error(&mut self.out, "ERROR", &Refusal::Console(why));
+                Err(refusal) => {
+                    self.worker.refused(&refusal);
+                    respond::error(&mut self.out, "ERROR", &refusal);
                     return;
                 }
             }
@@ -148,13 +155,24 @@ impl Console<'_> {
 
     fn parse(&mut self, text: &str) {
         let statement = command::split(text).next().unwrap_or_default();
-        match Command::parse(statement) {
+        match self.command(statement) {
             Ok(command) => {
                 self.prepared = Some(command);
                 message::write(&mut self.out, b'1', |_| {});
             }
-            Err(why) => self.fail(&Refusal::Console(why)),
+            Err(refusal) => self.fail(&refusal),
         }
+    }
+
+    /// One that this role may give.
+    fn command(&self, statement: &str) -> Result<Command, Refusal> {
+        let command = Command::parse(statement).map_err(Refusal::Console)?;
+        let (may, role) = match &command {
+            Command::Show(Show::Help | Show::Version) => (true, ""),
+            Command::Show(_) | Command::Explain(_) => (self.rights.reads, "pg_monitor"),
+            Command::Do(_) => (self.rights.acts, "pg_signal_backend"),
+        };
+        may.then_some(command).ok_or(Refusal::Rights { role })
     }
 
     fn describe(&mut self, body: &[u8]) {
