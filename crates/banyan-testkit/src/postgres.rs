@@ -158,6 +158,10 @@ impl Drop for Postgres {
                 Ok(None) => Err("it runs"),
             })
         };
+        // One that was killed is reaped: its pid may be another's.
+        if !matches!(self.server.try_wait(), Ok(None)) {
+            return;
+        }
         if let Some(pid) = Pid::from_raw(self.server.id().cast_signed()) {
             // Not reaped yet, so the pid is still ours; it may have ended already: then there is nothing to do.
             kill_process(pid, Signal::QUIT).ok();

@@ -35,6 +35,8 @@ pub enum Trust<'a> {
     Authority(&'a Path),
     /// Those of any CA in this file, for the name that is asked for.
     Bundle(&'a Path),
+    /// Anybody: what is said is hidden from those who listen, not from those who stand between (`sslmode=require`).
+    Anybody,
     /// The first certificate in this file and no other, whatever its issuer and names.
     Exactly(&'a Path),
 }
@@ -67,10 +69,11 @@ pub async fn connect(
         }
         Trust::Exactly(path) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Exactly {
-                certificate: first(path)?,
-                provider: provider(),
-            }))
+            .with_custom_certificate_verifier(Exactly::verifier(Some(first(path)?)))
+            .with_no_client_auth(),
+        Trust::Anybody => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Exactly::verifier(None))
             .with_no_client_auth(),
     };
     config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
@@ -86,8 +89,18 @@ fn first(path: &Path) -> Result<CertificateDer<'static>, ClientError> {
 
 #[derive(Debug)]
 struct Exactly {
-    certificate: CertificateDer<'static>,
+    /// `None`: any.
+    certificate: Option<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+}
+
+impl Exactly {
+    fn verifier(certificate: Option<CertificateDer<'static>>) -> Arc<Self> {
+        Arc::new(Self {
+            certificate,
+            provider: provider(),
+        })
+    }
 }
 
 impl ServerCertVerifier for Exactly {
@@ -99,7 +112,7 @@ impl ServerCertVerifier for Exactly {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
+        if self.certificate.as_ref().is_none_or(|one| one == end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))

@@ -54,7 +54,10 @@ impl ConnectError {
     /// The server is not there, ends or begins. One that is slow or full is not meant.
     pub(crate) fn is_end(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => source.kind() != io::ErrorKind::TimedOut,
+            // A certificate that is not believed is no crash.
+            Self::Unreachable { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Other)
+            }
             Self::Broken(_) => true,
             Self::Refused { code, .. } => ends(code.as_bytes()),
             Self::Protocol(_) => false,
@@ -64,7 +67,8 @@ impl ConnectError {
     /// Trying again soon may help: it starts, is full, or is not there.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken(_) => true,
+            Self::Unreachable { source, .. } => source.kind() != io::ErrorKind::Other,
+            Self::Broken(_) => true,
             Self::Refused { code, .. } => code.starts_with("57P") || code.starts_with("53"),
             Self::Protocol(_) => false,
         }

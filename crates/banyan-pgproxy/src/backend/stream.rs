@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use banyan_tls::TlsStream;
+use banyan_tls::client::{self, Trust};
+use banyan_topology::snapshot::pgproxy::ServerTls;
+
+/// PostgreSQL documentation, 55.7 (SSLRequest).
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 use super::local::LocalStream;
 
@@ -17,13 +22,14 @@ use super::local::LocalStream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
+    Tls(SocketAddr, ServerTls),
     Unix(PathBuf),
 }
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Tls(address, _) => address.fmt(f),
             Self::Unix(path) => path.display().fmt(f),
         }
     }
@@ -33,18 +39,41 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(LocalStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// To a server.
+    Secured(Box<client::Stream>),
+}
+
+async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(30));
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+/// By SSLRequest. Only its answer is read before the handshake, so that nobody can put anything in between.
+async fn secure(mut plain: TcpStream, tls: &ServerTls) -> io::Result<Stream> {
+    plain.write_all(&SSL_REQUEST).await?;
+    if plain.read_u8().await? != b'S' {
+        return Err(io::Error::other("the server does not speak TLS"));
+    }
+    let trust = match &tls.authorities {
+        Some(file) => Trust::Bundle(file),
+        None => Trust::Anybody,
+    };
+    let secured = client::connect(plain, &tls.name, trust, &[]).await;
+    let secured = secured.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        io::Error::other(format!("{error}{}", cause.unwrap_or_default()))
+    })?;
+    Ok(Stream::Secured(Box::new(secured)))
 }
 
 impl Stream {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(30));
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-                Ok(Self::Tcp(stream))
-            }
+            Address::Tcp(address) => tcp(address).await.map(Self::Tcp),
+            Address::Tls(address, tls) => secure(tcp(address).await?, tls).await,
             Address::Unix(path) => LocalStream::connect(path).await.map(Self::Unix),
         }
     }
@@ -55,6 +84,7 @@ impl Stream {
             Self::Tcp(stream) => filled(stream, cx, buffer),
             Self::Unix(stream) => stream.poll_read(cx, buffer),
             Self::Tls(stream) => filled(&mut **stream, cx, buffer),
+            Self::Secured(stream) => filled(&mut **stream, cx, buffer),
         }
     }
 
@@ -63,6 +93,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => stream.poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Self::Secured(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
 
@@ -85,8 +116,12 @@ impl Stream {
         } else if written > 0 {
             outbox.drain(..written);
         }
-        if let (Self::Tls(stream), Poll::Ready(Ok(()))) = (&mut *self, &result) {
-            ready!(Pin::new(&mut **stream).poll_flush(cx))?;
+        if matches!(result, Poll::Ready(Ok(()))) {
+            match self {
+                Self::Tls(stream) => ready!(Pin::new(&mut **stream).poll_flush(cx))?,
+                Self::Secured(stream) => ready!(Pin::new(&mut **stream).poll_flush(cx))?,
+                Self::Tcp(_) | Self::Unix(_) => {}
+            }
         }
         result
     }

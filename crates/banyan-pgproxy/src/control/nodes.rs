@@ -16,6 +16,13 @@ pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
     if database.nodes.len() < 2 {
         return Ok(Nodes::default());
     }
+    if database
+        .nodes
+        .iter()
+        .any(|node| node.tls.is_some() && node.socket.is_none())
+    {
+        return Err("positions are not asked for over TLS yet".to_owned());
+    }
     let login = login(snapshot)?;
     let server = |node: &PgNode| Server {
         id: node.id,

@@ -287,6 +287,9 @@ pub(crate) async fn connect(
     password: &str,
     database: &str,
 ) -> Result<tokio_postgres::Client, String> {
+    if node.tls.is_some() && node.socket.is_none() {
+        return Err("the proxy's own connections do not speak TLS yet".to_owned());
+    }
     let mut config = tokio_postgres::Config::new();
     config.user(role).password(password).dbname(database);
     config.application_name("banyan").connect_timeout(LIMIT);

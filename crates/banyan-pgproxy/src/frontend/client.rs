@@ -303,8 +303,10 @@ impl Client {
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         self.write_server(cx);
         if !self.outbox.is_empty() && !self.keeps_back() {
-            self.flight.forwarded = true;
-            match self.stream.poll_drain(cx, &mut self.outbox) {
+            let before = self.outbox.len();
+            let drained = self.stream.poll_drain(cx, &mut self.outbox);
+            self.flight.goes_out(before - self.outbox.len());
+            match drained {
                 Poll::Ready(Err(_)) => return Err(Ending::Left),
                 Poll::Ready(Ok(())) => self.worker.give_buffer(std::mem::take(&mut self.outbox)),
                 Poll::Pending => {}

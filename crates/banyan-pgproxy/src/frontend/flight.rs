@@ -46,6 +46,12 @@ impl Flight {
         self.commits |= commits && !harmless;
     }
 
+    /// So many bytes have gone to the client; those of earlier units go first.
+    pub(super) fn goes_out(&mut self, bytes: usize) {
+        self.forwarded |= bytes > self.mark;
+        self.mark = self.mark.saturating_sub(bytes);
+    }
+
     /// Nobody knows what the statement is.
     pub(super) fn runs_unknown(&mut self) {
         self.harmless = false;

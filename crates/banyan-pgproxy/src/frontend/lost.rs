@@ -271,7 +271,10 @@ impl Client {
             respond::error(&mut self.outbox, "ERROR", refusal);
             message::ready(&mut self.outbox, b'I');
         }
-        if flight.open {
+        if flight.open && flight.sent.is_empty() {
+            // Its first message has not been dealt with: what is lost is the transaction that it was to end.
+            self.transaction_lost = true;
+        } else if flight.open {
             self.worker.refused(refusal);
             respond::error(&mut self.outbox, "ERROR", refusal);
             self.refused = Refused::Unit;

@@ -114,10 +114,11 @@ impl Account {
     }
 }
 
-/// The Unix socket where there is one.
+/// The Unix socket where there is one, else TLS where it is asked for.
 pub(crate) fn address(node: &PgNode) -> Address {
-    match &node.socket {
-        Some(folder) => Address::Unix(folder.join(format!(".s.PGSQL.{}", node.address.port()))),
-        None => Address::Tcp(node.address),
+    match (&node.socket, &node.tls) {
+        (Some(folder), _) => Address::Unix(folder.join(format!(".s.PGSQL.{}", node.address.port()))),
+        (None, Some(tls)) => Address::Tls(node.address, tls.clone()),
+        (None, None) => Address::Tcp(node.address),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn node(id: u32, postgres: &Postgres) -> PgNode {
         id: NodeId(id),
         address: ([127, 0, 0, 1], postgres.port()).into(),
         socket: None,
+        tls: None,
         state: NodeState::Active,
         weight: 1,
         zone: None,

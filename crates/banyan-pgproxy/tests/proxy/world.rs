@@ -89,6 +89,7 @@ impl World {
                     id: node,
                     address: ([127, 0, 0, 1], postgres.port()).into(),
                     socket: None,
+                    tls: None,
                     state: banyan_topology::snapshot::pgproxy::NodeState::Active,
                     weight: 1,
                     zone: None,

@@ -94,6 +94,9 @@ fn is_alive(pid: Pid) -> bool {
 }
 
 fn stop(server: &mut Child) -> Result<(), PostgresError> {
+    if !matches!(server.try_wait(), Ok(None)) {
+        return Ok(());
+    }
     if let Some(pid) = Pid::from_raw(server.id().cast_signed()) {
         // Not reaped yet, so the pid is still ours.
         kill_process(pid, Signal::QUIT).ok();

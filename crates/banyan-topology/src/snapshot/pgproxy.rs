@@ -61,6 +61,7 @@ fn nodes(database: &Database, system_identifier: Option<u64>) -> Vec<PgNode> {
         id: node.id,
         address: (Ipv4Addr::LOCALHOST, node.port).into(),
         socket: None,
+        tls: None,
         state: NodeState::Active,
         weight: 1,
         zone: None,
@@ -135,12 +136,25 @@ pub struct PgNode {
     pub address: SocketAddr,
     /// Folder of its Unix socket, named by the address's port; `None`: TCP only.
     pub socket: Option<PathBuf>,
+    /// How it is spoken to over TCP; `None`: in clear.
+    #[serde(default)]
+    pub tls: Option<ServerTls>,
     pub state: NodeState,
     /// Share of the reads among replicas; 0: none.
     pub weight: u32,
     pub zone: Option<String>,
     /// Another one is another database: not to be served. `None`: not known.
     pub system_identifier: Option<u64>,
+}
+
+/// TLS to a server, always: one that does not speak it is not spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerTls {
+    /// The domain or address that its certificate must be for.
+    pub name: String,
+    /// Certificates of the authorities that are believed, in PEM: `sslmode=verify-full`. `None`: `sslmode=require`, which
+    /// keeps listeners out and nobody else (PostgreSQL documentation, 34.19.1).
+    pub authorities: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
