@@ -116,6 +116,25 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "path_templates",
+        run: path_templates,
+        words: &[
+            "{",
+            "}",
+            "=",
+            "*",
+            "**",
+            "/",
+            ":",
+            ".",
+            "{id}",
+            "{name=shelves/*}",
+            "\n",
+            "//",
+            "_",
+        ],
+    },
+    Target {
         name: "sql",
         run: sql::statements,
         words: sql::WORDS,
@@ -245,6 +264,21 @@ fn part_targets(input: &[u8]) {
                 .split('/')
                 .any(|part| [".", "..", "%2e", "%2E"].contains(&part)),
             "{filled}"
+        );
+    }
+}
+
+/// Lines: a template, a path. What a variable takes is a part of the path, and empty only where `**` may be.
+fn path_templates(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let (template, path) = text.split_once('\n').unwrap_or((text, "/"));
+    for value in banyan_transcode::captures(template, path).unwrap_or_default() {
+        assert!(path.contains(&value), "{value:?} is not in {path:?}");
+        assert!(
+            !value.is_empty() || template.contains("**"),
+            "{template:?} of {path:?}"
         );
     }
 }

@@ -26,7 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-telemetry", &[]),
     ("banyan-runtime", &["banyan-telemetry"]),
     ("banyan-tls", &[]),
-    ("banyan-config", &[]),
+    ("banyan-transcode", &[]),
+    ("banyan-config", &["banyan-transcode"]),
     ("banyan-httpcache", &[]),
     ("banyan-topology", &["banyan-config"]),
     (
@@ -53,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "banyan-config",
             "banyan-httpcache",
             "banyan-topology",
+            "banyan-transcode",
             "banyan-upstream",
             "banyan-tls",
             "banyan-runtime",
@@ -98,7 +100,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "banyan-fuzz",
-        &["banyan-config", "banyan-edge", "banyan-pgproxy", "banyan-runtime"],
+        &[
+            "banyan-config",
+            "banyan-transcode",
+            "banyan-edge",
+            "banyan-pgproxy",
+            "banyan-runtime",
+        ],
     ),
     (
         "banyan-testkit",
@@ -115,6 +123,7 @@ const PURE: &[&str] = &[
     "banyan-config",
     "banyan-httpcache",
     "banyan-topology",
+    "banyan-transcode",
     "banyan-upstream",
 ];
 const IMPURE: &[&str] = &[

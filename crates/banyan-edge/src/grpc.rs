@@ -121,6 +121,43 @@ fn escape(message: &str) -> String {
     out
 }
 
+/// What `grpc-message` says; what is not well escaped stays as it is.
+pub(crate) fn unescape(text: &[u8]) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let code = tail.first_chunk::<2>().filter(|_| *first == b'%');
+        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Of a code, as google/rpc/code.proto has it.
+pub(crate) fn name(code: u16) -> &'static str {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    NAMES.get(usize::from(code)).copied().unwrap_or("UNKNOWN")
+}
+
 /// Where a stream of messages stands: each has a head of five bytes, the last four its length.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Messages {
@@ -203,6 +240,8 @@ mod tests {
         let answer = refusal(StatusCode::SERVICE_UNAVAILABLE, text);
         assert_eq!(answer.headers()["grpc-status"], "14");
         assert_eq!(answer.headers()["grpc-message"], "50 %25 of %C3%BC%0A");
+        assert_eq!(unescape(b"50 %25 of %C3%BC%0A"), "50 % of \u{fc}\n");
+        assert_eq!(unescape(b"%zz %4 %"), "%zz %4 %");
     }
 
     #[test]

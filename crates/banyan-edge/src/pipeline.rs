@@ -223,7 +223,7 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         routed.request(&mut head.headers);
     }
     if let Some(wanted) = gateway {
-        return Err(Early::Gateway(Box::new((wanted, Job { head }))));
+        return Err(Early::Gateway(Box::new((wanted, Job { head, body }))));
     }
     let limits = &settings.limits;
     let own = exchange.routed.as_ref().and_then(Routed::body);

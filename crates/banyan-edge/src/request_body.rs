@@ -12,6 +12,8 @@ use crate::core::http2::RequestBody as Http2Body;
 pub(crate) enum ClientBody {
     Http1(RequestBody),
     Http2(Http2Body),
+    /// Of a request that the edge makes itself.
+    Made(Option<Bytes>),
     /// Of a request that has none.
     Empty,
 }
@@ -35,6 +37,7 @@ impl Body for ClientBody {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
+            Self::Made(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Empty => Poll::Ready(None),
         }
     }
@@ -43,6 +46,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Made(bytes) => bytes.is_none(),
             Self::Empty => true,
         }
     }
@@ -51,6 +55,7 @@ impl Body for ClientBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Made(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Empty => SizeHint::with_exact(0),
         }
     }

@@ -124,6 +124,12 @@ pub(super) static ROUTE: &[Key] = &[
         "Answer a GET with one JSON object of several processes' answers.",
     )
     .alias(&["aggregation", "compose", "gather", "merge"]),
+    Key::new(
+        "grpc",
+        Table(GRPC),
+        "Take HTTP with JSON for unary methods of a gRPC service.",
+    )
+    .alias(&["transcode", "grpc_json", "json_to_grpc", "grpc_gateway"]),
     Key::new("static", Short(STATIC), "Answer with the files of a folder.").alias(&[
         "files",
         "root",
@@ -210,6 +216,40 @@ static PART: &[Key] = &[
             max: 64 * MIB,
         },
         "Its answer; above: it has failed.",
+    )
+    .default("\"1MiB\"")
+    .alias(&["max_size", "limit"]),
+];
+
+static GRPC: &[Key] = &[
+    Key::new(
+        "descriptors",
+        Text(Path),
+        "A descriptor set with its imports (protoc --include_imports --descriptor_set_out), relative to banyan.toml; at most 1 MiB.",
+    )
+    .required()
+    .alias(&["descriptor", "proto_descriptor", "file", "proto"]),
+    Key::new("process", Text(Name), "Who is called, with protocol = \"h2\". Default: that of [edge].")
+        .alias(&["upstream", "backend", "service", "to"]),
+    Key::new(
+        "services",
+        List(&Text(NotEmpty)),
+        "Whose google.api.http rules count; none: all of the set.",
+    )
+    .default("[]"),
+    Key::new(
+        "bindings",
+        Map(NotEmpty, &Text(NotEmpty)),
+        "Rules besides those of the set: \"GET /v1/items/{id}\" = \"shop.v1.Shop/GetItem\".",
+    )
+    .alias(&["rules", "mapping", "http"]),
+    Key::new(
+        "max",
+        Bytes {
+            min: 1,
+            max: 64 * MIB,
+        },
+        "A request's body and an answer's message.",
     )
     .default("\"1MiB\"")
     .alias(&["max_size", "limit"]),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::{Writer, filters, quoted};
 use crate::filter::Filters;
-use crate::route::{Aggregate, HeaderEdit, Part, PathMatch, Route, RouteAction, SplitBy};
+use crate::route::{Aggregate, HeaderEdit, Part, PathMatch, Route, RouteAction, SplitBy, Transcode};
 use crate::units::{format_bytes, format_duration};
 
 pub(super) fn table(out: &mut Writer, route: &Route, inherited: &Filters) {
@@ -82,6 +82,7 @@ fn action(out: &mut Writer, action: &RouteAction) {
             }
         }
         RouteAction::Aggregate(aggregate) => self::aggregate(out, aggregate),
+        RouteAction::Grpc(transcode) => grpc(out, transcode),
         RouteAction::Static(files) => {
             let page = |key: &str, path: &Option<String>| {
                 let path = path.as_ref().map(|path| format!(", {key} = {}", quoted(path)));
@@ -138,6 +139,21 @@ fn aggregate(out: &mut Writer, aggregate: &Aggregate) {
             format_duration(aggregate.timeout),
             headers.join(", "),
             parts.join(", ")
+        ),
+    );
+}
+
+fn grpc(out: &mut Writer, transcode: &Transcode) {
+    let services: Vec<String> = transcode.services.iter().map(|name| quoted(name)).collect();
+    out.line(
+        "grpc",
+        format_args!(
+            "{{ descriptors = {}, process = {}, services = [{}], bindings = {}, max = \"{}\" }}",
+            quoted(&transcode.file.to_string_lossy()),
+            quoted(transcode.process.as_str()),
+            services.join(", "),
+            map(&transcode.bindings, |target| quoted(target)),
+            format_bytes(transcode.max)
         ),
     );
 }

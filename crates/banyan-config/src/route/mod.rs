@@ -1,6 +1,7 @@
 //! `[[route]]`: which request goes where. Everything that can be judged without a request is judged here.
 
 mod aggregate;
+mod grpc;
 mod model;
 mod network;
 mod text;
@@ -18,6 +19,7 @@ use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
 
 pub use aggregate::{Aggregate, OnFailure, Part};
+pub use grpc::{Descriptors, Transcode};
 pub use model::{
     Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles,
 };
@@ -27,10 +29,11 @@ pub use network::{Network, NetworkError};
 pub const REGEX_SIZE: usize = 1 << 20;
 
 /// What a route does; one of them at most.
-const ACTIONS: [&str; 7] = [
+const ACTIONS: [&str; 8] = [
     "process",
     "split",
     "aggregate",
+    "grpc",
     "static",
     "redirect",
     "respond",
@@ -238,6 +241,7 @@ impl Builder<'_> {
         self.rewrite_fits(table, action);
         match action {
             "aggregate" => RouteAction::Aggregate(self.aggregate(table)),
+            "grpc" => RouteAction::Grpc(self.transcode(table)),
             "static" => RouteAction::Static(self.files_of(table)),
             "redirect" => self.redirect(&table.table("redirect")),
             "respond" => self.respond(&table.table("respond")),

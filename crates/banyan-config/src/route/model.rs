@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::{Aggregate, Part};
+use super::aggregate::Aggregate;
+use super::grpc::Transcode;
 use super::network::Network;
 use crate::filter::Filters;
 use crate::name::ProcessName;
@@ -77,6 +78,7 @@ pub enum PathMatch {
 pub enum RouteAction {
     Process(Forward),
     Aggregate(Aggregate),
+    Grpc(Transcode),
     Static(StaticFiles),
     Redirect {
         to: String,
@@ -141,16 +143,16 @@ pub struct HeaderEdit {
 impl Route {
     /// The processes that it may send requests to, those of weight 0 included: their instances stay warm.
     pub fn processes(&self) -> impl Iterator<Item = &ProcessName> {
-        let (shares, parts) = match &self.action {
-            RouteAction::Process(forward) => (forward.shares.as_slice(), &[] as &[Part]),
-            RouteAction::Aggregate(aggregate) => (&[] as &[Share], aggregate.parts.as_slice()),
+        let processes: Vec<&ProcessName> = match &self.action {
+            RouteAction::Process(forward) => forward.shares.iter().map(|share| &share.process).collect(),
+            RouteAction::Aggregate(aggregate) => aggregate.parts.iter().map(|part| &part.process).collect(),
+            RouteAction::Grpc(transcode) => vec![&transcode.process],
             RouteAction::Static(_)
             | RouteAction::Redirect { .. }
             | RouteAction::Respond { .. }
-            | RouteAction::Maintenance { .. } => (&[] as &[Share], &[] as &[Part]),
+            | RouteAction::Maintenance { .. } => Vec::new(),
         };
-        let shares = shares.iter().map(|share| &share.process);
-        shares.chain(parts.iter().map(|part| &part.process))
+        processes.into_iter()
     }
 }
 

@@ -36,6 +36,10 @@ fn assert_sound(text: &str) {
             "./settings.ini.in" => "db = {{database.url}}\n",
             "partners.keys" => "",
             "people.htpasswd" => "",
+            "api/shop.pb" => {
+                let set = include_bytes!("../../../banyan-transcode/sample/shop.pb");
+                return Ok(crate::FileText::new(set.as_slice(), 0o644));
+            }
             "public" | "dist" => return Err(crate::FileError::Folder),
             other => panic!("unexpected file {other}"),
         };

@@ -6,6 +6,7 @@ mod cache;
 mod detect;
 mod errors;
 mod filters;
+mod grpc;
 mod listeners;
 mod load;
 mod properties;

@@ -18,6 +18,7 @@ use crate::core::command::{Command, CoreSnapshot};
 use crate::core::groups::Shared;
 use crate::filter::auth;
 use crate::forward::gate::Gate;
+use crate::gateway;
 use crate::metrics::RouteCells;
 use crate::route::Table;
 use crate::sticky::Key;
@@ -98,6 +99,7 @@ fn check(snapshot: &EdgeSnapshot) -> Result<(), String> {
     }
     Table::compile(&snapshot.routes)
         .map(drop)
+        .and_then(|()| gateway::apis(&snapshot.routes).map(drop))
         .map_err(|why| format!("snapshot {}: {why}", snapshot.epoch))
 }
 
@@ -252,6 +254,8 @@ impl Control {
         let processes = upstreams.iter().map(|(upstream, _)| &upstream.process);
         self.measured
             .name(count, routes.iter().map(|route| route.name.as_str()), processes);
+        // Checked before: what is taken, compiles.
+        let apis = gateway::apis(&routes).unwrap_or_default();
         let redirect_to = self.redirect_to();
         let (streams, passthrough) = self.prepare_streams();
         for (index, core) in self.cores.iter().enumerate() {
@@ -265,6 +269,7 @@ impl Control {
                 upstreams: self.shared(&upstreams, index),
                 route_cells: self.route_cells(index),
                 routes: Arc::clone(&routes),
+                apis: apis.clone(),
                 challenges: self.snapshot.challenges.clone(),
                 streams: streams.iter().map(|s| self.counted(s, index)).collect(),
                 passthrough: passthrough.as_ref().map(|p| self.counted(p, index)),

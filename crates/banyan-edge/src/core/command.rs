@@ -11,6 +11,7 @@ use banyan_config::{EdgeSettings, Route};
 use banyan_tls::ServerConfig;
 use banyan_topology::snapshot::Listener;
 use banyan_topology::{Epoch, InstanceId};
+use banyan_transcode::Api;
 use banyan_upstream::health::Cause;
 
 use super::groups::Shared;
@@ -73,6 +74,8 @@ pub(crate) struct CoreSnapshot {
     /// The default one first.
     pub upstreams: Vec<Shared>,
     pub routes: Arc<[Route]>,
+    /// gRPC calls of routes, by their names.
+    pub apis: BTreeMap<String, Arc<Api>>,
     /// What a CA asks for, by token.
     pub challenges: BTreeMap<String, String>,
     /// Listeners that speak no HTTP, with this core's counters.

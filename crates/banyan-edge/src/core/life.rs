@@ -133,6 +133,7 @@ impl Core {
             settings,
             upstreams,
             routes,
+            apis,
             challenges,
             streams,
             passthrough,
@@ -173,6 +174,7 @@ impl Core {
                 &self.groups.borrow(),
                 &self.settings(),
                 &route_cells,
+                &apis,
             ))
         });
         *self.routes.borrow_mut() = routes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 
 use banyan_upstream::retry::Effect;
@@ -21,6 +21,7 @@ use crate::respond::Refusal;
 pub(super) struct Got {
     pub head: Response<()>,
     pub body: Bytes,
+    pub trailers: Option<HeaderMap>,
 }
 
 /// In `limit`, and of at most `most` bytes.
@@ -51,24 +52,26 @@ async fn whole(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Refusal::BadGateway(Effect::Unknown));
     }
+    let (bytes, trailers) = collect(&mut body, most).await?;
     Ok(Got {
         head: Response::from_parts(head, ()),
-        body: collect(&mut body, most).await?,
+        body: bytes,
+        trailers,
     })
 }
 
-async fn collect(body: &mut InstanceBody, most: u64) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut InstanceBody, most: u64) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     if body.size_hint().lower() > most {
         return Err(Refusal::AnswerTooLarge);
     }
-    let mut all = BytesMut::new();
+    let (mut all, mut trailers) = (BytesMut::new(), None);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|_broke| Refusal::BadGateway(Effect::Unknown))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if (all.len() + data.len()) as u64 > most {
-            return Err(Refusal::AnswerTooLarge);
+        match frame.into_data() {
+            Ok(data) if (all.len() + data.len()) as u64 > most => return Err(Refusal::AnswerTooLarge),
+            Ok(data) => all.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
         }
-        all.extend_from_slice(&data);
     }
-    Ok(all.freeze())
+    Ok((all.freeze(), trailers))
 }

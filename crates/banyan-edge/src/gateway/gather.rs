@@ -17,7 +17,7 @@ use banyan_config::{Aggregate, OnFailure, PathMatch};
 use super::ask::ask;
 use super::object::{self, Fault, Outcome};
 use super::target::{Asked, Target};
-use super::{Job, keep};
+use super::{Job, json, keep, personal};
 use crate::core::Core;
 use crate::core::groups::{Group, Groups};
 use crate::exchange::{DownBody, Exchange};
@@ -107,8 +107,7 @@ impl Gather {
 
 pub(super) async fn answer(exchange: Exchange, wanted: Wanted, job: Job) -> Response<DownBody> {
     let gather = Rc::clone(&wanted.gather);
-    let personal = [header::AUTHORIZATION, header::COOKIE];
-    let personal = personal.iter().any(|name| job.head.headers.contains_key(name));
+    let credentials = personal(&job.head.headers);
     let values = {
         let asks = gather.parts.iter().zip(wanted.targets);
         let asks = asks.map(|(part, target)| one(&exchange, part, target, &job.head.headers));
@@ -125,7 +124,7 @@ pub(super) async fn answer(exchange: Exchange, wanted: Wanted, job: Job) -> Resp
         })
         .collect();
     let page = match object::object(&parts) {
-        Ok((text, missing)) => whole(text, &missing, personal),
+        Ok((text, missing)) => whole(text, &missing, credentials),
         Err((name, fault)) => {
             let message = format!("the part `{name}` of the answer failed: {}", fault.why);
             exchange.notice(fault.of_whole(), &message)
@@ -134,19 +133,12 @@ pub(super) async fn answer(exchange: Exchange, wanted: Wanted, job: Job) -> Resp
     exchange.give(page)
 }
 
-fn whole(text: String, missing: &[&str], personal: bool) -> Response<Bytes> {
-    let mut page = Response::new(Bytes::from(text));
-    let headers = page.headers_mut();
-    let (kind, cache) = (
-        "application/json",
-        if personal { "private, no-cache" } else { "no-cache" },
-    );
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+fn whole(text: String, missing: &[&str], credentials: bool) -> Response<Bytes> {
+    let mut page = json(text, credentials);
     if !missing.is_empty()
         && let Ok(names) = HeaderValue::from_str(&missing.join(", "))
     {
-        headers.insert(PARTIAL, names);
+        page.headers_mut().insert(PARTIAL, names);
     }
     page
 }

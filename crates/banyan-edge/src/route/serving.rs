@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, Uri};
 
 use banyan_config::{EdgeSettings, Forward, HeaderEdit, PathMatch, RouteAction, SplitBy};
+use banyan_transcode::Api;
 
 use super::matcher::{Asked, Decision, Table, cookie, name_of};
 use super::{path, split};
@@ -19,7 +20,7 @@ use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
 use crate::files::Wanted;
 use crate::filter::{self, Filters};
-use crate::gateway::{self, Gather};
+use crate::gateway::{self, Call, Gather};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
 use crate::respond::Refusal;
@@ -45,6 +46,8 @@ struct Ready {
     response: Edits,
     /// Of an aggregate.
     gather: Option<Rc<Gather>>,
+    /// Of JSON to gRPC.
+    call: Option<Rc<Call>>,
 }
 
 struct Edits {
@@ -75,12 +78,14 @@ impl Routes {
         groups: &Groups,
         settings: &EdgeSettings,
         cells: &BTreeMap<String, Arc<RouteCells>>,
+        apis: &BTreeMap<String, Arc<Api>>,
     ) -> Self {
         let ready = (0..table.len()).map(|index| {
             let route = table.route(index);
             let shares = match &route.action {
                 RouteAction::Process(forward) => forward.shares.as_slice(),
                 RouteAction::Aggregate(_)
+                | RouteAction::Grpc(_)
                 | RouteAction::Static(_)
                 | RouteAction::Redirect { .. }
                 | RouteAction::Respond { .. }
@@ -100,6 +105,14 @@ impl Routes {
                     RouteAction::Aggregate(config) => {
                         Some(Rc::new(Gather::new(config, &route.when.path, groups)))
                     }
+                    _ => None,
+                },
+                call: match (&route.action, apis.get(&route.name)) {
+                    (RouteAction::Grpc(config), Some(api)) => Some(Rc::new(Call {
+                        api: Arc::clone(api),
+                        group: groups.of(&config.process).unwrap_or_else(|| groups.default()),
+                        most: config.max,
+                    })),
                     _ => None,
                 },
             }
@@ -239,6 +252,18 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
             };
             let wanted = gather.wanted(&exchange.core, head, &decoded, &rest)?;
             Ok(Next::Gateway(Box::new(gateway::Wanted::Gather(wanted))))
+        }
+        RouteAction::Grpc(_) => {
+            let Some(call) = &routes.ready[index].call else {
+                return Ok(Next::Forward);
+            };
+            // Who speaks gRPC already needs no help.
+            if exchange.is_grpc() {
+                exchange.group = Rc::clone(&call.group);
+                return Ok(Next::Forward);
+            }
+            let decoded = path::decode(head.uri.path()).unwrap_or_default();
+            Ok(call.wanted(exchange, head, &decoded))
         }
         RouteAction::Static(files) => {
             let rest = below(&route.when.path, head.uri.path());

@@ -14,6 +14,7 @@ mod files;
 mod filters;
 mod forwarded;
 mod grpc;
+mod grpc_json;
 mod h2_instances;
 mod h2_peer;
 mod handover;

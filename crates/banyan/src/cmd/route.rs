@@ -173,6 +173,13 @@ fn action(action: &RouteAction) -> String {
                 .collect();
             format!("one object of {}", parts.join(", "))
         }
+        RouteAction::Grpc(transcode) => {
+            format!(
+                "JSON to gRPC of {} by {}",
+                transcode.process,
+                transcode.file.display()
+            )
+        }
         RouteAction::Static(files) => format!("files of {}", files.dir.display()),
         RouteAction::Redirect { to, status } => format!("redirect {status} to {to}"),
         RouteAction::Respond { status, .. } => format!("answered {status}"),
