@@ -4,12 +4,14 @@
 # - PostgreSQL 15: Banyan runs its own server from these programs, with its own data directory and port. Debian's package
 #   would also create and start a cluster on port 5432 at its first install; nobody here wants that one, so it is told not to
 #   (and only for the time of the install: later packages of yours behave as Debian says).
+# - pgBackRest: what makes and restores backups of it.
 # - A C compiler and linker: what Rust links with.
 # - libclang: PostgreSQL's grammar is C, and its Rust binding is made from its headers when Banyan is built.
 set -euo pipefail
 
 missing=()
 [ -x /usr/lib/postgresql/15/bin/postgres ] || missing+=(postgresql-15)
+[ -x /usr/bin/pgbackrest ] || missing+=(pgbackrest)
 command -v cc >/dev/null || missing+=(build-essential)
 compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || missing+=(libclang-dev)
 [ ${#missing[@]} -gt 0 ] || exit 0

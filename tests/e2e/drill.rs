@@ -5,12 +5,11 @@ use std::time::Duration;
 use banyan_e2e::{Installation, Manifest};
 use banyan_runtime::Clock;
 
-use crate::edge_restarts;
-use crate::failover;
 use crate::kills::assert_only_received_requests_failed;
 use crate::resume::moved;
 use crate::scenario::{Loaded, changes, kills};
 use crate::soak::Soak;
+use crate::{backups, edge_restarts, failover};
 
 pub(crate) fn duration() -> Duration {
     Duration::from_secs(number("BANYAN_DRILL_SECONDS").unwrap_or(600))
@@ -110,4 +109,10 @@ async fn a_move_of_the_database_killed_at_each_step_ends_in_the_same_place() {
         let (reached, _) = moved(Some(step)).await;
         assert_eq!(reached, wanted, "killed at step {step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn a_long_history_is_restored_to_before_the_mistake() {
+    backups::restored_after(duration()).await;
 }

@@ -38,7 +38,7 @@ pub(crate) async fn kill_primary(installation: &Installation) -> String {
     primary["id"].as_str().unwrap().to_owned()
 }
 
-async fn another_primary(installation: &Installation, old: &str) {
+pub(crate) async fn another_primary(installation: &Installation, old: &str) {
     let changed = wait::until(
         "a replica to take over and the old primary to be back",
         LIMIT,

@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod backups;
 mod bad_http;
 mod bad_input;
 mod cache;

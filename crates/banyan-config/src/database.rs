@@ -1,5 +1,6 @@
 //! `[database]`: the user's own by `url`, or one that Banyan runs.
 
+mod backup;
 mod replicas;
 
 use std::collections::BTreeMap;
@@ -42,9 +43,11 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
         },
         reads: reads(&table),
         pgproxy: pgproxy(&table.table("pgproxy"), table.number("max_connections")),
+        backup: backup::build(&table, scope.report),
         settings: settings(&table, scope.report),
     };
     replicas::check(&table, &database, edge, scope.report);
+    backup::check(&table, &database, scope.report);
     Some(Database::Managed(database))
 }
 
@@ -136,6 +139,7 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
         "durability",
         "reads",
         "pgproxy",
+        "backup",
         "settings",
     ] {
         if let Some(entry) = table.entry(key) {

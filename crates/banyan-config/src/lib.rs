@@ -4,6 +4,7 @@
 
 mod app;
 mod auth;
+mod backup;
 mod cache;
 mod check;
 mod command;
@@ -42,6 +43,7 @@ pub mod units;
 mod zone;
 
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
+pub use backup::{BackupSettings, NotATime, TimeOfDay};
 pub use cache::{Cache, CacheClass, CacheProfile, CacheRule};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};

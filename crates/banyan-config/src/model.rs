@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::backup::BackupSettings;
 use crate::cache::Cache;
 use crate::filter::Filters;
 use crate::fraction::Fraction;
@@ -501,6 +502,8 @@ pub struct ManagedDatabase {
     /// Default: fresh if there are replicas.
     pub reads: Reads,
     pub pgproxy: PgproxyTable,
+    /// `None`: there are none.
+    pub backup: Option<Box<BackupSettings>>,
     /// The user's own settings for postgresql.conf; they win over tuned ones.
     pub settings: BTreeMap<String, String>,
 }

@@ -10,6 +10,7 @@ mod routes;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::backup::BackupSettings;
 use crate::command;
 use crate::filter::Filters;
 use crate::model::{
@@ -314,6 +315,9 @@ fn database_table(out: &mut Writer, database: &ManagedDatabase) {
     out.text("durability", database.durability.name());
     out.text("reads", &database.reads.to_string());
     pgproxy(out, &database.pgproxy);
+    if let Some(settings) = &database.backup {
+        backup(out, settings);
+    }
     if !database.settings.is_empty() {
         out.table("database.settings");
         for (name, value) in &database.settings {
@@ -340,6 +344,35 @@ fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
     out.text("wait", &format_duration(pool.wait));
     out.text("grace", &format_duration(hold.grace));
     out.text("hold", &format_duration(hold.limit));
+}
+
+fn backup(out: &mut Writer, settings: &BackupSettings) {
+    let BackupSettings {
+        path,
+        full,
+        differential,
+        incremental,
+        at,
+        keep,
+        limit,
+        processes,
+        archive_timeout,
+        queue_bytes,
+    } = settings;
+    out.table("database.backup");
+    out.text("path", &path.to_string_lossy());
+    out.text("full", &format_duration(*full));
+    for (name, interval) in [("differential", differential), ("incremental", incremental)] {
+        if let Some(interval) = interval {
+            out.text(name, &format_duration(*interval));
+        }
+    }
+    out.text("at", &at.to_string());
+    out.line("keep", keep);
+    out.text("limit", &format_duration(*limit));
+    out.line("processes", processes);
+    out.text("archive_timeout", &format_duration(*archive_timeout));
+    out.text("queue", &format_bytes(*queue_bytes));
 }
 
 fn environment(out: &mut Writer, table: &str, env: &BTreeMap<String, Template>) {

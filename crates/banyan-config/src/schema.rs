@@ -92,6 +92,7 @@ fn text(rule: Rule) -> Value {
         Rule::Cookie => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
         Rule::HeaderName => json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }),
         Rule::UrlPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
+        Rule::TimeOfDay => json!({ "type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$" }),
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use banyan_config::{Config, Database};
 use banyan_runtime::listener::{self, BindError};
 use banyan_supervisor::engine::postgres::{self, PostgresError};
-use banyan_topology::{Facts, NodeId, Release, ReleaseId, Remembered, Topology};
+use banyan_topology::resolve;
+use banyan_topology::{BackupFacts, Facts, NodeId, Release, ReleaseId, Remembered, Topology};
 use sha2::{Digest, Sha256};
 
 use crate::controller::Loaded;
@@ -60,12 +62,14 @@ pub fn gather(
     let primary = current.database.as_ref().map(|database| database.primary);
     let primary = primary.or(remembered.primary).unwrap_or(NodeId::FIRST);
     let place = postgres::child_id(primary).0;
+    let data_version = postgres::of_data(&state.path().join("data").join(place))?;
     Ok(Facts {
         postgres_installed: postgres::installed(&[])
             .into_iter()
             .map(|found| found.major)
             .collect(),
-        data_version: postgres::of_data(&state.path().join("data").join(place))?,
+        data_version,
+        backup: backups(config, state.path(), data_version.is_some()),
         memory_bytes: memory_bytes()?,
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
@@ -79,6 +83,25 @@ pub fn gather(
         pinned: intent.pinned,
         remembered,
     })
+}
+
+/// What stands in the way of the configured backups.
+fn backups(config: &Config, state: &Path, has_data: bool) -> BackupFacts {
+    let Some(Database::Managed(table)) = &config.database else {
+        return BackupFacts::default();
+    };
+    let (Some(backup), Ok(run_as)) = (&table.backup, postgres::run_as()) else {
+        return BackupFacts::default();
+    };
+    let stanza = resolve::database_name(table, &config.name);
+    let disk = |path: &Path| {
+        let there = path.ancestors().find(|folder| folder.exists())?;
+        Some(std::fs::metadata(there).ok()?.dev())
+    };
+    BackupFacts {
+        problem: postgres::backup::program::problem(&backup.path, state, &stanza, &run_as, has_data),
+        same_disk: disk(&backup.path) == disk(&state.join("data").join("postgres")),
+    }
 }
 
 /// Who was primary last. Each promotion begins a timeline, so data of a newer one than the remembered primary's is what

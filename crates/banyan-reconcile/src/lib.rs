@@ -6,6 +6,7 @@
 //! Tasks: the controller loop (role), one task per running plan, one per control or report connection.
 
 mod acme;
+mod backup;
 pub mod controller;
 pub mod driver;
 pub mod durable;
@@ -19,6 +20,7 @@ pub mod paths;
 pub mod programs;
 pub mod proto;
 pub mod releases;
+pub mod restoring;
 pub mod takeover;
 
 pub use controller::{BuildError, ControllerConfig, Done, Ending, Handle, Loaded, Loader, Service, build};

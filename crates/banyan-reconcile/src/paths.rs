@@ -43,6 +43,11 @@ impl StateDir {
         self.0.join("intent.json")
     }
 
+    /// What people should know of backups.
+    pub fn backup(&self) -> PathBuf {
+        self.0.join("backup.json")
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
     }

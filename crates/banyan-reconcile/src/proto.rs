@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use banyan_supervisor::engine::postgres::backup::archiving::Archiving;
+use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 pub use banyan_topology::Change;
 use banyan_topology::report::{EdgeReport, PgproxyReport};
 use banyan_topology::{Edge, Epoch, InstanceId, Plan, ProcessName, ReleaseId};
@@ -27,6 +29,10 @@ pub enum Request {
     Resume,
     /// Undoes the done steps of the unfinished (or, with none, of the last) plan.
     Revert,
+    /// Makes a backup; `None`: the kind that would be next.
+    Backup {
+        kind: Option<Kind>,
+    },
     /// Stops everything in order and ends the controller.
     Down,
     /// Starts one more instance outside the rotation, judges it (PORT, readiness, SIGTERM) and stops it.
@@ -55,6 +61,8 @@ pub enum Reply {
     /// A step of the running plan began or ended.
     Progress(Progress),
     Trial(Trial),
+    /// It was made.
+    Backup(Backup),
     /// The last line. `error`: what failed and what to do next.
     Done {
         outcome: Outcome,
@@ -124,9 +132,39 @@ pub struct Status {
     /// Why there is no certificate from a CA that should make one.
     #[serde(default)]
     pub certificate_problem: Option<String>,
+    /// `None`: there are no backups.
+    #[serde(default)]
+    pub backup: Option<BackupState>,
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,
+}
+
+/// Backups of the database, as `status` and `doctor` show them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupState {
+    /// The repository.
+    pub path: PathBuf,
+    /// From when on moments can be restored; Unix time in ms, as all of these.
+    pub first_ms: Option<u64>,
+    pub last: Option<Backup>,
+    pub next: Option<(Kind, u64)>,
+    pub running: Option<BackupNow>,
+    /// Why the last try failed.
+    pub problem: Option<String>,
+    pub archiving: Archiving,
+    /// When log was given up last: moments from then to the next backup cannot be restored.
+    pub gap_ms: Option<u64>,
+}
+
+/// A backup that is being made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupNow {
+    /// `None`: a controller before this one began it.
+    pub kind: Option<Kind>,
+    pub since_ms: u64,
+    /// Of the bytes to copy.
+    pub percent: Option<u8>,
 }
 
 /// What the instances of a process are asked, over the last seconds.

@@ -32,7 +32,17 @@ pub struct Facts {
     pub served: BTreeSet<ReleaseId>,
     /// The release that a rollback went to, until the next deploy.
     pub pinned: Option<ReleaseId>,
+    pub backup: BackupFacts,
     pub remembered: Remembered,
+}
+
+/// What stands in the way of the configured backups, if any are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackupFacts {
+    /// Why there can be none, and what to do.
+    pub problem: Option<String>,
+    /// They would lie on the disk of the data.
+    pub same_disk: bool,
 }
 
 /// Ports from before a `down`, so that what comes back has the port it had.
@@ -63,6 +73,7 @@ impl Facts {
             releases: BTreeMap::new(),
             served: BTreeSet::new(),
             pinned: None,
+            backup: BackupFacts::default(),
             remembered: Remembered::default(),
         }
     }

@@ -16,7 +16,7 @@ pub mod resolve;
 pub mod rung;
 pub mod snapshot;
 
-pub use facts::{Facts, Remembered};
+pub use facts::{BackupFacts, Facts, Remembered};
 pub use id::{AppName, Epoch, InstanceId, NodeId, ProcessName, ReleaseId};
 pub use model::{Database, Edge, Instance, Node, Pgproxy, Process, Release, Topology};
 pub use plan::{Plan, PlannedStep, Step, StepError};

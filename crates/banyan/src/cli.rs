@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use banyan_supervisor::engine::postgres::backup::moment::parse_moment;
 use banyan_topology::NodeId;
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
@@ -136,6 +137,18 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
     )]
     Database(Database),
+    /// Backups of the database: make one now, list them, prove that the last one can be restored
+    #[command(after_help = "Example:\n  banyan backup list\n  banyan backup verify")]
+    Backup(Backup),
+    /// Bring the database back as it was at a moment, in a folder of your choice or in its own place
+    ///
+    /// Copies the last backup before that moment, replays the log up to it, and leaves a data directory that starts. Nothing
+    /// that runs is touched. Needs the configuration and the backups only, so it works on a new machine, too.
+    #[command(
+        after_help = "Example:\n  banyan restore --at '2026-11-22 07:05:40' --into /srv/yesterday\n  \
+                      banyan restore --latest --in-place && banyan up     # after the loss of the machine"
+    )]
+    Restore(Restore),
     /// How to make browsers and programs trust this installation's own certificates (`tls = "self-signed"`)
     #[command(
         after_help = "Example:\n  banyan trust\n  curl --cacert \"$(banyan --json trust | jq -r .authority)\" https://localhost:8443/"
@@ -310,6 +323,56 @@ pub(crate) struct Switchover {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    pub(crate) action: BackupAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupAction {
+    /// Make a backup now, beside whatever else goes on
+    #[command(after_help = "Example:\n  banyan backup now --kind full")]
+    Now {
+        /// full, differential or incremental [default: the one that is due next]
+        #[arg(long, value_name = "KIND")]
+        kind: Option<BackupKind>,
+    },
+    /// What there is, and which moments can be restored
+    #[command(after_help = "Example:\n  banyan backup list --json | jq .backups")]
+    List,
+    /// Restore the last backup and all log since into a folder of its own, start it, look at every page and index, delete it
+    #[command(after_help = "Example:\n  banyan backup verify")]
+    Verify {
+        /// Where there is room for a copy of the database [default: beside the data]
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackupKind {
+    Full,
+    Differential,
+    Incremental,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The moment: `2026-11-22 07:05:40` (UTC), `2026-11-22T07:05:40.5+01:00`
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "latest")]
+    pub(crate) at: Option<u64>,
+    /// All that is stored
+    #[arg(long, conflicts_with = "at")]
+    pub(crate) latest: bool,
+    /// A folder that is empty or does not exist
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
+    pub(crate) into: Option<PathBuf>,
+    /// The installation's own place, where `banyan up` finds it; nothing may run or lie there
+    #[arg(long, conflicts_with = "into")]
+    pub(crate) in_place: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Destroy {
     /// Do not ask; NAME must be the name in banyan.toml
     #[arg(long, value_name = "NAME")]
@@ -342,6 +405,11 @@ fn header(text: &str) -> Result<(String, String), String> {
         .split_once(':')
         .ok_or_else(|| format!("`{text}` is not a header; they look like `X-Beta: 1`"))?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Unix time in µs.
+fn moment(text: &str) -> Result<u64, String> {
+    parse_moment(text).map_err(|error| error.to_string())
 }
 
 /// `r3` or `3`.

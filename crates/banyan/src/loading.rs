@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use banyan_config::{
-    Certificates, Config, EdgeSettings, FileError, FileText, Problem, RouteAction, Source, Sources,
+    Certificates, Config, Database, EdgeSettings, FileError, FileText, Problem, RouteAction, Source, Sources,
 };
 use banyan_reconcile::Loaded as ForController;
 use banyan_reconcile::proto::ConfigPaths;
@@ -73,6 +73,11 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
                 files.dir = root.join(&files.dir);
             }
         }
+    }
+    if let Some(Database::Managed(database)) = &mut config.database
+        && let Some(backup) = &mut database.backup
+    {
+        backup.path = root.join(&backup.path);
     }
     ForController {
         root,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Wrong;
+use crate::backup::TimeOfDay;
 use crate::filter::parse_rate;
 use crate::keys::{RESERVED_SETTINGS, Rule, SET_BY_BANYAN};
 use crate::name::ProcessName;
@@ -26,6 +27,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Identifier => identifier(text),
         Rule::Setting => setting(text),
         Rule::Reads => reads(text),
+        Rule::TimeOfDay => time_of_day(text),
         Rule::UrlPath => url_path(text),
         Rule::Network => network(text),
         Rule::Rate => rate(text),
@@ -100,6 +102,16 @@ fn identifier(text: &str) -> Option<Wrong> {
         Wrong::new(
             format!("cannot be `{text}`"),
             "1 to 63 lower case letters, digits or underscores, beginning with a letter",
+        )
+    })
+}
+
+fn time_of_day(text: &str) -> Option<Wrong> {
+    let unsound = text.parse::<TimeOfDay>().is_err();
+    unsound.then(|| {
+        Wrong::new(
+            format!("cannot be \"{text}\""),
+            "write hours and minutes of a day, UTC: \"03:00\"",
         )
     })
 }

@@ -1,8 +1,97 @@
 //! `[database]`.
 
 use super::Kind::{Boolean, Bytes, Duration, Integer, Map, OneOf, Scalar, Table, Text};
-use super::Rule::{Identifier, Reads, Setting, Template};
-use super::{HOUR, Key, MIB, SECOND, TIB};
+use super::Rule::{Identifier, Path, Reads, Setting, Template, TimeOfDay};
+use super::{DAY, HOUR, Key, MIB, MINUTE, SECOND, TIB};
+
+static BACKUP: &[Key] = &[
+    Key::new(
+        "path",
+        Text(Path),
+        "Folder of the backups and of the log between them, best on another disk. Relative: to banyan.toml.",
+    )
+    .required()
+    .alias(&["dir", "directory", "folder", "repository", "repo"]),
+    Key::new(
+        "full",
+        Duration {
+            min: MINUTE,
+            max: 90 * DAY,
+        },
+        "How often all files are copied.",
+    )
+    .default("\"7d\"")
+    .alias(&["every", "interval", "schedule"]),
+    Key::new(
+        "differential",
+        Duration {
+            min: MINUTE,
+            max: 90 * DAY,
+        },
+        "How often what changed since the last full backup is copied. Default: \"1d\" where that is less than `full`.",
+    )
+    .alias(&["diff"]),
+    Key::new(
+        "incremental",
+        Duration {
+            min: MINUTE,
+            max: 90 * DAY,
+        },
+        "How often what changed since the last backup is copied. Default: never.",
+    )
+    .alias(&["incr"]),
+    Key::new(
+        "at",
+        Text(TimeOfDay),
+        "When backups begin whose interval is a day or more: a time of day, UTC.",
+    )
+    .default("\"03:00\"")
+    .alias(&["time", "start", "hour"]),
+    Key::new(
+        "keep",
+        Integer { min: 1, max: 1_000 },
+        "Full backups to keep, each with what depends on it; older ones are deleted.",
+    )
+    .default("2")
+    .alias(&["retention", "keep_full"]),
+    Key::new(
+        "limit",
+        Duration {
+            min: MINUTE,
+            max: 7 * DAY,
+        },
+        "A backup that takes longer is given up; the next one goes on from what it has copied.",
+    )
+    .default("\"6h\"")
+    .alias(&["timeout", "max_duration"]),
+    Key::new(
+        "processes",
+        Integer { min: 1, max: 64 },
+        "How many programs copy and compress at once.",
+    )
+    .default("1")
+    .alias(&["jobs", "workers", "process_max"]),
+    Key::new(
+        "archive_timeout",
+        Duration {
+            min: SECOND,
+            max: HOUR,
+        },
+        "A piece of log that is not full is stored after so long: what a lost machine can cost at most.",
+    )
+    .default("\"60s\"")
+    .alias(&["max_loss", "rpo"]),
+    Key::new(
+        "queue",
+        Bytes {
+            min: 64 * MIB,
+            max: 64 * TIB,
+        },
+        "Log that waits on the database's disk while `path` cannot be written; beyond it log is given up.",
+    )
+    .default("\"4GiB\"")
+    .alias(&["archive_queue", "max_queue"]),
+];
 
 static PGPROXY: &[Key] = &[
     Key::new(
@@ -132,6 +221,12 @@ pub(super) static DATABASE: &[Key] = &[
         "What stands between the app and PostgreSQL.",
     )
     .alias(&["proxy", "pool", "pooler", "pgbouncer"]),
+    Key::new(
+        "backup",
+        Table(BACKUP),
+        "Backups by pgBackRest, and the log between them: any moment can be restored.",
+    )
+    .alias(&["backups", "pgbackrest", "archive"]),
     Key::new(
         "settings",
         Map(Setting, &Scalar),

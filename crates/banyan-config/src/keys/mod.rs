@@ -20,7 +20,9 @@ pub(crate) use filters::COMPRESS_KEYS;
 pub(crate) use root::ROOT;
 
 const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -82,6 +84,8 @@ pub(crate) enum Rule {
     Reads,
     /// Of a PostgreSQL setting that is the user's to set.
     Setting,
+    /// `03:00`
+    TimeOfDay,
     /// Begins with `/`.
     UrlPath,
     /// A file or folder; relative or absolute.

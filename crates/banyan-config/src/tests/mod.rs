@@ -20,7 +20,7 @@ fn parse(text: &str) -> (Vec<Entry>, Report) {
 /// default.toml with every key that is commented out (`#key = …`) set; prose begins with `# `.
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
-        Some(key) if key.starts_with(|c: char| c.is_ascii_alphabetic()) || key.starts_with("[[") => {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_alphabetic()) || key.starts_with('[') => {
             key.to_owned()
         }
         _ => line.to_owned(),

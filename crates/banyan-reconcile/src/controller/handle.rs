@@ -88,7 +88,7 @@ impl Handle {
                         notes,
                     };
                 }
-                Reply::Status(_) | Reply::Plan { .. } | Reply::Trial(_) => {}
+                Reply::Status(_) | Reply::Plan { .. } | Reply::Trial(_) | Reply::Backup(_) => {}
             }
         }
         Done {

@@ -3,6 +3,7 @@
 //!
 //! It ends without touching children unless it was told to bring them down: a new controller adopts them.
 
+mod backup;
 mod change;
 mod handle;
 mod proposal;

@@ -203,6 +203,12 @@ impl<D: Driver> Loop<D> {
                     tell(&replies, changer.plan(&config, &change).await);
                 });
             }
+            Asked::Request(Request::Backup { kind }) => {
+                let changer = self.changer.clone();
+                self.tasks.spawn(TaskKind::Connection, "backup", async move {
+                    super::backup::back_up(&*changer.driver, kind, &replies).await;
+                });
+            }
             Asked::Request(Request::Down) => self.begin_down(Some(replies)).await,
             Asked::Kill => {
                 self.kill().await;
@@ -389,6 +395,7 @@ impl<D: Driver> Loop<D> {
             unfinished: self.unfinished.clone(),
             state: &self.changer.state,
             certificate_problem: self.changer.driver.certificate_problem(),
+            backup: self.changer.driver.backups(),
             now: self.clock.now(),
         })
     }
@@ -416,7 +423,8 @@ async fn perform<D: Driver>(
         Asked::Request(Request::Resume) => done_reply(changer.resume(hear).await),
         Asked::Request(Request::Revert) => done_reply(changer.revert(hear).await),
         Asked::Request(Request::Trial { config }) => changer.trial(&config).await,
-        Asked::Request(Request::Status | Request::Plan { .. } | Request::Down) | Asked::Kill => {
+        Asked::Request(Request::Status | Request::Plan { .. } | Request::Backup { .. } | Request::Down)
+        | Asked::Kill => {
             unreachable!("the loop answers these itself")
         }
     }
@@ -453,6 +461,6 @@ fn occupied(busy: &Busy) -> Done {
 }
 
 /// Who asked may have left.
-fn tell(listener: &mpsc::UnboundedSender<Reply>, reply: Reply) {
+pub(super) fn tell(listener: &mpsc::UnboundedSender<Reply>, reply: Reply) {
     drop(listener.send(reply));
 }

@@ -11,7 +11,7 @@ use banyan_topology::{Database, Edge, Epoch, InstanceId, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
-use crate::proto::{Row, Status};
+use crate::proto::{BackupState, Row, Status};
 
 pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
@@ -21,6 +21,7 @@ pub(super) struct Known<'a> {
     pub(super) unfinished: Option<(usize, usize, String)>,
     pub(super) state: &'a StateDir,
     pub(super) certificate_problem: Option<String>,
+    pub(super) backup: Option<BackupState>,
     pub(super) now: Instant,
 }
 
@@ -33,6 +34,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         unfinished,
         state,
         certificate_problem,
+        backup,
         now,
     } = known;
     let report = rates.current(now);
@@ -51,6 +53,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         processes: rates.per_process(now),
         unfinished,
         certificate_problem,
+        backup,
         rotation: topology.rotation.iter().cloned().collect(),
         state_dir: state.path().to_owned(),
         log_dir: state.logs(),

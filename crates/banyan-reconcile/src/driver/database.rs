@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use banyan_config::Durability;
-use banyan_supervisor::engine::postgres::{PostgresError, Server};
+use banyan_supervisor::engine::postgres::{PostgresError, Server, backup};
 use banyan_topology::snapshot::pgproxy::HoldCause;
 use banyan_topology::{Database, Node, NodeId, Topology};
 
@@ -51,8 +51,23 @@ impl Local {
     }
 
     pub(super) async fn stop_database(&self, database: &Database) -> Option<String> {
+        self.backups.want(None);
+        self.stop(&backup::child_id().0).await;
         let id = banyan_supervisor::engine::postgres::child_id(database.primary);
         self.stop(&id.0).await
+    }
+
+    /// A database without backups has none to make.
+    pub(super) fn want_backups(&self, topology: &Topology) {
+        let database = topology.database.as_ref();
+        let database = database.filter(|database| database.backup.is_some());
+        match database
+            .map(|database| self.primary(database, topology))
+            .transpose()
+        {
+            Ok(server) => self.backups.want(server),
+            Err(error) => tracing::error!(%error, "no backups can be made"),
+        }
     }
 
     pub(super) async fn add_replica(&self, node: &Node, step: Move<'_>) -> Result<(), StepError> {
@@ -87,15 +102,34 @@ impl Local {
         Ok(note)
     }
 
-    pub(super) async fn configure_database(&self, to: &Database, step: Move<'_>) -> Result<(), StepError> {
+    pub(super) async fn configure_database(
+        &self,
+        from: &Database,
+        to: &Database,
+        step: Move<'_>,
+    ) -> Result<(), StepError> {
+        let repository = |database: &Database| database.backup.as_ref().map(|backup| backup.path.clone());
+        let begins = repository(to).filter(|_| repository(from) != repository(to));
+        let primary = self.primary(to, step.after)?;
+        if begins.is_some() {
+            primary.prepare_backups(&self.supervisor).await.map_err(failed)?;
+        }
         self.reload(step.after).await?;
-        if to.durability == Durability::Sync {
-            let primary = self.primary(to, step.after)?;
-            if let Err(error) = primary.synchronous(SYNCHRONOUS_LIMIT).await {
-                // Writes must not wait for a replica that does not come.
+        if let Some(path) = begins {
+            if let Err(error) = primary.check_backups(&self.supervisor).await {
+                // Log that cannot be stored must not fill the database's disk.
                 self.reload(step.before).await?;
                 return Err(failed(error));
             }
+            let begun = self.backups.begin(path);
+            begun.map_err(|error| StepError(chain(&error)))?;
+        }
+        if to.durability == Durability::Sync
+            && let Err(error) = primary.synchronous(SYNCHRONOUS_LIMIT).await
+        {
+            // Writes must not wait for a replica that does not come.
+            self.reload(step.before).await?;
+            return Err(failed(error));
         }
         Ok(())
     }

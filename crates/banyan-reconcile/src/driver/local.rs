@@ -9,9 +9,10 @@ use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks};
 use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres;
+use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
 use banyan_topology::{Epoch, Instance, InstanceId, NodeId, ReleaseId, Step, Topology};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::judge::Goal;
 use super::pgproxy::ProxyLink;
@@ -19,9 +20,9 @@ use super::publisher::Publisher;
 use super::specs::{EDGE, PGPROXY, Specs, edge_child, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
-use crate::acme;
 use crate::controller::{ControllerConfig, Loaded, Reports};
-use crate::proto::Trial;
+use crate::proto::{BackupNow, BackupState, Trial};
+use crate::{acme, backup};
 
 /// A release command that takes longer is taken for stuck.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3600);
@@ -35,6 +36,7 @@ pub struct Local {
     pub(super) specs: Specs,
     publisher: Arc<Publisher>,
     acme: acme::Handle,
+    pub(super) backups: backup::Handle,
     pub(super) edge: EdgeWatch,
     pub(super) proxy: ProxyLink,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
@@ -69,6 +71,7 @@ impl Local {
                 reports.edge.clone(),
                 tasks,
             ),
+            backups: backup::start(supervisor.clone(), config.state.clone(), tasks),
             edge: EdgeWatch::new(reports.edge, supervisor.clone(), specs.log(EDGE)),
             proxy: ProxyLink::new(
                 config.state.pgproxy_snapshot(),
@@ -311,6 +314,19 @@ impl Driver for Local {
             tracing::error!(%error, "the edge's certificate could not be renewed");
         }
         self.acme.want(topology);
+        self.want_backups(topology);
+    }
+
+    fn backups(&self) -> Option<BackupState> {
+        self.backups.state()
+    }
+
+    async fn back_up(
+        &self,
+        kind: Option<Kind>,
+        progress: mpsc::UnboundedSender<BackupNow>,
+    ) -> Result<Backup, String> {
+        self.backups.now(kind, progress).await
     }
 
     fn equip(&self, loaded: &Loaded) -> Vec<String> {
@@ -322,6 +338,10 @@ impl Driver for Local {
         let mut notes = Vec::new();
         for survivor in self.supervisor.survivors().await {
             let id = survivor.id.clone();
+            if id == postgres::backup::child_id() {
+                // It ends by itself; whoever makes backups waits for that.
+                continue;
+            }
             let spec = match self.spec_of(&id, expected) {
                 Ok(Some(spec)) => {
                     self.supervisor.adopt(spec, &survivor).await;
@@ -378,7 +398,7 @@ impl Driver for Local {
             Step::StopDatabase(database) => return Ok(self.stop_database(database).await),
             Step::AddReplica(node) => self.add_replica(node, step).await?,
             Step::RemoveReplica(node) => return self.remove_replica(node, step).await,
-            Step::ConfigureDatabase { from: _, to } => self.configure_database(to, step).await?,
+            Step::ConfigureDatabase { from, to } => self.configure_database(from, to, step).await?,
             Step::RestartDatabase { from, to } => self.restart_database(from, to, step).await?,
             Step::Switchover { from, to } => Box::pin(self.switchover(*from, *to, step)).await?,
             Step::StartPgproxy(pgproxy) => self.start_pgproxy(pgproxy, step).await?,
@@ -415,6 +435,7 @@ impl Driver for Local {
                     .as_ref()
                     .is_some_and(|edge| edge_child(edge) == child.id),
                 PGPROXY => topology.pgproxy.is_some(),
+                _ if child.id == postgres::backup::child_id() => topology.database.is_some(),
                 _ if postgres::node_of(&child.id).is_some() => {
                     let node = postgres::node_of(&child.id);
                     let database = topology.database.as_ref();

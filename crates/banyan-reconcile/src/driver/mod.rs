@@ -17,14 +17,17 @@ use std::future::Future;
 use std::pin::Pin;
 
 use banyan_supervisor::ChildStatus;
+use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 use banyan_topology::{Process, Release, Step, Topology};
+use tokio::sync::mpsc;
 
 pub use local::Local;
 pub(crate) use local::chain;
 pub use one_off::{OneOff, OneOffError};
+pub(crate) use specs::Specs;
 
 use crate::controller::Loaded;
-use crate::proto::Trial;
+use crate::proto::{BackupNow, BackupState, Trial};
 
 /// Why a step could not be performed: what failed, its causes, the next action. The system is as before the step.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +94,20 @@ pub trait Driver: Send + Sync + 'static {
     /// Why there is no certificate from a CA that should make one; `None`: nothing is wrong.
     fn certificate_problem(&self) -> Option<String> {
         None
+    }
+
+    /// How backups are; `None`: there are none.
+    fn backups(&self) -> Option<BackupState> {
+        None
+    }
+
+    /// Makes a backup now. `Err`: why not, in words.
+    fn back_up(
+        &self,
+        _kind: Option<Kind>,
+        _progress: mpsc::UnboundedSender<BackupNow>,
+    ) -> impl Future<Output = Result<Backup, String>> + Send {
+        std::future::ready(Err("there is nothing to back up".to_owned()))
     }
 
     /// Looks after what would expire while nothing changes. Called now and then, and when a topology was reached.

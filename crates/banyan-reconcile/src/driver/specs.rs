@@ -41,7 +41,7 @@ pub(super) fn is_edge(child: &ChildId) -> bool {
     child.0.split('@').next() == Some(EDGE)
 }
 
-pub(super) struct Specs {
+pub(crate) struct Specs {
     state: StateDir,
     pub(super) programs: Programs,
     base_env: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ impl Specs {
         )
     }
 
-    pub(super) fn at(state: StateDir, program: PathBuf, base_env: BTreeMap<String, String>) -> Self {
+    pub(crate) fn at(state: StateDir, program: PathBuf, base_env: BTreeMap<String, String>) -> Self {
         Self {
             programs: Programs::new(program, state.programs()),
             state,
@@ -206,7 +206,7 @@ impl Specs {
         }
     }
 
-    pub(super) fn server(&self, database: &Database, node: NodeId, app: &str) -> Result<Server, StepError> {
+    pub(crate) fn server(&self, database: &Database, node: NodeId, app: &str) -> Result<Server, StepError> {
         let make = || {
             let run_as = postgres::run_as()?;
             let data = postgres::place(self.state.path(), app, &run_as, node)?;

@@ -22,6 +22,7 @@ fn database(replicas: u32, durability: Durability) -> Database {
         max_connections: 100,
         name: "photos".to_owned(),
         user: "photos".to_owned(),
+        backup: None,
         settings: BTreeMap::new(),
     }
 }

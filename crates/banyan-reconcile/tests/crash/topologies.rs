@@ -96,6 +96,7 @@ fn database() -> Database {
         max_connections: 100,
         name: "photos".to_owned(),
         user: "photos".to_owned(),
+        backup: None,
         settings: BTreeMap::new(),
     }
 }

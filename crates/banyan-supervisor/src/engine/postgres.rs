@@ -4,6 +4,7 @@
 //! TCP on 127.0.0.1 only, SCRAM passwords only: no trust, no peer, no socket file. Its data is never deleted but by
 //! [`destroy`].
 
+pub mod backup;
 mod control;
 pub(crate) mod files;
 mod init;

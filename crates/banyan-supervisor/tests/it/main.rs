@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod adopt;
+mod backup;
 mod life;
 mod postgres;
 mod replica;

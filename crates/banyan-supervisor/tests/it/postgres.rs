@@ -39,6 +39,7 @@ pub(crate) fn server(world: &World) -> Server {
             max_connections: 20,
             name: "photos".to_owned(),
             user: "photos-app".to_owned(),
+            backup: None,
             settings: BTreeMap::new(),
         },
         node: NodeId(1),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{Durability, HoldSettings, PoolSettings, Reads};
+use banyan_config::{BackupSettings, Durability, HoldSettings, PoolSettings, Reads};
 
 use crate::id::NodeId;
 
@@ -74,6 +74,8 @@ pub struct Database {
     /// Database and role of the app.
     pub name: String,
     pub user: String,
+    /// `None`: there are none.
+    pub backup: Option<BackupSettings>,
     /// The user's own `postgresql.conf` settings; they win over tuned ones.
     pub settings: BTreeMap<String, String>,
 }
@@ -121,12 +123,13 @@ impl Database {
         same(self) == same(other) && (!stays || self.port() == other.port())
     }
 
-    /// The settings of `other` on the servers of this one.
+    /// The settings of `other` on the servers of this one. When writes are acknowledged, and backups, are none.
     pub fn with_settings_of(&self, other: &Self) -> Self {
         Self {
             nodes: self.nodes.clone(),
             primary: self.primary,
             durability: self.durability,
+            backup: self.backup.clone(),
             ..other.clone()
         }
     }
@@ -161,6 +164,8 @@ struct Written {
     max_connections: u32,
     name: String,
     user: String,
+    #[serde(default)]
+    backup: Option<BackupSettings>,
     settings: BTreeMap<String, String>,
 }
 
@@ -176,6 +181,7 @@ impl From<Written> for Database {
             max_connections,
             name,
             user,
+            backup,
             settings,
         } = written;
         let primary = primary.unwrap_or(NodeId::FIRST);
@@ -191,6 +197,7 @@ impl From<Written> for Database {
             max_connections,
             name,
             user,
+            backup,
             settings,
         }
     }

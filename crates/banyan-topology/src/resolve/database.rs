@@ -73,6 +73,7 @@ fn managed(
         durability,
         reads,
         pgproxy,
+        backup,
         settings,
     } = table;
     let running = current.database.as_ref();
@@ -86,7 +87,7 @@ fn managed(
     // A machine's memory as seen differs a little from boot to boot: what runs keeps what it was tuned for.
     let kept_memory = running.map(|database| database.memory_bytes);
     let memory_bytes = memory_bytes.or(kept_memory).unwrap_or(facts.memory_bytes / 4);
-    let name = name.clone().unwrap_or_else(|| app.as_str().replace('-', "_"));
+    let name = name_of(name.as_deref(), app);
     let user = name.clone();
     let wanted = Database {
         version: version?,
@@ -97,11 +98,25 @@ fn managed(
         max_connections: *max_connections,
         name,
         user,
+        backup: backup.as_deref().cloned(),
         settings: settings.clone(),
     };
+    if let (Some(_), Some(problem)) = (&wanted.backup, &facts.backup.problem) {
+        errors.push(ResolveError::Backup(problem.clone()));
+    }
     if let Some(running) = running {
         refuse_changes(running, &wanted, known.gentle(), errors);
         note_moves(running, &wanted, current, notes);
+    }
+    if wanted.backup.is_some()
+        && facts.backup.same_disk
+        && running.is_none_or(|running| running.backup.is_none())
+    {
+        notes.push(
+            "backups lie on the database's own disk: they help after a mistake, not after the loss of that disk \
+             (database.backup.path)"
+                .to_owned(),
+        );
     }
     if wanted.durability == Durability::Async
         && wanted.replicas().next().is_some()
@@ -120,6 +135,15 @@ fn managed(
         }
     };
     Some((Some(wanted), pgproxy))
+}
+
+fn name_of(configured: Option<&str>, app: &AppName) -> String {
+    configured.map_or_else(|| app.as_str().replace('-', "_"), str::to_owned)
+}
+
+/// Of the app's database and role.
+pub fn database_name(table: &ManagedDatabase, app: &AppName) -> String {
+    name_of(table.name.as_deref(), app)
 }
 
 fn proxy(
@@ -230,6 +254,7 @@ fn refuse_changes(running: &Database, wanted: &Database, gentle: bool, errors: &
         max_connections,
         name,
         user: _,
+        backup: _,
         settings,
     } = running;
     let mut differ = |key, from: String, to: String| {

@@ -55,6 +55,10 @@ pub enum ResolveError {
         to: String,
     },
 
+    /// Why there can be no backups, and what to do.
+    #[error("database.backup: {0}")]
+    Backup(String),
+
     #[error(
         "port {port} ({key}) is in use by another program; `ss -ltnp 'sport = :{port}'` names it: stop it, or choose another port"
     )]

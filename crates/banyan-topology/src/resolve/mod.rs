@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use banyan_config::{Config, EdgeTable, ProcessTable};
 use serde::{Deserialize, Serialize};
 
+pub use database::database_name;
 pub use error::{ResolveError, ResolveErrors};
 
 use crate::facts::Facts;

@@ -1,6 +1,6 @@
 //! Whole lives of an installation: any edits, deploys, rollbacks and stops, one after the other.
 
-use banyan_config::{Database, Durability, ManagedDatabase, PgproxyTable, Reads};
+use banyan_config::{BackupSettings, Database, Durability, ManagedDatabase, PgproxyTable, Reads};
 use banyan_topology::Change;
 use proptest::prelude::*;
 
@@ -20,6 +20,7 @@ enum Event {
     Direct(bool),
     DatabasePort(Option<u16>),
     MaxConnections(u32),
+    Backup(Option<u32>),
     ManagedDatabase,
     Deploy,
     Rollback,
@@ -41,6 +42,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::Direct),
         1 => proptest::option::of(25432..25434u16).prop_map(Event::DatabasePort),
         1 => (1..3u32).prop_map(|n| Event::MaxConnections(n * 100)),
+        2 => proptest::option::of(1..3u32).prop_map(Event::Backup),
         2 => Just(Event::ManagedDatabase),
         3 => Just(Event::Deploy),
         2 => Just(Event::Rollback),
@@ -73,6 +75,9 @@ fn edit(it: &mut Installation, event: Event) -> Change {
             database.pgproxy.direct = direct && database.replicas == 0;
         }),
         Event::DatabasePort(port) => with(it, |database| database.port = port),
+        Event::Backup(keep) => with(it, |table| {
+            table.backup = keep.map(|keep| Box::new(backups(keep)));
+        }),
         Event::MaxConnections(most) => with(it, |database| database.max_connections = most),
         Event::NoDatabase => it.config.database = None,
         Event::ManagedDatabase => it.config.database = Some(Database::Managed(managed())),
@@ -90,6 +95,22 @@ fn with(it: &mut Installation, change: impl FnOnce(&mut ManagedDatabase)) {
     }
 }
 
+fn backups(keep: u32) -> BackupSettings {
+    let hour = std::time::Duration::from_secs(3600);
+    BackupSettings {
+        path: "/var/backups/photos".into(),
+        full: hour,
+        differential: None,
+        incremental: None,
+        at: "03:00".parse().unwrap(),
+        keep,
+        limit: hour,
+        processes: 1,
+        archive_timeout: hour,
+        queue_bytes: 1 << 30,
+    }
+}
+
 fn managed() -> ManagedDatabase {
     ManagedDatabase {
         postgres: None,
@@ -101,6 +122,7 @@ fn managed() -> ManagedDatabase {
         durability: Durability::Async,
         reads: Reads::Primary,
         pgproxy: PgproxyTable::default(),
+        backup: None,
         settings: std::collections::BTreeMap::new(),
     }
 }

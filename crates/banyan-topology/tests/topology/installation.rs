@@ -157,6 +157,7 @@ fn config() -> Config {
         durability: Durability::Async,
         reads: Reads::Primary,
         pgproxy: PgproxyTable::default(),
+        backup: None,
         settings: BTreeMap::new(),
     };
     Config {

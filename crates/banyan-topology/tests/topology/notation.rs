@@ -97,6 +97,7 @@ pub(crate) fn database(port: u16) -> Database {
         max_connections: 100,
         name: "photos".to_owned(),
         user: "photos".to_owned(),
+        backup: None,
         settings: BTreeMap::new(),
     }
 }

@@ -6,7 +6,7 @@ mod proxy;
 use std::path::PathBuf;
 
 use banyan_config::{Config, Database};
-use banyan_reconcile::proto::Status;
+use banyan_reconcile::proto::{BackupState, Status};
 use banyan_runtime::Clock;
 use banyan_supervisor::CgroupUse;
 use banyan_supervisor::engine::identity::{self, Identity};
@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) installed_postgres: Vec<u32>,
     /// `None`: no managed database.
     pub(crate) wanted_postgres: Option<WantedPostgres>,
+    /// `None`: none are configured.
+    pub(crate) backups: Option<BackupFact>,
     pub(crate) ports: Vec<PortFact>,
     pub(crate) programs: Vec<ProgramFact>,
     /// `None`: the app goes through none, or nothing runs.
@@ -55,6 +57,14 @@ pub(crate) struct WantedPostgres {
     pub(crate) configured: Option<u32>,
     /// Major version of the data directory that exists.
     pub(crate) of_data: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct BackupFact {
+    pub(crate) path: PathBuf,
+    pub(crate) installed: bool,
+    /// What the controller wrote down last.
+    pub(crate) state: Option<BackupState>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +132,7 @@ fn gather(place: &Place, status: Option<&Status>) -> Facts {
         installed_postgres: installed_postgres(),
         identity: config.as_ref().and_then(|config| identity(config, place)),
         wanted_postgres: config.as_ref().map_or(Some(WantedPostgres::default()), managed),
+        backups: config.as_ref().and_then(|config| backups(config, place)),
         ports: config
             .as_ref()
             .map(|config| ports(config, &state_text))
@@ -151,6 +162,18 @@ fn installed_postgres() -> Vec<u32> {
         .collect();
     majors.sort_unstable();
     majors
+}
+
+fn backups(config: &Config, place: &Place) -> Option<BackupFact> {
+    let Some(Database::Managed(managed)) = &config.database else {
+        return None;
+    };
+    let state = place.state().ok()?;
+    Some(BackupFact {
+        path: managed.backup.as_ref()?.path.clone(),
+        installed: postgres::backup::program::is_installed(),
+        state: banyan_runtime::watched::read(&state.backup()).ok().flatten(),
+    })
 }
 
 fn identity(config: &Config, place: &Place) -> Option<Identity> {

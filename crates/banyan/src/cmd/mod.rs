@@ -1,6 +1,7 @@
 //! One verb per file; this is their list.
 
 mod apply;
+mod backup;
 mod check;
 mod completions;
 mod config;
@@ -11,6 +12,7 @@ mod down;
 mod init;
 mod logs;
 mod plan;
+mod restore;
 mod route;
 mod run;
 mod status;
@@ -40,6 +42,8 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Deploy => apply::deploy(context),
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
+        Verb::Backup(args) => backup::run(&args, context),
+        Verb::Restore(args) => restore::run(&args, context),
         Verb::Trust => trust::run(context),
         Verb::Destroy(args) => destroy::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),

@@ -22,6 +22,7 @@ pub(crate) struct ProgressLine<W> {
 }
 
 struct Running {
+    step: usize,
     label: String,
     /// The inverse of a step that had been done.
     undoing: bool,
@@ -47,11 +48,18 @@ impl<W: Write> ProgressLine<W> {
             self.running = None;
             return writeln!(self.out, "{line}");
         }
+        // The same step again says how far it is.
+        let before = self
+            .running
+            .take()
+            .filter(|running| running.step == progress.step);
+        let (began, said) = before.map_or((now, now), |running| (running.began, running.said));
         self.running = Some(Running {
+            step: progress.step,
             undoing: progress.state == ProgressState::Reverting,
             label: format!("{} {}", position(progress, self.paint), progress.what),
-            began: now,
-            said: now,
+            began,
+            said,
         });
         self.draw(now)
     }

@@ -37,6 +37,9 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     {
         out.push_str(&(line + "\n"));
     }
+    for line in backups(status, now_ms, paint) {
+        out.push_str(&(line + "\n"));
+    }
     for line in listeners(status) {
         out.push_str(&(line + "\n"));
     }
@@ -97,6 +100,47 @@ fn certificates(status: &Status, paint: Paint) -> Vec<String> {
         .chain(&status.certificate_problem);
     let problems = problems.map(|problem| format!("{} certificate: {problem}", paint.yellow("!")));
     own.into_iter().chain(problems).collect()
+}
+
+/// The last and the next backup, how the log is stored, and what is wrong with either.
+fn backups(status: &Status, now_ms: u64, paint: Paint) -> Vec<String> {
+    let Some(state) = &status.backup else {
+        return Vec::new();
+    };
+    let since = |ms: u64| amount::age(Duration::from_millis(now_ms.saturating_sub(ms)));
+    let until = |ms: u64| amount::age(Duration::from_millis(ms.saturating_sub(now_ms)));
+    let mut parts = vec![match &state.last {
+        Some(last) => format!("last {} {} ago", last.kind.name(), since(last.stop_ms)),
+        None => "none yet".to_owned(),
+    }];
+    match (&state.running, &state.next) {
+        (Some(running), _) => {
+            let percent = running
+                .percent
+                .map_or(String::new(), |percent| format!(", {percent} %"));
+            parts.push(format!(
+                "one is being made for {}{percent}",
+                since(running.since_ms)
+            ));
+        }
+        (None, Some((kind, at_ms))) => parts.push(format!("next {} in {}", kind.name(), until(*at_ms))),
+        (None, None) => {}
+    }
+    if let Some(stored_ms) = state.archiving.stored_ms {
+        parts.push(format!("log stored {} ago", since(stored_ms)));
+    }
+    let mut lines = vec![format!(
+        "backups in {}: {}",
+        state.path.display(),
+        parts.join(", ")
+    )];
+    let problems = crate::render::backup::problems(state);
+    lines.extend(
+        problems
+            .into_iter()
+            .map(|problem| format!("{} {problem}", paint.yellow("!"))),
+    );
+    lines
 }
 
 /// What passes through listeners that speak no HTTP.
@@ -345,6 +389,24 @@ mod tests {
               start web.3@r3: exited
             next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it
         "#]].assert_eq(&render(&sample(), 3_601_000, Paint::OFF));
+    }
+
+    #[test]
+    fn backups_are_shown_with_what_is_wrong_with_them() {
+        let mut status = sample();
+        status.backup = serde_json::from_value(serde_json::json!({
+            "path": "/var/backups/photos", "first_ms": 1000, "problem": "no space left", "gap_ms": 60_000,
+            "last": {"label": "20261122-070533F", "kind": "full", "start_ms": 1000, "stop_ms": 61_000, "size_bytes": 9,
+                     "stored_bytes": 3, "has_broken_pages": false},
+            "next": ["differential", 7_261_000], "running": null,
+            "archiving": {"stored_ms": 3_600_000, "failed_ms": 3_600_500, "waiting_bytes": 50_331_648},
+        }))
+        .unwrap();
+        expect![[r#"
+            backups in /var/backups/photos: last full 1h ago, next differential in 1h, log stored 1m 1s ago
+            ! no backup could be made: no space left
+            ! the log cannot be stored: 48 MiB of it wait on the database's disk; `banyan logs -p postgres` says why
+            ! log was given up at 1970-01-01 00:01:00+00: moments from there to the next backup cannot be restored"#]].assert_eq(&backups(&status, 3_661_000, Paint::OFF).join("\n"));
     }
 
     #[test]

@@ -192,3 +192,133 @@ mode = "statement"
             4 errors; nothing was changed"#]],
     );
 }
+
+#[test]
+fn backups_need_a_place_and_sound_intervals() {
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+[database.backup]
+full = "1d"
+diff = "1d"
+incremental = "2d"
+differential = "1d"
+at = "3 am"
+keep = 0
+"##,
+        expect![[r#"
+            error: [database.backup] needs `path`
+             --> banyan.toml:5:11
+              |
+            5 | [database.backup]
+              |           ^^^^^^
+              = path: Folder of the backups and of the log between them, best on another disk. Relative: to banyan.toml.
+
+            error: unknown key `diff` in [database.backup]
+             --> banyan.toml:7:1
+              |
+            7 | diff = "1d"
+              | ^^^^
+              = did you mean `differential`?
+
+            error: `incremental` has no effect: it is not less than `differential` (1d)
+             --> banyan.toml:8:15
+              |
+            8 | incremental = "2d"
+              |               ^^^^
+              = write less than "1d", or remove this line
+
+            error: `differential` has no effect: it is not less than `full` (1d)
+             --> banyan.toml:9:16
+              |
+            9 | differential = "1d"
+              |                ^^^^
+              = write less than "1d", or remove this line
+
+            error: `at` cannot be "3 am"
+              --> banyan.toml:10:6
+               |
+            10 | at = "3 am"
+               |      ^^^^^^
+               = write hours and minutes of a day, UTC: "03:00"
+
+            error: `keep` cannot be 0
+              --> banyan.toml:11:8
+               |
+            11 | keep = 0
+               |        ^
+               = write a whole number from 1 to 1000
+
+            6 errors; nothing was changed"#]],
+    );
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+[database.backup]
+path = "/var/backups/shop"
+full = "1d"
+differential = "1d"
+incremental = "1d"
+"##,
+        expect![[r#"
+            error: `differential` has no effect: it is not less than `full` (1d)
+             --> banyan.toml:8:16
+              |
+            8 | differential = "1d"
+              |                ^^^^
+              = write less than "1d", or remove this line
+
+            error: `incremental` has no effect: it is not less than `differential` (1d)
+             --> banyan.toml:9:15
+              |
+            9 | incremental = "1d"
+              |               ^^^^
+              = write less than "1d", or remove this line
+
+            2 errors; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn settings_that_backups_decide() {
+    check(
+        r##"version = 1
+name = "shop"
+[process.web]
+command = "./web"
+[database.settings]
+archive_command = "cp %p /somewhere"
+archive_timeout = "5min"
+wal_level = "minimal"
+[database.backup]
+path = "/var/backups/shop"
+"##,
+        expect![[r#"
+            error: `archive_command` is decided by [database.backup]
+             --> banyan.toml:6:1
+              |
+            6 | archive_command = "cp %p /somewhere"
+              | ^^^^^^^^^^^^^^^
+              = remove this line, or [database.backup]
+
+            error: `archive_timeout` is decided by [database.backup]
+             --> banyan.toml:7:1
+              |
+            7 | archive_timeout = "5min"
+              | ^^^^^^^^^^^^^^^
+              = write it in [database.backup]
+
+            error: `wal_level` is decided by [database.backup]
+             --> banyan.toml:8:1
+              |
+            8 | wal_level = "minimal"
+              | ^^^^^^^^^
+              = remove this line: Banyan writes wal_level = replica
+
+            3 errors; nothing was changed"#]],
+    );
+}

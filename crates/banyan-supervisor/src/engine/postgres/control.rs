@@ -149,7 +149,7 @@ impl Server {
         Session::open(&config).await.map_err(query)
     }
 
-    async fn ask(&self, statement: &str) -> Result<Vec<Row>, PostgresError> {
+    pub(super) async fn ask(&self, statement: &str) -> Result<Vec<Row>, PostgresError> {
         let asking = async {
             let mut session = self.session("postgres").await?;
             session.rows(statement, &[]).await.map_err(query)

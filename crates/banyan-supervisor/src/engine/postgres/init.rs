@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{create_private_dir, sync_parent, write_private};
-use super::{PostgresError, SUPERUSER, Server, io_error, replica, secret, settings, version};
+use super::{PostgresError, SUPERUSER, Server, backup, io_error, replica, secret, settings, version};
 use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
 
 /// Some seconds usually; slow disks need more.
@@ -142,7 +142,15 @@ fn include_settings(server: &Server, folder: &Path) -> Result<(), PostgresError>
 pub(super) fn configure(server: &Server, data: &Path) -> Result<(), PostgresError> {
     include_settings(server, data)?;
     let following = replica::connection(server, data)?;
-    let tuned = settings::config_file(&server.database, server.node, following.as_deref())?;
+    backup::configure(server)?;
+    let stores = server.database.backup.as_ref();
+    // In data's own folder: the folder may be renamed before it is used.
+    let archive = stores.map(|_| backup::archive_command(&server.data, server.stanza()));
+    let beside = settings::Beside {
+        following: following.as_deref(),
+        archive: archive.as_deref(),
+    };
+    let tuned = settings::config_file(&server.database, server.node, beside)?;
     for (name, text) in [
         ("banyan.conf", tuned.as_str()),
         ("pg_hba.conf", settings::access_file()),

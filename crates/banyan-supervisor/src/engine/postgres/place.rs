@@ -139,6 +139,14 @@ fn delete(inside: &Path, data: &Path) -> Result<bool, PostgresError> {
             _ => {}
         }
     }
+    for file in super::backup::beside(data) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("delete", &file)(error));
+            }
+            _ => {}
+        }
+    }
     if data != inside {
         fs::remove_file(inside).map_err(io_error("delete the link", inside))?;
         // Only when empty: it is the installation's own folder.

@@ -7,7 +7,7 @@ use banyan_runtime::Clock;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::control::query;
+use super::control::{Session, query};
 use super::{PostgresError, SUPERUSER, Server, secret};
 
 /// Recovery after a crash replays the log since the last checkpoint: minutes, at worst.
@@ -19,6 +19,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) const REPLICATION_ROLE: &str = "banyan_replication";
 /// Whom the proxy asks for verifiers and positions as: LOGIN, member of pg_monitor, may call `banyan.verifier(name)`.
 pub const PGPROXY_ROLE: &str = "banyan_pgproxy";
+
+/// Whom pgBackRest logs in as.
+pub(super) const BACKUP_ROLE: &str = "banyan_backup";
 
 /// What the app needs of the server.
 struct Wanted {
@@ -41,23 +44,61 @@ pub(super) async fn provision(server: &Server) -> Result<(), PostgresError> {
 
 /// The roles that are ours: for replicas, and for the proxy.
 async fn roles(server: &Server) -> Result<(), PostgresError> {
-    let verifier = |role| secret::verifier(&server.secrets, role);
     let mut session = server.session("postgres").await?;
-    super::replica::provision(&mut session, &verifier(REPLICATION_ROLE)?).await?;
-    let known = session
-        .rows("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&PGPROXY_ROLE])
-        .await
-        .map_err(query)?;
-    let verb = if known.is_empty() { "CREATE" } else { "ALTER" };
-    let (verifier, name) = (verifier(PGPROXY_ROLE)?, quoted(&server.database.name));
+    super::replica::provision(&mut session, &self::verifier(server, REPLICATION_ROLE)?).await?;
+    let verb = create_or_alter(&mut session, PGPROXY_ROLE).await?;
+    let (verifier, name) = (
+        self::verifier(server, PGPROXY_ROLE)?,
+        quoted(&server.database.name),
+    );
     let statements = format!(
         "{verb} ROLE {PGPROXY_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD '{verifier}';
          GRANT pg_monitor TO {PGPROXY_ROLE};
          GRANT CONNECT ON DATABASE {name} TO {PGPROXY_ROLE};"
     );
     session.run(&statements).await.map_err(query)?;
+    backup_role(server, &mut session).await?;
     let mut session = server.session(&server.database.name).await?;
     session.run(VERIFIER).await.map_err(query)
+}
+
+fn verifier(server: &Server, role: &str) -> Result<String, PostgresError> {
+    secret::verifier(&server.secrets, role)
+}
+
+/// How a statement begins that makes a role what it is to be.
+pub(super) async fn create_or_alter(
+    session: &mut Session,
+    role: &str,
+) -> Result<&'static str, PostgresError> {
+    let known = session
+        .rows("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&role])
+        .await
+        .map_err(query)?;
+    Ok(if known.is_empty() { "CREATE" } else { "ALTER" })
+}
+
+/// Rights as in <https://pgbackrest.org/user-guide.html>: it begins and ends backups and reads no table.
+async fn backup_role(server: &Server, session: &mut Session) -> Result<(), PostgresError> {
+    let verifier = verifier(server, BACKUP_ROLE)?;
+    let verb = create_or_alter(session, BACKUP_ROLE).await?;
+    let (start, stop) = if server.database.version >= 15 {
+        ("pg_backup_start(text, boolean)", "pg_backup_stop(boolean)")
+    } else {
+        (
+            "pg_start_backup(text, boolean, boolean)",
+            "pg_stop_backup(boolean, boolean)",
+        )
+    };
+    let statements = format!(
+        "{verb} ROLE {BACKUP_ROLE} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD '{verifier}';
+         GRANT pg_read_all_settings TO {BACKUP_ROLE};
+         GRANT EXECUTE ON FUNCTION pg_catalog.{start} TO {BACKUP_ROLE};
+         GRANT EXECUTE ON FUNCTION pg_catalog.{stop} TO {BACKUP_ROLE};
+         GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO {BACKUP_ROLE};
+         GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO {BACKUP_ROLE};"
+    );
+    session.run(&statements).await.map_err(query)
 }
 
 /// What the proxy checks passwords by. SECURITY DEFINER with a fixed search_path: nobody puts a table or function of

@@ -13,7 +13,7 @@ use banyan_runtime::Clock;
 use super::control::query;
 use super::files::write_private;
 use super::init::{clear, configure, end_earlier, put_in_place, unfinished, with_suffix};
-use super::provision::REPLICATION_ROLE;
+use super::provision::{REPLICATION_ROLE, create_or_alter};
 use super::{PostgresError, Server, io_error, secret, version};
 use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
 
@@ -263,11 +263,7 @@ pub(super) async fn provision(
     session: &mut super::control::Session,
     verifier: &str,
 ) -> Result<(), PostgresError> {
-    let known = session
-        .rows("SELECT 1 FROM pg_roles WHERE rolname = $1", &[&REPLICATION_ROLE])
-        .await
-        .map_err(query)?;
-    let verb = if known.is_empty() { "CREATE" } else { "ALTER" };
+    let verb = create_or_alter(session, REPLICATION_ROLE).await?;
     // What pg_rewind reads with: https://www.postgresql.org/docs/15/app-pgrewind.html
     let statements = format!(
         "{verb} ROLE {REPLICATION_ROLE} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{verifier}';

@@ -33,11 +33,20 @@ pub struct Reserved(pub String);
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Name and value of every setting of one server; the user's own win. `following`: the connection string of a replica.
+/// What a server's settings say besides what its database does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// The connection string of a replica; `None`: it is the primary.
+    pub following: Option<&'a str>,
+    /// What stores a piece of log; `None`: nothing does.
+    pub archive: Option<&'a str>,
+}
+
+/// Name and value of every setting of one server; the user's own win.
 pub fn tuned(
     database: &Database,
     node: NodeId,
-    following: Option<&str>,
+    beside: Beside<'_>,
 ) -> Result<BTreeMap<String, String>, Reserved> {
     let memory = database.memory_bytes;
     let connections = u64::from(database.max_connections.max(1));
@@ -75,7 +84,10 @@ pub fn tuned(
     set("wal_keep_size", "256MB".to_owned());
     // One that stays away must not fill the disk.
     set("max_slot_wal_keep_size", megabytes(max_wal * 4));
-    for (name, value) in replication(database, node, following) {
+    for (name, value) in archive(database, beside.archive) {
+        set(name, value);
+    }
+    for (name, value) in replication(database, node, beside.following) {
         set(name, value);
     }
 
@@ -97,6 +109,19 @@ pub fn tuned(
         settings.insert(name, value.clone());
     }
     Ok(settings)
+}
+
+/// On from the first start, so that backups begin without another: a command that does nothing stores nothing.
+fn archive(database: &Database, command: Option<&str>) -> [(&'static str, String); 3] {
+    let timeout = match (&database.backup, command) {
+        (Some(backup), Some(_)) => format!("{}s", backup.archive_timeout.as_secs().max(1)),
+        _ => "0".to_owned(),
+    };
+    [
+        ("archive_mode", "on".to_owned()),
+        ("archive_command", command.unwrap_or("/bin/true").to_owned()),
+        ("archive_timeout", timeout),
+    ]
 }
 
 /// What a server is to the others.
@@ -153,12 +178,12 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// The text of `banyan.conf`.
-pub fn config_file(database: &Database, node: NodeId, following: Option<&str>) -> Result<String, Reserved> {
+pub fn config_file(database: &Database, node: NodeId, beside: Beside<'_>) -> Result<String, Reserved> {
     let mut text = String::from(
         "# Written by Banyan at each start; changes here are lost.\n\
          # Put your own settings into banyan.toml, under [database] settings: they win over these.\n",
     );
-    for (name, value) in tuned(database, node, following)? {
+    for (name, value) in tuned(database, node, beside)? {
         // Infallible: writing to a string.
         writeln!(text, "{name} = '{}'", value.replace('\'', "''")).ok();
     }

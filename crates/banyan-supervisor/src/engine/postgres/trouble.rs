@@ -87,6 +87,15 @@ pub enum PostgresError {
     Silent { node: NodeId, after: Duration },
     #[error("PostgreSQL gave an answer without content")]
     NoAnswer,
+    #[error("pgBackRest ({what}): {reason}")]
+    Backup { what: &'static str, reason: String },
+    #[error(
+        "PostgreSQL was started by a version of Banyan that knew no backups, and cannot begin to store its log while it \
+         runs; `banyan down`, `banyan up`, then add [database.backup]"
+    )]
+    NotArchiving,
+    #[error("the log was not stored within {after:?}; `banyan status` says why")]
+    NotStored { after: Duration },
     #[error("no replica has joined the synchronous writes after {after:?}")]
     NotSynchronous { after: Duration },
     #[error(transparent)]
@@ -166,6 +175,7 @@ mod tests {
                 max_connections: 100,
                 name: "photos".to_owned(),
                 user: "photos".to_owned(),
+                backup: None,
                 settings: BTreeMap::new(),
             },
             node: NodeId(1),

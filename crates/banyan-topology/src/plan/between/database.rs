@@ -22,6 +22,7 @@ impl Planner<'_> {
         if desired.durability == Durability::Async {
             self.durability(Durability::Async);
         }
+        self.backups(&desired);
         self.settings(&desired);
         self.servers(&desired);
         self.durability(desired.durability);
@@ -59,6 +60,20 @@ impl Planner<'_> {
             && from != to
         {
             self.push(Step::ConfigurePgproxy { from, to });
+        }
+    }
+
+    /// A step of their own: they begin by storing something, which a restart has nothing to do with.
+    fn backups(&mut self, desired: &Database) {
+        let Some(from) = self.at.database.clone() else {
+            return;
+        };
+        if from.backup != desired.backup {
+            let to = Database {
+                backup: desired.backup.clone(),
+                ..from.clone()
+            };
+            self.push(Step::ConfigureDatabase { from, to });
         }
     }
 

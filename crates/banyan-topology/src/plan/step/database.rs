@@ -20,8 +20,9 @@ pub(super) fn is_configured(at: &Topology, from: &Database, to: &Database) -> bo
     // One that is stopped has nothing to be configured: a plan starts it before it configures it.
     at.database.as_ref().is_none_or(|runs| {
         let durability = from.durability == to.durability || runs.durability == to.durability;
+        let backup = from.backup == to.backup || runs.backup == to.backup;
         let settings = from.with_settings_of(to) == *from || runs.with_settings_of(to) == *runs;
-        durability && settings
+        durability && backup && settings
     })
 }
 

@@ -1,13 +1,14 @@
 //! What the facts mean: pure.
 
 use std::path::Path;
+use std::time::Duration;
 
 use banyan_supervisor::CgroupUse;
 
-use super::{ConfigFact, Facts, PortFact, ProgramFact, WantedPostgres};
+use super::{BackupFact, ConfigFact, Facts, PortFact, ProgramFact, WantedPostgres};
 use crate::machine::System;
-use crate::render::amount;
 use crate::render::findings::{Finding, Level, of_identity};
+use crate::render::{self, amount};
 
 /// Below this, PostgreSQL's first start and a few logs already fill the disk.
 const DISK_PROBLEM: u64 = 512 << 20;
@@ -21,6 +22,7 @@ const CLOCK_AT_LEAST_MS: u64 = 1_760_000_000_000;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![system(facts), configuration(&facts.config)];
     findings.extend(facts.wanted_postgres.map(|wanted| postgres(wanted, facts)));
+    findings.extend(facts.backups.as_ref().map(|fact| backups(fact, facts)));
     findings.extend(facts.programs.iter().map(program));
     findings.extend(facts.pgproxy.as_ref().map(super::proxy::judge));
     findings.extend(facts.identity.as_ref().map(of_identity));
@@ -98,6 +100,37 @@ fn postgres(wanted: WantedPostgres, facts: &Facts) -> Finding {
             .note("its own PostgreSQL has another folder and another port. To stop Debian's:")
             .note("sudo systemctl disable --now postgresql")
         }
+    }
+}
+
+fn backups(fact: &BackupFact, facts: &Facts) -> Finding {
+    let name = "backups";
+    let path = fact.path.display();
+    if !fact.installed {
+        let sudo = if facts.system.root { "" } else { "sudo " };
+        return Finding::new(Level::Problem, name, "pgBackRest is not installed")
+            .fix(format!("{sudo}apt-get install -y pgbackrest"));
+    }
+    let Some(state) = &fact.state else {
+        return Finding::new(
+            Level::Note,
+            name,
+            format!("none were made yet; they go to {path}"),
+        );
+    };
+    let mut problems = render::backup::problems(state).into_iter();
+    if let Some(first) = problems.next() {
+        let finding = Finding::new(Level::Problem, name, first);
+        return problems.fold(finding, Finding::note);
+    }
+    match &state.last {
+        Some(last) => {
+            let age = Duration::from_millis(facts.now_ms.saturating_sub(last.stop_ms));
+            let seen = format!("in {path}, the last one {} ago", amount::age(age));
+            Finding::new(Level::Good, name, seen)
+        }
+        None => Finding::new(Level::Warning, name, format!("there is none in {path} yet"))
+            .fix("banyan backup now"),
     }
 }
 
@@ -252,6 +285,7 @@ mod tests {
             },
             config: ConfigFact::Good("banyan.toml".to_owned()),
             installed_postgres: vec![15],
+            backups: None,
             wanted_postgres: Some(WantedPostgres {
                 configured: Some(15),
                 of_data: None,

@@ -13,6 +13,7 @@ fn database(memory_bytes: u64, max_connections: u32) -> Database {
         max_connections,
         name: "photos".to_owned(),
         user: "photos".to_owned(),
+        backup: None,
         settings: BTreeMap::new(),
     }
 }
@@ -28,7 +29,14 @@ fn alone(memory_bytes: u64, max_connections: u32) -> Database {
 }
 
 fn check(memory_bytes: u64, max_connections: u32, expected: Expect) {
-    expected.assert_eq(&config_file(&alone(memory_bytes, max_connections), NodeId(1), None).unwrap());
+    expected.assert_eq(
+        &config_file(
+            &alone(memory_bytes, max_connections),
+            NodeId(1),
+            Beside::default(),
+        )
+        .unwrap(),
+    );
 }
 
 #[test]
@@ -39,6 +47,9 @@ fn a_quarter_gibibyte() {
         expect![[r#"
             # Written by Banyan at each start; changes here are lost.
             # Put your own settings into banyan.toml, under [database] settings: they win over these.
+            archive_command = '/bin/true'
+            archive_mode = 'on'
+            archive_timeout = '0'
             checkpoint_completion_target = '0.9'
             checkpoint_timeout = '15min'
             cluster_name = 'db1'
@@ -84,6 +95,9 @@ fn one_gibibyte() {
         expect![[r#"
             # Written by Banyan at each start; changes here are lost.
             # Put your own settings into banyan.toml, under [database] settings: they win over these.
+            archive_command = '/bin/true'
+            archive_mode = 'on'
+            archive_timeout = '0'
             checkpoint_completion_target = '0.9'
             checkpoint_timeout = '15min'
             cluster_name = 'db1'
@@ -129,6 +143,9 @@ fn the_specifications_machine_of_64_gibibytes() {
         expect![[r#"
             # Written by Banyan at each start; changes here are lost.
             # Put your own settings into banyan.toml, under [database] settings: they win over these.
+            archive_command = '/bin/true'
+            archive_mode = 'on'
+            archive_timeout = '0'
             checkpoint_completion_target = '0.9'
             checkpoint_timeout = '15min'
             cluster_name = 'db1'
@@ -177,7 +194,7 @@ fn the_users_settings_win_and_are_quoted() {
     database.settings = own
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-    let text = config_file(&database, NodeId(1), None).unwrap();
+    let text = config_file(&database, NodeId(1), Beside::default()).unwrap();
     for line in [
         "work_mem = '64MB'",
         "shared_buffers = '1GB'",
@@ -192,7 +209,7 @@ fn a_setting_that_would_cut_us_off_is_refused() {
     let mut database = database(GIB, 100);
     database.settings.insert("port".to_owned(), "5432".to_owned());
     assert_eq!(
-        config_file(&database, NodeId(1), None),
+        config_file(&database, NodeId(1), Beside::default()),
         Err(Reserved("port".to_owned()))
     );
 }
@@ -208,7 +225,13 @@ fn nobody_gets_in_without_a_password() {
 fn a_primary_waits_for_the_others_and_a_replica_follows_it() {
     let mut database = database(GIB, 100);
     database.durability = Durability::Sync;
-    let of = |node, following| tuned(&database, NodeId(node), following).unwrap();
+    let of = |node, following| {
+        let beside = Beside {
+            following,
+            ..Beside::default()
+        };
+        tuned(&database, NodeId(node), beside).unwrap()
+    };
     let primary = of(1, None);
     assert_eq!(primary["synchronous_standby_names"], "ANY 1 (db2)");
     assert_eq!(primary["restart_after_crash"], "off");
