@@ -24,6 +24,7 @@ mod full_disk;
 mod growth;
 mod kills;
 mod listeners;
+mod mirrors;
 mod one_off;
 mod proxy;
 mod realworld;

@@ -63,7 +63,7 @@ pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Re
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
-    Aggregate, Descriptors, Forward, HeaderEdit, Network, NetworkError, OnFailure, Part, PathMatch,
+    Aggregate, Descriptors, Forward, HeaderEdit, Mirror, Network, NetworkError, OnFailure, Part, PathMatch,
     REGEX_SIZE, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles, Transcode,
 };
 pub use schema::schema;

@@ -111,6 +111,7 @@ pub(crate) struct RouteCells {
     pub received: Counter,
     pub sent: Counter,
     pub cache: CacheCells,
+    pub mirror: MirrorCells,
 }
 
 /// What the cache did with a request.
@@ -190,6 +191,18 @@ impl CacheCells {
     pub(crate) fn whys(&self) -> impl Iterator<Item = (Why, u64)> {
         Why::ALL.into_iter().zip(self.whys.iter().map(Counter::get))
     }
+}
+
+/// Of the copies of a route's requests.
+#[derive(Debug, Default)]
+pub(crate) struct MirrorCells {
+    pub active: Gauge,
+    pub answered: Counter,
+    pub failed: Counter,
+    /// Left out, by why.
+    pub busy: Counter,
+    pub too_large: Counter,
+    pub nobody: Counter,
 }
 
 /// Of one address that connections are accepted on.

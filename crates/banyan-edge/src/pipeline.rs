@@ -56,6 +56,9 @@ pub(crate) fn serve(
             // Few do: its room is taken only then.
             outbound = Box::pin(settle(&mut exchange, outbound)).await;
         }
+        if let (Ok(outbound), Some(mirror)) = (&outbound, exchange.routed.as_ref().and_then(Routed::mirror)) {
+            mirror.copy(&exchange, &outbound.head, outbound.source.as_ref());
+        }
         let result = match outbound {
             Ok(ref outbound) if exchange.cached.is_some() => cached(&mut exchange, outbound).await,
             Ok(ref outbound) => forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())

@@ -46,29 +46,6 @@ impl Measured {
         });
     }
 
-    /// The page of metrics under load is sound, and has what every visitor did.
-    pub(super) async fn page(&mut self, site: &Site) {
-        let text = site.metrics().await;
-        let page = Page::prometheus(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
-        let positive = |name: &str, labels: &[&str]| {
-            assert!(page.sum(name, labels) > 0.0, "{name} {labels:?}\n{text}");
-        };
-        for version in ["1", "2"] {
-            let version = format!("network_protocol_version=\"{version}\"");
-            positive(
-                "banyan_edge_listener_requests_total",
-                &["url_scheme=\"https\"", &version],
-            );
-        }
-        positive("banyan_edge_tls_handshakes_total", &[]);
-        positive("banyan_edge_upgrades_total", &[]);
-        positive(
-            "banyan_edge_endpoint_responses_total",
-            &["http_response_status_code=\"2xx\""],
-        );
-        positive("process_resident_memory_bytes", &["role=\"edge\""]);
-    }
-
     /// Of the last edge process: its end against its beginning under load.
     pub(super) fn assert_flat(&self) {
         let last = self.0.last().expect("something was measured");
@@ -102,6 +79,28 @@ impl fmt::Display for Measured {
         }
         Ok(())
     }
+}
+
+/// The page of metrics under load is well formed, and has what every kind of visitor did.
+pub(super) fn is_sound(text: &str) {
+    let page = Page::prometheus(text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+    let positive = |name: &str, labels: &[&str]| {
+        assert!(page.sum(name, labels) > 0.0, "{name} {labels:?}\n{text}");
+    };
+    for version in ["1", "2"] {
+        let version = format!("network_protocol_version=\"{version}\"");
+        positive(
+            "banyan_edge_listener_requests_total",
+            &["url_scheme=\"https\"", &version],
+        );
+    }
+    positive("banyan_edge_tls_handshakes_total", &[]);
+    positive("banyan_edge_upgrades_total", &[]);
+    positive(
+        "banyan_edge_endpoint_responses_total",
+        &["http_response_status_code=\"2xx\""],
+    );
+    positive("process_resident_memory_bytes", &["role=\"edge\""]);
 }
 
 /// When all visitors are gone, the edge counts no connection, no request and nothing that passes through it.

@@ -77,7 +77,7 @@ impl Soak {
             carry_on(&load, pace.max(Duration::from_secs(1))).await;
             measured.take(&site).await;
         }
-        measured.page(&site).await;
+        let page = site.metrics().await;
         let report = load.stop().await;
         drop(visitors);
         println!("{report}");
@@ -90,6 +90,7 @@ impl Soak {
             site.logs()
         );
         assert!(every_kind_came(&report), "{report}");
+        measure::is_sound(&page);
         measure::nothing_is_open(&site).await;
         measured.assert_flat();
         site.down().await;

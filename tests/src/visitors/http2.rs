@@ -1,5 +1,6 @@
 //! Visitors that share one HTTP/2 connection, as a browser's tabs do, and take another one when told that it ends.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ type Sender = SendRequest<Full<Bytes>>;
 #[derive(Debug)]
 pub(super) struct Http2 {
     /// Held to look and to replace, never across an await.
-    shared: Mutex<Option<Sender>>,
+    shared: Mutex<Option<(Sender, Vec<SocketAddr>)>>,
     tasks: Tasks,
 }
 
@@ -101,7 +102,8 @@ impl Http2 {
 
     async fn sender(&self, visitors: &Visitors) -> Visit<Sender> {
         let known = self.shared.lock().expect("no holder of this lock panics").clone();
-        if let Some(mut sender) = known
+        let places = visitors.doors.borrow().https.clone();
+        if let Some((mut sender, _)) = known.filter(|(_, known)| *known == places)
             && sender.ready().await.is_ok()
         {
             return Ok(sender);
@@ -112,7 +114,7 @@ impl Http2 {
             .map_err(|error| causes(&error))?;
         self.tasks
             .spawn(TaskKind::Connection, "visitors' h2 connection", connection);
-        *self.shared.lock().expect("no holder of this lock panics") = Some(sender.clone());
+        *self.shared.lock().expect("no holder of this lock panics") = Some((sender.clone(), places));
         Ok(sender)
     }
 }

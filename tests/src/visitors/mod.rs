@@ -1,6 +1,7 @@
 //! Visitors of a site: every way to reach an app through the edge, over addresses that come and go.
 //!
-//! They behave as good clients do and no better: of several addresses the next one is tried where nobody listens; a kept
+//! They behave as good clients do and no better: of several addresses the next one is tried where nobody listens; kept
+//! connections to an address that is no longer theirs are closed; a kept
 //! connection that was closed, or has been silent for nearly as long as an edge that ends waits, is not used again; nothing
 //! is ever sent twice. Whatever then does not bring a complete and correct answer is a failure.
 
@@ -8,6 +9,7 @@ mod doors;
 mod http2;
 mod websocket;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -135,6 +137,7 @@ impl Visitors {
     }
 
     async fn kept_plain(&self, asked: &Asked) -> Visit {
+        self.plain.at(self.doors.borrow().http.clone());
         let wire = match self.plain.take().await {
             Some(wire) => wire,
             None => self.connect().await?,
@@ -143,6 +146,7 @@ impl Visitors {
     }
 
     async fn kept_secure(&self, asked: &Asked) -> Visit {
+        self.secure.at(self.doors.borrow().https.clone());
         let wire = match self.secure.take().await {
             Some(wire) => wire,
             None => self.secure(&["http/1.1"]).await?,
@@ -241,12 +245,15 @@ fn expect(status: u16, body: &[u8], sent: Option<&[u8]>) -> Visit {
 struct Kept<S> {
     /// Held to push or pop, never across an await.
     idle: Mutex<Vec<(Wire<S>, Instant)>>,
+    /// Where they lead to, among others.
+    places: Mutex<Vec<SocketAddr>>,
 }
 
 impl<S> Default for Kept<S> {
     fn default() -> Self {
         Self {
             idle: Mutex::default(),
+            places: Mutex::default(),
         }
     }
 }
@@ -254,6 +261,15 @@ impl<S> Default for Kept<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Kept<S> {
     fn pop(&self) -> Option<(Wire<S>, Instant)> {
         self.idle.lock().expect("no holder of this lock panics").pop()
+    }
+
+    /// All are closed when the addresses are others than before.
+    fn at(&self, places: Vec<SocketAddr>) {
+        let mut known = self.places.lock().expect("no holder of this lock panics");
+        if *known != places {
+            *known = places;
+            self.idle.lock().expect("no holder of this lock panics").clear();
+        }
     }
 
     /// The youngest one that the other side has not closed.

@@ -130,6 +130,12 @@ pub(super) static ROUTE: &[Key] = &[
         "Take HTTP with JSON for unary methods of a gRPC service.",
     )
     .alias(&["transcode", "grpc_json", "json_to_grpc", "grpc_gateway"]),
+    Key::new(
+        "mirror",
+        Short(MIRROR),
+        "A process that gets copies of the requests; their answers are dropped.",
+    )
+    .alias(&["shadow", "tee", "traffic_mirror"]),
     Key::new("static", Short(STATIC), "Answer with the files of a folder.").alias(&[
         "files",
         "root",
@@ -253,6 +259,34 @@ static GRPC: &[Key] = &[
     )
     .default("\"1MiB\"")
     .alias(&["max_size", "limit"]),
+];
+
+static MIRROR: &[Key] = &[
+    Key::new("process", Text(Name), "Who gets the copies.").alias(&["to", "upstream", "service"]),
+    Key::new("percent", Integer { min: 1, max: 100 }, "Of the requests.")
+        .default("100")
+        .alias(&["share", "weight", "fraction"]),
+    Key::new(
+        "unsafe_methods",
+        Boolean,
+        "Also copy requests that change something (POST, PUT, PATCH, DELETE …).",
+    )
+    .default("false"),
+    Key::new(
+        "body",
+        Bytes {
+            min: 0,
+            max: 16 << 20,
+        },
+        "Requests with larger bodies are not copied.",
+    )
+    .default("\"64KiB\""),
+    Key::new(
+        "at_once",
+        Integer { min: 1, max: 10_000 },
+        "Copies under way at once, per worker; more are left out.",
+    )
+    .default("100"),
 ];
 
 static STATIC: &[Key] = &[

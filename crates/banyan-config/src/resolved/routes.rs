@@ -80,6 +80,17 @@ fn action(out: &mut Writer, action: &RouteAction) {
             if let Some(rewrite) = &forward.rewrite {
                 out.text("rewrite", rewrite);
             }
+            if let Some(mirror) = &forward.mirror {
+                let (process, percent) = (quoted(mirror.process.as_str()), mirror.percent);
+                let (unsafe_methods, at_once) = (mirror.unsafe_methods, mirror.at_once);
+                let body = quoted(&format_bytes(mirror.body));
+                out.line(
+                    "mirror",
+                    format_args!(
+                        "{{ process = {process}, percent = {percent}, unsafe_methods = {unsafe_methods}, body = {body}, at_once = {at_once} }}"
+                    ),
+                );
+            }
         }
         RouteAction::Aggregate(aggregate) => self::aggregate(out, aggregate),
         RouteAction::Grpc(transcode) => grpc(out, transcode),

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod grpc;
+mod mirror;
 mod model;
 mod network;
 mod text;
@@ -21,7 +22,8 @@ use crate::tree::{Entry, Value};
 pub use aggregate::{Aggregate, OnFailure, Part};
 pub use grpc::{Descriptors, Transcode};
 pub use model::{
-    Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles,
+    Forward, HeaderEdit, Mirror, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    StaticFiles,
 };
 pub use network::{Network, NetworkError};
 
@@ -239,6 +241,7 @@ impl Builder<'_> {
         }
         let action = written.first().map_or("process", |entry| entry.name.as_str());
         self.rewrite_fits(table, action);
+        self.mirror_fits(table, action);
         match action {
             "aggregate" => RouteAction::Aggregate(self.aggregate(table)),
             "grpc" => RouteAction::Grpc(self.transcode(table)),
@@ -251,15 +254,32 @@ impl Builder<'_> {
                     .map(|spot| spot.value)
                     .unwrap_or_default(),
             },
-            _ => RouteAction::Process(Forward {
-                shares: self.shares(table),
-                sticky: match table.text_or_default("sticky").as_str() {
-                    "address" => SplitBy::Address,
-                    "none" => SplitBy::None,
-                    _ => SplitBy::Cookie,
-                },
-                rewrite: table.text("rewrite").map(|spot| self.literal(spot)),
-            }),
+            _ => RouteAction::Process(self.forward(table)),
+        }
+    }
+
+    fn forward(&self, table: &Reader<'_>) -> Forward {
+        let shares = self.shares(table);
+        Forward {
+            mirror: mirror::build(self, table, &shares),
+            shares,
+            sticky: match table.text_or_default("sticky").as_str() {
+                "address" => SplitBy::Address,
+                "none" => SplitBy::None,
+                _ => SplitBy::Cookie,
+            },
+            rewrite: table.text("rewrite").map(|spot| self.literal(spot)),
+        }
+    }
+
+    fn mirror_fits(&self, table: &Reader<'_>, action: &str) {
+        if let (Some(entry), false) = (table.entry("mirror"), ["process", "split"].contains(&action)) {
+            let message = format!("`mirror` does nothing beside `{action}`");
+            self.report.error(
+                &entry.place,
+                message,
+                &["remove it: only what goes to a process is copied"],
+            );
         }
     }
 

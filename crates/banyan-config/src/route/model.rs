@@ -115,6 +115,23 @@ pub struct Forward {
     pub sticky: SplitBy,
     /// In place of the matched path or prefix.
     pub rewrite: Option<String>,
+    /// Who gets copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// Copies of requests for another process, whose answers nobody sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    pub process: ProcessName,
+    /// Of the requests. Default 100.
+    pub percent: u32,
+    /// Also those that change something. Default false: GET, HEAD and OPTIONS only.
+    pub unsafe_methods: bool,
+    /// The largest body, in bytes, that is copied. Default 64 KiB.
+    pub body: u64,
+    /// Copies under way at once, per worker; more are left out. Default 100.
+    pub at_once: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +161,11 @@ impl Route {
     /// The processes that it may send requests to, those of weight 0 included: their instances stay warm.
     pub fn processes(&self) -> impl Iterator<Item = &ProcessName> {
         let processes: Vec<&ProcessName> = match &self.action {
-            RouteAction::Process(forward) => forward.shares.iter().map(|share| &share.process).collect(),
+            RouteAction::Process(forward) => {
+                let mirror = forward.mirror.as_ref().map(|mirror| &mirror.process);
+                let shares = forward.shares.iter().map(|share| &share.process);
+                shares.chain(mirror).collect()
+            }
             RouteAction::Aggregate(aggregate) => aggregate.parts.iter().map(|part| &part.process).collect(),
             RouteAction::Grpc(transcode) => vec![&transcode.process],
             RouteAction::Static(_)

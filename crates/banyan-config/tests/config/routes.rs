@@ -328,3 +328,64 @@ fn a_folder_of_files_is_judged_before_anything_runs() {
         assert!(errors.contains(expected), "{written}\n{errors}");
     }
 }
+
+#[test]
+fn copies_go_to_another_process_and_only_of_what_goes_to_one() {
+    let base = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"web\"\n[process.next]\ncommand = \"next\"\n[[route]]\n";
+    let config = crate::load(&format!("{base}prefix = \"/a\"\nmirror = \"next\"\n"))
+        .unwrap()
+        .config;
+    let routes = &config.edge.as_ref().unwrap().routes;
+    let processes: Vec<_> = routes[0].processes().map(|process| process.as_str()).collect();
+    assert_eq!(processes, ["web", "next"]);
+    let resolved = banyan_config::render_resolved(&config, false);
+    assert_eq!(crate::load(&resolved).unwrap().config, config, "{resolved}");
+    let told = |text: &str| crate::told(&format!("{base}{text}"));
+    expect_test::expect![[r#"
+        error: `mirror` goes to `web`, which gets the requests themselves
+         --> banyan.toml:8:10
+          |
+        8 | mirror = "web"
+          |          ^^^^^
+          = write another process, or remove `mirror`
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told("mirror = \"web\"\n"));
+    expect_test::expect![[r#"
+        error: there is no process `nxt`
+         --> banyan.toml:8:22
+          |
+        8 | mirror = { process = "nxt", percent = 0 }
+          |                      ^^^^^
+          = did you mean `next`?
+
+        error: `percent` cannot be 0
+         --> banyan.toml:8:39
+          |
+        8 | mirror = { process = "nxt", percent = 0 }
+          |                                       ^
+          = write a whole number from 1 to 100
+
+        2 errors; nothing was changed"#]]
+    .assert_eq(&told("mirror = { process = \"nxt\", percent = 0 }\n"));
+    expect_test::expect![[r#"
+        error: `mirror` does nothing beside `redirect`
+         --> banyan.toml:9:1
+          |
+        9 | mirror = { percent = 5 }
+          | ^^^^^^
+          = remove it: only what goes to a process is copied
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told("redirect = \"/x\"\nmirror = { percent = 5 }\n"));
+    expect_test::expect![[r#"
+        error: `mirror` needs `process`
+         --> banyan.toml:8:1
+          |
+        8 | mirror = { percent = 5 }
+          | ^^^^^^
+          = write mirror = "next" with the process that gets the copies
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told("mirror = { percent = 5 }\n"));
+}

@@ -15,7 +15,9 @@ use banyan_upstream::zone::local_share;
 
 use super::Control;
 use super::measured::OTHER;
-use crate::metrics::{ByClass, CoreMetrics, EndpointCells, ListenerCells, ProcessCells, RouteCells};
+use crate::metrics::{
+    ByClass, CoreMetrics, EndpointCells, ListenerCells, MirrorCells, ProcessCells, RouteCells,
+};
 
 /// What no route matched; no route can be called so.
 const NONE: &str = "*";
@@ -88,6 +90,32 @@ fn all_of<T>(shards: &[Arc<T>]) -> Vec<&T> {
     shards.iter().map(Arc::as_ref).collect()
 }
 
+/// Of routes that copied something, or would have.
+fn of_mirrors(all: &mut Families, rows: &[Row<'_, RouteCells>]) {
+    type Read = fn(&MirrorCells) -> u64;
+    let mut count = |name, help, label, kinds: &[(&str, Read)]| {
+        let mut family = all.family(Counter, name, help);
+        for (labels, cells) in rows {
+            for (kind, read) in kinds {
+                let sum: u64 = cells.iter().map(|cell| read(&cell.mirror)).sum();
+                if sum > 0 {
+                    family.count(&with(labels, &[(label, kind)]), sum);
+                }
+            }
+        }
+    };
+    let help = "Copies of requests for another process, by whether it answered below 500.";
+    let sent: [(&str, Read); 2] = [("answered", |c| c.answered.get()), ("failed", |c| c.failed.get())];
+    count("banyan_edge_mirrored_requests_total", help, "outcome", &sent);
+    let help = "Requests that were to be copied and were not: too many copies under way, too large, no instance free.";
+    let left_out: [(&str, Read); 3] = [
+        ("busy", |c| c.busy.get()),
+        ("body", |c| c.too_large.get()),
+        ("no_instance", |c| c.nobody.get()),
+    ];
+    count("banyan_edge_mirror_dropped_total", help, "reason", &left_out);
+}
+
 impl Control {
     pub(super) fn families(&self) -> Families {
         let mut all = Families::default();
@@ -153,6 +181,7 @@ impl Control {
             "Connections that became something else (WebSocket).",
         );
         numbers(all, upgrades, &rows, |c| c.upgraded.get());
+        of_mirrors(all, &rows);
     }
 
     /// What no route matched is what is left of all.

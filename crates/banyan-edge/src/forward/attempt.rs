@@ -51,24 +51,53 @@ impl Failure {
     }
 }
 
-pub(crate) async fn attempt(
-    exchange: &mut Exchange,
+/// For whom an attempt is made.
+pub(super) trait Party {
+    fn core(&self) -> &Rc<Core>;
+    /// Told to instances that want to know who connects.
+    fn ends(&self) -> &Ends;
+    /// From now on an instance may act on it.
+    fn sent(&mut self);
+    /// An interim answer.
+    fn hint(&self, answer: Response<()>);
+}
+
+impl Party for Exchange {
+    fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    fn ends(&self) -> &Ends {
+        &self.peer.ends
+    }
+
+    fn sent(&mut self) {
+        self.outcome = Outcome::Unknown;
+    }
+
+    fn hint(&self, answer: Response<()>) {
+        Exchange::hint(self, answer);
+    }
+}
+
+pub(super) async fn attempt<P: Party>(
+    party: &mut P,
     in_flight: InFlight,
     head: &Parts,
     source: Option<&Rc<Source>>,
     time: &Time,
 ) -> Result<Answer, Failure> {
     if in_flight.upstream.protocol == Protocol::H2 {
-        return http2::attempt(exchange, in_flight, head, source, time).await;
+        return http2::attempt(party, in_flight, head, source, time).await;
     }
-    let core = Rc::clone(&exchange.core);
+    let core = Rc::clone(party.core());
     let limit = time.left(in_flight.since);
     let kept = in_flight.upstream.take_idle();
     let reused = kept.is_some();
     let mut connection = match kept {
         Some(connection) => connection,
         // Boxed because it is seldom needed and every request has room for what it awaits.
-        None => match Box::pin(connect(&core, &in_flight.upstream, &exchange.peer.ends)).await {
+        None => match Box::pin(connect(&core, &in_flight.upstream, party.ends())).await {
             Ok(connection) => connection,
             Err(error) => return Err(not_connected(&error, source)),
         },
@@ -79,9 +108,9 @@ pub(crate) async fn attempt(
         time: time.told(limit),
     };
     connection.ask(head, UpBody::new(source.cloned()), &extra);
-    exchange.outcome = Outcome::Unknown;
+    party.sent();
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
-    let answered = answer_within(&in_flight, limit, &mut connection, source, exchange).await;
+    let answered = answer_within(&in_flight, limit, &mut connection, source, party).await;
     let status = answered
         .as_ref()
         .ok()
@@ -160,7 +189,7 @@ async fn answer_within(
     limit: Duration,
     connection: &mut Connection,
     source: Option<&Rc<Source>>,
-    exchange: &Exchange,
+    party: &impl Party,
 ) -> Answered {
     let mut due = Instant::from_std(in_flight.since) + limit;
     let mut taken = 0;
@@ -168,7 +197,7 @@ async fn answer_within(
     let until = connection.holds().then(|| Instant::now() + PATIENCE);
     poll_fn(|cx| {
         loop {
-            if let Poll::Ready(answer) = connection.poll_answer(cx, |interim| exchange.hint(interim)) {
+            if let Poll::Ready(answer) = connection.poll_answer(cx, |interim| party.hint(interim)) {
                 return Poll::Ready(Ok(answer));
             }
             let held = until.filter(|_| connection.holds());

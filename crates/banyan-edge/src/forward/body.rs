@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::mirror::Copy;
 use crate::grpc::Messages;
 use crate::request_body::{ClientBody, ClientBroke};
 use crate::respond::Refusal;
@@ -29,6 +30,8 @@ pub(crate) struct Source {
     /// Time that we waited for the client, not for the instance.
     waited: Cell<Duration>,
     problem: Cell<Option<Refusal>>,
+    /// Of what is taken, for somebody else.
+    copy: RefCell<Option<Box<Copy>>>,
     /// Of a gRPC call: each message has the limit, and there may be any time between two.
     messages: Option<Cell<Messages>>,
 }
@@ -42,6 +45,7 @@ impl Source {
             taken: Rc::default(),
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
+            copy: RefCell::default(),
             messages: None,
         })
     }
@@ -55,8 +59,14 @@ impl Source {
             taken: Rc::default(),
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
+            copy: RefCell::default(),
             messages: Some(Cell::default()),
         })
+    }
+
+    /// What is taken goes to a copy as well, which begins when all was.
+    pub(super) fn copy_to(&self, copy: Box<Copy>) {
+        *self.copy.borrow_mut() = Some(copy);
     }
 
     /// Whether these bytes, which were just taken, are too many.
@@ -73,6 +83,11 @@ impl Source {
     /// Bytes that were taken from the client; while 0, all of it can still be sent to somebody.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.get()
+    }
+
+    /// How much it is in all, where that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.incoming.borrow().size_hint().exact()
     }
 
     /// Where they are counted.
@@ -97,6 +112,17 @@ impl Source {
 
     fn too_slow(&self, waited: Duration) -> bool {
         waited >= PATIENCE && self.taken.get() < waited.as_secs().saturating_mul(u64::from(self.rate))
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(copy) = self.copy.get_mut().take()
+            && self.problem.get().is_none()
+            && self.incoming.get_mut().is_end_stream()
+        {
+            copy.begin();
+        }
     }
 }
 
@@ -171,6 +197,9 @@ impl Body for UpBody {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 source.taken.set(source.taken.get() + length);
+                if let (Some(data), Some(copy)) = (frame.data_ref(), &mut *source.copy.borrow_mut()) {
+                    copy.add(data);
+                }
                 if frame.data_ref().is_some_and(|data| source.too_many(data)) {
                     return source.fail(Refusal::BodyTooLarge);
                 }

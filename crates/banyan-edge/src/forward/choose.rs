@@ -122,6 +122,15 @@ pub(super) async fn choose(
     chosen.map(|in_flight| in_flight.after(waited))
 }
 
+/// An endpoint that is free right now; waits for none, and passes nobody who does.
+pub(super) fn at_once(core: &Rc<Core>, group: &Group, wanted: &Wanted) -> Option<InFlight> {
+    match core.settings().queue.max_connections {
+        None => pick(core, group, wanted, &[], None),
+        Some(limit) if group.gate.waiting() == 0 => free_one(core, group, wanted, &[], limit),
+        Some(_) => None,
+    }
+}
+
 /// Without a limit: only readiness counts.
 async fn ready_one(
     core: &Rc<Core>,

@@ -7,6 +7,7 @@ mod choose;
 pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod mirror;
 pub(crate) mod pool;
 pub(crate) mod stream;
 mod time;

@@ -20,6 +20,7 @@ use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
 use crate::files::Wanted;
 use crate::filter::{self, Filters};
+use crate::forward::mirror::{self, Mirror};
 use crate::gateway::{self, Call, Gather};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
@@ -35,6 +36,8 @@ pub(crate) struct Routes {
     table: Table,
     /// By route.
     ready: Vec<Ready>,
+    /// Some route copies requests.
+    mirrors: bool,
 }
 
 struct Ready {
@@ -42,6 +45,7 @@ struct Ready {
     groups: Vec<Rc<Group>>,
     weights: Vec<u32>,
     filters: Option<Rc<Filters>>,
+    mirror: Option<Mirror>,
     request: Edits,
     response: Edits,
     /// Of an aggregate.
@@ -82,17 +86,19 @@ impl Routes {
     ) -> Self {
         let ready = (0..table.len()).map(|index| {
             let route = table.route(index);
-            let shares = match &route.action {
-                RouteAction::Process(forward) => forward.shares.as_slice(),
+            let (shares, mirror) = match &route.action {
+                RouteAction::Process(forward) => (forward.shares.as_slice(), forward.mirror.as_ref()),
                 RouteAction::Aggregate(_)
                 | RouteAction::Grpc(_)
                 | RouteAction::Static(_)
                 | RouteAction::Redirect { .. }
                 | RouteAction::Respond { .. }
-                | RouteAction::Maintenance { .. } => &[],
+                | RouteAction::Maintenance { .. } => (&[][..], None),
             };
+            let cells = cells.get(&route.name).cloned().unwrap_or_default();
             Ready {
-                cells: cells.get(&route.name).cloned().unwrap_or_default(),
+                mirror: mirror.and_then(|rule| Mirror::compile(rule, &route.name, groups, &cells)),
+                cells,
                 groups: shares
                     .iter()
                     .map(|share| groups.of(&share.process).unwrap_or_else(|| groups.default()))
@@ -117,8 +123,10 @@ impl Routes {
                 },
             }
         });
+        let ready: Vec<Ready> = ready.collect();
         Self {
-            ready: ready.collect(),
+            mirrors: ready.iter().any(|ready| ready.mirror.is_some()),
+            ready,
             table,
         }
     }
@@ -161,6 +169,11 @@ impl Routed {
         &self.routes.ready[self.route].cells
     }
 
+    /// Who gets copies.
+    pub(crate) fn mirror(&self) -> Option<&Mirror> {
+        self.routes.ready[self.route].mirror.as_ref()
+    }
+
     /// The limit of a request's body, where it has its own.
     pub(crate) fn body(&self) -> Option<u64> {
         self.routes.table.route(self.route).bounds.body
@@ -196,6 +209,9 @@ impl Routed {
 
 /// Finds the route of a request and notes it in the exchange. The head is as received but for an absolute target.
 pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Parts) -> Result<Next, Refusal> {
+    if routes.mirrors {
+        head.headers.remove(mirror::MARK);
+    }
     let decision = routes.table.decide(&Asked {
         method: head.method.as_str(),
         host: host_of(&head.headers),

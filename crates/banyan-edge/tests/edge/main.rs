@@ -22,6 +22,7 @@ mod http2;
 mod keep_alive;
 mod limits;
 mod metrics;
+mod mirror;
 mod pairings;
 mod per_address;
 mod proxy_protocol;

@@ -48,7 +48,7 @@ async fn read(address: SocketAddr, headers: &str) -> (u16, String, String) {
     (answer.status(), answer.header("content-type"), answer.text())
 }
 
-async fn page(world: &World) -> Page {
+pub(crate) async fn page(world: &World) -> Page {
     let (status, kind, text) = read(metrics_address(world), "").await;
     assert_eq!(status, 200, "{text}");
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");

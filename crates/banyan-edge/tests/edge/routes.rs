@@ -39,6 +39,7 @@ fn split(shares: &[(&str, u32)], sticky: SplitBy) -> RouteAction {
             .collect(),
         sticky,
         rewrite: None,
+        mirror: None,
     })
 }
 
@@ -50,10 +51,11 @@ pub(crate) fn to(process: &str, rewrite: Option<&str>) -> RouteAction {
         }],
         sticky: SplitBy::Cookie,
         rewrite: rewrite.map(str::to_owned),
+        mirror: None,
     })
 }
 
-fn group(process: &str, upstreams: &[&Upstream]) -> snapshot::Upstream {
+pub(crate) fn group(process: &str, upstreams: &[&Upstream]) -> snapshot::Upstream {
     let endpoint = |(n, upstream): (usize, &&Upstream)| Endpoint {
         id: format!("{process}.{}@r1", n + 1).parse().unwrap(),
         address: upstream.address,

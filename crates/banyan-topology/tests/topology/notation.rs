@@ -189,6 +189,7 @@ fn route(process: &str) -> Route {
             shares: vec![share],
             sticky: SplitBy::None,
             rewrite: None,
+            mirror: None,
         }),
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),

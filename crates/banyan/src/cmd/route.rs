@@ -164,6 +164,9 @@ fn action(action: &RouteAction) -> String {
             if let Some(rewrite) = &forward.rewrite {
                 text += &format!(", rewritten to {rewrite}");
             }
+            if let Some(mirror) = &forward.mirror {
+                text += &format!(", {} % of it copied to {}", mirror.percent, mirror.process);
+            }
             text
         }
         RouteAction::Aggregate(aggregate) => {

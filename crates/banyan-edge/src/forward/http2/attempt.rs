@@ -18,25 +18,23 @@ use banyan_upstream::retry::Failed;
 use super::answer::Answer as Body;
 use super::pipe::Pipe;
 use super::{Place, link};
-use crate::exchange::Exchange;
 use crate::forward::Answer;
 use crate::forward::answer::InstanceBody;
-use crate::forward::attempt::{Failure, PATIENCE, not_connected, observe, unknown};
+use crate::forward::attempt::{Failure, PATIENCE, Party, not_connected, observe, unknown};
 use crate::forward::body::{Source, UpBody};
 use crate::forward::pool::{InFlight, Upstream};
 use crate::forward::time::Time;
 use crate::headers::HOP_BY_HOP;
-use crate::respond::Outcome;
 
 /// One try at an endpoint that speaks HTTP/2.
-pub(in crate::forward) async fn attempt(
-    exchange: &mut Exchange,
+pub(in crate::forward) async fn attempt<P: Party>(
+    party: &mut P,
     in_flight: InFlight,
     head: &Parts,
     source: Option<&Rc<Source>>,
     time: &Time,
 ) -> Result<Answer, Failure> {
-    let core = Rc::clone(&exchange.core);
+    let core = Rc::clone(party.core());
     let limit = time.left(in_flight.since);
     let link = match link(&core, &in_flight.upstream).await {
         Ok(link) => link,
@@ -45,7 +43,7 @@ pub(in crate::forward) async fn attempt(
     in_flight.upstream.cells.requests.increment();
     let mut request = request(head, &in_flight.upstream);
     time.tell(request.headers_mut(), limit);
-    exchange.outcome = Outcome::Unknown;
+    party.sent();
     let written = link.written.get();
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
     let place = link.begin(&core);
@@ -54,7 +52,7 @@ pub(in crate::forward) async fn attempt(
         Err(error) => return Err(failure(&error, false, head, source)),
     };
     let asked = Asked {
-        exchange,
+        party: &*party,
         expects: source.is_some() && head.headers.contains_key(header::EXPECT),
     };
     let sent = within(limit, answer, &mut upload, source, &asked).await;
@@ -142,7 +140,7 @@ async fn within(
     mut answer: ResponseFuture,
     upload: &mut Upload,
     source: Option<&Rc<Source>>,
-    asked: &Asked<'_>,
+    asked: &Asked<'_, impl Party>,
 ) -> Result<Result<Response<RecvStream>, h2::Error>, Elapsed> {
     let mut held = asked.expects.then(|| Box::pin(sleep(PATIENCE)));
     let mut answer = poll_fn(|cx| {
@@ -150,7 +148,7 @@ async fn within(
             if interim.status() == StatusCode::CONTINUE {
                 held = None;
             } else {
-                asked.exchange.hint(interim);
+                asked.party.hint(interim);
             }
         }
         if held
@@ -186,8 +184,8 @@ async fn within(
 }
 
 /// What a try needs to know while it waits.
-struct Asked<'a> {
-    exchange: &'a Exchange,
+struct Asked<'a, P> {
+    party: &'a P,
     /// The body waits until the instance wants it.
     expects: bool,
 }

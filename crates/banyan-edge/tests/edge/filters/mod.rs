@@ -29,6 +29,7 @@ fn route(name: &str, filters: Filters) -> Route {
             }],
             sticky: SplitBy::None,
             rewrite: None,
+            mirror: None,
         }),
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),
