@@ -30,6 +30,13 @@ impl Files<'_> {
         }
     }
 
+    /// Whether there is such a file, whatever is in it. The error comes with the path to show.
+    pub(crate) fn exists(&self, path: &Path) -> Result<(), (PathBuf, FileError)> {
+        (self.read)(path)
+            .map(drop)
+            .map_err(|error| (shorten(&self.folder.join(path)), error))
+    }
+
     /// The error comes with the path to show. Text that is not UTF-8 is reported here and read as empty.
     pub(crate) fn read(&self, path: &Path, secret: bool) -> Result<File, (PathBuf, FileError)> {
         let shown = shorten(&self.folder.join(path));

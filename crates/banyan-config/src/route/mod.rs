@@ -364,6 +364,10 @@ impl Builder<'_> {
             }
         }
         self.one_reading(route, "static");
+        if let Some(dir) = &dir {
+            self.page_of(&table, "fallback", &dir.value);
+            self.page_of(&table, "not_found", &dir.value);
+        }
         let cache_control = table.text_or_default("cache_control");
         if let Some(spot) = table.text("cache_control") {
             self.header_value(&cache_control, &spot.place);
@@ -382,6 +386,20 @@ impl Builder<'_> {
             let message = format!("`as_received` does nothing beside `{action}`");
             let help = "remove it: here a path is read in one way only";
             self.report.error(&entry.place, message, &[help]);
+        }
+    }
+
+    /// A page of a folder must be there.
+    fn page_of(&self, table: &Reader<'_>, key: &str, dir: &str) {
+        let Some(spot) = table.text(key) else { return };
+        let path = std::path::Path::new(dir).join(spot.value.trim_start_matches('/'));
+        if self.files.read_folder(std::path::Path::new(dir)).is_err() {
+            return;
+        }
+        if let Err((shown, why)) = self.files.exists(&path) {
+            let message = format!("`{key}` cannot be served: {}: {why}", shown.display());
+            let help = "write the path of a file below the folder, for example \"/index.html\"";
+            self.report.error(&spot.place, message, &[help]);
         }
     }
 

@@ -320,6 +320,10 @@ fn a_folder_of_files_is_judged_before_anything_runs() {
             "`as_received` does nothing beside `static`",
         ),
         (
+            "static = { dir = \"public\", not_found = \"/lost.html\" }",
+            "`not_found` cannot be served: public/lost.html: there is no such file",
+        ),
+        (
             "static = { dir = \"public\", fallback = \"index.html\" }",
             "write \"/index.html\"",
         ),

@@ -34,6 +34,7 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     for line in servers(status, paint)
         .into_iter()
         .chain(certificates(status, paint))
+        .chain(refusals(status, paint))
     {
         out.push_str(&(line + "\n"));
     }
@@ -54,6 +55,29 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
         out.push_str("next: `banyan apply --resume` goes on, `banyan apply --revert` undoes it\n");
     }
     out
+}
+
+/// Who cannot show who they are as configured, and connections that were turned away.
+fn refusals(status: &Status, paint: Paint) -> Vec<String> {
+    let Some(report) = &status.edge_report else {
+        return Vec::new();
+    };
+    let trouble = |text: String| format!("{} {text}", paint.yellow("!"));
+    let auth = report.auth.iter().filter_map(|auth| {
+        let problem = auth.problem.as_ref()?;
+        Some(trouble(format!(
+            "auth.{}: {problem}; the last good ones hold",
+            auth.name
+        )))
+    });
+    let why = "their address had too many, or new ones too fast (edge.limits)";
+    let turned_away = (report.totals.turned_away > 0).then(|| {
+        trouble(format!(
+            "{} connections turned away: {why}",
+            report.totals.turned_away
+        ))
+    });
+    auth.chain(turned_away).collect()
 }
 
 /// What the PostgreSQL proxy cannot do, and which servers it does not use, and why.
@@ -318,6 +342,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use banyan_topology::report::{AuthReport, EdgeReport};
 
     fn sample() -> Status {
         serde_json::from_value(serde_json::json!({
@@ -407,6 +432,23 @@ mod tests {
             ! no backup could be made: no space left
             ! the log cannot be stored: 48 MiB of it wait on the database's disk; `banyan logs -p postgres` says why
             ! log was given up at 1970-01-01 00:01:00+00: moments from there to the next backup cannot be restored"#]].assert_eq(&backups(&status, 3_661_000, Paint::OFF).join("\n"));
+    }
+
+    #[test]
+    fn what_the_edge_refuses_and_cannot_read_is_told() {
+        let mut status = sample();
+        let mut report = EdgeReport::default();
+        report.totals.turned_away = 3;
+        report.auth = vec![AuthReport {
+            name: "staff".to_owned(),
+            entries: 2,
+            problem: Some("failed to fetch https://login.example.org/keys".to_owned()),
+        }];
+        status.edge_report = Some(report);
+        expect![[r#"
+            ! auth.staff: failed to fetch https://login.example.org/keys; the last good ones hold
+            ! 3 connections turned away: their address had too many, or new ones too fast (edge.limits)"#]]
+        .assert_eq(&refusals(&status, Paint::OFF).join("\n"));
     }
 
     #[test]
