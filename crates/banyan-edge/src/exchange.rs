@@ -25,7 +25,7 @@ use crate::core::{Core, Peer};
 use crate::files::Pieces;
 use crate::filter::Filtered;
 use crate::forward::answer::InstanceBody;
-use crate::forward::http1::Broke;
+use crate::forward::http1::{Broke, Lines};
 use crate::forward::pool::Upstream;
 use crate::forward::upgrade::Switched;
 use crate::grpc;
@@ -71,6 +71,8 @@ pub(crate) struct Exchange {
     form: Form,
     /// Where interim answers go, where the connection has several requests.
     pub interim: Option<Rc<Interim>>,
+    /// The head of the instance's answer may pass as lines.
+    pub plain: bool,
     /// What the instance is to be judged by comes behind the body (gRPC).
     pub end_decides: bool,
     /// What the cache is asked about; `None`: there is none.
@@ -92,7 +94,8 @@ pub(crate) struct Exchange {
 type Asked = Option<(Method, Uri)>;
 
 impl Exchange {
-    pub(crate) fn begin<B>(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<B>) -> Self {
+    /// Boxed: it is handed on often, and a connection that waits needs no room for it.
+    pub(crate) fn begin<B>(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<B>) -> Box<Self> {
         peer.activity.begin();
         core.metrics.requests.increment();
         core.metrics.in_flight.increment();
@@ -103,7 +106,7 @@ impl Exchange {
         let started = core.now();
         let http2 = request.version() == http::Version::HTTP_2;
         core.budget.borrow_mut().request(started);
-        Self {
+        Box::new(Self {
             id: trusted.then(kept).flatten().unwrap_or_else(|| core.next_id()),
             core: Rc::clone(core),
             peer: Rc::clone(peer),
@@ -130,6 +133,7 @@ impl Exchange {
                 Form::wanted(request.headers())
             },
             interim: None,
+            plain: false,
             end_decides: false,
             cached: None,
             is_hit: false,
@@ -140,11 +144,11 @@ impl Exchange {
             logged: settings
                 .access_log
                 .then(|| Some((request.method().clone(), request.uri().clone()))),
-        }
+        })
     }
 
     /// Of a request that could not be read.
-    pub(crate) fn unread(core: &Rc<Core>, peer: &Rc<Peer>) -> Self {
+    pub(crate) fn unread(core: &Rc<Core>, peer: &Rc<Peer>) -> Box<Self> {
         let mut exchange = Self::begin(core, peer, &Request::new(()));
         if let Some(asked) = &mut exchange.logged {
             *asked = None;
@@ -168,7 +172,7 @@ impl Exchange {
     }
 
     /// The answer that the edge makes itself.
-    pub(crate) fn refuse(mut self, refusal: Refusal) -> Response<DownBody> {
+    pub(crate) fn refuse(mut self: Box<Self>, refusal: Refusal) -> Response<DownBody> {
         self.outcome = if self.may_have_acted {
             Outcome::Unknown
         } else {
@@ -189,14 +193,14 @@ impl Exchange {
     }
 
     /// What a route answers by itself.
-    pub(crate) fn give(mut self, response: Response<Bytes>) -> Response<DownBody> {
+    pub(crate) fn give(mut self: Box<Self>, response: Response<Bytes>) -> Response<DownBody> {
         self.outcome = Outcome::Answered;
         self.core.metrics.made_here.increment();
         self.answer(response.map(DownBody::page))
     }
 
     /// A file of a route's folder.
-    pub(crate) fn give_file(mut self, response: Response<DownBody>) -> Response<DownBody> {
+    pub(crate) fn give_file(mut self: Box<Self>, response: Response<DownBody>) -> Response<DownBody> {
         self.outcome = Outcome::Answered;
         self.core.metrics.made_here.increment();
         self.answer(response)
@@ -219,6 +223,15 @@ impl Exchange {
         Ok(())
     }
 
+    /// Lets the head of the instance's answer pass as lines where nothing reads or changes it ([`crate::plain`]). Only
+    /// for who hands the answer on as it is: the map that others would read is empty then.
+    pub(crate) fn pass_head(&mut self) {
+        self.plain = self.version != Version::HTTP_2
+            && self.core.passes_heads()
+            && self.filtered.is_none()
+            && self.routed.as_ref().is_none_or(Routed::passes_heads);
+    }
+
     /// The route's, or the edge's.
     pub(crate) fn answer_limits(&self) -> AnswerLimits {
         let settings = self.core.settings();
@@ -231,7 +244,10 @@ impl Exchange {
     }
 
     /// What is stored, or on its way there.
-    pub(crate) fn give_stored(mut self, response: Response<Box<cache::Reader>>) -> Response<DownBody> {
+    pub(crate) fn give_stored(
+        mut self: Box<Self>,
+        response: Response<Box<cache::Reader>>,
+    ) -> Response<DownBody> {
         let is_whole = response.body().is_done();
         self.outcome = if is_whole {
             Outcome::Answered
@@ -245,14 +261,18 @@ impl Exchange {
     }
 
     /// The instance's answer, streamed.
-    pub(crate) fn pass(self, response: Response<InstanceBody>) -> Response<DownBody> {
+    pub(crate) fn pass(self: Box<Self>, response: Response<InstanceBody>) -> Response<DownBody> {
         self.answer(response.map(|body| DownBody {
             content: Content::Stream(body),
             exchange: None,
         }))
     }
 
-    fn answer(mut self, mut response: Response<DownBody>) -> Response<DownBody> {
+    fn answer(mut self: Box<Self>, mut response: Response<DownBody>) -> Response<DownBody> {
+        match response.body_mut().lines() {
+            Some(lines) => lines.add(&REQUEST_ID, self.id.as_bytes()),
+            None => self.name(response.headers_mut()),
+        }
         self.decorate(&mut response);
         if let Some(verdict) = self.compression(&response) {
             self.compress(verdict, &mut response);
@@ -300,12 +320,16 @@ impl Exchange {
         compress::describe(asked, verdict, status, response.headers_mut());
     }
 
-    /// What every answer carries.
+    /// Which request it is an answer to.
+    pub(crate) fn name(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.id.clone());
+    }
+
+    /// What every answer carries besides its name.
     pub(crate) fn decorate<B>(&mut self, response: &mut Response<B>) {
         let status = self.meant.unwrap_or(response.status());
         self.status = Some(status);
         self.core.metrics.responses.of(self.status).increment();
-        response.headers_mut().insert(REQUEST_ID, self.id.clone());
         if let Some(filtered) = &self.filtered {
             filtered.answer(response.status(), response.headers_mut());
         }
@@ -341,7 +365,7 @@ fn is_id(id: &HeaderValue) -> bool {
 /// An answer's body; when it ends (or is dropped), so does the exchange.
 pub(crate) struct DownBody {
     content: Content,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 enum Content {
@@ -373,6 +397,19 @@ impl DownBody {
             | Content::File(_)
             | Content::Cached(_)
             | Content::Compressed(_)
+            | Content::LeftOut => None,
+        }
+    }
+
+    /// The head of an instance's answer, where there is no map of it.
+    pub(crate) fn lines(&mut self) -> Option<&mut Lines> {
+        match &mut self.content {
+            Content::Stream(body) => body.lines(),
+            Content::Page(_)
+            | Content::Switched(_)
+            | Content::File(_)
+            | Content::Compressed(_)
+            | Content::Cached(_)
             | Content::LeftOut => None,
         }
     }

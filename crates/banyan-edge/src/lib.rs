@@ -27,6 +27,7 @@ mod http2;
 mod interim;
 mod metrics;
 mod pipeline;
+mod plain;
 pub mod proxy_protocol;
 mod redirect;
 mod request_body;

@@ -61,9 +61,12 @@ pub(crate) fn serve(
         }
         let result = match outbound {
             Ok(ref outbound) if exchange.cached.is_some() => cached(&mut exchange, outbound).await,
-            Ok(ref outbound) => forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())
-                .await
-                .map(Reply::Instance),
+            Ok(ref outbound) => {
+                exchange.pass_head();
+                forward::send(&mut exchange, &outbound.head, outbound.source.as_ref())
+                    .await
+                    .map(Reply::Instance)
+            }
             Err(Early::Route(response)) => Ok(Reply::Route(*response)),
             // Boxed because few do, and every request has room for what it awaits.
             Err(Early::Files(wanted)) => return Box::pin(files::answer(exchange, *wanted)).await,
@@ -122,7 +125,11 @@ async fn settle(exchange: &mut Exchange, outbound: Result<Outbound, Early>) -> R
 }
 
 /// From the instance's answer, or a route's, or why there is none, to the client's.
-fn finish(mut exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade: bool) -> Response<DownBody> {
+fn finish(
+    mut exchange: Box<Exchange>,
+    result: Result<Reply, Refusal>,
+    wants_upgrade: bool,
+) -> Response<DownBody> {
     match result {
         Ok(Reply::Instance(response)) if wants_upgrade && upgrade::agreed(&response) => {
             switch(exchange, response)
@@ -151,7 +158,7 @@ fn finish(mut exchange: Exchange, result: Result<Reply, Refusal>, wants_upgrade:
     }
 }
 
-fn switch(mut exchange: Exchange, response: Response<InstanceBody>) -> Response<DownBody> {
+fn switch(mut exchange: Box<Exchange>, response: Response<InstanceBody>) -> Response<DownBody> {
     let (head, body) = response.into_parts();
     let Some(tunnel) = body.into_tunnel() else {
         return exchange.refuse(Refusal::BadGateway(Effect::Unknown));
@@ -159,6 +166,7 @@ fn switch(mut exchange: Exchange, response: Response<InstanceBody>) -> Response<
     let mut answer = Response::new(());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *answer.headers_mut() = head.headers;
+    exchange.name(answer.headers_mut());
     exchange.decorate(&mut answer);
     let switched = Switched::new(exchange, tunnel, answer.headers());
     answer.map(|()| DownBody::switched(switched))

@@ -61,6 +61,10 @@ pub(super) struct Question {
 }
 
 /// What came of it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is at hand once, and taken apart at once"
+)]
 pub(super) enum Heard {
     /// Not for the cache.
     Passes(Answer, Why),

@@ -2,6 +2,7 @@
 //!
 //! In clear text the first bytes decide: HTTP/2's preface, or anything else (HTTP/1). Within TLS the handshake does (ALPN).
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -52,7 +53,7 @@ pub(super) async fn serve(
     let admitted = match arrived {
         Arrived::Admitted(admitted) => admitted,
         Arrived::Proxied => {
-            let Some(said) = begin(&core, proxied::read(&stream)).await else {
+            let Some(said) = Box::pin(begin(&core, proxied::read(&stream))).await else {
                 return;
             };
             ends = said.unwrap_or(ends);
@@ -66,7 +67,7 @@ pub(super) async fn serve(
     let Ok(text) = HeaderValue::from_str(&address.to_string()) else {
         return;
     };
-    let peer = Peer {
+    let peer = Rc::new(Peer {
         address,
         ends,
         text,
@@ -74,10 +75,10 @@ pub(super) async fn serve(
         secure: at.speaks == Speaks::Https,
         hurried: admitted.hurried,
         _counted: admitted.counted,
-        tls: None,
+        tls: Cell::new(None),
         interim: Interim::default(),
         open,
-    };
+    });
     match at.speaks {
         Speaks::Http => plain(core, stream, peer).await,
         Speaks::Https => Box::pin(secure(core, stream, peer)).await,
@@ -85,8 +86,8 @@ pub(super) async fn serve(
     }
 }
 
-async fn plain(core: Rc<Core>, stream: TcpStream, peer: Peer) {
-    let Some(begun) = begin(&core, first_bytes(&stream)).await else {
+async fn plain(core: Rc<Core>, stream: TcpStream, peer: Rc<Peer>) {
+    let Some(begun) = Box::pin(begin(&core, first_bytes(&stream))).await else {
         return;
     };
     if begun == PREFACE[..begun.len().min(PREFACE.len())] || begun.starts_with(PREFACE) {
@@ -96,8 +97,8 @@ async fn plain(core: Rc<Core>, stream: TcpStream, peer: Peer) {
     }
 }
 
-async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
-    let (stream, begun, mut peer) = match passed_by_name(&core, stream, peer).await {
+async fn secure(core: Rc<Core>, stream: TcpStream, peer: Rc<Peer>) {
+    let (stream, begun, peer) = match passed_by_name(&core, stream, peer).await {
         Ok(()) => return,
         Err(ours) => ours,
     };
@@ -109,7 +110,7 @@ async fn secure(core: Rc<Core>, stream: TcpStream, peer: Peer) {
     };
     let session = Session::of(stream.get_ref().1);
     peer.listener().handshakes.count(session);
-    peer.tls = Some(session.version);
+    peer.tls.set(Some(session.version));
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         Box::pin(http2::serve(core, stream, Vec::new(), peer)).await;
     } else {

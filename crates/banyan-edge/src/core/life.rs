@@ -19,6 +19,7 @@ use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Materials};
 use crate::forward::pool::Upstream;
+use crate::plain;
 use crate::route::Table;
 use crate::route::serving::Routes;
 
@@ -154,6 +155,7 @@ impl Core {
             .iter()
             .any(|group| group.upstream.proxy_protocol.is_some());
         self.tells_ends.set(told);
+        self.plain.set(plain::passes_heads(&settings));
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();

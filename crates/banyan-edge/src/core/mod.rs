@@ -115,6 +115,8 @@ pub(crate) struct Core {
     hsts: RefCell<Option<HeaderValue>>,
     /// Some instances are told who the client is, before its first byte.
     tells_ends: Cell<bool>,
+    /// Heads of answers pass as they are.
+    plain: Cell<bool>,
     draining: Cell<bool>,
     /// Listeners whose queue may still hold connections.
     accepting: Cell<usize>,
@@ -175,6 +177,7 @@ impl Core {
             tls: RefCell::new(None),
             redirect_to: Cell::new(None),
             tells_ends: Cell::new(false),
+            plain: Cell::new(false),
             draining: Cell::new(false),
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
@@ -283,6 +286,11 @@ impl Core {
 
     pub(crate) fn next_id(&self) -> HeaderValue {
         self.ids.borrow_mut().next()
+    }
+
+    /// Whether nothing that concerns all requests reads or changes heads of answers.
+    pub(crate) fn passes_heads(&self) -> bool {
+        self.plain.get()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

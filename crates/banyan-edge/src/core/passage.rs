@@ -19,7 +19,7 @@ const PIECE: usize = 4096;
 const NOBODY: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// `asked`: the listener's configured address.
-pub(super) async fn serve(core: Rc<Core>, client: TcpStream, asked: SocketAddr, peer: Peer) {
+pub(super) async fn serve(core: Rc<Core>, client: TcpStream, asked: SocketAddr, peer: Rc<Peer>) {
     let Some(stream) = core.stream(asked) else { return };
     let (begun, group) = match &stream.to {
         To::Group(group) => (Vec::new(), group.clone()),
@@ -51,8 +51,8 @@ async fn refuse(mut client: TcpStream, speaks_tls: bool) {
 pub(super) async fn passed_by_name(
     core: &Rc<Core>,
     client: TcpStream,
-    peer: Peer,
-) -> Result<(), (TcpStream, Vec<u8>, Peer)> {
+    peer: Rc<Peer>,
+) -> Result<(), (TcpStream, Vec<u8>, Rc<Peer>)> {
     let Some(stream) = core.passthrough() else {
         return Err((client, Vec::new(), peer));
     };

@@ -28,7 +28,7 @@ pub(crate) struct Peer {
     pub hurried: bool,
     pub(super) _counted: Option<Counted>,
     /// Known after the handshake.
-    pub tls: Option<Version>,
+    pub tls: Cell<Option<Version>>,
     /// Interim answers to the current request (HTTP/1 has one at a time).
     pub interim: Interim,
     pub(super) open: Open,

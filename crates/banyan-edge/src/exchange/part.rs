@@ -37,6 +37,7 @@ impl Exchange {
             started: self.core.now(),
             form,
             interim: Some(Rc::new(Interim::default())),
+            plain: false,
             end_decides: false,
             cached: None,
             is_hit: false,

@@ -134,7 +134,7 @@ impl Exchange {
                 Version::HTTP_10 => "1.0",
                 _ => "1.1",
             },
-            tls: self.peer.tls.map(banyan_tls::Version::name),
+            tls: self.peer.tls.get().map(banyan_tls::Version::name),
             outcome: self.outcome.name(),
             sample,
         });

@@ -74,7 +74,7 @@ struct Opened {
 }
 
 /// The answer, whatever there is.
-pub(crate) async fn answer(exchange: Exchange, wanted: Wanted) -> Response<DownBody> {
+pub(crate) async fn answer(exchange: Box<Exchange>, wanted: Wanted) -> Response<DownBody> {
     if ![Method::GET, Method::HEAD].contains(&wanted.method) {
         let mut page = exchange.notice(StatusCode::METHOD_NOT_ALLOWED, "files are only read here");
         let allowed = HeaderValue::from_static("GET, HEAD");
@@ -105,7 +105,7 @@ pub(crate) async fn answer(exchange: Exchange, wanted: Wanted) -> Response<DownB
     }
 }
 
-fn broken(exchange: Exchange) -> Response<DownBody> {
+fn broken(exchange: Box<Exchange>) -> Response<DownBody> {
     let page = exchange.notice(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read");
     exchange.give(page)
 }
@@ -212,7 +212,7 @@ fn read(file: &File, from: u64, count: u64) -> io::Result<Bytes> {
     Ok(Bytes::from(text))
 }
 
-fn to_folder(exchange: Exchange, wanted: &Wanted) -> Response<DownBody> {
+fn to_folder(exchange: Box<Exchange>, wanted: &Wanted) -> Response<DownBody> {
     let (path, query) = match wanted.target.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
         None => (wanted.target.as_str(), String::new()),
@@ -224,7 +224,7 @@ fn to_folder(exchange: Exchange, wanted: &Wanted) -> Response<DownBody> {
     exchange.give(response)
 }
 
-fn give(exchange: Exchange, wanted: &Wanted, opened: Opened) -> Response<DownBody> {
+fn give(exchange: Box<Exchange>, wanted: &Wanted, opened: Opened) -> Response<DownBody> {
     let part = if opened.status == StatusCode::OK {
         wanted::part(&wanted.headers, &opened.state)
     } else {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::net::TcpStream;
 
-use super::http1::{Broke, Connection};
+use super::http1::{Broke, Connection, Lines};
 use super::http2;
 use super::pool::InFlight;
 use super::tunnel::Joined;
@@ -18,6 +18,8 @@ use super::tunnel::Joined;
 pub(crate) struct InstanceBody {
     from: From,
     in_flight: Option<InFlight>,
+    /// The head, where there is no map of it.
+    lines: Option<Lines>,
 }
 
 /// A stream of another protocol, and the request's place.
@@ -37,8 +39,9 @@ enum From {
 }
 
 impl InstanceBody {
-    pub(super) fn http1(connection: Box<Connection>, in_flight: InFlight) -> Self {
+    pub(super) fn http1(mut connection: Box<Connection>, in_flight: InFlight) -> Self {
         let mut body = Self {
+            lines: connection.take_lines(),
             from: From::Http1(connection),
             in_flight: Some(in_flight),
         };
@@ -50,6 +53,7 @@ impl InstanceBody {
         let mut body = Self {
             from: From::Http2(Box::new(answer)),
             in_flight: Some(in_flight),
+            lines: None,
         };
         body.release_if_read();
         body
@@ -59,7 +63,13 @@ impl InstanceBody {
         Self {
             from: From::Switched(connection),
             in_flight: Some(in_flight),
+            lines: None,
         }
+    }
+
+    /// The head, where there is no map of it.
+    pub(crate) fn lines(&mut self) -> Option<&mut Lines> {
+        self.lines.as_mut()
     }
 
     /// After a 101: the stream of the other protocol. The place is held for as long as the second is.

@@ -58,6 +58,8 @@ pub(super) trait Party {
     fn ends(&self) -> &Ends;
     /// From now on an instance may act on it.
     fn sent(&mut self);
+    /// Nobody looks into the head of the answer.
+    fn plain(&self) -> bool;
     /// An interim answer.
     fn hint(&self, answer: Response<()>);
 }
@@ -73,6 +75,10 @@ impl Party for Exchange {
 
     fn sent(&mut self) {
         self.outcome = Outcome::Unknown;
+    }
+
+    fn plain(&self) -> bool {
+        self.plain
     }
 
     fn hint(&self, answer: Response<()>) {
@@ -107,7 +113,7 @@ pub(super) async fn attempt<P: Party>(
         address: in_flight.upstream.address,
         time: time.told(limit),
     };
-    connection.ask(head, UpBody::new(source.cloned()), &extra);
+    connection.ask(head, UpBody::new(source.cloned()), &extra, party.plain());
     party.sent();
     let waited = source.map_or(Duration::ZERO, |s| s.waited());
     let answered = answer_within(&in_flight, limit, &mut connection, source, party).await;

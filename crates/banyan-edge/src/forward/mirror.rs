@@ -200,6 +200,11 @@ impl Party for Copy {
 
     fn sent(&mut self) {}
 
+    /// Seldom enough that the one reader will do.
+    fn plain(&self) -> bool {
+        false
+    }
+
     fn hint(&self, _answer: Response<()>) {}
 }
 

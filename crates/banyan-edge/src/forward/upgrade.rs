@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_millis(900);
 
 /// An instance that speaks another protocol now. Exchange and place count as in flight for as long as it does.
 pub(crate) struct Switched {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     instance: Joined<TcpStream>,
     websocket: bool,
     _in_flight: Option<InFlight>,
@@ -36,7 +36,7 @@ pub(crate) struct Switched {
 
 impl Switched {
     /// `headers`: of the instance's answer.
-    pub(crate) fn new(exchange: Exchange, tunnel: Tunnel, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(exchange: Box<Exchange>, tunnel: Tunnel, headers: &HeaderMap) -> Self {
         let (instance, in_flight) = tunnel;
         let protocol = headers.get(header::UPGRADE).map(|protocol| protocol.as_bytes());
         Self {

@@ -62,7 +62,7 @@ impl Call {
     }
 }
 
-pub(super) async fn answer(mut exchange: Exchange, wanted: Wanted, job: Job) -> Response<DownBody> {
+pub(super) async fn answer(mut exchange: Box<Exchange>, wanted: Wanted, job: Job) -> Response<DownBody> {
     let Job { mut head, body } = job;
     let Wanted { call, found } = wanted;
     let body = match read(&mut exchange, body, call.most).await {

@@ -105,7 +105,7 @@ impl Gather {
     }
 }
 
-pub(super) async fn answer(exchange: Exchange, wanted: Wanted, job: Job) -> Response<DownBody> {
+pub(super) async fn answer(exchange: Box<Exchange>, wanted: Wanted, job: Job) -> Response<DownBody> {
     let gather = Rc::clone(&wanted.gather);
     let credentials = personal(&job.head.headers);
     let values = {

@@ -40,7 +40,7 @@ pub(crate) struct Job {
     pub body: ClientBody,
 }
 
-pub(crate) async fn answer(exchange: Exchange, wanted: Wanted, job: Job) -> Response<DownBody> {
+pub(crate) async fn answer(exchange: Box<Exchange>, wanted: Wanted, job: Job) -> Response<DownBody> {
     match wanted {
         Wanted::Gather(wanted) => gather::answer(exchange, wanted, job).await,
         Wanted::Call(wanted) => call::answer(exchange, wanted, job).await,

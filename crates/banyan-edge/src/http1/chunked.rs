@@ -14,7 +14,7 @@ const LINE: usize = 1024 + 16;
 const TRAILERS: usize = 8 * 1024;
 const BAD_TRAILERS: &str = "the trailers are not valid";
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Chunked {
     state: State,
     /// The lines of trailers so far.

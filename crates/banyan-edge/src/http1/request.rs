@@ -81,7 +81,7 @@ pub(crate) fn find_end(bytes: &[u8], from: usize, limits: &HeadLimits) -> Found 
 }
 
 /// The first byte from `from` that is a control (below 0x20, or 0x7f), eight bytes at a time.
-fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = from;
@@ -224,8 +224,8 @@ const fn alphanumeric_or(more: &[u8]) -> [bool; 256] {
     table
 }
 
-fn is_token(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+pub(crate) const fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
 }
 
 fn has_token(value: &[u8], wanted: &[u8]) -> bool {

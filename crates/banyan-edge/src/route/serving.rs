@@ -24,6 +24,7 @@ use crate::forward::mirror::{self, Mirror};
 use crate::gateway::{self, Call, Gather};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
+use crate::plain;
 use crate::respond::Refusal;
 
 /// What a browser is told to wait while there is maintenance.
@@ -52,6 +53,8 @@ struct Ready {
     gather: Option<Rc<Gather>>,
     /// Of JSON to gRPC.
     call: Option<Rc<Call>>,
+    /// Heads of answers pass as they are.
+    plain: bool,
 }
 
 struct Edits {
@@ -121,6 +124,7 @@ impl Routes {
                     })),
                     _ => None,
                 },
+                plain: plain::route_passes_heads(route),
             }
         });
         let ready: Vec<Ready> = ready.collect();
@@ -196,6 +200,11 @@ impl Routed {
     /// Behind everything else that is set: a client's `Connection:` cannot take it out again.
     pub(crate) fn request(&self, headers: &mut HeaderMap) {
         self.routes.ready[self.route].request.apply(headers);
+    }
+
+    /// Whether this route leaves heads of answers alone.
+    pub(crate) fn passes_heads(&self) -> bool {
+        self.routes.ready[self.route].plain
     }
 
     /// Once, on whatever answer goes out.

@@ -85,7 +85,7 @@ impl Sending {
         &mut self,
         text: &mut Vec<u8>,
         head: &Parts,
-        body: &DownBody,
+        body: &mut DownBody,
         unread: bool,
         date: &str,
     ) {
@@ -97,7 +97,12 @@ impl Sending {
             text.extend_from_slice(b"\r\n");
             return;
         }
-        let said = Said::write(text, &head.headers);
+        let mut said = Said::default();
+        if let Some(lines) = body.lines() {
+            text.extend_from_slice(lines.text());
+            said.date = lines.has_date();
+        }
+        said.write(text, &head.headers);
         let length = self.frame(head.status, body, said.length);
         self.keep &= !unread && !said.close && self.framing != Framing::ToTheEnd;
         if let Some(length) = length {
@@ -230,21 +235,19 @@ struct Said {
 
 impl Said {
     /// Writes all but those that concern this connection.
-    fn write(text: &mut Vec<u8>, headers: &HeaderMap) -> Self {
-        let mut said = Self::default();
+    fn write(&mut self, text: &mut Vec<u8>, headers: &HeaderMap) {
         for (name, value) in headers {
             match *name {
                 header::CONTENT_LENGTH => {
-                    said.length = value.to_str().ok().and_then(|text| text.parse().ok())
+                    self.length = value.to_str().ok().and_then(|text| text.parse().ok())
                 }
-                header::CONNECTION => said.close |= value.as_bytes().eq_ignore_ascii_case(b"close"),
+                header::CONNECTION => self.close |= value.as_bytes().eq_ignore_ascii_case(b"close"),
                 header::TRANSFER_ENCODING => {}
                 ref name => {
-                    said.date |= *name == header::DATE;
+                    self.date |= *name == header::DATE;
                     field(text, name.as_str(), value.as_bytes());
                 }
             }
         }
-        said
     }
 }

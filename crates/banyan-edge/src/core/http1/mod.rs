@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const UNWANTED: usize = 256 * 1024;
 
 /// `begun`: what was read of the connection already.
-pub(super) async fn serve(core: Rc<Core>, stream: ClientStream, begun: Vec<u8>, peer: Peer) {
+pub(super) async fn serve(core: Rc<Core>, stream: ClientStream, begun: Vec<u8>, peer: Rc<Peer>) {
     let place = core.stages.enter();
     let mut connection = Connection::new(&core, stream, begun.into(), peer);
     let mut life = pin!(connection.run());
@@ -64,8 +64,12 @@ struct Connection {
 }
 
 /// What comes next on the connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is at hand once, and mostly a request"
+)]
 enum Next {
-    Request(Box<Head>),
+    Request(Head),
     Refused(Refusal),
     /// It had nothing to say for too long, or the edge ends.
     Idle,
@@ -82,12 +86,12 @@ enum After {
 }
 
 impl Connection {
-    fn new(core: &Rc<Core>, stream: ClientStream, begun: Bytes, peer: Peer) -> Self {
+    fn new(core: &Rc<Core>, stream: ClientStream, begun: Bytes, peer: Rc<Peer>) -> Self {
         let settings = core.settings();
         let requests = Requests::new(begun, limits(core));
         Self {
             core: Rc::clone(core),
-            peer: Rc::new(peer),
+            peer,
             wire: Wire::new(stream, requests, Rc::clone(&core.buffer)),
             alarm: Alarm::new(settings.timeouts.header.min(settings.timeouts.idle)),
             waiting: None,
@@ -99,8 +103,9 @@ impl Connection {
     async fn run(&mut self) {
         loop {
             let after = match poll_fn(|cx| self.poll_next(cx)).await {
-                Next::Request(head) => self.request(*head).await,
-                Next::Refused(refusal) => self.refused(refusal).await,
+                // Boxed: a connection that waits has no room for a request.
+                Next::Request(head) => Box::pin(self.request(head)).await,
+                Next::Refused(refusal) => Box::pin(self.refused(refusal)).await,
                 Next::Idle => After::Close,
                 Next::End => After::End,
             };
@@ -118,7 +123,7 @@ impl Connection {
             match wire.requests.head() {
                 Ok(Some(head)) => {
                     (self.waiting, self.head_since, self.fresh) = (None, None, false);
-                    return Poll::Ready(Next::Request(Box::new(head)));
+                    return Poll::Ready(Next::Request(head));
                 }
                 Ok(None) => {}
                 Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
@@ -214,7 +219,7 @@ impl Connection {
         {
             let mut wire = self.wire.borrow();
             let date = self.core.date.borrow();
-            sending.begin(wire.outbox.text(), &head, &body, unread, &date);
+            sending.begin(wire.outbox.text(), &head, &mut body, unread, &date);
         }
         drop(head);
         if let Some(switched) = body.take_switched() {

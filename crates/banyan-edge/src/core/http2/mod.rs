@@ -37,7 +37,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PING_LIMIT: Duration = Duration::from_secs(20);
 
 /// `begun`: what was read of the connection already.
-pub(super) async fn serve<S>(core: Rc<Core>, stream: S, begun: Vec<u8>, peer: Peer)
+pub(super) async fn serve<S>(core: Rc<Core>, stream: S, begun: Vec<u8>, peer: Rc<Peer>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -72,7 +72,7 @@ where
     let mut serving = Serving {
         pings: connection.ping_pong(),
         core,
-        peer: Rc::new(peer),
+        peer,
         place,
         known: Stage::Serving,
         alarm,

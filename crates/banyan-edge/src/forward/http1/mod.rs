@@ -5,6 +5,7 @@
 //! could be understood in two ways is none, bytes behind an answer end the connection.
 
 mod head;
+mod lines;
 mod trial;
 
 use std::future::poll_fn;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body, Frame};
@@ -28,6 +29,7 @@ use crate::http1::chunked::{Chunked, Piece};
 use crate::http1::outbox::Outbox;
 use crate::http1::reading::{ReadBuffer, append};
 pub(super) use head::Extra;
+pub(crate) use lines::Lines;
 pub use trial::trial;
 
 pub(crate) struct Connection {
@@ -42,6 +44,8 @@ pub(crate) struct Connection {
     /// What is still to be written of the request's body.
     upload: Option<Upload>,
     expects: Expects,
+    /// The answer's head, where it passes as it is.
+    lines: Option<Lines>,
     /// What is still to come of the answer.
     reading: Reading,
     /// Both sides want to go on after this answer.
@@ -65,8 +69,11 @@ struct Expects {
     switch: bool,
     /// The body is not sent before the instance wants it.
     hold: bool,
+    /// Nobody reads its head: see [`Lines`].
+    plain: bool,
 }
 
+#[derive(Debug, PartialEq)]
 enum Reading {
     Head,
     Length(u64),
@@ -110,7 +117,9 @@ impl Connection {
                 no_body: false,
                 switch: false,
                 hold: false,
+                plain: false,
             },
+            lines: None,
             reading: Reading::Done,
             keep: true,
             deaf: false,
@@ -119,8 +128,8 @@ impl Connection {
         }
     }
 
-    /// Puts a request in; [`Self::poll_answer`] sends it.
-    pub(super) fn ask(&mut self, head: &Parts, body: UpBody, extra: &Extra<'_>) {
+    /// Puts a request in; [`Self::poll_answer`] sends it. `plain`: nobody reads the answer's head.
+    pub(super) fn ask(&mut self, head: &Parts, body: UpBody, extra: &Extra<'_>, plain: bool) {
         let length = body.size_hint().exact();
         let upload = (length != Some(0)).then_some(Upload { body, left: length });
         let framing = upload.as_ref().map(|upload| upload.left);
@@ -130,8 +139,9 @@ impl Connection {
             no_body: head.method == Method::HEAD,
             switch: head.headers.contains_key(http::header::UPGRADE),
             hold: self.upload.is_some() && head.headers.contains_key(http::header::EXPECT),
+            plain: plain && head.method != Method::HEAD,
         };
-        self.reading = Reading::Head;
+        (self.reading, self.lines) = (Reading::Head, None);
         (self.keep, self.deaf, self.written, self.received) = (true, false, 0, false);
     }
 
@@ -166,9 +176,9 @@ impl Connection {
                 return Poll::Ready(Err(broke));
             }
             if !self.rest.is_empty()
-                && let Some(head) = head::read(&self.rest, self.expects.no_body)?
+                && let Some(head) = self.head()?
             {
-                drop(self.rest.split_to(head.length));
+                self.rest.advance(head.length);
                 if let Some(answer) = self.take_head(head, &hint)? {
                     return Poll::Ready(Ok(answer));
                 }
@@ -178,6 +188,29 @@ impl Connection {
                 return Poll::Ready(Err(Broke::Closed));
             }
         }
+    }
+
+    /// Of what was read; `None`: it is not complete.
+    fn head(&mut self) -> Result<Option<head::Head>, Broke> {
+        if self.expects.plain
+            && let Some(plain) = lines::read(&self.rest)
+        {
+            self.lines = Some(plain.lines);
+            let mut answer = Response::new(());
+            *answer.status_mut() = plain.status;
+            return Ok(Some(head::Head {
+                length: plain.length,
+                answer,
+                reading: plain.reading,
+                keep: plain.keep,
+            }));
+        }
+        head::read(&self.rest, self.expects.no_body)
+    }
+
+    /// Of an answer whose head has no map: its lines.
+    pub(super) fn take_lines(&mut self) -> Option<Lines> {
+        self.lines.take()
     }
 
     /// `None`: an interim answer; the final one is still to come.
