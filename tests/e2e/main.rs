@@ -14,6 +14,7 @@ mod backups;
 mod bad_http;
 mod bad_input;
 mod cache;
+mod check;
 mod drill;
 mod edge_restarts;
 mod endings;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use banyan_config::{Config, Database};
+use banyan_config::{Config, Database, Durability};
 use banyan_reconcile::proto::{Reply, Request, Trial};
 use banyan_reconcile::{Loader, StateDir};
 
@@ -65,15 +65,13 @@ fn scratch(config: &Config, request: &Request, context: &Context) -> anyhow::Res
         let paths = context.place.config_paths()?;
         let running = Running::start(StateDir::new(&folder.0), paths, alone()?)?;
         let done = running.handle.bring_up(|_| {}).await;
-        let found = match done.error {
-            Some(error) => vec![
-                Finding::new(Level::Problem, "start", error).fix("see what it says above; then try again"),
-            ],
-            None => {
-                let replies = running.handle.ask(request.clone()).await;
-                findings(controller::collect(replies, context).await)
-            }
-        };
+        if let Some(error) = done.error {
+            // A first start that fails is undone, and its controller ends: there is nothing to take down.
+            let fix = "see what it says above; then try again";
+            return Ok(vec![Finding::new(Level::Problem, "start", error).fix(fix)]);
+        }
+        let replies = running.handle.ask(request.clone()).await;
+        let found = findings(controller::collect(replies, context).await);
         let down = running.handle.request(Request::Down, |_| {}).await;
         if let Some(error) = down.error {
             running.handle.request(Request::Down, |_| {}).await;
@@ -85,8 +83,9 @@ fn scratch(config: &Config, request: &Request, context: &Context) -> anyhow::Res
     findings
 }
 
-/// The same app with one instance of its front process, on a port that disturbs nobody. A database that is the
-/// person's own is used but not migrated.
+/// The same app with one instance of its front process, on a port that disturbs nobody, and nothing around it: no other
+/// listener, no replica, no backup (it would be one of an empty database). A database that is the person's own is used but
+/// not migrated.
 fn alone() -> anyhow::Result<Loader> {
     let listen = machine::free_address().context("failed to find a free port for the trial")?;
     Ok(Arc::new(move |paths| {
@@ -96,6 +95,10 @@ fn alone() -> anyhow::Result<Loader> {
             edge.listen = listen;
             edge.https = None;
             edge.settings.tls = None;
+            edge.settings.cache = None;
+            edge.routes.clear();
+            edge.listeners.clear();
+            edge.passthrough.clear();
             let front = edge.process.clone();
             config.processes.retain(|name, _| *name == front);
         }
@@ -105,7 +108,13 @@ fn alone() -> anyhow::Result<Loader> {
         }
         match &mut config.database {
             Some(Database::External(_)) => config.app.release = None,
-            Some(Database::Managed(managed)) => managed.port = None,
+            Some(Database::Managed(managed)) => {
+                managed.port = None;
+                managed.pgproxy.port = None;
+                managed.replicas = 0;
+                managed.durability = Durability::Async;
+                managed.backup = None;
+            }
             None => {}
         }
         Ok(loaded)
