@@ -45,6 +45,21 @@ pub(crate) enum Unnamed {
     Of(u32, Rc<Statement>),
 }
 
+/// What the server said of something of our own.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// SQLSTATE (PostgreSQL documentation, appendix A).
+    code: Vec<u8>,
+    pub(crate) words: String,
+}
+
+impl Failure {
+    /// A time limit or a cancel, most often meant for the client before: it says nothing of what was asked.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.code == b"57014"
+    }
+}
+
 pub(crate) struct Backend {
     /// Unique in the worker.
     pub(crate) id: u64,
@@ -69,8 +84,8 @@ pub(crate) struct Backend {
     pub(crate) copying: Copying,
     /// The simple query at the head has failed.
     failed: bool,
-    /// Why something of our own failed, in the server's words.
-    pub(crate) failure: Option<String>,
+    /// Why something of our own failed.
+    pub(crate) failure: Option<Failure>,
     /// The row of a question of our own.
     row: Option<Vec<Option<String>>>,
     inbox: Vec<u8>,

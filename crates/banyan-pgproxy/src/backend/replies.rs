@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::connect::ends;
 use super::expected::{After, Expected, Kind, Ours};
-use super::{Backend, Copying, Unnamed};
+use super::{Backend, Copying, Failure, Unnamed};
 use crate::session::Session;
 use crate::session::marks::{Effect, Marks, Touched};
 use crate::session::prepared::PREFIX;
@@ -270,7 +270,10 @@ impl Backend {
                 return Show::Pass;
             }
             if late || !matches!(ours, Ours::Forget | Ours::Number | Ours::Outcome) {
-                self.failure = Some(String::from_utf8_lossy(field(b'M')).into_owned());
+                self.failure = Some(Failure {
+                    code: field(b'C').to_vec(),
+                    words: String::from_utf8_lossy(field(b'M')).into_owned(),
+                });
             }
             return Show::Hide;
         }

@@ -12,7 +12,7 @@ use crate::session::marks::{Marks, Touched};
 use crate::session::scan::Scan;
 
 /// Backends that are tried before a client is told that its session cannot be restored.
-const UNFIT: u8 = 3;
+const UNFIT: u32 = 3;
 
 impl Client {
     /// Whether a message may go to the backend that is held. RESET leads to the server's default; what the client asked
@@ -110,11 +110,16 @@ impl Client {
         let Some(lease) = &mut self.lease else {
             return Ok(());
         };
-        if let Some(cause) = lease.failure.take() {
+        if let Some(failure) = lease.failure.take() {
             self.unfit += 1;
-            if self.unfit > UNFIT || !lease.is_idle() {
+            // Each is closed: when all that former clients left their limits on are gone, a new one comes.
+            let most = match failure.is_cut_short() {
+                true => UNFIT.max(self.worker.pool_size()),
+                false => UNFIT,
+            };
+            if self.unfit > most || !lease.is_idle() {
                 lease.spent = true;
-                return Err(Refusal::Settings(cause).into());
+                return Err(Refusal::Settings(failure.words).into());
             }
             if self.pinned {
                 // A cancel of the client's own can hit what restores its session: all of that or nothing has happened.

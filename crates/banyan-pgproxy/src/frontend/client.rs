@@ -85,7 +85,7 @@ pub(crate) struct Client {
     pub(super) bound: Option<(Box<[u8]>, Rc<Statement>)>,
     pub(super) pinned: bool,
     /// Backends in a row on which the session could not be restored.
-    pub(super) unfit: u8,
+    pub(super) unfit: u32,
     pub(super) tracking: Tracking,
     /// The unit has been looked at: it is the primary's.
     pub(super) to_primary: bool,

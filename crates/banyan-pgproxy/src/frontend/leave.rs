@@ -71,7 +71,7 @@ pub(super) async fn settled(lease: &mut Lease, sink: &mut Sink<'_>) -> Result<()
         }
     }
     match lease.failure.take() {
-        Some(cause) => Err(Refusal::Settings(cause)),
+        Some(failure) => Err(Refusal::Settings(failure.words)),
         None => Ok(()),
     }
 }
