@@ -98,11 +98,25 @@ impl Exchange {
         let settings = core.settings();
         let kept = || request.headers().get(REQUEST_ID).filter(|id| is_id(id)).cloned();
         let trusted = settings.trusts(peer.address);
-        let started = core.now();
         let http2 = request.version() == http::Version::HTTP_2;
-        core.budget.borrow_mut().request(started);
-        Box::new(Self {
-            id: trusted.then(kept).flatten().unwrap_or_else(|| core.next_id()),
+        let form = if http2 && grpc::is_call(request.headers()) {
+            Form::Grpc
+        } else {
+            Form::wanted(request.headers())
+        };
+        let id = trusted.then(kept).flatten().unwrap_or_else(|| core.next_id());
+        let mut exchange = Box::new(Self::new(core, peer, id, request.version(), form));
+        core.budget.borrow_mut().request(exchange.started);
+        if settings.access_log {
+            exchange.logged = Some(Some((request.method().clone(), request.uri().clone())));
+        }
+        exchange
+    }
+
+    /// Nothing has happened yet.
+    fn new(core: &Rc<Core>, peer: &Rc<Peer>, id: HeaderValue, version: Version, form: Form) -> Self {
+        Self {
+            id,
             core: Rc::clone(core),
             peer: Rc::clone(peer),
             group: core.default_group(),
@@ -121,12 +135,8 @@ impl Exchange {
             most: None,
             received: None,
             status: None,
-            started,
-            form: if http2 && grpc::is_call(request.headers()) {
-                Form::Grpc
-            } else {
-                Form::wanted(request.headers())
-            },
+            started: core.now(),
+            form,
             interim: None,
             plain: false,
             end_decides: false,
@@ -135,11 +145,9 @@ impl Exchange {
             shares: false,
             unseen: false,
             meant: None,
-            version: request.version(),
-            logged: settings
-                .access_log
-                .then(|| Some((request.method().clone(), request.uri().clone()))),
-        })
+            version,
+            logged: None,
+        }
     }
 
     /// Of a request that could not be read.

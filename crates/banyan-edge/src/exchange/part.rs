@@ -14,39 +14,12 @@ use crate::route::serving::Routed;
 impl Exchange {
     /// `limit`: until its answer begins. What instances hint on the way is told to nobody.
     pub(crate) fn part(&self, group: &Rc<Group>, limit: Duration, form: Form) -> Self {
-        Self {
-            core: Rc::clone(&self.core),
-            peer: Rc::clone(&self.peer),
-            id: self.id.clone(),
-            group: Rc::clone(group),
-            part: Some(limit),
-            routed: None,
-            filtered: None,
-            trace: None,
-            upstream: None,
-            retries: 0,
-            forwarded: false,
-            waited: Duration::ZERO,
-            outcome: Outcome::Refused,
-            may_have_acted: false,
-            location: None,
-            bytes: 0,
-            most: None,
-            received: None,
-            status: None,
-            started: self.core.now(),
-            form,
-            interim: Some(Rc::new(Interim::default())),
-            plain: false,
-            end_decides: false,
-            cached: None,
-            is_hit: false,
-            shares: false,
-            unseen: false,
-            meant: None,
-            version: self.version,
-            logged: None,
-        }
+        let id = self.id.clone();
+        let mut part = Self::new(&self.core, &self.peer, id, self.version, form);
+        part.group = Rc::clone(group);
+        part.part = Some(limit);
+        part.interim = Some(Rc::new(Interim::default()));
+        part
     }
 
     /// In place of this one, the same way: the client's own counts and is logged, not this.
