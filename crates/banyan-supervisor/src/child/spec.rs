@@ -49,6 +49,31 @@ pub struct ChildSpec {
     pub port: Option<u16>,
 }
 
+impl ChildSpec {
+    /// A program that runs to its end beside this one: where it runs, as whom, with its environment and `env`.
+    pub(crate) fn tool(
+        self,
+        id: ChildId,
+        argv: Vec<String>,
+        env: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
+        let mut all = self.env.clone();
+        all.extend(env.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        Self {
+            id,
+            argv,
+            env: all,
+            ready: Probe::Running {
+                for_at_least: Duration::ZERO,
+            },
+            live: None,
+            stop: StopSignal::Terminate,
+            port: None,
+            ..self
+        }
+    }
+}
+
 impl fmt::Debug for ChildSpec {
     /// Names of environment variables only: their values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

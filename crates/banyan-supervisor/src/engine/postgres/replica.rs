@@ -15,7 +15,7 @@ use super::files::write_private;
 use super::init::{clear, configure, end_earlier, put_in_place, unfinished, with_suffix};
 use super::provision::{REPLICATION_ROLE, create_or_alter};
 use super::{PostgresError, Server, io_error, secret, version};
-use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
+use crate::child::{ChildId, ChildSpec, Handle};
 
 /// A copy takes as long as there is data; one that takes longer than a day hangs.
 const COPY_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -203,22 +203,11 @@ impl Server {
     }
 
     fn tool(&self, program: &str, arguments: Vec<String>, password_file: &Path) -> ChildSpec {
-        let spec = self.spec();
-        let program_path = self.bin.join(program).display().to_string();
-        let mut env = spec.env.clone();
-        env.insert("PGPASSFILE".to_owned(), password_file.display().to_string());
-        ChildSpec {
-            id: ChildId(format!("{program}-{}", self.node)),
-            argv: std::iter::once(program_path).chain(arguments).collect(),
-            env,
-            ready: Probe::Running {
-                for_at_least: Duration::ZERO,
-            },
-            live: None,
-            stop: StopSignal::Terminate,
-            port: None,
-            ..spec
-        }
+        let id = ChildId(format!("{program}-{}", self.node));
+        let program = self.bin.join(program).display().to_string();
+        let argv = std::iter::once(program).chain(arguments).collect();
+        let passwords = password_file.display().to_string();
+        self.spec().tool(id, argv, [("PGPASSFILE", passwords)])
     }
 
     /// Waits until the primary sends it what it writes.

@@ -28,7 +28,7 @@ use super::files::{Owner, write_private};
 use super::init::with_suffix;
 use super::provision::BACKUP_ROLE;
 use super::{PostgresError, Server, io_error, secret};
-use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
+use crate::child::{ChildId, ChildSpec, Handle};
 
 pub use info::{Archive, Backup, Catalogue, InfoError};
 pub use program::PROGRAM;
@@ -211,28 +211,19 @@ impl Server {
     }
 
     fn pgbackrest(&self, id: ChildId, arguments: Vec<String>) -> ChildSpec {
-        let spec = self.spec();
-        let mut env = spec.env.clone();
-        env.insert("PGHOST".to_owned(), "127.0.0.1".to_owned());
-        let password_file = password_path(&self.data).display().to_string();
-        env.insert("PGPASSFILE".to_owned(), password_file);
         let fixed = [
             PROGRAM.to_owned(),
             format!("--config={}", config_path(&self.data).display()),
             format!("--stanza={}", self.stanza()),
         ];
+        let env = [
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPASSFILE", password_path(&self.data).display().to_string()),
+        ];
+        let spec = self.spec();
         ChildSpec {
             log: spec.log.with_file_name(format!("{}.log", child_id())),
-            id,
-            argv: fixed.into_iter().chain(arguments).collect(),
-            env,
-            ready: Probe::Running {
-                for_at_least: Duration::ZERO,
-            },
-            live: None,
-            stop: StopSignal::Terminate,
-            port: None,
-            ..spec
+            ..spec.tool(id, fixed.into_iter().chain(arguments).collect(), env)
         }
     }
 }
