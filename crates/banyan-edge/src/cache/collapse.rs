@@ -183,6 +183,14 @@ impl Lead {
         });
     }
 
+    /// The origin need not be asked: others look again, too.
+    pub(crate) fn needless(mut self) {
+        self.end(|cell| {
+            cell.fill.done();
+            Progress::Again
+        });
+    }
+
     /// The origin answered with an error, and something stored stands in.
     pub(crate) fn stands_in(mut self, refusal: Refusal) {
         self.end(|cell| {

@@ -81,6 +81,10 @@ pub(super) fn refresh(exchange: &Exchange, name: Name, head: &Parts, found: &Fou
     let Entered::Lead(lead) = fills.enter(key, since_start(&exchange.core)) else {
         return;
     };
+    // Somebody has just done so.
+    if !name.find().is_as(found) {
+        return lead.needless();
+    }
     let mut headers = head.headers.clone();
     for condition in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
         headers.remove(condition);

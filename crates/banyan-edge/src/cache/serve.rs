@@ -229,6 +229,11 @@ impl Request<'_> {
                 .enter(key, fetch::since_start(&exchange.core))
             {
                 Entered::Lead(lead) => {
+                    // Who led before may have stored its answer between our look and this.
+                    if !self.name.find().is_as(&found) {
+                        lead.needless();
+                        continue;
+                    }
                     let heard = fetch::lead(exchange, lead, self.question(exchange, &need)).await;
                     return self.told(exchange, &need, heard);
                 }

@@ -86,6 +86,14 @@ pub(crate) struct Found {
     pub objects: Vec<(Arc<Object>, Standing)>,
 }
 
+impl Found {
+    /// Nothing was stored or replaced between the two.
+    pub(crate) fn is_as(&self, before: &Self) -> bool {
+        let same = |(now, then): (&(Arc<Object>, _), &(Arc<Object>, _))| Arc::ptr_eq(&now.0, &then.0);
+        self.objects.len() == before.objects.len() && self.objects.iter().zip(&before.objects).all(same)
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self {
