@@ -81,13 +81,14 @@ impl Summary {
         }
     }
 
-    /// edge → web × 2 → postgres, a line each; processes without traffic beside it.
+    /// edge → web × 2 → pgproxy → postgres, a line each; processes without traffic beside it.
     fn map(&self, paint: Paint) -> String {
-        let engines = self.rows(|kind| kind.starts_with("postgres"));
+        let proxies = self.rows(is_proxy);
+        let engines = self.rows(is_engine);
         let edge = self.status.edge.as_ref();
         let mut processes: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
         for row in &self.status.children {
-            if row.kind != "edge" && !row.kind.starts_with("postgres") {
+            if row.kind != "edge" && !is_proxy(&row.kind) && !is_engine(&row.kind) {
                 processes.entry(&row.kind).or_default().push(row);
             }
         }
@@ -111,6 +112,10 @@ impl Summary {
                 lines.push((depth, named(edge.process.as_str(), &rows), detail.join(", ")));
                 depth += 1;
             }
+        }
+        for row in proxies {
+            lines.push((depth, "pgproxy".to_owned(), ports(&[row])));
+            depth += 1;
         }
         for row in engines {
             lines.push((depth, row.kind.clone(), ports(&[row])));
@@ -144,6 +149,14 @@ impl Summary {
             .filter(|row| wanted(&row.kind))
             .collect()
     }
+}
+
+fn is_proxy(kind: &str) -> bool {
+    kind.starts_with("pgproxy")
+}
+
+fn is_engine(kind: &str) -> bool {
+    kind.starts_with("postgres")
 }
 
 fn named(kind: &str, rows: &[&Row]) -> String {
