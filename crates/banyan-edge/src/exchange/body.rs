@@ -56,28 +56,18 @@ impl DownBody {
     }
 
     pub(crate) fn take_switched(&mut self) -> Option<Box<Switched>> {
-        match &mut self.content {
-            Content::Switched(switched) => switched.take(),
-            Content::Page(_)
-            | Content::Stream(_)
-            | Content::File(_)
-            | Content::Cached(_)
-            | Content::Compressed(_)
-            | Content::LeftOut => None,
-        }
+        let Content::Switched(switched) = &mut self.content else {
+            return None;
+        };
+        switched.take()
     }
 
     /// The head of an instance's answer, where there is no map of it.
     pub(crate) fn lines(&mut self) -> Option<&mut Lines> {
-        match &mut self.content {
-            Content::Stream(body) => body.lines(),
-            Content::Page(_)
-            | Content::Switched(_)
-            | Content::File(_)
-            | Content::Compressed(_)
-            | Content::Cached(_)
-            | Content::LeftOut => None,
-        }
+        let Content::Stream(body) = &mut self.content else {
+            return None;
+        };
+        body.lines()
     }
 
     /// Whether it comes from an instance.

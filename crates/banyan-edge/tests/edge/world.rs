@@ -167,6 +167,12 @@ impl World {
         self.until(|r| r.epoch == epoch).await;
     }
 
+    /// Waits until every core has taken what control told it before, as commands come in order and epochs are acknowledged:
+    /// a report says only what control knows.
+    pub(crate) async fn settled(&mut self) {
+        self.publish(|_| {}).await;
+    }
+
     /// As [`World::until`] without waiting for the report of each second: an epoch is reported at once, with all counts.
     pub(crate) async fn soon(&mut self, mut wanted: impl FnMut(&EdgeReport) -> bool) -> EdgeReport {
         let soon = async {

@@ -1,6 +1,7 @@
 //! The cache as part of the configuration: on, off, and beside routes.
 
 use banyan_config::{Forward, RouteAction, Share, SplitBy};
+use serde_json::Value;
 
 use super::{get, ok, origin, safe, world};
 use crate::routes::{prefix, route};
@@ -69,17 +70,17 @@ async fn hits_are_logged_without_an_instance_and_counted() {
     world.get("/").await;
     world.ask(&plain("/")).await;
     world.ask(&get("/", "If-None-Match: *\r\n")).await;
+    // Cores write on their own: lines of different connections come in any order.
     let lines = world.logged(4).await;
-    assert!(
-        lines[0]["upstream"].is_string() && lines[1]["upstream"].is_null(),
-        "{lines:#?}"
-    );
+    let with_instance = lines.iter().filter(|line| line["upstream"].is_string());
+    assert_eq!(with_instance.count(), 1, "{lines:#?}");
     assert!(
         lines.iter().all(|line| line["outcome"] == "answered"),
         "{lines:#?}"
     );
-    assert_eq!(
-        (&lines[1]["bytes"], &lines[3]["status"]),
-        (&4.into(), &304.into())
-    );
+    let sent = |status: u16, bytes: u64| {
+        let same = |line: &&Value| line["status"] == status && line["bytes"] == bytes;
+        lines.iter().filter(same).count()
+    };
+    assert_eq!((sent(200, 4), sent(304, 0)), (3, 1), "{lines:#?}");
 }

@@ -12,10 +12,11 @@ use super::moment::moment;
 use super::program::{self, RepositoryError, reason};
 use super::scratch::{Folder, Program, Scratch};
 use super::{Backup, Catalogue};
+use crate::account;
 use crate::child::RunAs;
 use crate::engine::identity;
+use crate::engine::postgres::PostgresError;
 use crate::engine::postgres::files::{Owner, create_private_dir, write_private};
-use crate::{account, engine};
 
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -83,13 +84,6 @@ pub enum RestoreError {
     NoParent(PathBuf),
     #[error("user {user} cannot enter {path}, and PostgreSQL runs as that user; choose another place")]
     Unreachable { user: String, path: PathBuf },
-    #[error("failed to {operation} {path}")]
-    File {
-        operation: &'static str,
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
     #[error("pgBackRest could not copy the files: {0}")]
     Copy(String),
     #[error(
@@ -103,16 +97,18 @@ pub enum RestoreError {
     #[error("a query to the restored server failed")]
     Query(#[source] tokio_postgres::Error),
     #[error(transparent)]
-    Postgres(#[from] engine::postgres::PostgresError),
+    Postgres(#[from] PostgresError),
     #[error("{program} failed:\n{said}")]
     Check { program: &'static str, said: String },
 }
 
-fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RestoreError + 'a {
-    move |source| RestoreError::File {
-        operation,
-        path: path.to_owned(),
-        source,
+pub(super) fn failed<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> RestoreError + 'a {
+    move |source| {
+        RestoreError::Postgres(PostgresError::File {
+            operation,
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Backup;
-use super::restore::{Progress, Restore, RestoreError, Restored};
+use super::restore::{Progress, Restore, RestoreError, Restored, failed};
 use super::scratch::{Folder, Program};
 
 /// What was found to be whole.
@@ -39,11 +39,10 @@ impl Restore {
         let of_all = ["--all", "--install-missing", "--heapallindexed", "--parent-check"];
         arguments.extend(of_all.map(str::to_owned));
         self.tool("pg_amcheck", &arguments, scratch.folder()).await?;
-        let folder = scratch.stop().await.map_err(|source| RestoreError::File {
-            operation: "stop the server in",
-            path: self.into.clone(),
-            source,
-        })?;
+        let folder = scratch
+            .stop()
+            .await
+            .map_err(failed("stop the server in", &self.into))?;
         say(Progress::Checking("page checksums"));
         let arguments = [
             "--check".to_owned(),
@@ -64,15 +63,11 @@ impl Restore {
         arguments: &[String],
         folder: &Folder,
     ) -> Result<String, RestoreError> {
-        let failed = |source| RestoreError::File {
-            operation: "run",
-            path: Path::new(name).to_owned(),
-            source,
-        };
+        let failed = failed("run", Path::new(name));
         let mut program =
-            Program::start(&self.bin.join(name), arguments, &self.run_as, folder).map_err(failed)?;
+            Program::start(&self.bin.join(name), arguments, &self.run_as, folder).map_err(&failed)?;
         loop {
-            match program.ended().map_err(failed)? {
+            match program.ended().map_err(&failed)? {
                 Some(status) if status.success() => return Ok(program.said()),
                 Some(_) => {
                     return Err(RestoreError::Check {
