@@ -4,6 +4,7 @@
 # - PostgreSQL 15: Banyan runs its own server from these programs, with its own data directory and port. Debian's package
 #   would also create and start a cluster on port 5432 at its first install; nobody here wants that one, so it is told not to
 #   (and only for the time of the install: later packages of yours behave as Debian says).
+# - Redis: the same. Debian's package would start a server on port 6379, now and at every boot; it is told not to.
 # - pgBackRest: what makes and restores backups of it.
 # - A C compiler and linker: what Rust links with.
 # - libclang: PostgreSQL's grammar is C, and its Rust binding is made from its headers when Banyan is built.
@@ -11,6 +12,7 @@ set -euo pipefail
 
 missing=()
 [ -x /usr/lib/postgresql/15/bin/postgres ] || missing+=(postgresql-15)
+[ -x /usr/bin/redis-server ] || missing+=(redis-server)
 [ -x /usr/bin/pgbackrest ] || missing+=(pgbackrest)
 command -v cc >/dev/null || missing+=(build-essential)
 compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || missing+=(libclang-dev)
@@ -32,9 +34,17 @@ fi
 
 printf 'Installing from Debian: %s\n' "${missing[*]}"
 drop_in=/etc/postgresql-common/createcluster.d/banyan-install.conf
-remove_drop_in() { "${as_root[@]}" rm -f "$drop_in"; }
+policy=/usr/sbin/policy-rc.d
+undo=()
+remove_files() { [ ${#undo[@]} -eq 0 ] || "${as_root[@]}" rm -f "${undo[@]}"; }
+trap remove_files EXIT
+if [[ " ${missing[*]} " == *" redis-server "* ]] && [ ! -e "$policy" ]; then
+  undo+=("$policy")
+  printf '#!/bin/sh\n# No service of a package starts while Banyan installs.\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
 if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
-  trap remove_drop_in EXIT
+  undo+=("$drop_in")
   "${as_root[@]}" mkdir -p "$(dirname "$drop_in")"
   printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$drop_in" >/dev/null
 fi
@@ -44,3 +54,6 @@ apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
   "${apt[@]}" update
   "${apt[@]}" install --no-install-recommends "${missing[@]}"
 }
+if [[ " ${missing[*]} " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
+  "${as_root[@]}" systemctl disable redis-server >/dev/null 2>&1 || true
+fi
