@@ -113,6 +113,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["banyan-runtime", "banyan-telemetry", "banyan-tls"],
     ),
     ("banyan-e2e", &["banyan-testkit", "banyan-runtime", "banyan-tls"]),
+    // Published, for apps: nothing of the platform comes along.
+    ("banyan-sdk", &[]),
     // The sample app is an app like any other: it knows nothing of ours.
     ("photos", &[]),
     ("xtask", &[]),
