@@ -38,6 +38,8 @@ pub mod sni;
 mod sticky;
 mod trace;
 
+pub use filter::auth::link::{LinkKeys, SignError, Terms};
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 

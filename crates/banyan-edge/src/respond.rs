@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     Unauthorized,
     /// It has, and lacks a right.
     NotAllowed,
+    /// The route opens to signed links, and this is none.
+    BadLink(LinkFault),
     /// Who it is cannot be told now: no keys yet, or too many passwords to judge.
     CannotTell,
     /// More than the rate limit lets through; when to come again is in the exchange.
@@ -53,6 +55,17 @@ pub(crate) enum Refusal {
     AnswerTooLarge,
     /// The instance did not answer in time.
     GatewayTimeout,
+}
+
+/// What is wrong with a signed link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkFault {
+    Missing,
+    /// Changed, of another address, or of a key that is no longer in use.
+    Wrong,
+    Expired,
+    /// It is for other networks.
+    OtherClient,
 }
 
 /// What the log says of a request's effect: exactly one of these.
@@ -84,7 +97,9 @@ impl Refusal {
             Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
             Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::NotAllowed | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::NotAllowed | Self::ForeignOrigin | Self::BadLink(_) => {
+                StatusCode::FORBIDDEN
+            }
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
@@ -108,6 +123,10 @@ impl Refusal {
             Self::ForeignOrigin => "pages of that site may not use this",
             Self::Unauthorized => "this is open only to those who show who they are",
             Self::NotAllowed => "you may not use this",
+            Self::BadLink(LinkFault::Missing) => "this opens by a signed link only",
+            Self::BadLink(LinkFault::Wrong) => "the signature of this link is not good",
+            Self::BadLink(LinkFault::Expired) => "this link has expired",
+            Self::BadLink(LinkFault::OtherClient) => "this link is not for your address",
             Self::CannotTell => "who you are cannot be told right now; please try again shortly",
             Self::TooManyRequests => "too many requests; please try again shortly",
             Self::HeaderTimeout => "the request header was not complete in time",
@@ -138,6 +157,7 @@ impl Refusal {
             | Self::ForeignOrigin
             | Self::Unauthorized
             | Self::NotAllowed
+            | Self::BadLink(_)
             | Self::CannotTell
             | Self::TooManyRequests
             | Self::TooManyConnections
@@ -172,6 +192,7 @@ impl Refusal {
             | Self::ForeignOrigin
             | Self::Unauthorized
             | Self::NotAllowed
+            | Self::BadLink(_)
             | Self::CannotTell
             | Self::TooManyRequests
             | Self::MethodNotAllowed

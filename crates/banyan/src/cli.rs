@@ -1,5 +1,7 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
+pub(crate) mod cdn;
+
 use std::path::PathBuf;
 
 use banyan_supervisor::engine::postgres::backup::moment::parse_moment;
@@ -116,6 +118,8 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan route explain GET https://shop.example/api/x --header 'X-Beta: 1'"
     )]
     Route(Route),
+    /// Content delivery: signed links
+    Cdn(cdn::Cdn),
     /// The steps from what runs to what banyan.toml says; changes nothing
     ///
     /// Exit code 0: nothing to do, 1: error, 2: changes.

@@ -1,6 +1,7 @@
 //! The real binary at its edges: exit codes, streams, messages. Nothing here starts a child.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -300,4 +301,49 @@ fn route_explain_says_who_answers_and_why_without_anything_running() {
     assert_eq!(json["route"], "api");
     assert_eq!(json["candidates"][0]["fate"], "does_not_match");
     assert!(!folder.path().join(".banyan").exists());
+}
+
+#[test]
+fn a_link_is_signed_by_the_key_of_its_route() {
+    let config = format!(
+        "{GOOD}[auth.links]\nsigned = \"links.keys\"\n[auth.other]\nsigned = \"other.keys\"\n\
+         [[route]]\nprefix = \"/private/\"\nauth = [\"links\"]\n"
+    );
+    let key = "a:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    let folder = folder(&[("banyan.toml", &config), ("links.keys", key), ("other.keys", key)]);
+    for file in ["links.keys", "other.keys"] {
+        fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(0o600)).expect("mode");
+    }
+    let sign = |arguments: &[&str]| banyan(folder.path(), &[&["cdn", "sign"], arguments].concat());
+    let made = sign(&["https://shop.example/private/a.jpg?w=4", "--expires", "2h"]);
+    assert_eq!((code(&made), stderr(&made)), (0, String::new()));
+    let link = stdout(&made);
+    assert!(
+        link.starts_with("https://shop.example/private/a.jpg?w=4&banyan-key=a&banyan-expires="),
+        "{link}"
+    );
+    let below = stdout(&sign(&["/private/7/", "--prefix", "--client", "10.0.0.0/8"]));
+    assert!(
+        below.contains("&banyan-prefix=/private/7/&banyan-client=10.0.0.0/8&banyan-signature="),
+        "{below}"
+    );
+    for (arguments, wrong) in [
+        (&["/private/7", "--prefix"][..], "a prefix ends with /"),
+        (&["/elsewhere"], "--auth NAME"),
+        (&["/private/%2e%2e/a", "--auth", "links"], "two ways"),
+        (&["/private/a", "--key", "b"], "no key of that name"),
+        (&["/private/a", "--auth", "staff"], "no [auth.staff]"),
+    ] {
+        let refused = sign(arguments);
+        assert_eq!(
+            (code(&refused), stdout(&refused)),
+            (1, String::new()),
+            "{arguments:?}"
+        );
+        assert!(
+            stderr(&refused).contains(wrong),
+            "{arguments:?}: {}",
+            stderr(&refused)
+        );
+    }
 }

@@ -15,8 +15,8 @@ use crate::tree::Value;
 
 pub use model::{Auth, AuthBy, Jwt, JwtKeys};
 
-/// The three ways; a table has one of them.
-const WAYS: [&str; 3] = ["jwks", "keys", "users"];
+/// A table has one of them.
+const WAYS: [&str; 4] = ["jwks", "keys", "users", "signed"];
 /// What only means something with `jwks`.
 const OF_JWT: [&str; 9] = [
     "issuer",
@@ -59,7 +59,10 @@ pub(crate) fn names(
     for name in names.iter().filter(|name| !known.contains_key(&name.value)) {
         let help = match nearest(&name.value, known.keys().map(String::as_str)) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("write a table [auth.{}] with jwks, keys or users", name.value),
+            None => format!(
+                "write a table [auth.{}] with jwks, keys, users or signed",
+                name.value
+            ),
         };
         report.error(
             &name.place,
@@ -79,7 +82,8 @@ fn one(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<Auth> {
     let (way, spot) = match written.as_slice() {
         [] => {
             if !WAYS.iter().any(|way| table.has(way)) {
-                let help = "write jwks = \"https://…\", keys = \"FILE\" or users = \"FILE\"";
+                let help =
+                    "write jwks = \"https://…\", keys = \"FILE\", users = \"FILE\" or signed = \"FILE\"";
                 report.error(place, "it does not say how clients show who they are", &[help]);
             }
             return None;
@@ -109,6 +113,18 @@ fn one(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<Auth> {
             AuthBy::Keys {
                 file: PathBuf::from(&spot.value),
                 header: table.text_or_default("header").to_ascii_lowercase(),
+            }
+        }
+        "signed" => {
+            file::lines(
+                spot,
+                files,
+                file::is_digest,
+                "a secret of 64 hexadecimal digits",
+                "openssl rand -hex 32",
+            );
+            AuthBy::Links {
+                file: PathBuf::from(&spot.value),
             }
         }
         _ => {
@@ -151,6 +167,11 @@ fn without_effect(table: &Reader<'_>, way: &str, report: &Report) {
     }
     if way != "keys" {
         useless("header", "keys");
+    }
+    if way == "signed" {
+        ["user_header", "forward"]
+            .iter()
+            .for_each(|name| useless(name, "jwks, keys and users"));
     }
 }
 

@@ -29,6 +29,11 @@ pub enum AuthBy {
         /// In lower case.
         header: String,
     },
+    /// Signed links, which name nobody.
+    Links {
+        /// As for `Keys`.
+        file: PathBuf,
+    },
     /// Basic (RFC 7617).
     Users {
         /// As for `Keys`.
@@ -71,7 +76,7 @@ impl Auth {
     /// The files that it names.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let path = match &mut self.by {
-            AuthBy::Keys { file, .. } | AuthBy::Users { file } => Some(file),
+            AuthBy::Keys { file, .. } | AuthBy::Users { file } | AuthBy::Links { file } => Some(file),
             AuthBy::Jwt(jwt) => match &mut jwt.keys {
                 JwtKeys::File(file) => Some(file),
                 JwtKeys::Url { ca, .. } => ca.as_mut(),
@@ -87,6 +92,7 @@ impl fmt::Display for Auth {
             AuthBy::Jwt(jwt) => write!(f, "token signed by {}", jwt.keys),
             AuthBy::Keys { header, .. } => write!(f, "API key in {header}"),
             AuthBy::Users { .. } => f.write_str("user and password"),
+            AuthBy::Links { .. } => f.write_str("signed link"),
         }
     }
 }

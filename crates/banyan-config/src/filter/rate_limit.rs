@@ -112,7 +112,11 @@ pub(super) fn has_identity(
             RateBy::Key => ("key", "keys"),
             RateBy::Ip | RateBy::Route | RateBy::Header(_) => continue,
         };
-        let names = |auth: &Auth| matches!(auth.by, AuthBy::Keys { .. }) == (limit.by == RateBy::Key);
+        let names = |auth: &Auth| match auth.by {
+            AuthBy::Keys { .. } => limit.by == RateBy::Key,
+            AuthBy::Jwt(_) | AuthBy::Users { .. } => limit.by == RateBy::User,
+            AuthBy::Links { .. } => false,
+        };
         if !ways.clone().any(names) {
             let help = format!("write auth = [\"…\"] with the name of an [auth] table that has {way}");
             let message = format!("a limit by {by} counts nobody: nobody says who they are that way");

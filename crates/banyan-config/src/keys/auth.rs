@@ -23,6 +23,12 @@ pub(super) static AUTH: &[Key] = &[
         "Basic authentication: a file of name:hash lines (argon2 or bcrypt), mode 0600, relative to banyan.toml.",
     )
     .alias(&["basic", "htpasswd", "passwords"]),
+    Key::new(
+        "signed",
+        Text(Path),
+        "Signed links with an end: a file of name:secret lines (64 hexadecimal digits), mode 0600, relative to banyan.toml. The first signs, all open.",
+    )
+    .alias(&["links", "signed_urls", "secure_link", "keys_file"]),
     Key::new("issuer", Text(NotEmpty), "With jwks: what `iss` must be.").alias(&["iss"]),
     Key::new(
         "audience",

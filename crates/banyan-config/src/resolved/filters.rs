@@ -40,6 +40,10 @@ pub(super) fn auth(out: &mut Writer, name: &str, auth: &Auth) {
             out.text("header", header);
         }
         AuthBy::Users { file } => out.text("users", &file.to_string_lossy()),
+        AuthBy::Links { .. } => {}
+    }
+    if let AuthBy::Links { file } = &auth.by {
+        return out.text("signed", &file.to_string_lossy());
     }
     out.text("user_header", &auth.user_header);
     out.line("forward", auth.forward);

@@ -34,7 +34,7 @@ fn assert_sound(text: &str) {
             "./Procfile" => "web: ./web\nworker: ./worker\napi: ./api\nnext: ./next\n",
             "secrets.env" => "SECRET_KEY=x\nDATABASE_PASSWORD='p@ss/word'\n",
             "./settings.ini.in" => "db = {{database.url}}\n",
-            "partners.keys" => "",
+            "partners.keys" | "links.keys" => "",
             "people.htpasswd" => "",
             "api/shop.pb" => {
                 let set = include_bytes!("../../../banyan-transcode/sample/shop.pb");
@@ -64,6 +64,7 @@ fn the_manual_is_a_sound_configuration() {
         .replace("[process.web.live]\n", "")
         .replace("[auth.staff]\n", "")
         .replace("[auth.partners]\n", "")
+        .replace("[auth.links]\n", "")
         .replace("[auth.people]\n", "");
     assert_sound(&without_hosts);
 }

@@ -29,9 +29,11 @@ forward = true
 jwks = "inside.json"
 audience = ["x"]
 algorithms = ["HS256"]
+[auth.links]
+signed = "links.keys"
 [[route]]
 prefix = "/api"
-auth = ["partners", "people"]
+auth = ["partners", "people", "links"]
 rate_limit = [{{ rate = "5/1s", by = "key" }}, {{ rate = "5/1s", by = "user" }}]
 [[route]]
 prefix = "/open"
@@ -39,6 +41,8 @@ auth = []
 --- partners.keys
 # one line for each
 acme:{DIGEST}
+--- links.keys
+2026-11:{DIGEST}
 --- people.htpasswd
 ann:{BCRYPT}
 --- inside.json
@@ -62,7 +66,7 @@ ann:{BCRYPT}
         .iter()
         .map(|route| route.bounds.filters.auth.len())
         .collect();
-    assert_eq!((names, edge.settings.filters.auth.len()), (vec![2, 0], 1));
+    assert_eq!((names, edge.settings.filters.auth.len()), (vec![3, 0], 1));
 }
 
 #[test]
@@ -87,6 +91,9 @@ issuer = "x"
 keys = "open.keys"
 [auth.gone]
 keys = "gone.keys"
+[auth.links]
+signed = "links.keys"
+forward = true
 [auth.set]
 jwks = "set.json"
 audience = ["x"]
@@ -100,6 +107,8 @@ ann:secret
 bob
 --- open.keys 644
 a:b
+--- links.keys
+new:0123
 --- set.json
 { "keys": [] }
 "##;
@@ -109,7 +118,7 @@ a:b
           |
         6 | auth = ["stuff"]
           |         ^^^^^^^
-          = write a table [auth.stuff] with jwks, keys or users
+          = write a table [auth.stuff] with jwks, keys, users or signed
 
         error: keys are not fetched in clear text
          --> banyan.toml:8:8
@@ -123,7 +132,7 @@ a:b
           |
         9 | [auth.empty]
           |       ^^^^^
-          = write jwks = "https://…", keys = "FILE" or users = "FILE"
+          = write jwks = "https://…", keys = "FILE", users = "FILE" or signed = "FILE"
 
         error: `users` beside `keys`: a table has one of them
           --> banyan.toml:13:9
@@ -181,26 +190,40 @@ a:b
            |        ^^^^^^^^^^^
            = the path is relative to banyan.toml
 
-        error: set.json holds no keys
-          --> banyan.toml:26:8
+        error: line 1 of links.keys has no secret of 64 hexadecimal digits
+          --> banyan.toml:26:10
            |
-        26 | jwks = "set.json"
+        26 | signed = "links.keys"
+           |          ^^^^^^^^^^^^
+           = each line is NAME: and a secret of 64 hexadecimal digits; make one by: openssl rand -hex 32
+
+        error: `forward` does nothing beside `signed`
+          --> banyan.toml:27:1
+           |
+        27 | forward = true
+           | ^^^^^^^
+           = it goes with `jwks, keys and users`; remove it
+
+        error: set.json holds no keys
+          --> banyan.toml:29:8
+           |
+        29 | jwks = "set.json"
            |        ^^^^^^^^^^
            = a JSON Web Key Set is { "keys": [{ "kty": "RSA", … }] }
 
         error: `refresh` does nothing with a file of keys
-          --> banyan.toml:28:1
+          --> banyan.toml:31:1
            |
-        28 | refresh = "1m"
+        31 | refresh = "1m"
            | ^^^^^^^
            = a file is read again when it changes; remove it
 
         error: a limit by user counts nobody: nobody says who they are that way
-          --> banyan.toml:31:1
+          --> banyan.toml:34:1
            |
-        31 | rate_limit = { rate = "1/1s", by = "user" }
+        34 | rate_limit = { rate = "1/1s", by = "user" }
            | ^^^^^^^^^^
            = write auth = ["…"] with the name of an [auth] table that has jwks or users
 
-        14 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
+        16 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
 }

@@ -88,6 +88,11 @@ impl Asked {
             uri: head.uri.clone(),
         })
     }
+
+    /// What only the edge is told in the address makes no other resource.
+    pub(crate) fn is_for(&mut self, uri: &Uri) {
+        self.uri = uri.clone();
+    }
 }
 
 /// Under which name something is stored, and by which rule.

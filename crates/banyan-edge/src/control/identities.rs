@@ -22,6 +22,7 @@ use super::fetch;
 use crate::core::command::Command;
 use crate::filter::auth::api_key::Keys;
 use crate::filter::auth::basic::Users;
+use crate::filter::auth::link::LinkKeys;
 use crate::filter::auth::passwords;
 use crate::filter::auth::token::KeySet;
 use crate::filter::auth::{Material, Materials};
@@ -134,6 +135,7 @@ impl Identities {
             entries: match &entry.material {
                 Some(Material::Keys(keys)) => keys.len(),
                 Some(Material::Users(users)) => users.len(),
+                Some(Material::Links(keys)) => keys.len(),
                 Some(Material::Tokens(Some(keys))) => keys.len(),
                 Some(Material::Tokens(None)) | None => 0,
             },
@@ -192,7 +194,7 @@ impl Entry {
 
 fn source(auth: &Auth, now: Instant) -> Source {
     match &auth.by {
-        AuthBy::Keys { file, .. } | AuthBy::Users { file } => Source::file(file),
+        AuthBy::Keys { file, .. } | AuthBy::Users { file } | AuthBy::Links { file } => Source::file(file),
         AuthBy::Jwt(jwt) => match &jwt.keys {
             JwtKeys::File(file) => Source::file(file),
             JwtKeys::Url { url, refresh, ca } => Source::Url {
@@ -225,6 +227,7 @@ fn read(auth: &Auth, path: &Path) -> Result<Material, String> {
     Ok(match &auth.by {
         AuthBy::Keys { .. } => Material::Keys(Arc::new(Keys::read(&text))),
         AuthBy::Users { .. } => Material::Users(Arc::new(Users::read(&text))),
+        AuthBy::Links { .. } => Material::Links(Arc::new(LinkKeys::read(&text))),
         AuthBy::Jwt(_) => {
             let keys = KeySet::read(&text, true).map_err(|error| format!("{}: {error}", path.display()))?;
             Material::Tokens(Some(Arc::new(keys)))

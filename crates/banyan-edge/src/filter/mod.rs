@@ -9,6 +9,7 @@ mod cors;
 mod gcra;
 mod rate;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -22,7 +23,7 @@ use crate::exchange::Exchange;
 use crate::headers::client_address;
 use crate::respond::Refusal;
 use crate::route::serving::Next;
-use auth::{Guards, Identity, Judged, Wait};
+use auth::{Guards, Identity, Judged, Opened, Wait, link};
 use cors::Cors;
 use rate::{Asker, Limits, Told, Turn};
 
@@ -85,6 +86,15 @@ pub(crate) fn enter(
     };
     let core = Rc::clone(&exchange.core);
     let address = exchange.peer.address;
+    let takes_links = filters.guards.as_ref().is_some_and(Guards::take_links);
+    let link = takes_links
+        .then(|| link::Presented::take(&mut head.uri))
+        .flatten();
+    if link.is_some()
+        && let Some(cached) = &mut exchange.cached
+    {
+        cached.is_for(&head.uri);
+    }
     let codings = filters.compress.as_ref().map(|compress| compress.ask(head));
     let head = &*head;
     let filtered = exchange.filtered.insert(Box::new(Filtered {
@@ -118,6 +128,13 @@ pub(crate) fn enter(
             Some(_) => Ok(Next::Answer(cors.preflight(head))),
             None => Err(Refusal::ForeignOrigin),
         };
+    }
+    if takes_links {
+        let settings = core.settings();
+        let client = client_address(&head.headers, address, &settings.trusted_proxies);
+        if filtered.opens(&core, link.as_ref(), client)? {
+            return Ok(Next::Forward);
+        }
     }
     filtered.identify(&core, head)?;
     Ok(Next::Forward)
@@ -188,6 +205,19 @@ impl Filtered {
     pub(crate) fn overrule(&self, headers: &mut HeaderMap) {
         if self.filters.cors.is_some() {
             Cors::strip(headers);
+        }
+    }
+
+    /// Whether a link opens the route. A link names nobody.
+    fn opens(&self, core: &Core, link: Option<&link::Presented>, client: IpAddr) -> Result<bool, Refusal> {
+        let filters = Rc::clone(&self.filters);
+        let Some(guards) = &filters.guards else {
+            return Ok(false);
+        };
+        match guards.follow(core, link, client) {
+            Opened::Yes => Ok(true),
+            Opened::No(_) if guards.has_other_ways() => Ok(false),
+            Opened::No(refusal) => Err(refusal),
         }
     }
 

@@ -42,7 +42,7 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// `x+y%20z` of a query; `None`: broken.
-pub(super) fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return Some(Cow::Borrowed(raw));
     }

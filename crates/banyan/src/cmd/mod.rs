@@ -2,6 +2,7 @@
 
 mod apply;
 mod backup;
+mod cdn;
 mod check;
 mod completions;
 mod config;
@@ -37,6 +38,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Doctor => doctor::run(context),
         Verb::Config(args) => config::run(&args, context),
         Verb::Route(args) => route::run(&args, context),
+        Verb::Cdn(args) => cdn::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),
         Verb::Apply(args) => apply::run(&args, context),
         Verb::Deploy => apply::deploy(context),

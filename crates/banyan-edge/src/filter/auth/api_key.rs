@@ -49,7 +49,7 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     std::hint::black_box(differ) == 0
 }
 
-fn digest_of(hex: &str) -> Option<[u8; 32]> {
+pub(super) fn digest_of(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return None;

@@ -9,10 +9,12 @@ pub(crate) mod api_key;
 pub(crate) mod basic;
 mod cache;
 mod claims;
+pub(crate) mod link;
 pub(crate) mod passwords;
 pub(crate) mod token;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use banyan_config::{AuthBy, EdgeSettings};
 
 use crate::core::Core;
 use crate::core::command::Event;
-use crate::respond::Refusal;
+use crate::respond::{LinkFault, Refusal};
 use cache::Cache;
 use claims::Fault;
 use passwords::Job;
@@ -37,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Material {
     Keys(Arc<api_key::Keys>),
     Users(Arc<basic::Users>),
+    Links(Arc<link::LinkKeys>),
     /// `None`: they could not be fetched yet.
     Tokens(Option<Arc<token::KeySet>>),
 }
@@ -54,7 +57,11 @@ pub(crate) struct Identity {
 }
 
 /// The ways of a route.
-pub(super) struct Guards(Vec<Guard>);
+pub(super) struct Guards {
+    ways: Vec<Guard>,
+    /// Names of those whose links open.
+    links: Vec<String>,
+}
 
 struct Guard {
     name: String,
@@ -77,6 +84,11 @@ pub(super) enum Judged {
     Known(Rc<Identity>),
     Refused(Refusal),
     Wait(Wait),
+}
+
+pub(super) enum Opened {
+    Yes,
+    No(Refusal),
 }
 
 /// What must be known before a request can be judged.
@@ -144,7 +156,7 @@ impl Claims {
         let names = settings.auth.values().flat_map(|auth| {
             let claims = match &auth.by {
                 AuthBy::Jwt(jwt) => jwt.claims.keys().cloned().collect(),
-                AuthBy::Keys { .. } | AuthBy::Users { .. } => Vec::new(),
+                AuthBy::Keys { .. } | AuthBy::Users { .. } | AuthBy::Links { .. } => Vec::new(),
             };
             claims.into_iter().chain([auth.user_header.clone()])
         });
@@ -187,6 +199,8 @@ impl Guards {
                     format!("ApiKey realm=\"{name}\", header=\"{header}\""),
                 ),
                 AuthBy::Users { .. } => (By::Password, format!("Basic realm=\"{name}\", charset=\"UTF-8\"")),
+                // Their own list.
+                AuthBy::Links { .. } => return None,
             };
             Some(Guard {
                 name: name.clone(),
@@ -200,13 +214,51 @@ impl Guards {
             })
         };
         // One that is not known lets nobody in; the control task refuses such a snapshot.
-        (!names.is_empty()).then(|| Self(names.iter().filter_map(guard).collect()))
+        let is_link = |name: &&String| {
+            matches!(
+                settings.auth.get(*name).map(|auth| &auth.by),
+                Some(AuthBy::Links { .. })
+            )
+        };
+        (!names.is_empty()).then(|| Self {
+            ways: names.iter().filter_map(guard).collect(),
+            links: names.iter().filter(is_link).cloned().collect(),
+        })
+    }
+
+    pub(super) fn take_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Whether the link opens. Where clients can show who they are in other ways, too, they may still try those.
+    pub(super) fn follow(&self, core: &Core, shown: Option<&link::Presented>, client: IpAddr) -> Opened {
+        let Some(shown) = shown else {
+            return Opened::No(Refusal::BadLink(LinkFault::Missing));
+        };
+        let now = core.clock.unix_ms() / 1000;
+        let memory = core.memory.borrow();
+        let mut refusal = Refusal::CannotTell;
+        for name in &self.links {
+            // Not read yet, or of another kind than a moment ago.
+            let Some(Material::Links(keys)) = memory.materials.get(name) else {
+                continue;
+            };
+            match keys.judge(shown, client, now) {
+                Ok(()) => return Opened::Yes,
+                Err(fault) => refusal = Refusal::BadLink(fault),
+            }
+        }
+        Opened::No(refusal)
+    }
+
+    pub(super) fn has_other_ways(&self) -> bool {
+        !self.ways.is_empty()
     }
 
     /// `again`: what was waited for is there or will not come.
     pub(super) fn judge(&self, core: &Core, headers: &HeaderMap, again: bool) -> Judged {
         let (mut waits, mut forbidden) = (None, false);
-        for guard in &self.0 {
+        for guard in &self.ways {
             match guard.judge(core, headers, again) {
                 Way::Absent | Way::Wrong => {}
                 Way::Known(identity) => return Judged::Known(identity),
@@ -226,7 +278,7 @@ impl Guards {
     }
 
     fn shown(&self, headers: &HeaderMap) -> HeaderMap {
-        let own = self.0.iter().filter_map(|guard| guard.own_header());
+        let own = self.ways.iter().filter_map(|guard| guard.own_header());
         let mut shown = HeaderMap::new();
         for name in own.chain([&header::AUTHORIZATION]) {
             for value in headers.get_all(name) {
@@ -238,7 +290,7 @@ impl Guards {
 
     /// Takes out what instances shall not get.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        for guard in self.0.iter().filter(|guard| !guard.forward) {
+        for guard in self.ways.iter().filter(|guard| !guard.forward) {
             match guard.own_header() {
                 Some(name) => drop(headers.remove(name)),
                 None => {
@@ -257,7 +309,7 @@ impl Guards {
 
     /// RFC 9110 §11.6.1: how one may show who one is.
     pub(super) fn challenge(&self, token_was_wrong: bool, headers: &mut HeaderMap) {
-        for guard in &self.0 {
+        for guard in &self.ways {
             let wrong = guard.wrong_token.as_ref().filter(|_| token_was_wrong);
             headers.append(
                 header::WWW_AUTHENTICATE,

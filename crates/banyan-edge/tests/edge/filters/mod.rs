@@ -4,6 +4,7 @@ mod auth;
 mod auth_tokens;
 mod compress;
 mod cors;
+mod links;
 mod rate_limit;
 
 use banyan_config::{

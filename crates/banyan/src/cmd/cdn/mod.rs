@@ -1,0 +1,13 @@
+//! `banyan cdn …`
+
+mod sign;
+
+use crate::cli::cdn::{Cdn, CdnAction};
+use crate::exit::Exit;
+use crate::output::Context;
+
+pub(crate) fn run(args: &Cdn, context: &Context) -> anyhow::Result<Exit> {
+    match &args.action {
+        CdnAction::Sign(args) => sign::run(args, context),
+    }
+}
