@@ -26,6 +26,7 @@ mod growth;
 mod kills;
 mod listeners;
 mod mirrors;
+mod moves;
 mod one_off;
 mod proxy;
 mod realworld;

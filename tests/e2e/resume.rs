@@ -8,6 +8,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::wait;
 use serde_json::Value;
 
+use crate::moves::disk;
 use crate::servers::{kinds, proxied, set};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -74,7 +75,7 @@ async fn started(kill_at: Option<usize>) -> (Value, usize) {
     reached(installation, None).await
 }
 
-/// The database goes to another port with other settings. As [`grown`]: what its servers are. Their names may be others:
+/// The database goes to another disk and port with other settings. As [`grown`]: what its servers are. Their names may be others:
 /// one that the killed controller had stopped is a new one to the next plan.
 pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
     let mut installation = Installation::new(proxied(&["replicas = 1"]));
@@ -82,9 +83,10 @@ pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
     installation.up().await;
     let before = newest_journal(&installation);
     installation.move_database();
+    disk(&installation, "disk");
     set(
         &mut installation.manifest,
-        &["replicas = 1", "max_connections = 150"],
+        &["replicas = 1", "max_connections = 150", "dir = \"disk\""],
     );
     installation.write_manifest();
     match kill_at {

@@ -33,6 +33,7 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
     let database = ManagedDatabase {
         postgres: number("postgres").and_then(|number| u32::try_from(number).ok()),
         port: number("port").and_then(|number| u16::try_from(number).ok()),
+        dir: table.text("dir").map(|dir| dir.value.into()),
         memory_bytes: table.bytes_if_any("memory"),
         max_connections: table.number("max_connections"),
         name: table.text("name").map(|name| name.value),
@@ -132,6 +133,7 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
     for key in [
         "postgres",
         "port",
+        "dir",
         "memory",
         "max_connections",
         "name",

@@ -489,6 +489,8 @@ pub struct ManagedDatabase {
     pub postgres: Option<u32>,
     /// `None`: a free one, kept from then on.
     pub port: Option<u16>,
+    /// Folder of the data; absolute once the configuration's folder is known. `None`: the state folder.
+    pub dir: Option<PathBuf>,
     /// Memory to tune for, in bytes; `None`: a quarter of the machine's.
     pub memory_bytes: Option<u64>,
     /// Default 100.

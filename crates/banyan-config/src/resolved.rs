@@ -304,6 +304,9 @@ fn database_table(out: &mut Writer, database: &ManagedDatabase) {
     if let Some(port) = database.port {
         out.line("port", port);
     }
+    if let Some(dir) = &database.dir {
+        out.text("dir", &dir.to_string_lossy());
+    }
     if let Some(memory) = database.memory_bytes {
         out.text("memory", &format_bytes(memory));
     }

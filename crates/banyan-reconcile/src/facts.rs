@@ -62,14 +62,16 @@ pub fn gather(
     let primary = current.database.as_ref().map(|database| database.primary);
     let primary = primary.or(remembered.primary).unwrap_or(NodeId::FIRST);
     let place = postgres::child_id(primary).0;
-    let data_version = postgres::of_data(&state.path().join("data").join(place))?;
+    let data = state.path().join("data").join(place);
+    let data_version = postgres::of_data(&data)?;
     Ok(Facts {
         postgres_installed: postgres::installed(&[])
             .into_iter()
             .map(|found| found.major)
             .collect(),
         data_version,
-        backup: backups(config, state.path(), data_version.is_some()),
+        backup: backups(config, &data, state.path(), data_version.is_some()),
+        dir_problem: dir_problem(config, &data, state.path(), current),
         memory_bytes: memory_bytes()?,
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
@@ -86,7 +88,7 @@ pub fn gather(
 }
 
 /// What stands in the way of the configured backups.
-fn backups(config: &Config, state: &Path, has_data: bool) -> BackupFacts {
+fn backups(config: &Config, data: &Path, state: &Path, has_data: bool) -> BackupFacts {
     let Some(Database::Managed(table)) = &config.database else {
         return BackupFacts::default();
     };
@@ -100,8 +102,23 @@ fn backups(config: &Config, state: &Path, has_data: bool) -> BackupFacts {
     };
     BackupFacts {
         problem: postgres::backup::program::problem(&backup.path, state, &stanza, &run_as, has_data),
-        same_disk: disk(&backup.path) == disk(&state.join("data").join("postgres")),
+        same_disk: disk(&backup.path) == disk(data),
     }
+}
+
+/// What stands in the way of the folder that is to take the data. One that has it is not looked at.
+fn dir_problem(config: &Config, data: &Path, state: &Path, current: &Topology) -> Option<String> {
+    let Some(Database::Managed(table)) = &config.database else {
+        return None;
+    };
+    let dir = table.dir.as_deref()?;
+    let running = current.database.as_ref();
+    if running.is_some_and(|running| running.dir() == Some(dir)) {
+        return None;
+    }
+    let run_as = postgres::run_as().ok()?;
+    let size = running.map_or(0, |_| postgres::size(&data.canonicalize().unwrap_or_default()));
+    postgres::dir_problem(dir, state, &run_as, size)
 }
 
 /// Who was primary last. Each promotion begins a timeline, so data of a newer one than the remembered primary's is what
@@ -109,6 +126,10 @@ fn backups(config: &Config, state: &Path, has_data: bool) -> BackupFacts {
 fn newest(state: &Path, intent: &Intent) -> Option<NodeId> {
     let timeline = |node: &NodeId| postgres::timeline(state, *node);
     let remembered = intent.primary.unwrap_or(NodeId::FIRST);
+    // Its disk is away: what others have is older.
+    if intent.dirs.contains_key(&remembered) && timeline(&remembered).is_none() {
+        return Some(remembered);
+    }
     let known = intent.nodes.keys().copied().chain([remembered]);
     let newest = known.max_by_key(|node| (timeline(node), *node == remembered))?;
     (timeline(&newest).is_some() || intent.primary.is_some()).then_some(newest)

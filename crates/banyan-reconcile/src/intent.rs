@@ -1,7 +1,7 @@
 //! What people wished beyond banyan.toml, and what must be remembered so that it is not chosen twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use banyan_runtime::watched::{self, WatchedError};
 use banyan_topology::{InstanceId, NodeId, ReleaseId, Remembered, Topology};
@@ -20,6 +20,9 @@ pub struct Intent {
     pub database_port: Option<u16>,
     #[serde(default)]
     pub nodes: BTreeMap<NodeId, u16>,
+    /// Folders of their data, of those whose data is not in the state folder.
+    #[serde(default)]
+    pub dirs: BTreeMap<NodeId, PathBuf>,
     /// Who was primary last: a start must not begin with older data.
     #[serde(default)]
     pub primary: Option<NodeId>,
@@ -36,6 +39,7 @@ impl Default for Intent {
             served: BTreeSet::new(),
             database_port: None,
             nodes: BTreeMap::new(),
+            dirs: BTreeMap::new(),
             primary: None,
             pgproxy_port: None,
             instance_ports: BTreeMap::new(),
@@ -86,6 +90,12 @@ impl Intent {
         if let Some(database) = &topology.database {
             let ports = database.nodes.values().map(|node| (node.id, node.port));
             intent.nodes.extend(ports);
+            for node in database.nodes.values() {
+                match &node.dir {
+                    Some(dir) => drop(intent.dirs.insert(node.id, dir.clone())),
+                    None => drop(intent.dirs.remove(&node.id)),
+                }
+            }
             intent.primary = Some(database.primary);
             intent.database_port = intent.nodes.get(&NodeId::FIRST).copied();
         }
@@ -99,6 +109,7 @@ impl Intent {
         Remembered {
             database_port: self.database_port,
             nodes: self.nodes.clone(),
+            dirs: self.dirs.clone(),
             primary: self.primary,
             pgproxy_port: self.pgproxy_port,
             instance_ports: self.instance_ports.clone(),

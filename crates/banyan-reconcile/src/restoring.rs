@@ -39,6 +39,8 @@ pub struct Source {
     app: String,
     run_as: RunAs,
     version: Option<u32>,
+    /// Of the data, as configured.
+    dir: Option<PathBuf>,
 }
 
 impl Source {
@@ -53,6 +55,7 @@ impl Source {
             app: loaded.config.name.to_string(),
             run_as: postgres::run_as()?,
             version: table.postgres,
+            dir: table.dir.clone(),
         })
     }
 
@@ -85,7 +88,17 @@ impl Source {
     pub fn own_place(&self, state: &StateDir) -> Result<PathBuf, SourceError> {
         let intent = Intent::read(&state.intent()).unwrap_or_default();
         let node = intent.primary.unwrap_or(NodeId::FIRST);
-        Ok(postgres::place(state.path(), &self.app, &self.run_as, node)?)
+        let dir = match intent.nodes.contains_key(&node) {
+            true => intent.dirs.get(&node),
+            false => self.dir.as_ref(),
+        };
+        Ok(postgres::place(
+            state.path(),
+            &self.app,
+            &self.run_as,
+            node,
+            dir.map(PathBuf::as_path),
+        )?)
     }
 }
 

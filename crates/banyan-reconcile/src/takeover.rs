@@ -101,7 +101,7 @@ fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
         side.database
             .iter()
             .flat_map(Database::replicas)
-            .copied()
+            .cloned()
             .collect::<Vec<_>>()
     };
     let lost = nodes(saved);

@@ -1,6 +1,7 @@
 //! What of the outside world the decisions need, collected by the caller as plain values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::id::{InstanceId, NodeId, ReleaseId};
 use crate::model::Release;
@@ -33,6 +34,8 @@ pub struct Facts {
     /// The release that a rollback went to, until the next deploy.
     pub pinned: Option<ReleaseId>,
     pub backup: BackupFacts,
+    /// Why the configured folder cannot take the data, and what to do; `None`: it can, or has it.
+    pub dir_problem: Option<String>,
     pub remembered: Remembered,
 }
 
@@ -51,6 +54,8 @@ pub struct Remembered {
     /// Of before servers had names.
     pub database_port: Option<u16>,
     pub nodes: BTreeMap<NodeId, u16>,
+    /// Folders of their data, of those whose data is not in the state folder.
+    pub dirs: BTreeMap<NodeId, PathBuf>,
     /// Who has the newest data. Not the first one, once a replica has taken over.
     pub primary: Option<NodeId>,
     pub pgproxy_port: Option<u16>,
@@ -74,6 +79,7 @@ impl Facts {
             served: BTreeSet::new(),
             pinned: None,
             backup: BackupFacts::default(),
+            dir_problem: None,
             remembered: Remembered::default(),
         }
     }

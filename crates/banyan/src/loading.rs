@@ -74,10 +74,13 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
             }
         }
     }
-    if let Some(Database::Managed(database)) = &mut config.database
-        && let Some(backup) = &mut database.backup
-    {
-        backup.path = root.join(&backup.path);
+    if let Some(Database::Managed(database)) = &mut config.database {
+        if let Some(dir) = &mut database.dir {
+            *dir = root.join(&dir);
+        }
+        if let Some(backup) = &mut database.backup {
+            backup.path = root.join(&backup.path);
+        }
     }
     ForController {
         root,

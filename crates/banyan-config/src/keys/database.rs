@@ -175,6 +175,12 @@ pub(super) static DATABASE: &[Key] = &[
         "Port on 127.0.0.1. Default: a free one, kept from then on.",
     ),
     Key::new(
+        "dir",
+        Text(Path),
+        "Folder of the data, best on a disk of its own. Relative: to banyan.toml. Default: .banyan/data.",
+    )
+    .alias(&["path", "data", "data_dir", "data_directory", "folder"]),
+    Key::new(
         "memory",
         Bytes {
             min: 64 * MIB,

@@ -167,10 +167,19 @@ impl Local {
         Ok(())
     }
 
+    /// Stops the primary while statements wait. What its last checkpoint would have to write is written before they do.
+    async fn stop_held(&self, primary: &Server, topology: &Topology) -> Result<(), StepError> {
+        if let Err(error) = primary.write_checkpoint().await {
+            tracing::warn!(%error, "no checkpoint before the stop: statements wait for longer");
+        }
+        self.hold(topology, HoldCause::Planned).await?;
+        self.supervisor.stop(&primary.id()).await;
+        Ok(())
+    }
+
     async fn restart_primary(&self, from: &Database, to: &Database, step: Move<'_>) -> Result<(), StepError> {
         let server = self.primary(to, step.after)?;
-        self.hold(step.before, HoldCause::Planned).await?;
-        self.supervisor.stop(&server.id()).await;
+        self.stop_held(&server, step.before).await?;
         let started = server.start(&self.supervisor).await;
         if let Err(error) = started {
             let before = self.primary(from, step.before)?;
@@ -224,8 +233,7 @@ impl Local {
                     )
                 )));
             }
-            self.hold(step.before, HoldCause::Planned).await?;
-            self.supervisor.stop(&old.id()).await;
+            self.stop_held(&old, step.before).await?;
         }
         let promoted = self.promote_when_level(&old, to, step).await;
         if let Err(error) = promoted {

@@ -209,7 +209,8 @@ impl Specs {
     pub(crate) fn server(&self, database: &Database, node: NodeId, app: &str) -> Result<Server, StepError> {
         let make = || {
             let run_as = postgres::run_as()?;
-            let data = postgres::place(self.state.path(), app, &run_as, node)?;
+            let dir = database.nodes.get(&node).and_then(|node| node.dir.as_deref());
+            let data = postgres::place(self.state.path(), app, &run_as, node, dir)?;
             let installed = postgres::installed(&[]);
             let installation = postgres::choose(&installed, Some(database.version), Some(database.version))?;
             Ok(Server {

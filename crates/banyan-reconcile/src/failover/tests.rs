@@ -11,7 +11,7 @@ fn database(replicas: u32, durability: Durability) -> Database {
     let node = |number: u32| {
         let id = NodeId(number);
         let port = 20_000 + u16::try_from(number).unwrap();
-        (id, Node { id, port })
+        (id, Node { id, port, dir: None })
     };
     Database {
         version: 15,

@@ -88,6 +88,7 @@ fn database() -> Database {
             Node {
                 id: NodeId(1),
                 port: 29_999,
+                dir: None,
             },
         )]),
         primary: NodeId(1),

@@ -26,7 +26,7 @@ use banyan_config::DatabaseAddress;
 use banyan_topology::{Database, NodeId};
 
 pub use control::{Following, NodeFacts, Pulse};
-pub use place::{destroy, place, timeline};
+pub use place::{destroy, dir_problem, place, size, timeline};
 pub use provision::PGPROXY_ROLE;
 pub use trouble::PostgresError;
 pub use version::{Installation, choose, installed, of_data};

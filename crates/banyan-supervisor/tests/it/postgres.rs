@@ -20,6 +20,7 @@ pub(crate) fn node(number: u32) -> (NodeId, Node) {
         Node {
             id,
             port: free_port(),
+            dir: None,
         },
     )
 }
@@ -44,7 +45,7 @@ pub(crate) fn server(world: &World) -> Server {
         },
         node: NodeId(1),
         bin: installation.bin,
-        data: postgres::place(world.path(), "photos", &run_as, NodeId(1)).unwrap(),
+        data: postgres::place(world.path(), "photos", &run_as, NodeId(1), None).unwrap(),
         secrets,
         log: world.path().join("logs/postgres.log"),
         run_as,

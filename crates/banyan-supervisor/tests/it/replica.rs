@@ -14,9 +14,8 @@ fn of(world: &World, like: &Server, number: u32, primary: u32) -> Server {
     let mut server = like.clone();
     server.node = NodeId(number);
     server.database.primary = NodeId(primary);
-    server.data =
-        banyan_supervisor::engine::postgres::place(world.path(), "photos", &server.run_as, server.node)
-            .unwrap();
+    let place = banyan_supervisor::engine::postgres::place;
+    server.data = place(world.path(), "photos", &server.run_as, server.node, None).unwrap();
     server.log = world.path().join(format!("logs/{}.log", server.id()));
     server
 }

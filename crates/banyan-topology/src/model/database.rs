@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,17 +82,25 @@ pub struct Database {
 }
 
 /// One server of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub id: NodeId,
     /// On 127.0.0.1.
     pub port: u16,
+    /// Absolute folder of its data; `None`: the state folder. A server stays where it is: another one takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
 }
 
 impl Database {
     /// Of the primary; 0 if it is none of the nodes, which no check lets pass.
     pub fn port(&self) -> u16 {
         self.nodes.get(&self.primary).map_or(0, |node| node.port)
+    }
+
+    /// Of the primary's data; `None`: the state folder.
+    pub fn dir(&self) -> Option<&Path> {
+        self.nodes.get(&self.primary)?.dir.as_deref()
     }
 
     /// By number.
@@ -116,11 +125,12 @@ impl Database {
     }
 
     /// Whether steps lead from one to the other while data and name stay. A primary that is to be the same server on
-    /// another port has no such way: a server of another number has.
+    /// another port or in another folder has no such way: a server of another number has.
     pub fn continues(&self, other: &Self) -> bool {
         let same = |a: &Self| (a.version, a.name.clone(), a.user.clone());
+        let place = |a: &Self| a.nodes.get(&a.primary).cloned();
         let stays = self.primary == other.primary;
-        same(self) == same(other) && (!stays || self.port() == other.port())
+        same(self) == same(other) && (!stays || place(self) == place(other))
     }
 
     /// The settings of `other` on the servers of this one. When writes are acknowledged, and backups, are none.
@@ -186,7 +196,11 @@ impl From<Written> for Database {
         } = written;
         let primary = primary.unwrap_or(NodeId::FIRST);
         if let Some(port) = port {
-            nodes.entry(primary).or_insert(Node { id: primary, port });
+            nodes.entry(primary).or_insert(Node {
+                id: primary,
+                port,
+                dir: None,
+            });
         }
         Self {
             version,

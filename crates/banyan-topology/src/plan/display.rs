@@ -21,7 +21,13 @@ impl fmt::Display for Step {
                 let version = database.version;
                 write!(f, "stop postgres {version}{} (its data stays)", named(database))
             }
-            Self::AddReplica(node) => write!(f, "add replica {} on port {}", node.id, node.port),
+            Self::AddReplica(node) => {
+                write!(f, "add replica {} on port {}", node.id, node.port)?;
+                match &node.dir {
+                    Some(dir) => write!(f, " in {}", dir.display()),
+                    None => Ok(()),
+                }
+            }
             Self::RemoveReplica(node) => write!(f, "remove replica {} (its data stays)", node.id),
             Self::ConfigureDatabase { from, to } => write!(f, "change postgres: {}", changes(from, to)),
             Self::RestartDatabase { from, to } => {

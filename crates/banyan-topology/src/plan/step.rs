@@ -104,8 +104,8 @@ impl Step {
                 must(database.is_alone(), || "its replicas are removed first".into())?;
                 exchange(&mut at.database, Some(database), None, "the database")
             }
-            Self::AddReplica(node) => database::add_replica(at, *node),
-            Self::RemoveReplica(node) => database::remove_replica(at, *node),
+            Self::AddReplica(node) => database::add_replica(at, node),
+            Self::RemoveReplica(node) => database::remove_replica(at, node),
             Self::ConfigureDatabase { from, to } => database::configure(at, from, to, false),
             Self::RestartDatabase { from, to } => database::configure(at, from, to, true),
             Self::Switchover { from, to } => database::switch(at, *from, *to),

@@ -66,6 +66,7 @@ fn managed(
     let ManagedDatabase {
         postgres,
         port,
+        dir,
         memory_bytes,
         max_connections,
         name,
@@ -79,10 +80,18 @@ fn managed(
     let running = current.database.as_ref();
     let version = version(*postgres, facts, errors);
     let mut ports = Ports::new(known, [*port, pgproxy.port]);
-    let servers = servers::choose(*port, *replicas, known, &mut ports, notes);
-    let Some(servers) = servers else {
-        errors.push(ResolveError::NoPorts { needed: 1, wanted: 1 });
-        return None;
+    errors.extend(facts.dir_problem.clone().map(ResolveError::Dir));
+    let to_be = servers::ToBe {
+        port: *port,
+        dir: dir.clone(),
+        replicas: *replicas,
+    };
+    let servers = match servers::choose(&to_be, known, &mut ports, notes) {
+        Ok(servers) => servers,
+        Err(error) => {
+            errors.push(error);
+            return None;
+        }
     };
     // A machine's memory as seen differs a little from boot to boot: what runs keeps what it was tuned for.
     let kept_memory = running.map(|database| database.memory_bytes);
@@ -277,6 +286,11 @@ fn refuse_changes(running: &Database, wanted: &Database, gentle: bool, errors: &
         running.port().to_string(),
         wanted.port().to_string(),
     );
+    let shown = |side: &Database| {
+        let dir = side.dir().map(|dir| dir.display().to_string());
+        dir.unwrap_or_else(|| "the state folder".to_owned())
+    };
+    differ("database.dir", shown(running), shown(wanted));
     differ(
         "database.memory",
         bytes(*memory_bytes),

@@ -55,6 +55,22 @@ pub enum ResolveError {
         to: String,
     },
 
+    /// Why data cannot be there, and what to do.
+    #[error("database.dir: {0}")]
+    Dir(String),
+
+    #[error(
+        "database.dir moves the data to a server that runs beside the present one, and port {port} is the present \
+         one's; write another database.port, or leave it out"
+    )]
+    DirAndPort { port: u16 },
+
+    #[error(
+        "the data of PostgreSQL is to be in {dir}, and there is none: if a disk is mounted there, mount it; \
+         `banyan destroy` gives the data up"
+    )]
+    DataGone { dir: String },
+
     /// Why there can be no backups, and what to do.
     #[error("database.backup: {0}")]
     Backup(String),

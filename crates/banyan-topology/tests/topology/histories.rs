@@ -19,6 +19,7 @@ enum Event {
     Replicas(u32, bool),
     Direct(bool),
     DatabasePort(Option<u16>),
+    Dir(Option<&'static str>),
     MaxConnections(u32),
     Backup(Option<u32>),
     ManagedDatabase,
@@ -41,6 +42,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..4u32, any::<bool>()).prop_map(|(count, sync)| Event::Replicas(count, sync)),
         2 => any::<bool>().prop_map(Event::Direct),
         1 => proptest::option::of(25432..25434u16).prop_map(Event::DatabasePort),
+        2 => proptest::option::of(proptest::sample::select(&["/a", "/b"][..])).prop_map(Event::Dir),
         1 => (1..3u32).prop_map(|n| Event::MaxConnections(n * 100)),
         2 => proptest::option::of(1..3u32).prop_map(Event::Backup),
         2 => Just(Event::ManagedDatabase),
@@ -75,6 +77,7 @@ fn edit(it: &mut Installation, event: Event) -> Change {
             database.pgproxy.direct = direct && database.replicas == 0;
         }),
         Event::DatabasePort(port) => with(it, |database| database.port = port),
+        Event::Dir(dir) => with(it, |database| database.dir = dir.map(Into::into)),
         Event::Backup(keep) => with(it, |table| {
             table.backup = keep.map(|keep| Box::new(backups(keep)));
         }),
@@ -115,6 +118,7 @@ fn managed() -> ManagedDatabase {
     ManagedDatabase {
         postgres: None,
         port: None,
+        dir: None,
         memory_bytes: None,
         max_connections: 100,
         name: None,

@@ -97,6 +97,16 @@ impl Installation {
             self.facts.remembered.instance_ports.extend(instances);
         }
         self.facts.remembered.nodes.extend(nodes);
+        let placed = topology
+            .database
+            .iter()
+            .flat_map(|database| database.nodes.values());
+        for node in placed {
+            match &node.dir {
+                Some(dir) => drop(self.facts.remembered.dirs.insert(node.id, dir.clone())),
+                None => drop(self.facts.remembered.dirs.remove(&node.id)),
+            }
+        }
         self.facts.remembered.pgproxy_port = pgproxy.or(self.facts.remembered.pgproxy_port);
         if let Some(database) = &topology.database {
             self.facts.data_version = Some(database.version);
@@ -150,6 +160,7 @@ fn config() -> Config {
     let database = ManagedDatabase {
         postgres: None,
         port: None,
+        dir: None,
         memory_bytes: None,
         max_connections: 100,
         name: None,

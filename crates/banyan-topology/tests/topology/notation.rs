@@ -90,7 +90,7 @@ pub(crate) fn database(port: u16) -> Database {
     let id = NodeId::FIRST;
     Database {
         version: 15,
-        nodes: BTreeMap::from([(id, Node { id, port })]),
+        nodes: BTreeMap::from([(id, Node { id, port, dir: None })]),
         primary: id,
         durability: Durability::Async,
         memory_bytes: 1 << 30,
@@ -107,6 +107,7 @@ pub(crate) fn node(number: u32) -> Node {
     Node {
         id: NodeId(number),
         port,
+        dir: None,
     }
 }
 

@@ -30,7 +30,7 @@ fn defaults_are_chosen_from_the_machine() {
     it.configure();
     let database = it.current.database.as_ref().unwrap();
     expect![[r#"
-        Database { version: 15, nodes: {NodeId(1): Node { id: NodeId(1), port: 20000 }}, primary: NodeId(1), durability: Async, memory_bytes: 2147483648, max_connections: 100, name: "my_photos", user: "my_photos", backup: None, settings: {} }
+        Database { version: 15, nodes: {NodeId(1): Node { id: NodeId(1), port: 20000, dir: None }}, primary: NodeId(1), durability: Async, memory_bytes: 2147483648, max_connections: 100, name: "my_photos", user: "my_photos", backup: None, settings: {} }
         web.1@r1 20002
         edge 127.0.0.1:8080 → web ×1 → pgproxy → postgres 15"#]].assert_eq(&format!(
         "{database:?}\n{}\n{}",

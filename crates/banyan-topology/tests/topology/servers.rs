@@ -211,6 +211,76 @@ fn another_port_is_another_server_that_takes_over() {
 }
 
 #[test]
+fn another_folder_is_another_server_and_the_way_back_is_the_first_one() {
+    let mut it = proxied();
+    it.database().dir = Some("/mnt/fast".into());
+    let (plan, notes) = it.configure();
+    expect![[r#"
+        1   add replica db2 on port 20003 in /mnt/fast
+        2   switch over from db1 to db2 while statements wait
+        3   remove replica db1 (its data stays)
+        statements wait while the primary changes; transactions that are still open after 5s (database.pgproxy.grace) make the step fail, and nothing changes
+        sessions on DATABASE_DIRECT_URL end with the old primary"#]].assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+    // A replica has its data there, too, and a number that has none elsewhere.
+    it.database().replicas = 1;
+    expect!["1   add replica db3 on port 20000 in /mnt/fast"].assert_eq(&it.configure().0.to_string());
+    it.database().dir = None;
+    expect![[r#"
+        1   add replica db1 on port 20004
+        2   add replica db4 on port 20005
+        3   switch over from db2 to db1 while statements wait
+        4   remove replica db3 (its data stays)
+        5   remove replica db2 (its data stays)"#]]
+    .assert_eq(&it.configure().0.to_string());
+}
+
+#[test]
+fn data_stays_where_it_is_over_a_stop_and_is_missed_when_it_is_away() {
+    let mut it = proxied();
+    it.database().dir = Some("/mnt/fast".into());
+    it.configure();
+    it.down();
+    it.database().dir = None;
+    let (plan, notes) = it.configure();
+    assert!(!plan.to_string().contains("add replica"), "{plan}");
+    assert!(notes[0].contains("starts where its data is"), "{notes:?}");
+    assert_eq!(
+        it.current.database.as_ref().unwrap().dir(),
+        Some(std::path::Path::new("/mnt/fast"))
+    );
+    assert!(it.configure().0.to_string().contains("add replica db1"));
+    it.database().dir = Some("/mnt/fast".into());
+    it.configure();
+    it.down();
+    it.facts.data_version = None;
+    let refused = it.resolve(&Change::Configuration).unwrap_err().to_string();
+    assert!(
+        refused.contains("is to be in /mnt/fast, and there is none"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_folder_needs_another_port_than_the_present_servers_and_a_place_that_can_take_it() {
+    let mut it = proxied();
+    it.database().port = Some(20000);
+    it.database().dir = Some("/mnt/fast".into());
+    let refused = |it: &Installation| it.resolve(&Change::Configuration).unwrap_err().to_string();
+    assert!(
+        refused(&it).contains("port 20000 is the present one's"),
+        "{}",
+        refused(&it)
+    );
+    it.database().port = None;
+    it.facts.dir_problem = Some("/mnt/fast is no folder".to_owned());
+    assert!(
+        refused(&it).contains("database.dir: /mnt/fast is no folder"),
+        "{}",
+        refused(&it)
+    );
+}
+
+#[test]
 fn a_change_that_restarts_is_gentle_behind_the_proxy() {
     let mut it = proxied();
     it.database().max_connections = 200;

@@ -152,7 +152,9 @@ fn only_gently(start: &Topology, end: &mut Topology) {
     if let (Some(old), Some(new), None) = (&start.database, &mut end.database, &start.pgproxy) {
         new.primary = old.primary;
         new.max_connections = old.max_connections;
-        new.nodes.entry(old.primary).or_insert(old.nodes[&old.primary]);
+        new.nodes
+            .entry(old.primary)
+            .or_insert(old.nodes[&old.primary].clone());
         if new.is_alone() {
             new.durability = Durability::Async;
         }

@@ -327,7 +327,7 @@ impl Server {
 
     /// After a promotion `pg_rewind` takes the files of before for those of now until a checkpoint has been written: it
     /// would find nothing to rewind, and the histories would part unseen.
-    pub(super) async fn write_checkpoint(&self) -> Result<(), PostgresError> {
+    pub async fn write_checkpoint(&self) -> Result<(), PostgresError> {
         self.session("postgres").await?.ask("CHECKPOINT").await.map(drop)
     }
 

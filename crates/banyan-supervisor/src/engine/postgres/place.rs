@@ -1,7 +1,8 @@
 //! Where the data directory lies.
 //!
-//! In the state folder (`data/postgres`). When root runs Banyan and the server's user cannot reach that (a clone in
-//! /root), under /var/lib/banyan instead, with a symbolic link in the state folder.
+//! In the state folder (`data/postgres`), or in the configured folder (`DIR/NAME-0123abcd/postgres`) with a symbolic link in
+//! the state folder. When root runs Banyan and the server's user cannot reach the state folder (a clone in /root), the
+//! folder is /var/lib/banyan.
 
 use std::fs;
 use std::io;
@@ -26,11 +27,20 @@ pub(super) fn name(node: NodeId) -> String {
     }
 }
 
-/// The data directory, which need not exist yet; its parent does.
-pub fn place(state: &Path, app: &str, run_as: &RunAs, node: NodeId) -> Result<PathBuf, PostgresError> {
+/// The data directory, which need not exist yet; its parent does. `dir`: the configured folder.
+pub fn place(
+    state: &Path,
+    app: &str,
+    run_as: &RunAs,
+    node: NodeId,
+    dir: Option<&Path>,
+) -> Result<PathBuf, PostgresError> {
     let state = fs::canonicalize(state).map_err(io_error("find", state))?;
     let inside = state.join("data").join(name(node));
     make_parent(&inside)?;
+    if let Some(dir) = dir {
+        return elsewhere(&inside, own_folder(dir, &state, app).join(name(node)));
+    }
     match fs::read_link(&inside) {
         // Decided before; the data stays where it is.
         Ok(target) => {
@@ -47,17 +57,104 @@ pub fn place(state: &Path, app: &str, run_as: &RunAs, node: NodeId) -> Result<Pa
     if identity::reaches(&state.join("data"), &account) {
         return Ok(inside);
     }
-    let outside = elsewhere(&state, app).join(name(node));
+    let outside = own_folder(Path::new(ELSEWHERE), &state, app).join(name(node));
     make_parent(&outside)?;
-    std::os::unix::fs::symlink(&outside, &inside).map_err(io_error("link", &inside))?;
+    link(&inside, &outside)?;
+    Ok(outside)
+}
+
+fn link(inside: &Path, outside: &Path) -> Result<(), PostgresError> {
+    std::os::unix::fs::symlink(outside, inside).map_err(io_error("link", inside))
+}
+
+/// In the configured folder. Its own folder there is made once: if it is away later, so is the disk.
+fn elsewhere(inside: &Path, outside: PathBuf) -> Result<PathBuf, PostgresError> {
+    let parent = outside.parent().unwrap_or(Path::new("/"));
+    let leads_to = fs::read_link(inside);
+    match leads_to {
+        Ok(target) if target == outside && parent.is_dir() => return Ok(outside),
+        Ok(target) if target == outside => {
+            return Err(PostgresError::DataAway {
+                folder: parent.to_owned(),
+            });
+        }
+        // Left by a change that was cut short before anything was copied.
+        Ok(target) if !target.join("PG_VERSION").exists() => {
+            fs::remove_file(inside).map_err(io_error("delete the link", inside))?;
+        }
+        Err(_) if !inside.exists() => {}
+        _ => {
+            return Err(PostgresError::DataElsewhere {
+                inside: inside.to_owned(),
+                wanted: outside,
+            });
+        }
+    }
+    make_parent(&outside)?;
+    link(inside, &outside)?;
     Ok(outside)
 }
 
 /// Two installations of one name never meet.
-fn elsewhere(state: &Path, app: &str) -> PathBuf {
+fn own_folder(dir: &Path, state: &Path, app: &str) -> PathBuf {
     let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
     let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    Path::new(ELSEWHERE).join(format!("{app}-{hex}"))
+    dir.join(format!("{app}-{hex}"))
+}
+
+/// Why data cannot be in this folder; `None`: it can. Looks, and changes nothing. `size`: of the data, in bytes.
+pub fn dir_problem(dir: &Path, state: &Path, run_as: &RunAs, size: u64) -> Option<String> {
+    let shown = dir.display();
+    if dir.starts_with(state) {
+        return Some(format!("{shown} lies in the state folder; leave `dir` out"));
+    }
+    if !dir.is_dir() {
+        return Some(format!(
+            "{shown} is no folder; make it (`mkdir -p {shown}`), or mount its disk"
+        ));
+    }
+    if let RunAs::User(user) = run_as
+        && let Some(account) = account::find(user)
+        && !identity::reaches(dir, &account)
+    {
+        return Some(format!(
+            "user {user} cannot enter {shown}, and PostgreSQL runs as that user; `chmod o+x` it and the folders above"
+        ));
+    }
+    if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() {
+        return Some(format!(
+            "{shown} cannot be written to by the user that runs banyan"
+        ));
+    }
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // What is written while it is copied comes on top.
+    let needed = size.saturating_add(size / 10);
+    (free < needed).then(|| {
+        let bytes = |number: u64| format!("{} MiB", number >> 20);
+        format!(
+            "{shown} has {} left, and the data needs {}; make room, or choose another disk",
+            bytes(free),
+            bytes(needed)
+        )
+    })
+}
+
+/// What the files of a data directory take, in bytes; what vanishes meanwhile is not counted.
+pub fn size(data: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => bytes += metadata.blocks() * 512,
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }
 
 /// The newest timeline that a data directory knows: each promotion begins one. `None`: there is no data.
@@ -161,8 +258,8 @@ mod tests {
 
     #[test]
     fn installations_of_one_name_have_places_of_their_own() {
-        let one = elsewhere(Path::new("/root/a/.banyan"), "photos");
-        let other = elsewhere(Path::new("/root/b/.banyan"), "photos");
+        let of = |state| own_folder(Path::new(ELSEWHERE), Path::new(state), "photos");
+        let (one, other) = (of("/root/a/.banyan"), of("/root/b/.banyan"));
         assert_ne!(one, other);
         assert!(one.starts_with("/var/lib/banyan"), "{}", one.display());
     }
@@ -172,12 +269,51 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         assert!(destroy(state.path()).unwrap().is_none());
         let data = [NodeId(1), NodeId(2)].map(|node| {
-            let data = place(state.path(), "photos", &RunAs::Same, node).unwrap();
+            let data = place(state.path(), "photos", &RunAs::Same, node, None).unwrap();
             fs::create_dir(&data).unwrap();
             fs::write(data.join("PG_VERSION"), "15\n").unwrap();
             data
         });
         assert!(destroy(state.path()).unwrap().is_some());
         assert!(data.iter().all(|data| !data.exists()));
+    }
+
+    #[test]
+    fn a_configured_folder_takes_the_data_once_and_is_missed_when_its_disk_is_away() {
+        let (state, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |node, dir: &Path| place(state.path(), "photos", &RunAs::Same, node, Some(dir));
+        let data = at(NodeId(1), disk.path()).unwrap();
+        assert!(data.starts_with(disk.path()));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("PG_VERSION"), "15\n").unwrap();
+        assert_eq!(at(NodeId(1), disk.path()).unwrap(), data);
+        assert_eq!(timeline(state.path(), NodeId(1)), Some(1));
+        let other = tempfile::tempdir().unwrap();
+        let refused = at(NodeId(1), other.path()).unwrap_err();
+        assert!(
+            matches!(refused, PostgresError::DataElsewhere { .. }),
+            "{refused}"
+        );
+        fs::rename(data.parent().unwrap(), disk.path().join("unmounted")).unwrap();
+        let away = at(NodeId(1), disk.path()).unwrap_err();
+        assert!(matches!(away, PostgresError::DataAway { .. }), "{away}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_take_the_data_is_told() {
+        let (state, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let problem = |dir: &Path, size| dir_problem(dir, state.path(), &RunAs::Same, size);
+        assert_eq!(problem(disk.path(), 1 << 20), None);
+        assert!(
+            problem(disk.path(), u64::MAX / 2)
+                .unwrap()
+                .contains("left, and the data needs")
+        );
+        assert!(problem(&disk.path().join("no"), 0).unwrap().contains("mkdir -p"));
+        assert!(
+            problem(&state.path().join("data"), 0)
+                .unwrap()
+                .contains("leave `dir` out")
+        );
     }
 }

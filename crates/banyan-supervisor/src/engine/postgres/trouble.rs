@@ -35,6 +35,13 @@ pub enum PostgresError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "{folder} is not there: mount the disk that holds the data. For a new, empty disk: `mkdir -p {folder}`, then \
+         `banyan restore`"
+    )]
+    DataAway { folder: PathBuf },
+    #[error("{inside} holds data, which is to be in {wanted}; move what is there elsewhere")]
+    DataElsewhere { inside: PathBuf, wanted: PathBuf },
     #[error("no space is left on the disk of {path}; free some and try again, no data was lost")]
     DiskFull { path: PathBuf },
     #[error("initdb failed ({exit})\n{log_tail}")]
@@ -167,6 +174,7 @@ mod tests {
                     Node {
                         id: NodeId(1),
                         port: 20005,
+                        dir: None,
                     },
                 )]),
                 primary: NodeId(1),

@@ -111,7 +111,7 @@ impl Planner<'_> {
 
     fn leaving(&mut self, goes: impl Fn(&Node) -> bool) {
         let replicas = self.at.database.iter().flat_map(Database::replicas);
-        let gone: Vec<Node> = replicas.filter(|node| goes(node)).copied().collect();
+        let gone: Vec<Node> = replicas.filter(|node| goes(node)).cloned().collect();
         for node in gone.into_iter().rev() {
             self.push(Step::RemoveReplica(node));
         }
@@ -121,7 +121,7 @@ impl Planner<'_> {
         for node in desired.nodes.values() {
             let known = |database: &Database| database.nodes.contains_key(&node.id);
             if self.at.database.as_ref().is_some_and(|at| !known(at)) {
-                self.push(Step::AddReplica(*node));
+                self.push(Step::AddReplica(node.clone()));
             }
         }
     }

@@ -26,21 +26,21 @@ pub(super) fn is_configured(at: &Topology, from: &Database, to: &Database) -> bo
     })
 }
 
-pub(super) fn add_replica(at: &mut Topology, node: Node) -> Result<(), String> {
+pub(super) fn add_replica(at: &mut Topology, node: &Node) -> Result<(), String> {
     let database = running(at)?;
     must(!database.nodes.contains_key(&node.id), || {
         format!("{} runs already", node.id)
     })?;
-    database.nodes.insert(node.id, node);
+    database.nodes.insert(node.id, node.clone());
     Ok(())
 }
 
-pub(super) fn remove_replica(at: &mut Topology, node: Node) -> Result<(), String> {
+pub(super) fn remove_replica(at: &mut Topology, node: &Node) -> Result<(), String> {
     let database = running(at)?;
     must(!database.is_primary(node.id), || {
         format!("{} is the primary", node.id)
     })?;
-    must(database.nodes.get(&node.id) == Some(&node), || {
+    must(database.nodes.get(&node.id) == Some(node), || {
         format!("{} does not run on port {}", node.id, node.port)
     })?;
     database.nodes.remove(&node.id);

@@ -111,6 +111,7 @@ fn alone() -> anyhow::Result<Loader> {
             Some(Database::Managed(managed)) => {
                 managed.port = None;
                 managed.pgproxy.port = None;
+                managed.dir = None;
                 managed.replicas = 0;
                 managed.durability = Durability::Async;
                 managed.backup = None;

@@ -21,7 +21,7 @@ fn database(memory_bytes: u64, max_connections: u32) -> Database {
 fn node(number: u32) -> (NodeId, Node) {
     let id = NodeId(number);
     let port = 20004 + u16::try_from(number).unwrap();
-    (id, Node { id, port })
+    (id, Node { id, port, dir: None })
 }
 
 fn alone(memory_bytes: u64, max_connections: u32) -> Database {
