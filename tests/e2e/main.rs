@@ -28,6 +28,7 @@ mod listeners;
 mod mirrors;
 mod moves;
 mod one_off;
+mod places;
 mod proxy;
 mod realworld;
 mod resume;

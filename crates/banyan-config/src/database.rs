@@ -97,8 +97,11 @@ fn who_has(edge: &EdgeTable, port: i64) -> Option<&'static str> {
         (edge.https, "the edge listens on it for https (edge.https_port)"),
         (metrics, "metrics are served on it (metrics.listen)"),
     ];
+    let places = edge.places.values().flat_map(crate::EdgePlace::addresses);
+    let places = places.map(|address| (Some(address), "a place of the edge listens on it (edge.place)"));
     let found = taken
         .into_iter()
+        .chain(places)
         .find(|(address, _)| address.is_some_and(|a| i64::from(a.port()) == port));
     found.map(|(_, who)| who)
 }

@@ -69,6 +69,7 @@ pub(crate) fn build(
         routes: Vec::new(),
         listeners: Vec::new(),
         passthrough: BTreeMap::new(),
+        places: BTreeMap::new(),
     };
     edge.settings.metrics = metrics::build(root, &edge, report);
     Some(edge)

@@ -24,6 +24,7 @@ mod metrics;
 mod model;
 mod name;
 mod nearest;
+mod place;
 mod pooling;
 mod process;
 mod procfile;
@@ -58,7 +59,8 @@ pub use model::{
     Host, HostKind, LiveProbe, ManagedDatabase, Metrics, PgproxyTable, ProcessSettings, ProcessTable,
     Protocol, ReadyProbe, Sticky, Tls, Trace,
 };
-pub use name::{AppName, HostName, NameError, ProcessName, ZoneName};
+pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
+pub use place::{EdgePlace, FIRST_PLACE};
 pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};

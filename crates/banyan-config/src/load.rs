@@ -121,6 +121,7 @@ fn build(
         edge.routes = routes;
     }
     listener::build(root, edge.as_mut(), &processes, report);
+    crate::place::build(root, edge.as_mut(), report);
     crate::zone::edge_has_one(root, edge.as_ref(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
     if !root.has("name") {

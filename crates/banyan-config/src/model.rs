@@ -13,7 +13,8 @@ use crate::cache::Cache;
 use crate::filter::Filters;
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
-use crate::name::{AppName, HostName, ProcessName, ZoneName};
+use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
+use crate::place::EdgePlace;
 use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
@@ -192,6 +193,8 @@ pub struct EdgeTable {
     pub listeners: Vec<StreamListener>,
     /// Names on the https port that go to a process undecrypted, as in [`StreamTo::Names`](crate::StreamTo).
     pub passthrough: BTreeMap<String, ProcessName>,
+    /// Edges beside this one.
+    pub places: BTreeMap<PlaceName, EdgePlace>,
 }
 
 /// What a running edge can change without a restart.

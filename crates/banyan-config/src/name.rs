@@ -73,6 +73,10 @@ name!(
     HostName
 );
 name!(
+    /// Name of a place: an entry of `[edge.place]`.
+    PlaceName
+);
+name!(
     /// Name of a zone: what hosts that are near each other have in common.
     ZoneName
 );

@@ -5,6 +5,7 @@
 mod cache;
 mod filters;
 mod listeners;
+mod places;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -268,6 +269,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     out.line("new_per_ip", limits.new_per_ip);
     let exempt = limits.exempt_ips.iter();
     out.list("exempt_ips", exempt.map(|network| format!("\"{network}\"")));
+    for (name, place) in &edge.places {
+        places::table(out, name, place);
+    }
 }
 
 fn metrics_table(out: &mut Writer, edge: &EdgeTable) {

@@ -47,11 +47,14 @@ use tokio::sync::watch;
 
 use banyan_runtime::watched::WatchedError;
 use banyan_runtime::{Shutdown, reporter};
+use banyan_topology::PlaceName;
 use banyan_topology::report::EdgeReport;
 
 pub struct Config {
     /// Holds `snapshots/edge.json` (read) and `report.sock` (reported to).
     pub state_dir: PathBuf,
+    /// Which of the snapshot's places it is; `None`: the first edge.
+    pub place: Option<PlaceName>,
     /// Where access lines go; [`Config::new`] takes stdout.
     pub access_log: Box<dyn Write + Send>,
 }
@@ -60,6 +63,7 @@ impl Config {
     pub fn new(state_dir: &Path) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
+            place: None,
             access_log: Box::new(io::stdout()),
         }
     }
@@ -70,7 +74,10 @@ impl Config {
 
     /// Where the edge that replaces this one asks for its sockets.
     fn handover_path(&self) -> PathBuf {
-        self.state_dir.join("handover.sock")
+        match &self.place {
+            None => self.state_dir.join("handover.sock"),
+            Some(place) => self.state_dir.join(format!("handover-{place}.sock")),
+        }
     }
 
     /// Where the processes of the machine tell each other what they have measured.

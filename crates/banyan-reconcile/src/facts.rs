@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use banyan_config::{Config, Database};
+use banyan_config::{Config, Database, EdgePlace};
 use banyan_runtime::listener::{self, BindError};
 use banyan_supervisor::engine::postgres::{self, PostgresError};
 use banyan_topology::resolve;
@@ -169,6 +169,7 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
             .into_iter()
             .chain(listeners)
             .flatten()
+            .chain(edge.places.values().flat_map(EdgePlace::addresses))
     });
     let local = |port: Option<u16>| port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let (database, pgproxy) = match &config.database {

@@ -1,13 +1,14 @@
 //! What the verbs of the binary say to the controller over `.banyan/control.sock`: one request line, then reply lines
 //! until [`Reply::Done`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use banyan_supervisor::engine::postgres::backup::archiving::Archiving;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 pub use banyan_topology::Change;
 use banyan_topology::report::{EdgeReport, PgproxyReport};
-use banyan_topology::{Edge, Epoch, InstanceId, Plan, ProcessName, ReleaseId};
+use banyan_topology::{Edge, Epoch, InstanceId, PlaceName, Plan, ProcessName, ReleaseId};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +119,9 @@ pub struct Status {
     pub epoch: Epoch,
     pub children: Vec<Row>,
     pub edge_report: Option<EdgeReport>,
+    /// Of the edge's places.
+    #[serde(default)]
+    pub place_reports: BTreeMap<PlaceName, EdgeReport>,
     /// What the PostgreSQL proxy said last.
     #[serde(default)]
     pub pgproxy_report: Option<PgproxyReport>,

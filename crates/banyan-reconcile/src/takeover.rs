@@ -86,6 +86,7 @@ fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
             | Step::AddReplica(_)
             | Step::StartPgproxy(_)
             | Step::StartEdge(_)
+            | Step::StartPlace { .. }
             | Step::ReplaceEdge { .. }),
         ) => step.apply(saved).unwrap_or_else(|_| saved.clone()),
         _ => saved.clone(),
@@ -115,6 +116,13 @@ fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
     }
     if saved.edge.is_some() && left.edge.is_none() {
         gone.push("edge".to_owned());
+    }
+    if let (Some(saved), Some(left)) = (&saved.edge, &left.edge) {
+        let lost = saved
+            .places
+            .keys()
+            .filter(|name| !left.places.contains_key(*name));
+        gone.extend(lost.map(|name| format!("edge-{name}")));
     }
     let lost = saved
         .instances

@@ -76,6 +76,13 @@ impl Families {
         Filling(&mut self.0[index])
     }
 
+    /// Marks every sample: those of another process that measures the same are not added to them.
+    pub fn label(&mut self, name: &str, value: &str) {
+        for sample in self.0.iter_mut().flat_map(|family| &mut family.samples) {
+            sample.labels.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Adds what another process has measured.
     pub fn merge(&mut self, other: Self) {
         for theirs in other.0 {

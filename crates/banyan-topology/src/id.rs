@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use banyan_config::{AppName, ProcessName};
+pub use banyan_config::{AppName, PlaceName, ProcessName};
 
 /// Number of a release: 1, 2, 3 … per installation, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

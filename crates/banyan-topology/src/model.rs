@@ -15,7 +15,7 @@ use banyan_config as config;
 
 pub use database::{Database, Node, Pgproxy};
 
-use crate::id::{AppName, InstanceId, ProcessName, ReleaseId};
+use crate::id::{AppName, InstanceId, PlaceName, ProcessName, ReleaseId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
@@ -98,6 +98,9 @@ pub struct Edge {
     /// Names on the https port that go to a process undecrypted.
     #[serde(default)]
     pub passthrough: BTreeMap<String, ProcessName>,
+    /// Edges beside this one, each a process with addresses of its own; all else is the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<PlaceName, config::EdgePlace>,
     /// SHA-256 of the banyan program that it runs, in hex; empty: not known.
     #[serde(default)]
     pub program: String,
@@ -136,13 +139,44 @@ impl Edge {
 }
 
 impl Edge {
-    /// Every address it listens on.
+    /// Every address that it and its places listen on.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let places = self.places.values();
+        self.first_addresses()
+            .chain(places.flat_map(config::EdgePlace::addresses))
+    }
+
+    /// Those of the process that is no further place.
+    pub fn first_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let listeners = self.listeners.iter().map(|listener| listener.listen);
         [Some(self.listen), self.https]
             .into_iter()
             .flatten()
             .chain(listeners)
+    }
+
+    /// Of its process there, `None`: the first.
+    pub fn addresses_at(&self, place: Option<&PlaceName>) -> Vec<SocketAddr> {
+        match place {
+            None => self.first_addresses().collect(),
+            Some(name) => {
+                let place = self.places.get(name).into_iter();
+                place.flat_map(config::EdgePlace::addresses).collect()
+            }
+        }
+    }
+
+    /// Every process of it: the first, then its places.
+    pub fn everywhere(&self) -> impl Iterator<Item = Option<&PlaceName>> {
+        std::iter::once(None).chain(self.places.keys().map(Some))
+    }
+
+    /// The same edge at the places of another.
+    pub fn with_places_of(&self, other: &Self) -> Self {
+        Self {
+            places: other.places.clone(),
+            ..self.clone()
+        }
     }
 }
 

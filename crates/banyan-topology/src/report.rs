@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, InstanceId, NodeId, ProcessName};
+use crate::id::{Epoch, InstanceId, NodeId, PlaceName, ProcessName};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeReport {
     pub pid: u32,
+    /// Where it runs; `None`: it is the first edge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceName>,
     /// The epoch that every core of the role serves.
     pub epoch: Epoch,
     /// Addresses it accepts connections on right now.

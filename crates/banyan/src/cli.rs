@@ -5,7 +5,7 @@ pub(crate) mod cdn;
 use std::path::PathBuf;
 
 use banyan_supervisor::engine::postgres::backup::moment::parse_moment;
-use banyan_topology::NodeId;
+use banyan_topology::{NodeId, PlaceName};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::render::paint::When;
@@ -391,6 +391,9 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 pub(crate) struct Role {
     pub(crate) role: RoleName,
+    /// Of the edge: which of its places
+    #[arg(long)]
+    pub(crate) place: Option<PlaceName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -14,13 +14,16 @@ pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
         if context.verbose > 0 { "debug" } else { "info" },
     )?;
     match args.role {
-        RoleName::Edge => edge(context),
+        RoleName::Edge => edge(args, context),
         RoleName::Pgproxy => pgproxy(context),
     }
 }
 
-fn edge(context: &Context) -> anyhow::Result<Exit> {
-    let config = banyan_edge::Config::new(context.place.state()?.path());
+fn edge(args: &Role, context: &Context) -> anyhow::Result<Exit> {
+    let config = banyan_edge::Config {
+        place: args.place.clone(),
+        ..banyan_edge::Config::new(context.place.state()?.path())
+    };
     serve("edge", "the edge", |shutdown| {
         let (service, _handle) = banyan_edge::build(config)?;
         Ok(service.run(shutdown))

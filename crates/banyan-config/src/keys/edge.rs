@@ -10,6 +10,7 @@ use super::filters::{COMPRESS, CORS, RATE_LIMIT};
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
 use super::metrics::LOG;
+use super::places::PLACE;
 use super::{HOUR, Key, auth};
 
 pub(super) static EDGE: &[Key] = &[
@@ -159,6 +160,12 @@ pub(super) static EDGE: &[Key] = &[
         "With this table (it may be empty) the edge keeps answers and gives them to others, as their headers allow.",
     )
     .alias(&["caching", "cdn", "proxy_cache"]),
+    Key::new(
+        "place",
+        Map(Name, &Table(PLACE)),
+        "Further edges that serve the same routes, each a process with ports of its own.",
+    )
+    .alias(&["places", "edges", "pop", "pops"]),
     Key::new(
         "health",
         Table(HEALTH),

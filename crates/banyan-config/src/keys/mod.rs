@@ -12,6 +12,7 @@ mod filters;
 mod limits;
 mod listeners;
 mod metrics;
+mod places;
 mod process;
 mod root;
 mod routes;

@@ -9,6 +9,7 @@ mod filters;
 mod grpc;
 mod listeners;
 mod load;
+mod places;
 mod properties;
 mod routes;
 mod tls;

@@ -34,7 +34,7 @@ use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter};
 use banyan_tls::Server;
 use banyan_topology::report::{EdgeReport, EndpointReport, RoleReport};
 use banyan_topology::snapshot::EdgeSnapshot;
-use banyan_topology::{Epoch, InstanceId, ProcessName};
+use banyan_topology::{Epoch, InstanceId, PlaceName, ProcessName};
 use banyan_upstream::health::{CheckResult, Outliers};
 
 use crate::cache;
@@ -71,6 +71,8 @@ pub(crate) struct Control {
     clock: Clock,
     start: Instant,
     tasks: Tasks,
+    /// Where it runs; `None`: it is the first edge.
+    place: Option<PlaceName>,
     snapshot: EdgeSnapshot,
     cores: Vec<CoreLink>,
     endpoints: BTreeMap<InstanceId, Checked>,
@@ -130,7 +132,7 @@ pub(crate) async fn run(
             RoleReport::Edge(Box::new(report))
         }),
     );
-    let Some(snapshot) = take::first(&mut watch, &reports, &mut shutdown).await else {
+    let Some(snapshot) = take::first(&mut watch, config.place.as_ref(), &reports, &mut shutdown).await else {
         return Ok(());
     };
     let inherited = handover::inherit(config.handover_path(), &tasks).await;
@@ -202,6 +204,7 @@ impl Control {
             clock,
             start,
             tasks,
+            place: config.place,
             snapshot,
             cores,
             endpoints: BTreeMap::new(),
@@ -284,8 +287,12 @@ impl Control {
     }
 
     fn tell_measured(&self, ask: Ask) {
+        let mut families = self.families();
+        if let Some(place) = &self.place {
+            families.label("place", place.as_str());
+        }
         // Who asked may have gone.
-        let _gone = ask.send(self.families());
+        let _gone = ask.send(families);
     }
 
     fn look_at_certificates(&mut self) {
@@ -355,6 +362,7 @@ impl Control {
         let second = self.clock.now().saturating_duration_since(self.start).as_secs();
         self.reports.send_replace(EdgeReport {
             pid: std::process::id(),
+            place: self.place.clone(),
             epoch: self.applied(),
             listening: self.listening_on(),
             certificates: self.certificates.report(),

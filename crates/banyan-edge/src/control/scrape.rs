@@ -119,7 +119,8 @@ impl Control {
         if self.scrape.own.is_none() {
             self.scrape.own = open_own(&self.scrape, &self.tasks);
         }
-        if self.scrape.serving.is_some() {
+        // At a further place the first edge has the port, and tells what this one says.
+        if self.scrape.serving.is_some() || self.place.is_some() {
             return;
         }
         let inherited = self

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use banyan_config::{Route, Sticky};
 use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
-use banyan_topology::InstanceId;
 use banyan_topology::report::EdgeReport;
 use banyan_topology::snapshot::{EdgeSnapshot, Listener, Speaks, Upstream};
+use banyan_topology::{InstanceId, PlaceName};
 
 use super::Control;
 use super::health::Checked;
@@ -26,17 +26,19 @@ use crate::sticky::Key;
 /// Waits for the first good snapshot; `None`: the end came before.
 pub(super) async fn first(
     watch: &mut Watch,
+    place: Option<&PlaceName>,
     reports: &watch::Sender<EdgeReport>,
     shutdown: &mut Shutdown,
 ) -> Option<EdgeSnapshot> {
     loop {
-        let refused = match read(watch) {
+        let refused = match read(watch, place) {
             Ok(Some(snapshot)) => return Some(snapshot),
             Ok(None) => None,
             Err(why) => Some(why),
         };
         reports.send_replace(EdgeReport {
             pid: std::process::id(),
+            place: place.cloned(),
             refused,
             ..EdgeReport::default()
         });
@@ -47,17 +49,27 @@ pub(super) async fn first(
     }
 }
 
-fn read(watch: &Watch) -> Result<Option<EdgeSnapshot>, String> {
+/// As it is for that place.
+fn read(watch: &Watch, place: Option<&PlaceName>) -> Result<Option<EdgeSnapshot>, String> {
     let snapshot: Option<EdgeSnapshot> = watched::read(watch.path()).map_err(|error| {
         let cause = std::error::Error::source(&error)
             .map(|c| format!(": {c}"))
             .unwrap_or_default();
         format!("{error}{cause}")
     })?;
-    if let Some(snapshot) = &snapshot {
-        check(snapshot)?;
-    }
-    Ok(snapshot)
+    let Some(snapshot) = snapshot else {
+        return Ok(None);
+    };
+    let snapshot = match place {
+        None => snapshot,
+        Some(place) => {
+            let epoch = snapshot.epoch;
+            let own = snapshot.at(place);
+            own.ok_or_else(|| format!("snapshot {epoch} has no place {place}"))?
+        }
+    };
+    check(&snapshot)?;
+    Ok(Some(snapshot))
 }
 
 /// What serde cannot say: names that occur once, a probe that is one request.
@@ -135,7 +147,7 @@ impl Control {
     /// Looks at the file and takes what is newer and good.
     pub(super) fn look(&mut self, watch: &Watch) {
         let before = self.refused.take();
-        match read(watch) {
+        match read(watch, self.place.as_ref()) {
             Ok(Some(snapshot)) => self.refused = self.take(snapshot).err(),
             // Without a file the last good one is served.
             Ok(None) => {}

@@ -25,6 +25,7 @@ mod metrics;
 mod mirror;
 mod pairings;
 mod per_address;
+mod places;
 mod proxy_protocol;
 mod queue;
 mod retry;

@@ -14,9 +14,9 @@ use banyan_runtime::ShutdownStage;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::watched;
 use banyan_testkit::upstream::{Message, Wire};
-use banyan_topology::Epoch;
 use banyan_topology::report::EdgeReport;
 use banyan_topology::snapshot::{EdgeSnapshot, Endpoint, EndpointState, Listener, Speaks, Upstream};
+use banyan_topology::{Epoch, PlaceName};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -119,10 +119,11 @@ impl World {
             routes: Vec::new(),
             streams: Vec::new(),
             passthrough: Default::default(),
+            places: Default::default(),
             challenges: Default::default(),
         };
         change(&mut snapshot);
-        let mut world = Self::run(dir, snapshot);
+        let mut world = Self::run(dir, snapshot, None);
         world.put();
         let epoch = world.snapshot.epoch;
         world.until(|r| r.epoch == epoch && !r.listening.is_empty()).await;
@@ -131,14 +132,31 @@ impl World {
 
     /// Another edge in the same state folder, not waited for.
     pub(crate) fn successor(&self) -> Self {
-        Self::run(Arc::clone(&self.dir), self.snapshot.clone())
+        Self::run(Arc::clone(&self.dir), self.snapshot.clone(), None)
+    }
+
+    /// Another edge at that place, not waited for.
+    pub(crate) fn successor_at(&self, place: &str) -> Self {
+        let place = place.parse().unwrap();
+        Self::run(Arc::clone(&self.dir), self.snapshot.clone(), Some(place))
+    }
+
+    /// The edge at a place of the snapshot, serving.
+    pub(crate) async fn at(&self, place: &str) -> Self {
+        let mut world = self.successor_at(place);
+        let epoch = world.snapshot.epoch;
+        world
+            .until(|r| r.epoch == epoch && !r.listening.is_empty() && r.endpoints.iter().all(|e| e.healthy))
+            .await;
+        world
     }
 
     #[expect(clippy::disallowed_methods, reason = "the role under test")]
-    fn run(dir: Arc<TempDir>, snapshot: EdgeSnapshot) -> Self {
+    fn run(dir: Arc<TempDir>, snapshot: EdgeSnapshot, place: Option<PlaceName>) -> Self {
         let log = Log::default();
         let config = Config {
             state_dir: dir.path().to_owned(),
+            place,
             access_log: Box::new(log.clone()),
         };
         let (service, handle) = banyan_edge::build(config).unwrap();

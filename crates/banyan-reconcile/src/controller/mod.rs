@@ -20,6 +20,7 @@ use std::sync::Arc;
 use banyan_config::{Config, Secrets};
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Tasks};
+use banyan_topology::PlaceName;
 use banyan_topology::report::{EdgeReport, PgproxyReport};
 use tokio::sync::{mpsc, watch};
 
@@ -94,6 +95,8 @@ pub enum Ending {
 #[derive(Default)]
 pub(crate) struct Newest {
     edge: watch::Sender<Option<EdgeReport>>,
+    /// Of the edge's places.
+    places: watch::Sender<BTreeMap<PlaceName, EdgeReport>>,
     pgproxy: watch::Sender<Option<PgproxyReport>>,
 }
 
@@ -101,13 +104,24 @@ pub(crate) struct Newest {
 #[derive(Clone)]
 pub(crate) struct Reports {
     pub(crate) edge: watch::Receiver<Option<EdgeReport>>,
+    pub(crate) places: watch::Receiver<BTreeMap<PlaceName, EdgeReport>>,
     pub(crate) pgproxy: watch::Receiver<Option<PgproxyReport>>,
 }
 
 impl Newest {
+    fn take(&self, report: EdgeReport) {
+        match report.place.clone() {
+            Some(place) => self.places.send_modify(|places| {
+                places.insert(place, report);
+            }),
+            None => drop(self.edge.send_replace(Some(report))),
+        }
+    }
+
     fn subscribe(&self) -> Reports {
         Reports {
             edge: self.edge.subscribe(),
+            places: self.places.subscribe(),
             pgproxy: self.pgproxy.subscribe(),
         }
     }

@@ -1,11 +1,12 @@
 //! The controller's loop: the one owner of what is known and of the one running change.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
 use banyan_topology::report::{EdgeReport, PgproxyReport, RoleReport};
-use banyan_topology::{AppName, Database, Topology};
+use banyan_topology::{AppName, Database, PlaceName, Topology};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -43,6 +44,8 @@ struct Loop<D> {
     tasks: Tasks,
     topology: Option<Topology>,
     rates: Rates,
+    /// Of the edge's places.
+    places: BTreeMap<PlaceName, Rates>,
     /// What the PostgreSQL proxy said last.
     pgproxy: Option<PgproxyReport>,
     busy: Option<Busy>,
@@ -107,6 +110,7 @@ impl<D: Driver> Service<D> {
             tasks: self.tasks,
             topology: None,
             rates: Rates::default(),
+            places: BTreeMap::new(),
             pgproxy: None,
             busy: None,
             unfinished: None,
@@ -139,8 +143,9 @@ impl<D: Driver> Service<D> {
             match happened {
                 Happened::Message(message) => state.asked(message).await,
                 Happened::Report(report) => {
-                    state.rates.take(state.clock.now(), (*report).clone());
-                    self.newest.edge.send_replace(Some(*report));
+                    let now = state.clock.now();
+                    state.rates_at(report.place.as_ref()).take(now, (*report).clone());
+                    self.newest.take(*report);
                 }
                 Happened::Event(event) => state.heard(event),
                 Happened::Finished(reply) => state.finished(reply.map(|reply| *reply), draining),
@@ -190,6 +195,14 @@ async fn progress(busy: &mut Option<Busy>) -> Happened {
 }
 
 impl<D: Driver> Loop<D> {
+    /// Of the edge there.
+    fn rates_at(&mut self, place: Option<&PlaceName>) -> &mut Rates {
+        match place {
+            Some(place) => self.places.entry(place.clone()).or_default(),
+            None => &mut self.rates,
+        }
+    }
+
     async fn asked(&mut self, message: Message) {
         let Message { asked, replies } = message;
         match asked {
@@ -391,6 +404,7 @@ impl<D: Driver> Loop<D> {
             topology: self.topology.as_ref().unwrap_or(&unknown),
             children: children.unwrap_or_default(),
             rates: &self.rates,
+            places: &self.places,
             pgproxy: self.pgproxy.as_ref(),
             unfinished: self.unfinished.clone(),
             state: &self.changer.state,

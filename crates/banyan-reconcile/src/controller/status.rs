@@ -1,5 +1,6 @@
 //! What `banyan status` shows, from what the controller knows: pure.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use banyan_config::Certificates;
 use banyan_supervisor::engine::postgres;
 use banyan_supervisor::{ChildId, ChildStatus};
 use banyan_topology::report::{EdgeReport, EndpointReport, HoldState, PgproxyReport};
-use banyan_topology::{Database, Edge, Epoch, InstanceId, Topology};
+use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
@@ -17,6 +18,8 @@ pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
     pub(super) children: Vec<ChildStatus>,
     pub(super) rates: &'a Rates,
+    /// Of the edge's places.
+    pub(super) places: &'a BTreeMap<PlaceName, Rates>,
     pub(super) pgproxy: Option<&'a PgproxyReport>,
     pub(super) unfinished: Option<(usize, usize, String)>,
     pub(super) state: &'a StateDir,
@@ -30,6 +33,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         topology,
         children,
         rates,
+        places,
         pgproxy,
         unfinished,
         state,
@@ -45,8 +49,9 @@ pub(super) fn status(known: Known<'_>) -> Status {
         url: topology.edge.as_ref().map(|edge| url(edge, report)),
         edge: topology.edge.clone(),
         epoch: report.map_or(Epoch::default(), |report| report.epoch),
-        children: rows(topology, children, rates, pgproxy, now),
+        children: rows(topology, children, (rates, places), pgproxy, now),
         edge_report: report.cloned(),
+        place_reports: place_reports(topology, places, now),
         pgproxy_report: pgproxy.filter(|_| topology.pgproxy.is_some()).cloned(),
         rps: rates.total(now),
         error_share: rates.error_share(now),
@@ -64,7 +69,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
 fn rows(
     topology: &Topology,
     children: Vec<ChildStatus>,
-    rates: &Rates,
+    (rates, places): (&Rates, &BTreeMap<PlaceName, Rates>),
     pgproxy: Option<&PgproxyReport>,
     now: Instant,
 ) -> Vec<Row> {
@@ -91,11 +96,50 @@ fn rows(
                 };
                 (1, row)
             }
-            Err(_) => plain(topology, child, rates, pgproxy, now),
+            Err(_) => match edge_row(topology, &child, places, now) {
+                Some(row) => (0, row),
+                None => plain(topology, child, rates, pgproxy, now),
+            },
         })
         .collect();
     rows.sort_by(|(a, left), (b, right)| a.cmp(b).then_with(|| left.child.id.cmp(&right.child.id)));
     rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// The newest report of each place.
+fn place_reports(
+    topology: &Topology,
+    places: &BTreeMap<PlaceName, Rates>,
+    now: Instant,
+) -> BTreeMap<PlaceName, EdgeReport> {
+    let known = topology.edge.iter().flat_map(|edge| edge.places.keys());
+    let report = |name: &PlaceName| Some((name.clone(), places.get(name)?.current(now)?.clone()));
+    known.filter_map(report).collect()
+}
+
+/// Of the edge at a further place.
+fn edge_row(
+    topology: &Topology,
+    child: &ChildStatus,
+    places: &BTreeMap<PlaceName, Rates>,
+    now: Instant,
+) -> Option<Row> {
+    let known = topology.edge.iter().flat_map(|edge| edge.places.keys());
+    let name = known
+        .into_iter()
+        .find(|name| child.id.0.strip_prefix("edge-") == Some(name.as_str()))?;
+    let rates = places.get(name);
+    let report = rates.and_then(|rates| rates.current(now));
+    Some(Row {
+        kind: "edge".to_owned(),
+        in_rotation: None,
+        healthy: None,
+        detail: report.and_then(|report| report.refused.clone()),
+        ejected: None,
+        rps: rates.and_then(|rates| rates.total(now)),
+        in_flight: report.map(|report| report.totals.in_flight),
+        child: child.clone(),
+    })
 }
 
 fn plain(

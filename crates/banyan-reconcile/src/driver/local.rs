@@ -11,13 +11,13 @@ use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
-use banyan_topology::{Epoch, Instance, InstanceId, NodeId, ReleaseId, Step, Topology};
+use banyan_topology::{Epoch, Instance, InstanceId, NodeId, PlaceName, ReleaseId, Step, Topology};
 use tokio::sync::{mpsc, watch};
 
 use super::judge::Goal;
 use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
-use super::specs::{EDGE, PGPROXY, Specs, edge_child, is_edge};
+use super::specs::{PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
@@ -72,7 +72,7 @@ impl Local {
                 tasks,
             ),
             backups: backup::start(supervisor.clone(), config.state.clone(), tasks),
-            edge: EdgeWatch::new(reports.edge, supervisor.clone(), specs.log(EDGE)),
+            edge: EdgeWatch::new(&reports, supervisor.clone(), config.state.logs()),
             proxy: ProxyLink::new(
                 config.state.pgproxy_snapshot(),
                 specs.pgproxy_auth(),
@@ -129,7 +129,7 @@ impl Local {
         let taken = match self.publish(before) {
             Ok(epoch) => self
                 .edge
-                .wait(&edge_child(edge), epoch, &Goal::Serves, EDGE_LIMIT)
+                .everywhere(edge, epoch, |_| Goal::Serves, EDGE_LIMIT)
                 .await
                 .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -204,8 +204,8 @@ impl Local {
             return Ok(());
         };
         let epoch = self.publish(step.after)?;
-        let goal = Goal::Admitted(id.clone());
-        let admitted = self.edge.wait(&edge_child(edge), epoch, &goal, ADMIT_LIMIT).await;
+        let goal = |_: Option<&_>| Goal::Admitted(id.clone());
+        let admitted = self.edge.everywhere(edge, epoch, goal, ADMIT_LIMIT).await;
         self.or_take_back(admitted, step).await
     }
 
@@ -216,10 +216,10 @@ impl Local {
         let epoch = self.publish(step.after)?;
         let process = step.before.processes.get(&id.process);
         let grace = process.map_or(ADMIT_LIMIT, |process| process.settings.stop_grace);
-        let goal = Goal::Drained(id.clone());
+        let goal = |_: Option<&_>| Goal::Drained(id.clone());
         match self
             .edge
-            .wait(&edge_child(edge), epoch, &goal, grace.max(EDGE_LIMIT))
+            .everywhere(edge, epoch, goal, grace.max(EDGE_LIMIT))
             .await
         {
             Ok(()) => Ok(None),
@@ -269,9 +269,11 @@ impl Local {
 
     /// The spec of a child of `topology` by its name.
     fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
-        if is_edge(id) {
+        if let Some(place) = edge_at(id) {
             // One that is being replaced has another name; the step that replaces it ends it.
-            let spec = topology.edge.as_ref().map(|edge| self.specs.edge(edge));
+            let edge = topology.edge.as_ref();
+            let edge = edge.filter(|edge| edge.everywhere().any(|known| known == place.as_ref()));
+            let spec = edge.map(|edge| self.specs.edge(edge, place.as_ref()));
             return Ok(spec.map(|spec| ChildSpec {
                 id: id.clone(),
                 ..spec
@@ -386,7 +388,12 @@ impl Driver for Local {
             database.nodes.retain(|node, _| *node == primary || lives(node));
             any.then_some(database)
         });
-        seen.edge = seen.edge.filter(|edge| alive.contains(&edge_child(edge).0));
+        seen.edge = seen.edge.and_then(|mut edge| {
+            let known = edge.clone();
+            let lives = |place: Option<&PlaceName>| alive.contains(&edge_child(&known, place).0);
+            edge.places.retain(|name, _| lives(Some(name)));
+            lives(None).then_some(edge)
+        });
         seen.instances.retain(|id, _| alive.contains(&id.to_string()));
         seen.rotation.retain(|id| seen.instances.contains_key(id));
         seen
@@ -419,7 +426,9 @@ impl Driver for Local {
             Step::Admit(id) => self.admit(id, step).await?,
             Step::Drain(id) => return self.drain(id, step).await,
             Step::StartEdge(edge) => self.start_edge(edge, step).await?,
-            Step::StopEdge(_) => return Ok(self.stop_edges(None).await),
+            Step::StopEdge(_) => return Ok(self.stop_edges(|_| true).await),
+            Step::StartPlace { name, .. } => self.start_place(name, step).await?,
+            Step::StopPlace { name, .. } => return self.stop_place(name, step).await,
             Step::ConfigureEdge { from: _, to } => self.configure_edge(to, step).await?,
             Step::ReplaceEdge { from, to } => return self.replace_edge(from, to, step).await,
         }
@@ -433,7 +442,7 @@ impl Driver for Local {
                 _ if is_edge(&child.id) => topology
                     .edge
                     .as_ref()
-                    .is_some_and(|edge| edge_child(edge) == child.id),
+                    .is_some_and(|edge| edge.everywhere().any(|place| edge_child(edge, place) == child.id)),
                 PGPROXY => topology.pgproxy.is_some(),
                 _ if child.id == postgres::backup::child_id() => topology.database.is_some(),
                 _ if postgres::node_of(&child.id).is_some() => {
@@ -470,8 +479,10 @@ impl Driver for Local {
 
     async fn children(&self) -> Vec<ChildStatus> {
         let mut children = self.supervisor.status().await;
-        for child in children.iter_mut().filter(|child| is_edge(&child.id)) {
-            EDGE.clone_into(&mut child.id.0);
+        for child in &mut children {
+            if let Some(place) = edge_at(&child.id) {
+                child.id.0 = edge_name(place.as_ref());
+            }
         }
         children
     }

@@ -123,6 +123,7 @@ mod tests {
             routes: Vec::new(),
             listeners: Vec::new(),
             passthrough: Default::default(),
+            places: Default::default(),
             program: String::new(),
         });
         topology

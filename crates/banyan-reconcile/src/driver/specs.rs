@@ -1,6 +1,7 @@
 //! Children of this installation as the supervisor starts them: from topology, release and equipment.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use banyan_supervisor::engine::postgres::{self, Server};
 use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_tls::local::Local;
 use banyan_topology::snapshot::pgproxy::PgAuth;
-use banyan_topology::{Database, Edge, Instance, InstanceId, NodeId, Pgproxy, Release, ReleaseId, Topology};
+use banyan_topology::{
+    Database, Edge, Instance, InstanceId, NodeId, Pgproxy, PlaceName, Release, ReleaseId, Topology,
+};
 use sha2::{Digest, Sha256};
 
 use super::local::{chain, stop_signal};
@@ -28,17 +31,37 @@ pub(super) const PGPROXY: &str = "pgproxy";
 pub(super) const TRIAL: &str = "trial";
 
 /// Two edges run while one replaces the other: they are told apart by what they were started as.
-pub(super) fn edge_child(edge: &Edge) -> ChildId {
+pub(super) fn edge_child(edge: &Edge, place: Option<&PlaceName>) -> ChildId {
+    let name = edge_name(place);
     if edge.program.is_empty() {
-        return ChildId(EDGE.to_owned());
+        return ChildId(name);
     }
     let started_as = format!("{} {:?}", edge.program, edge.settings.workers);
     let digest = hex(&Sha256::digest(started_as.as_bytes())[..4]);
-    ChildId(format!("{EDGE}@{digest}"))
+    ChildId(format!("{name}@{digest}"))
+}
+
+/// What people call the edge there; also the name of its log.
+pub(super) fn edge_name(place: Option<&PlaceName>) -> String {
+    match place {
+        None => EDGE.to_owned(),
+        Some(place) => format!("{EDGE}-{place}"),
+    }
+}
+
+/// Where the edge runs that is this child; `None`: it is none.
+pub(super) fn edge_at(child: &ChildId) -> Option<Option<PlaceName>> {
+    let name = child.0.split('@').next()?;
+    if name == EDGE {
+        return Some(None);
+    }
+    // Instances have a dot in their names, places have none.
+    let place = name.strip_prefix(EDGE)?.strip_prefix('-')?;
+    place.parse().ok().map(Some)
 }
 
 pub(super) fn is_edge(child: &ChildId) -> bool {
-    child.0.split('@').next() == Some(EDGE)
+    edge_at(child).is_some()
 }
 
 pub(crate) struct Specs {
@@ -74,9 +97,12 @@ impl Specs {
     }
 
     /// As it runs or ran; [`Programs::provide`] comes before a start.
-    pub(super) fn edge(&self, edge: &Edge) -> ChildSpec {
+    pub(super) fn edge(&self, edge: &Edge, place: Option<&PlaceName>) -> ChildSpec {
         let state = self.state.path().to_string_lossy().into_owned();
         let argv = ["role", "edge", "--state", &state].map(str::to_owned);
+        let at = place.map(|place| ["--place".to_owned(), place.to_string()]);
+        let argv = argv.into_iter().chain(at.into_iter().flatten());
+        let port = edge.addresses_at(place).first().map(SocketAddr::port);
         let program = self.programs.path(&edge.program);
         let program = program.to_string_lossy().into_owned();
         ChildSpec {
@@ -84,13 +110,13 @@ impl Specs {
             env: self.base_env.clone(),
             // Its own drain must be over before it is killed.
             stop_grace: edge.settings.timeouts.drain + Duration::from_secs(5),
-            port: Some(edge.listen.port()),
+            port,
             // That it serves is told by its report; this only tells a start from an exit at once.
             ready: Probe::Running {
                 for_at_least: Duration::from_millis(100),
             },
-            id: edge_child(edge),
-            ..self.plain(EDGE)
+            id: edge_child(edge, place),
+            ..self.plain(&edge_name(place))
         }
     }
 

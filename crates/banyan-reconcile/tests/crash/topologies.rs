@@ -132,6 +132,7 @@ fn edge(body: u64) -> Edge {
         routes: Vec::new(),
         listeners: Vec::new(),
         passthrough: Default::default(),
+        places: Default::default(),
         program: String::new(),
     }
 }

@@ -275,6 +275,8 @@ impl World {
             Step::RemoveReplica(node) => drop(truth.children.remove(&node.id.to_string())),
             Step::StartPgproxy(_) => start("pgproxy".to_owned()),
             Step::StopPgproxy(_) => drop(truth.children.remove("pgproxy")),
+            Step::StartPlace { name, .. } => start(format!("edge-{name}")),
+            Step::StopPlace { name, .. } => drop(truth.children.remove(&format!("edge-{name}"))),
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
             | Step::ConfigureEdge { .. }

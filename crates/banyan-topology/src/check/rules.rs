@@ -69,6 +69,14 @@ impl Move<'_> {
                 self.stays()
                     && self.desired.pgproxy.as_ref().map(|desired| desired.listen) == Some(pgproxy.listen)
             }
+            Step::StartPlace { name, .. } => {
+                let edge = self.desired.edge.as_ref();
+                edge.is_some_and(|edge| !edge.places.contains_key(name))
+            }
+            Step::StopPlace { name, place } => {
+                let edge = self.desired.edge.as_ref();
+                edge.is_some_and(|edge| edge.places.get(name) == Some(place))
+            }
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
             | Step::StartEdge(_)

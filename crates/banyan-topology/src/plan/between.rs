@@ -9,10 +9,13 @@
 //! - Instances roll slot by slot: start, admit, drain, stop. Where `max` leaves no room, an old one stops first.
 //! - When the edge is to serve another process (its own or a route's), that one's instances start and are admitted
 //!   first, then the edge changes, then those that it serves no more are drained.
+//! - A place of the edge starts before the edge changes, and stops after: what turns to a place finds it. Where one is
+//!   to have the address of another, the other one gives it up first.
 //! - Another database under running instances has no gentle way: the plan goes through nothing, and `check` refuses
 //!   it while instances are in rotation on both sides.
 
 mod database;
+mod places;
 
 use std::collections::BTreeSet;
 
@@ -64,7 +67,11 @@ impl Planner<'_> {
             let new = first.iter().filter(|name| to.serves(name) && !from.serves(name));
             new.for_each(|process| self.roll(process));
         }
+        self.clear_addresses();
+        self.start_places();
         self.configure_edge();
+        self.start_places();
+        self.stop_places();
         first.iter().for_each(|process| self.roll(process));
         rest.iter().for_each(|process| self.roll(process));
         self.start_edge();
@@ -148,13 +155,11 @@ impl Planner<'_> {
     }
 
     fn configure_edge(&mut self) {
-        if let (Some(from), Some(to)) = (&self.at.edge, &self.desired.edge)
-            && from != to
-        {
-            self.push(Step::ConfigureEdge {
-                from: from.clone(),
-                to: to.clone(),
-            });
+        if let (Some(from), Some(to)) = (self.at.edge.clone(), &self.desired.edge) {
+            let to = to.with_places_of(&from);
+            if from != to {
+                self.push(Step::ConfigureEdge { from, to });
+            }
         }
     }
 

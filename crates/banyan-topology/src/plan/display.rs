@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -51,6 +52,12 @@ impl fmt::Display for Step {
             Self::StartEdge(edge) => write!(f, "start edge on {}", addresses(edge)),
             Self::StopEdge(edge) => write!(f, "drain and stop edge on {}", addresses(edge)),
             Self::ConfigureEdge { from, to } => write!(f, "change edge: {}", edge_changes(from, to)),
+            Self::StartPlace { name, place } => {
+                write!(f, "start edge {name} on {}", and(place.addresses()))
+            }
+            Self::StopPlace { name, place } => {
+                write!(f, "drain and stop edge {name} on {}", and(place.addresses()))
+            }
             Self::ReplaceEdge { from, to } => replace_edge(f, from, to),
         }
     }
@@ -64,8 +71,17 @@ fn named(database: &Database) -> String {
     }
 }
 
+/// Of its places, too.
 fn addresses(edge: &Edge) -> String {
-    let all: Vec<String> = edge.addresses().map(|address| address.to_string()).collect();
+    let mut text = and(edge.first_addresses());
+    for (name, place) in &edge.places {
+        text = format!("{text}, {name} on {}", and(place.addresses()));
+    }
+    text
+}
+
+fn and(addresses: impl Iterator<Item = SocketAddr>) -> String {
+    let all: Vec<String> = addresses.map(|address| address.to_string()).collect();
     all.join(" and ")
 }
 

@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 pub use between::between;
 pub use step::StepError;
 
-use crate::id::{InstanceId, NodeId, ReleaseId};
+use banyan_config::EdgePlace;
+
+use crate::id::{InstanceId, NodeId, PlaceName, ReleaseId};
 use crate::model::{Database, Edge, Instance, Node, Pgproxy, Process};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +66,16 @@ pub enum Step {
     /// Send it no new requests; done when none is in flight (or the stop grace has passed). While no edge runs (going
     /// down: the edge has stopped before) it is done at once.
     Drain(InstanceId),
-    /// Start the edge with the rotation as it is; done when it listens and reports.
+    /// Start the edge, at all its places, with the rotation as it is; done when it listens and reports.
     StartEdge(Edge),
-    /// Let the edge finish what is in flight, then stop it.
+    /// Let the edge finish what is in flight, then stop it everywhere.
     StopEdge(Edge),
-    /// Change the running edge by snapshot; done when it reports the epoch.
+    /// Change the running edge, at all its places, by snapshot; done when they report the epoch.
     ConfigureEdge { from: Edge, to: Edge },
+    /// Start the running edge at one more place; done when it listens there and reports.
+    StartPlace { name: PlaceName, place: EdgePlace },
+    /// Let the edge finish there what is in flight, then stop it; its other places serve on.
+    StopPlace { name: PlaceName, place: EdgePlace },
     /// Start the edge anew, of another program or with other threads, beside the running one, whose listening sockets it
     /// takes over; done when it serves and the old one has finished what was in flight. Nothing else changes.
     ReplaceEdge { from: Edge, to: Edge },

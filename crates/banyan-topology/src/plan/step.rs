@@ -1,6 +1,7 @@
 //! What a step means for a topology: when it may be done, what it changes, whether it is done, what undoes it.
 
 mod database;
+mod places;
 
 use std::collections::BTreeMap;
 
@@ -56,7 +57,13 @@ impl Step {
             Self::Drain(id) => !at.rotation.contains(id),
             Self::StartEdge(edge) => at.edge.as_ref() == Some(edge),
             Self::StopEdge(_) => at.edge.is_none(),
-            Self::ConfigureEdge { from: _, to } => at.edge.as_ref() == Some(to),
+            // Places come and go in steps of their own.
+            Self::ConfigureEdge { from: _, to } => at
+                .edge
+                .as_ref()
+                .is_some_and(|edge| edge.with_places_of(to) == *to),
+            Self::StartPlace { name, place } => places::runs(at, name, place),
+            Self::StopPlace { name, place } => !places::runs(at, name, place),
             // What changes after it is another step's.
             Self::ReplaceEdge { from: _, to } => at
                 .edge
@@ -88,6 +95,8 @@ impl Step {
             Self::StartEdge(edge) => Self::StopEdge(edge),
             Self::StopEdge(edge) => Self::StartEdge(edge),
             Self::ConfigureEdge { from, to } => Self::ConfigureEdge { from: to, to: from },
+            Self::StartPlace { name, place } => Self::StopPlace { name, place },
+            Self::StopPlace { name, place } => Self::StartPlace { name, place },
             Self::ReplaceEdge { from, to } => Self::ReplaceEdge { from: to, to: from },
         })
     }
@@ -139,8 +148,13 @@ impl Step {
                 must(from.started_like(to) == *from, || {
                     "a running edge keeps its program and its threads".into()
                 })?;
+                must(from.places == to.places, || {
+                    "places are started and stopped one by one".into()
+                })?;
                 exchange(&mut at.edge, Some(from), Some(to), "the edge")
             }
+            Self::StartPlace { name, place } => places::start(at, name, place),
+            Self::StopPlace { name, place } => places::stop(at, name, place),
             Self::ReplaceEdge { from, to } => {
                 must(from.started_like(to) == *to, || {
                     "another edge process changes nothing else".into()

@@ -126,7 +126,10 @@ pub(super) fn check_ports(
         ("database.port", database),
         ("database.pgproxy.port", pgproxy),
     ];
-    for (key, port) in own.into_iter().chain(listeners) {
+    let places = topology.edge.iter().flat_map(|edge| edge.places.values());
+    let places = places.flat_map(banyan_config::EdgePlace::addresses);
+    let places = places.map(|address| ("edge.place", Some(address.port())));
+    for (key, port) in own.into_iter().chain(listeners).chain(places) {
         let Some(port) = port else { continue };
         let holder = current.instances.values().find(|instance| instance.port == port);
         if let Some(holder) = holder {

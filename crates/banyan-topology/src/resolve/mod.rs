@@ -150,6 +150,7 @@ fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
         routes,
         listeners,
         passthrough,
+        places,
     } = table;
     let running = || current.edge.as_ref().map(|edge| edge.program.clone());
     Edge {
@@ -160,6 +161,7 @@ fn resolve_edge(table: &EdgeTable, facts: &Facts, current: &Topology) -> Edge {
         routes: routes.clone(),
         listeners: listeners.clone(),
         passthrough: passthrough.clone(),
+        places: places.clone(),
         program: facts.edge_program.clone().or_else(running).unwrap_or_default(),
     }
 }

@@ -5,9 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener, ZoneName};
+use banyan_config::{
+    EdgePlace, EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener, ZoneName,
+};
 
-use crate::id::{AppName, Epoch, InstanceId, ProcessName};
+use crate::id::{AppName, Epoch, InstanceId, PlaceName, ProcessName};
 use crate::model::{Edge, Topology};
 
 /// The snapshot that makes a running edge serve this topology; `None` when it has no edge.
@@ -38,6 +40,7 @@ pub fn edge(topology: &Topology, epoch: Epoch, draining: &BTreeSet<InstanceId>) 
         routes: edge.routes.clone(),
         streams: edge.listeners.clone(),
         passthrough: edge.passthrough.clone(),
+        places: edge.places.clone(),
         // The publisher's to add: they come and go without a change of the topology.
         challenges: BTreeMap::new(),
     })
@@ -124,9 +127,32 @@ pub struct EdgeSnapshot {
     /// Names on https listeners that go to a process undecrypted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub passthrough: BTreeMap<String, ProcessName>,
+    /// Where else the edge runs; see [`EdgeSnapshot::at`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<PlaceName, EdgePlace>,
 }
 
 impl EdgeSnapshot {
+    /// What the edge at that place serves: the same under addresses of its own, without what only the first edge has.
+    /// `None`: there is no such place.
+    pub fn at(self, place: &PlaceName) -> Option<Self> {
+        let own = self.places.get(place)?;
+        let plain = Listener {
+            address: own.listen,
+            speaks: Speaks::Http,
+        };
+        let https = own.https.map(|address| Listener {
+            address,
+            speaks: Speaks::Https,
+        });
+        Some(Self {
+            listeners: std::iter::once(plain).chain(https).collect(),
+            streams: Vec::new(),
+            passthrough: BTreeMap::new(),
+            ..self
+        })
+    }
+
     /// The default one first.
     pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
         std::iter::once(&self.upstream).chain(&self.others)

@@ -156,6 +156,7 @@ fn config() -> Config {
         routes: Vec::new(),
         listeners: Vec::new(),
         passthrough: Default::default(),
+        places: Default::default(),
     };
     let database = ManagedDatabase {
         postgres: None,

@@ -6,6 +6,7 @@
 //!   another pool.
 //! - `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
 //!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`; `edge*`: of another program.
+//! - `at:south:8081`, behind the edge: one of its places.
 //! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
 //!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
 
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{
-    Durability, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, PoolSettings, ProcessSettings,
-    Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    Durability, EdgePlace, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, PoolSettings,
+    ProcessSettings, Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
 };
 use banyan_topology::{
     Database, Edge, Instance, InstanceId, Node, NodeId, Pgproxy, Process, ProcessName, ReleaseId, Topology,
@@ -35,6 +36,14 @@ fn add(topology: &mut Topology, word: &str) {
         topology.pgproxy = Some(pgproxy(word.ends_with('~')));
     } else if let Some(id) = word.strip_prefix("ran:") {
         topology.released.insert(release(id));
+    } else if let Some(place) = word.strip_prefix("at:") {
+        let (name, port) = place.split_once(':').unwrap();
+        let place = EdgePlace {
+            listen: ([127, 0, 0, 1], port.parse().unwrap()).into(),
+            https: None,
+        };
+        let edge = topology.edge.as_mut().expect("an edge before its places");
+        edge.places.insert(name.parse().unwrap(), place);
     } else if word.starts_with("edge") {
         topology.edge = Some(edge(word));
     } else if let Some((name, max)) = word.split_once("<=") {
@@ -173,6 +182,7 @@ fn edge(word: &str) -> Edge {
         program: program.to_owned(),
         listeners: Vec::new(),
         passthrough: Default::default(),
+        places: Default::default(),
         routes: routed.map(route).into_iter().collect(),
     }
 }

@@ -501,3 +501,46 @@ fn another_database_under_a_running_app_is_refused() {
         step 3: `stop web.1@r1` works against the wanted result"#]]
     .assert_eq(&text.join("\n"));
 }
+
+#[test]
+fn places_start_with_the_edge_come_before_it_changes_and_go_after() {
+    shows(
+        "",
+        "r1 edge at:south:8081 web.1@r1*",
+        expect![[r#"
+        1   make r1 the current release
+        2   add process web
+        3   start web.1@r1 on port 20101
+        4   start edge on 127.0.0.1:8080, south on 127.0.0.1:8081
+        5   admit web.1@r1
+    "#]],
+    );
+    shows(
+        "r1 edge at:south:8081 at:west:8082 web.1@r1*",
+        "r1 edge~ at:west:8083 at:north:8084 web.1@r1*",
+        expect![[r#"
+            1   drain and stop edge west on 127.0.0.1:8082
+            2   start edge north on 127.0.0.1:8084
+            3   start edge west on 127.0.0.1:8083
+            4   change edge: timeouts.idle 1m → 30s
+            5   drain and stop edge south on 127.0.0.1:8081
+        "#]],
+    );
+    shows(
+        "r1 edge at:south:8081 at:west:8082 web.1@r1*",
+        "r1 edge at:north:8081 web.1@r1*",
+        expect![[r#"
+            1   drain and stop edge south on 127.0.0.1:8081
+            2   start edge north on 127.0.0.1:8081
+            3   drain and stop edge west on 127.0.0.1:8082
+        "#]],
+    );
+    shows(
+        "r1 edge at:south:8081 web.1@r1*",
+        "r1 edge* at:south:8081 at:west:8082 web.1@r1*",
+        expect![[r#"
+            1   replace the edge process without a break: program old → new
+            2   start edge west on 127.0.0.1:8082
+        "#]],
+    );
+}

@@ -50,6 +50,10 @@ fn edge() -> impl Strategy<Value = &'static str> {
             "edge*",
             "edge/api*",
             "edge+api*",
+            "edge at:south:8081",
+            "edge* at:south:8081 at:west:8082",
+            "edge/api at:south:8083 at:west:8081",
+            "edge~ at:west:8082",
             "",
         ][..],
     )

@@ -187,6 +187,8 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
         .edge
         .as_ref()
         .map(|edge| (edge.listen.port(), "edge", "edge.port"));
+    let places = config.edge.iter().flat_map(|edge| edge.places.values());
+    let places = places.map(|place| (place.listen.port(), "edge", "edge.place"));
     let managed = match &config.database {
         Some(Database::Managed(managed)) => Some(managed),
         _ => None,
@@ -208,7 +210,7 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
             ours,
         }
     };
-    let all = edge.into_iter().chain(database).chain(pgproxy);
+    let all = edge.into_iter().chain(places).chain(database).chain(pgproxy);
     all.map(fact).collect()
 }
 

@@ -1,0 +1,25 @@
+//! `[edge.place.NAME]`.
+
+use super::Key;
+use super::Kind::{Boolean, Integer};
+
+pub(super) static PLACE: &[Key] = &[
+    Key::new(
+        "port",
+        Integer { min: 1, max: 65535 },
+        "Where people reach the app at this place.",
+    )
+    .required()
+    .alias(&["listen", "bind", "address"]),
+    Key::new(
+        "https_port",
+        Integer { min: 1, max: 65535 },
+        "With `tls` of [edge]: where they reach it by https.",
+    )
+    .alias(&["tls_port", "ssl_port"]),
+    Key::new(
+        "public",
+        Boolean,
+        "false: only this machine (127.0.0.1); true: everyone who can reach it (0.0.0.0). Default: as [edge].",
+    ),
+];

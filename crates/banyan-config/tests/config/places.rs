@@ -1,0 +1,100 @@
+//! `[edge.place.NAME]`: edges beside the first.
+
+use banyan_config::render_resolved;
+use expect_test::expect;
+
+use crate::{load, told};
+
+const BASE: &str = "version = 1\nname = \"shop\"\n[process.web]\ncommand = \"run\"\n[edge]\n";
+
+#[test]
+fn a_place_has_ports_of_its_own_and_is_written_back_as_it_is_in_force() {
+    let text = format!(
+        "{BASE}public = true\n[edge.place.south]\nport = 8081\n[edge.place.west]\nport = 8082\npublic = false\n"
+    );
+    let config = load(&text).unwrap().config;
+    assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+    let edge = config.edge.unwrap();
+    let places: Vec<_> = edge
+        .places
+        .iter()
+        .map(|(name, place)| format!("{name} {}", place.listen))
+        .collect();
+    assert_eq!(places, ["south 0.0.0.0:8081", "west 127.0.0.1:8082"]);
+}
+
+#[test]
+fn clashes_and_what_is_missing_are_named_with_their_place() {
+    let places = r#"tls = "self-signed"
+[[listener]]
+port = 9000
+process = "web"
+[edge.place.edge]
+port = 8081
+https_port = 8445
+[edge.place.south]
+port = 8080
+https_port = 9000
+[edge.place.west]
+port = 8082
+https_port = 8082
+[edge.place.north]
+port = 9464
+"#;
+    expect![[r#"
+        error: the place `edge` is there already
+          --> banyan.toml:10:13
+           |
+        10 | [edge.place.edge]
+           |             ^^^^
+           = [edge] itself is that place; give this one another name
+
+        error: port 8080 is that of `port` of [edge], too
+          --> banyan.toml:14:8
+           |
+        14 | port = 8080
+           |        ^^^^
+           = each place needs ports of its own
+
+        error: port 9000 is that of listener `listener-1`, too
+          --> banyan.toml:15:14
+           |
+        15 | https_port = 9000
+           |              ^^^^
+           = each place needs ports of its own
+
+        error: port 8082 is that of place `west`, too
+          --> banyan.toml:18:14
+           |
+        18 | https_port = 8082
+           |              ^^^^
+           = each place needs ports of its own
+
+        error: the edge has `tls`, so place `north` needs an https port
+          --> banyan.toml:19:13
+           |
+        19 | [edge.place.north]
+           |             ^^^^^
+           = write https_port = …
+
+        error: port 9464 is that of `listen` of [metrics], too
+          --> banyan.toml:20:8
+           |
+        20 | port = 9464
+           |        ^^^^
+           = each place needs ports of its own
+
+        6 errors; nothing was changed"#]]
+    .assert_eq(&told(&format!("{BASE}{places}")));
+    let plain = "[edge.place.south]\nport = 8081\nhttps_port = 8444\n";
+    expect![[r#"
+        warning: `https_port` has no effect: the edge has no `tls`
+         --> banyan.toml:8:1
+          |
+        8 | https_port = 8444
+          | ^^^^^^^^^^
+          = write tls = "self-signed" or certificate files in [edge], or leave it away
+
+        no error"#]]
+    .assert_eq(&told(&format!("{BASE}{plain}")));
+}
