@@ -30,6 +30,7 @@ mod moves;
 mod one_off;
 mod places;
 mod proxy;
+mod purges;
 mod realworld;
 mod resume;
 mod routes;

@@ -1,10 +1,16 @@
 //! `[edge.cache]`: the edge as a shared HTTP cache, and rules for apps whose headers say little.
 
+mod endpoint;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use endpoint::PurgeEndpoint;
+pub(crate) use endpoint::check_port;
+
+use crate::files::Files;
 use crate::read::Reader;
 use crate::report::Report;
 use crate::tree::Value;
@@ -18,6 +24,9 @@ pub struct Cache {
     /// In the order of the file: the first that matches counts.
     #[serde(default)]
     pub rules: Vec<CacheRule>,
+    /// Where apps may purge over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<PurgeEndpoint>,
 }
 
 /// How far storing goes.
@@ -134,7 +143,8 @@ impl fmt::Display for CacheRule {
 }
 
 /// `None`: nothing is kept.
-pub(crate) fn build(edge: &Reader<'_>, report: &Report) -> Option<Cache> {
+pub(crate) fn build(edge: &Reader<'_>, files: &Files<'_>) -> Option<Cache> {
+    let report = files.report;
     edge.entry("cache")?;
     let table = edge.table("cache");
     let profile = match table.text_or_default("profile").as_str() {
@@ -165,6 +175,7 @@ pub(crate) fn build(edge: &Reader<'_>, report: &Report) -> Option<Cache> {
         memory: table.bytes("memory"),
         profile,
         rules,
+        purge: endpoint::build(&table, files),
     })
 }
 

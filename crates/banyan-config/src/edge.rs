@@ -61,7 +61,7 @@ pub(crate) fn build(
         settings: EdgeSettings {
             zone,
             tls: tls.map(Box::new),
-            cache: cache::build(&table, report).map(Box::new),
+            cache: cache::build(&table, files).map(Box::new),
             filters: filter::build(&table, None, &Filters::default(), &auth, report),
             auth,
             ..settings(&table)
@@ -72,6 +72,7 @@ pub(crate) fn build(
         places: BTreeMap::new(),
     };
     edge.settings.metrics = metrics::build(root, &edge, report);
+    cache::check_port(&table, &edge, report);
     Some(edge)
 }
 

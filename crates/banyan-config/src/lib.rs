@@ -45,7 +45,7 @@ mod zone;
 
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
-pub use cache::{Cache, CacheClass, CacheProfile, CacheRule};
+pub use cache::{Cache, CacheClass, CacheProfile, CacheRule, PurgeEndpoint};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};

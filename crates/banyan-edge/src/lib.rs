@@ -72,6 +72,11 @@ impl Config {
         self.state_dir.join("snapshots").join("edge.json")
     }
 
+    /// What the controller purges.
+    fn purge_path(&self) -> PathBuf {
+        self.state_dir.join("snapshots").join("purge.log")
+    }
+
     /// Where the edge that replaces this one asks for its sockets.
     fn handover_path(&self) -> PathBuf {
         match &self.place {

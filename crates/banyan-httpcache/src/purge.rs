@@ -179,6 +179,13 @@ impl<S: BuildHasher> Table<S> {
         }
     }
 
+    /// The tick of the last hard purge that names this URI, by whatever but a tag; 0: none.
+    pub fn last_hard(&self, uri: &str) -> u64 {
+        let marks = self.marks(uri, &[], 0);
+        let hard = self.rows_of(&marks).map(|row| row.hard);
+        hard.fold(self.floor, u64::max)
+    }
+
     /// Whether a purge has reached a response. One comparison when there was none since the last call.
     pub fn standing(&self, marks: &mut Marks) -> Standing {
         if marks.passed == self.tick {
@@ -195,21 +202,21 @@ impl<S: BuildHasher> Table<S> {
         if self.floor > marks.born {
             return Standing::Purged;
         }
-        let named = marks.hashes.iter().filter_map(|hash| self.rows.get(hash));
-        let matching = self
-            .globs
-            .iter()
-            .filter(|(pattern, _)| matches(pattern, &marks.uri))
-            .map(|(_, row)| row);
-        let rows = || named.clone().chain(matching.clone()).chain([&self.all]);
-        if rows().any(|row| row.hard > marks.born) {
+        if self.rows_of(marks).any(|row| row.hard > marks.born) {
             return Standing::Purged;
         }
-        rows()
+        self.rows_of(marks)
             .filter(|row| row.soft > marks.born)
             .map(|row| row.soft_at)
             .min()
             .map_or(Standing::Sound, Standing::SoftlyPurged)
+    }
+
+    fn rows_of<'a>(&'a self, marks: &'a Marks) -> impl Iterator<Item = &'a Row> {
+        let named = marks.hashes.iter().filter_map(|hash| self.rows.get(hash));
+        let globs = self.globs.iter();
+        let matching = globs.filter(|(pattern, _)| matches(pattern, &marks.uri));
+        named.chain(matching.map(|(_, row)| row)).chain([&self.all])
     }
 
     fn hash(&self, kind: Kind, name: &str) -> u64 {

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod paths;
 pub mod programs;
 pub mod proto;
+pub mod purge;
 pub mod releases;
 pub mod restoring;
 pub mod takeover;

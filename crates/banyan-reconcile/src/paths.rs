@@ -56,6 +56,11 @@ impl StateDir {
         self.0.join("snapshots").join("edge.json")
     }
 
+    /// What was purged from caches; beside what edges watch already.
+    pub fn purge_log(&self) -> PathBuf {
+        self.0.join("snapshots").join("purge.log")
+    }
+
     pub fn pgproxy_snapshot(&self) -> PathBuf {
         self.0.join("snapshots").join("pgproxy.json")
     }

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use banyan_supervisor::engine::postgres::backup::archiving::Archiving;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 pub use banyan_topology::Change;
+use banyan_topology::purge::{Mode, Scope};
 use banyan_topology::report::{EdgeReport, PgproxyReport};
 use banyan_topology::{Edge, Epoch, InstanceId, PlaceName, Plan, ProcessName, ReleaseId};
 use serde::{Deserialize, Serialize};
+
+pub use crate::purge::{Applied, Purged};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
@@ -33,6 +36,11 @@ pub enum Request {
     /// Makes a backup; `None`: the kind that would be next.
     Backup {
         kind: Option<Kind>,
+    },
+    /// Purges what edges have stored, and waits for them.
+    Purge {
+        scopes: Vec<Scope>,
+        mode: Mode,
     },
     /// Stops everything in order and ends the controller.
     Down,
@@ -64,6 +72,8 @@ pub enum Reply {
     Trial(Trial),
     /// It was made.
     Backup(Backup),
+    /// It is durable; whether all edges have applied it, it says itself.
+    Purged(Purged),
     /// The last line. `error`: what failed and what to do next.
     Done {
         outcome: Outcome,

@@ -11,6 +11,7 @@ pub mod facts;
 pub mod id;
 pub mod model;
 pub mod plan;
+pub mod purge;
 pub mod report;
 pub mod resolve;
 pub mod rung;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, InstanceId, NodeId, PlaceName, ProcessName};
+use crate::purge::PurgeReport;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EdgeReport {
@@ -35,6 +36,9 @@ pub struct EdgeReport {
     /// Where metrics are read.
     #[serde(default)]
     pub metrics: Option<MetricsReport>,
+    /// How far it is with purges.
+    #[serde(default)]
+    pub purge: PurgeReport,
 }
 
 /// Counters since the role started, and latency over the last ten seconds.

@@ -118,7 +118,8 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan route explain GET https://shop.example/api/x --header 'X-Beta: 1'"
     )]
     Route(Route),
-    /// Content delivery: signed links
+    /// Content delivery: caches, purges, signed links
+    #[command(after_help = "Example:\n  banyan cdn purge --tag news")]
     Cdn(cdn::Cdn),
     /// The steps from what runs to what banyan.toml says; changes nothing
     ///
@@ -153,6 +154,14 @@ pub(crate) enum Verb {
                       banyan restore --latest --in-place && banyan up     # after the loss of the machine"
     )]
     Restore(Restore),
+    /// Have edges forget what they have stored, and wait until all have
+    ///
+    /// Exit code 1: an edge did not say in time that it has (5 s); it is named, and what was purged stays so.
+    #[command(
+        after_help = "Example:\n  banyan purge https://shop.example/img/7.jpg\n  banyan purge --tag news --prefix https://shop.example/list/\n  \
+                      banyan purge --all --hard"
+    )]
+    Purge(cdn::Purge),
     /// How to make browsers and programs trust this installation's own certificates (`tls = "self-signed"`)
     #[command(
         after_help = "Example:\n  banyan trust\n  curl --cacert \"$(banyan --json trust | jq -r .authority)\" https://localhost:8443/"

@@ -100,6 +100,10 @@ fn find_files(settings: &mut EdgeSettings, root: &Path) {
     for path in settings.auth.values_mut().flat_map(|auth| auth.paths_mut()) {
         *path = root.join(&path);
     }
+    let purge = settings.cache.as_mut().and_then(|cache| cache.purge.as_mut());
+    if let Some(path) = purge.and_then(|purge| purge.token_file.as_mut()) {
+        *path = root.join(&path);
+    }
     match settings.tls.as_mut().map(|tls| &mut tls.certificates) {
         Some(Certificates::Files(all)) => {
             for files in all {

@@ -1,6 +1,7 @@
 //! An app that misbehaves as told by its arguments; without any it is a good one that answers `misfit $VERSION`.
 //!
 //! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`
+//! `--file PATH`: answers what the file says when the request comes, the second half a little later.
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ struct Manners {
     status: u16,
     ignore_term: bool,
     version: String,
+    file: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,8 +52,13 @@ impl Manners {
             status: 200,
             ignore_term: false,
             version: std::env::var("VERSION").unwrap_or_default(),
+            file: None,
         };
         while let Some(arg) = args.next() {
+            if arg == "--file" {
+                manners.file = args.next();
+                continue;
+            }
             let mut number = || {
                 args.next()
                     .and_then(|text| text.parse::<u16>().ok())
@@ -100,10 +107,23 @@ async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> 
     loop {
         while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             pending.drain(..end + 4);
-            stream.write_all(answer.as_bytes()).await?;
+            match &manners.file {
+                Some(file) => say(file, &mut stream).await?,
+                None => stream.write_all(answer.as_bytes()).await?,
+            }
         }
         if stream.read_buf(&mut pending).await? == 0 {
             return Ok(());
         }
     }
+}
+
+/// What the file says now, in two halves with a pause between.
+async fn say(file: &str, stream: &mut TcpStream) -> std::io::Result<()> {
+    let text = std::fs::read(file)?;
+    let head = format!("HTTP/1.1 200 Misfit\r\ncontent-length: {}\r\n\r\n", text.len());
+    let (first, second) = text.split_at(text.len() / 2);
+    stream.write_all(&[head.as_bytes(), first].concat()).await?;
+    tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+    stream.write_all(second).await
 }

@@ -1,7 +1,7 @@
 //! `[edge.cache]`: what the edge keeps of answers.
 
 use super::Kind::{Boolean, Bytes, Duration, List, OneOf, Table, Text};
-use super::Rule::{NotEmpty, UrlPath};
+use super::Rule::{NotEmpty, Path, SocketAddress, UrlPath};
 use super::{HOUR, Key, MIB, TIB};
 
 const YEAR: u64 = 365 * 24 * HOUR;
@@ -26,6 +26,27 @@ pub(super) static CACHE: &[Key] = &[
         "What the answers' headers leave open, by path; the first that matches counts.",
     )
     .alias(&["rule", "paths", "locations"]),
+    Key::new(
+        "purge",
+        Table(PURGE),
+        "Takes purges over HTTP: POST /purge, for whoever has the token. `banyan purge` needs none of it.",
+    ),
+];
+
+static PURGE: &[Key] = &[
+    Key::new(
+        "listen",
+        Text(SocketAddress),
+        "Address and port, on loopback: there is no TLS.",
+    )
+    .default("\"127.0.0.1:9466\"")
+    .alias(&["address", "port", "bind"]),
+    Key::new(
+        "token_file",
+        Text(Path),
+        "Holds the token, for nobody else to read. Default: one that Banyan makes, .banyan/secrets/purge-token.",
+    )
+    .alias(&["token", "secret_file"]),
 ];
 
 static RULES: &[Key] = &[

@@ -9,6 +9,13 @@ pub(super) fn table(out: &mut Writer, cache: &Cache) {
     out.text("memory", &format_bytes(cache.memory));
     out.text("profile", cache.profile.name());
     out.list("rules", cache.rules.iter().map(rule));
+    if let Some(purge) = &cache.purge {
+        out.table("edge.cache.purge");
+        out.text("listen", &purge.listen.to_string());
+        if let Some(path) = &purge.token_file {
+            out.text("token_file", &path.to_string_lossy());
+        }
+    }
 }
 
 fn rule(rule: &CacheRule) -> String {

@@ -97,3 +97,76 @@ rules = [
         5 errors; nothing was changed"#]]
     .assert_eq(&told(&format!("{BASE}{text}")));
 }
+
+#[test]
+fn purges_over_http_need_loopback_a_free_port_and_a_token_of_ones_own() {
+    let purge = |keys: &str| format!("{BASE}cache = {{ purge = {{ {keys} }} }}\n");
+    let sound = |text: String| {
+        load(&with_file(&text, "t 600", "0123456789abcdef"))
+            .unwrap()
+            .config
+    };
+    let config = sound(purge("token_file = \"t\""));
+    assert_eq!(sound(render_resolved(&config, false)), config);
+    let endpoint = config.edge.unwrap().settings.cache.unwrap().purge.unwrap();
+    assert_eq!(endpoint.listen, "127.0.0.1:9466".parse().unwrap());
+    let mut all = String::new();
+    for (keys, file) in [
+        ("listen = \"0.0.0.0:9466\"", ""),
+        ("listen = \"127.0.0.1:9464\"", ""),
+        ("token_file = \"t\"", "t 644"),
+        ("token_file = \"t\"", "t 600"),
+    ] {
+        let text = purge(keys);
+        let text = if file.is_empty() {
+            text
+        } else {
+            with_file(&text, file, "short")
+        };
+        all.push_str(&told(&text));
+        all.push_str("\n\n");
+    }
+    expect![[r#"
+        error: the token would pass 0.0.0.0:9466 unencrypted
+         --> banyan.toml:6:30
+          |
+        6 | cache = { purge = { listen = "0.0.0.0:9466" } }
+          |                              ^^^^^^^^^^^^^^
+          = write 127.0.0.1; from other machines, reach it through a tunnel or run `banyan purge` over ssh
+
+        1 error; nothing was changed
+
+        error: port 9464 is taken: metrics are served on it
+         --> banyan.toml:6:30
+          |
+        6 | cache = { purge = { listen = "127.0.0.1:9464" } }
+          |                              ^^^^^^^^^^^^^^^^
+          = write another port, for example listen = "127.0.0.1:9466"
+
+        1 error; nothing was changed
+
+        error: others can read t (mode 644)
+         --> banyan.toml:6:34
+          |
+        6 | cache = { purge = { token_file = "t" } }
+          |                                  ^^^
+          = chmod 600 t
+
+        1 error; nothing was changed
+
+        error: t holds no token of 16 characters or more
+         --> banyan.toml:6:34
+          |
+        6 | cache = { purge = { token_file = "t" } }
+          |                                  ^^^
+          = make one: openssl rand -hex 32 > t
+
+        1 error; nothing was changed
+
+    "#]]
+    .assert_eq(&all);
+}
+
+fn with_file(text: &str, header: &str, content: &str) -> String {
+    format!("{text}--- {header}\n{content}\n")
+}

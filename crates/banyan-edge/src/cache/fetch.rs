@@ -76,9 +76,8 @@ pub(super) fn refresh(exchange: &Exchange, name: Name, head: &Parts, found: &Fou
     let selection = Some(&chosen.head.selection).filter(|selection| !selection.is_empty());
     let selection = selection.map(|selection| selection.in_another(&head.headers, codings));
     let nothing: Vec<(usize, &[u8])> = Vec::new();
-    let fills = &name.cache.fills;
-    let key = fills.key(&(&name.uri, &name.side, selection, nothing));
-    let Entered::Lead(lead) = fills.enter(key, since_start(&exchange.core)) else {
+    let key = name.alike(&(selection, nothing));
+    let Entered::Lead(lead) = name.cache.fills.enter(key, since_start(&exchange.core)) else {
         return;
     };
     // Somebody has just done so.

@@ -11,17 +11,20 @@
 
 mod answer;
 mod collapse;
+mod elsewhere;
 mod fetch;
 mod flow;
 mod kept;
 mod object;
 mod origin;
 mod pump;
+pub(crate) mod purge;
 mod reader;
 mod rules;
 mod serve;
 mod store;
 
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -143,6 +146,12 @@ impl Name {
 
     fn find(&self) -> Found {
         self.cache.store.find(&self.uri, &self.side)
+    }
+
+    /// The key of requests that one answer serves. A purge parts them: nobody shares what was asked for before it.
+    fn alike(&self, wishes: &impl Hash) -> u128 {
+        let purged = self.cache.store.last_purge(&self.uri);
+        self.cache.fills.key(&(&self.uri, &self.side, purged, wishes))
     }
 
     /// Groups are an origin's own, tags everybody's (RFC 9875 §2).

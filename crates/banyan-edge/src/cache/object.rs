@@ -79,6 +79,8 @@ pub(crate) struct Coming {
     pub flow: Arc<Flow>,
     /// Of the whole, if the origin said.
     pub length: Option<u64>,
+    /// By which a purge reaches it.
+    pub marks: Marks,
 }
 
 impl Coming {

@@ -271,7 +271,13 @@ impl Question {
         let Some(place) = flow.reader(first) else {
             return (Heard::Passes(answer, Why::Incomplete), None);
         };
-        let coming = Arc::new(Coming { head, flow, length });
+        let tags = name.tags(&head.tags);
+        let coming = Arc::new(Coming {
+            marks: name.cache.store.marks(&name.uri, &tags, asking.born),
+            head,
+            flow,
+            length,
+        });
         let (head, body) = answer.into_parts();
         let pump = Pump::new(
             Rc::clone(name),

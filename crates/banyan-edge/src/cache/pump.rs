@@ -13,7 +13,7 @@ use http_body::{Body as _, Frame};
 use tokio::time::timeout;
 
 use banyan_httpcache::range::{Span, joined};
-use banyan_httpcache::{Extent, Head};
+use banyan_httpcache::{Extent, Head, Standing};
 
 use super::Name;
 use super::collapse::Lead;
@@ -181,13 +181,17 @@ impl Drop for Pump {
 fn keep(name: &Name, head: Head, kept: Kept, born: u64, old: Option<&Arc<Object>>) -> Arc<Object> {
     let store = &name.cache.store;
     let marks = store.marks(&name.uri, &name.tags(&head.tags), born);
+    // Purged on its way: what came after the purge must not give way to it.
+    let is_purged = store.reached(&marks) == Standing::Purged;
     let object = Arc::new(Object::new(
         head,
         name.side.as_str().into(),
         Arc::new(kept),
         marks,
     ));
-    store.insert(&name.uri, Arc::clone(&object), old);
+    if !is_purged {
+        store.insert(&name.uri, Arc::clone(&object), old);
+    }
     object
 }
 

@@ -323,10 +323,7 @@ impl Request<'_> {
             .enumerate()
             .filter_map(|(n, name)| Some((n, headers.get(name).map(HeaderValue::as_bytes)?)))
             .collect();
-        let name = &self.name;
-        name.cache
-            .fills
-            .key(&(&name.uri, &name.side, selection, conditions))
+        self.name.alike(&(selection, conditions))
     }
 
     /// Notes by what it differs, so that those like it share an answer of their own.
@@ -352,7 +349,7 @@ impl Request<'_> {
         headers.remove(RANGE);
         let stored = Stored {
             head: &coming.head,
-            standing: Standing::Sound,
+            standing: self.name.cache.store.reached(&coming.marks),
             length: coming.length.unwrap_or_default(),
         };
         let asks = presented(&self.head.method, &headers);

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use banyan_httpcache::purge::{Marks, Mode, Table, Target};
 use banyan_httpcache::{Standing, Time};
+use banyan_topology::purge::Scope;
 
+use super::elsewhere::Elsewhere;
 use super::object::Object;
 
 const SHARDS: usize = 64;
@@ -37,6 +39,8 @@ pub(crate) struct Store {
     purges: RwLock<Table>,
     /// The same as that of `purges`.
     tick: AtomicU64,
+    /// What other edges must hear.
+    pub elsewhere: Elsewhere,
 }
 
 /// All that is stored under one URI.
@@ -105,6 +109,7 @@ impl Default for Store {
             evicted: AtomicU64::new(0),
             purges: RwLock::default(),
             tick: AtomicU64::new(0),
+            elsewhere: Elsewhere::default(),
         }
     }
 }
@@ -255,7 +260,22 @@ impl Store {
         self.tick.store(purges.tick(), Ordering::Release);
     }
 
-    /// An unsafe request changed this URI. Without anything stored there is nothing to note.
+    /// Whether what has these names is still of use.
+    pub(crate) fn reached(&self, marks: &Marks) -> Standing {
+        let purges = self.purges.read().unwrap_or_else(PoisonError::into_inner);
+        purges.standing(&mut marks.clone())
+    }
+
+    /// The tick of the last hard purge that names this URI: what was asked of the origin before is not for who asks now.
+    pub(crate) fn last_purge(&self, uri: &str) -> u64 {
+        if self.tick.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        let purges = self.purges.read().unwrap_or_else(PoisonError::into_inner);
+        purges.last_hard(uri)
+    }
+
+    /// An unsafe request changed this URI. Without anything stored there is nothing to note, but others may have it.
     pub(crate) fn invalidate(&self, uri: &str, now: Time) {
         let hash = self.hash(uri);
         let shard = self.shard(hash);
@@ -264,12 +284,12 @@ impl Store {
         if concerns {
             self.purge(&Target::Url(uri.to_owned()), Mode::Hard, now);
         }
+        self.elsewhere.note(Scope::Url(uri.to_owned()));
     }
-}
 
-impl Store {
     /// An unsafe request changed all responses with this tag.
     pub(crate) fn invalidate_tag(&self, tag: String, now: Time) {
+        self.elsewhere.note(Scope::Tag(tag.clone()));
         self.purge(&Target::Tag(tag), Mode::Hard, now);
     }
 }

@@ -13,6 +13,8 @@ use crate::core::command::Command;
 const LAME_DUCK: Duration = Duration::from_secs(1);
 /// For WebSockets to hear of the end, at the end of the drain's time.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// For purges.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Threads that do not end by then end with the process.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -40,12 +42,17 @@ impl Control {
 
     /// Whether the last connection ended before `until`.
     async fn drained(&mut self, shutdown: &mut Shutdown, until: Instant) -> bool {
+        let stored = std::sync::Arc::clone(&self.stored);
+        let mut tick = tokio::time::interval(LOOK_EVERY);
         while !self.cores.iter().all(|core| core.drained) {
             tokio::select! {
                 () = shutdown.now() => return false,
                 () = sleep_until(until) => return false,
                 Some(event) = self.events.recv() => self.note(event),
                 Some(ask) = self.asks.recv() => self.tell_measured(ask),
+                () = stored.store.elsewhere.news() => self.gather_invalidated(),
+                // Connections that are open still may ask for what is purged meanwhile.
+                _ = tick.tick() => self.look_at_purges(),
             }
         }
         true

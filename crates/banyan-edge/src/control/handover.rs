@@ -114,6 +114,8 @@ impl Control {
         let asked = self.asked_of();
         let (metrics, tasks) = (self.scrape.passed(), self.tasks.clone());
         self.measured.given += 1;
+        self.purges.beside_another();
+        self.look_for_others();
         self.tasks.spawn(TaskKind::Background, "hand-over", async move {
             let mut sockets = Vec::from_iter(metrics);
             let collect = async {

@@ -16,6 +16,7 @@ mod identities;
 mod listen;
 mod measured;
 mod page;
+mod purges;
 mod scrape;
 mod streams;
 mod take;
@@ -53,6 +54,7 @@ use health::Checked;
 use identities::Identities;
 use listen::Listening;
 use measured::Measured;
+use purges::Purges;
 use scrape::{Ask, Scrape};
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -103,6 +105,7 @@ pub(crate) struct Control {
     measured: Measured,
     /// What the cores share of the cache.
     stored: Arc<cache::Shared>,
+    purges: Purges,
     scrape: Scrape,
     /// Who reads metrics.
     asks: mpsc::UnboundedReceiver<Ask>,
@@ -153,9 +156,11 @@ impl Control {
         inherited: Inherited,
     ) -> std::result::Result<Self, Error> {
         let clock = Clock;
+        let started_unix_ms = clock.unix_ms();
+        let purges = Purges::begin(&config.purge_path(), started_unix_ms);
         let door_path = config.handover_path();
         let start = clock.now();
-        let (scrape, asks) = Scrape::new(&config.metrics_path(), clock.unix_ms());
+        let (scrape, asks) = Scrape::new(&config.metrics_path(), started_unix_ms);
         let certificates = Certificates::new(&config.state_dir, Server::new().map_err(Error::Tls)?);
         let (events_to, events) = mpsc::unbounded_channel();
         let (results_to, results) = mpsc::unbounded_channel();
@@ -228,9 +233,10 @@ impl Control {
             door: None,
             measured: Measured::default(),
             stored,
+            purges,
             scrape,
             asks,
-            started_unix_ms: clock.unix_ms(),
+            started_unix_ms,
         };
         let wanted = control.snapshot.settings.sticky.clone();
         control.refused = control.need_key(wanted.as_ref()).err();
@@ -241,6 +247,10 @@ impl Control {
         control.identify_by(identities);
         control.spread_snapshot();
         control.measured.taken = u64::from(!control.inherited.is_empty());
+        if !control.inherited.is_empty() {
+            control.purges.beside_another();
+        }
+        control.look_for_others();
         control.keep_metrics();
         control.begin_to_listen();
         Ok(control)
@@ -254,6 +264,7 @@ impl Control {
         mut inner: Shutdown,
     ) -> std::result::Result<(), Error> {
         let mut tick = tokio::time::interval(REPORT_EVERY);
+        let stored = Arc::clone(&self.stored);
         loop {
             self.start_due_checks();
             self.let_return();
@@ -263,7 +274,11 @@ impl Control {
             tokio::select! {
                 () = shutdown.draining() => return Ok(()),
                 () = inner.draining() => return Err(Error::TaskPanicked),
-                () = watch.changed() => self.look(watch),
+                () = watch.changed() => {
+                    self.look(watch);
+                    self.look_at_purges();
+                }
+                () = stored.store.elsewhere.news() => self.gather_invalidated(),
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
                 Some(fetched) = self.identities.next() => self.take_fetched(fetched),
@@ -273,6 +288,8 @@ impl Control {
                 // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
                 _ = tick.tick() => {
                     self.look(watch);
+                    self.look_at_purges();
+                    self.look_for_others();
                     self.keep_door();
                     self.keep_metrics();
                     self.look_at_certificates();
@@ -381,6 +398,7 @@ impl Control {
             ),
             processes: self.measured.reports(second),
             metrics: self.scrape.report(),
+            purge: self.purges.report(),
         });
     }
 

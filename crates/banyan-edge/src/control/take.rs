@@ -187,6 +187,7 @@ impl Control {
         self.spread_snapshot();
         self.stop_listening();
         self.keep_metrics();
+        self.look_for_others();
         tracing::info!(epoch = %self.snapshot.epoch, endpoints = self.snapshot.endpoints().count(), "snapshot taken");
         Ok(())
     }

@@ -88,7 +88,11 @@ impl Handle {
                         notes,
                     };
                 }
-                Reply::Status(_) | Reply::Plan { .. } | Reply::Trial(_) | Reply::Backup(_) => {}
+                Reply::Status(_)
+                | Reply::Plan { .. }
+                | Reply::Trial(_)
+                | Reply::Backup(_)
+                | Reply::Purged(_) => {}
             }
         }
         Done {

@@ -7,6 +7,7 @@ mod backup;
 mod change;
 mod handle;
 mod proposal;
+mod purging;
 mod rates;
 mod refused;
 mod service;
@@ -32,6 +33,7 @@ use crate::driver::{Driver, Local};
 use crate::lock::{Lock, LockError};
 use crate::paths::StateDir;
 use crate::proto::ConfigPaths;
+use crate::purge::{Purges, endpoint};
 
 /// A configuration as the binary read it, complete.
 #[derive(Clone)]
@@ -165,13 +167,16 @@ fn assemble<D: Driver>(
 ) -> Result<(Service<D>, Handle), BuildError> {
     let (sender, messages) = mpsc::channel(MESSAGES);
     let handle = Handle::new(sender);
+    let driver = Arc::new(driver);
+    let purges = Purges::start(config.state.purge_log(), Arc::clone(&driver), tasks);
+    let secrets = config.state.secrets();
     let service = Service {
         lock,
         control: Listener::bind(&config.state.control_socket())?,
         report: Listener::bind(&config.state.report_socket())?,
         config: config.config,
         changer: Changer {
-            driver: Arc::new(driver),
+            driver,
             state: config.state,
             load: config.load,
             clock: Clock,
@@ -179,6 +184,8 @@ fn assemble<D: Driver>(
         handle: handle.clone(),
         messages,
         newest,
+        purge_endpoint: endpoint::start(purges.clone(), secrets, tasks),
+        purges,
         tasks: tasks.clone(),
     };
     Ok((service, handle))

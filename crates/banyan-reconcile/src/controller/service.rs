@@ -19,6 +19,7 @@ use crate::driver::{Driver, Failing};
 use crate::execute::Event;
 use crate::lock::Lock;
 use crate::proto::{ConfigPaths, Outcome, Reply, Request};
+use crate::purge::{Purges, endpoint};
 
 /// Reports wait here for the loop; a role sends one each second.
 const REPORTS: usize = 64;
@@ -35,6 +36,8 @@ pub struct Service<D> {
     pub(super) handle: Handle,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) newest: Newest,
+    pub(super) purges: Purges,
+    pub(super) purge_endpoint: endpoint::Wanted,
     pub(super) tasks: Tasks,
 }
 
@@ -42,6 +45,8 @@ struct Loop<D> {
     changer: Changer<D>,
     config: ConfigPaths,
     tasks: Tasks,
+    purges: Purges,
+    purge_endpoint: endpoint::Wanted,
     topology: Option<Topology>,
     rates: Rates,
     /// Of the edge's places.
@@ -108,6 +113,8 @@ impl<D: Driver> Service<D> {
             changer: self.changer,
             config: self.config,
             tasks: self.tasks,
+            purges: self.purges,
+            purge_endpoint: self.purge_endpoint,
             topology: None,
             rates: Rates::default(),
             places: BTreeMap::new(),
@@ -143,6 +150,7 @@ impl<D: Driver> Service<D> {
             match happened {
                 Happened::Message(message) => state.asked(message).await,
                 Happened::Report(report) => {
+                    state.purges.heard(&report);
                     let now = state.clock.now();
                     state.rates_at(report.place.as_ref()).take(now, (*report).clone());
                     self.newest.take(*report);
@@ -220,6 +228,13 @@ impl<D: Driver> Loop<D> {
                 let changer = self.changer.clone();
                 self.tasks.spawn(TaskKind::Connection, "backup", async move {
                     super::backup::back_up(&*changer.driver, kind, &replies).await;
+                });
+            }
+            Asked::Request(Request::Purge { scopes, mode }) => {
+                let purges = self.purges.clone();
+                let has_cache = self.topology.as_ref().is_some_and(super::purging::has_cache);
+                self.tasks.spawn(TaskKind::Connection, "purge", async move {
+                    super::purging::purge(&purges, has_cache, scopes, mode, &replies).await;
                 });
             }
             Asked::Request(Request::Down) => self.begin_down(Some(replies)).await,
@@ -339,6 +354,8 @@ impl<D: Driver> Loop<D> {
                 let servers = |topology: &Topology| (topology.database.clone(), topology.pgproxy.is_some());
                 self.watch_anew |= self.topology.as_ref().map(servers) != Some(servers(&topology));
                 self.changer.driver.tend(&topology);
+                self.purge_endpoint
+                    .send_replace(super::purging::endpoint_of(&topology));
                 self.topology = Some(*topology);
             }
             Event::Progress(progress) => {
@@ -437,7 +454,13 @@ async fn perform<D: Driver>(
         Asked::Request(Request::Resume) => done_reply(changer.resume(hear).await),
         Asked::Request(Request::Revert) => done_reply(changer.revert(hear).await),
         Asked::Request(Request::Trial { config }) => changer.trial(&config).await,
-        Asked::Request(Request::Status | Request::Plan { .. } | Request::Backup { .. } | Request::Down)
+        Asked::Request(
+            Request::Status
+            | Request::Plan { .. }
+            | Request::Backup { .. }
+            | Request::Purge { .. }
+            | Request::Down,
+        )
         | Asked::Kill => {
             unreachable!("the loop answers these itself")
         }

@@ -22,6 +22,31 @@ pub(crate) enum CdnAction {
                       banyan cdn sign https://shop.example/albums/7/ --prefix --expires 7d"
     )]
     Sign(Sign),
+    /// The same as `banyan purge`
+    #[command(after_help = "Example:\n  banyan cdn purge --tag news")]
+    Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Purge {
+    /// Whole URLs, as clients ask for them; every variant goes
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// All that begins so, up to its last slash: https://shop.example/img/; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(crate) prefix: Vec<String>,
+    /// `*` is any run of characters: 'https://*/*.css'; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) glob: Vec<String>,
+    /// A name from Surrogate-Key, Cache-Tag or a rule; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of no use from now on, not even while the app is down [default: validated before long]
+    #[arg(long)]
+    pub(crate) hard: bool,
 }
 
 #[derive(Debug, Args)]

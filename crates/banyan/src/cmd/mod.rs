@@ -13,6 +13,7 @@ mod down;
 mod init;
 mod logs;
 mod plan;
+mod purge;
 mod restore;
 mod route;
 mod run;
@@ -46,6 +47,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Database(args) => database::run(&args, context),
         Verb::Backup(args) => backup::run(&args, context),
         Verb::Restore(args) => restore::run(&args, context),
+        Verb::Purge(args) => purge::run(&args, context),
         Verb::Trust => trust::run(context),
         Verb::Destroy(args) => destroy::run(&args, context),
         Verb::Completions(args) => completions::run(&args, context),

@@ -80,6 +80,7 @@ pub(crate) fn safe() -> Cache {
         memory: 64 << 20,
         profile: CacheProfile::Safe,
         rules: Vec::new(),
+        purge: None,
     }
 }
 

@@ -9,5 +9,6 @@ use crate::output::Context;
 pub(crate) fn run(args: &Cdn, context: &Context) -> anyhow::Result<Exit> {
     match &args.action {
         CdnAction::Sign(args) => sign::run(args, context),
+        CdnAction::Purge(args) => super::purge::run(args, context),
     }
 }
