@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-runtime", &["banyan-telemetry"]),
     ("banyan-tls", &[]),
     ("banyan-transcode", &[]),
+    ("banyan-pictures", &[]),
     ("banyan-config", &["banyan-transcode"]),
     ("banyan-httpcache", &[]),
     ("banyan-topology", &["banyan-config"]),
@@ -53,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "banyan-config",
             "banyan-httpcache",
+            "banyan-pictures",
             "banyan-topology",
             "banyan-transcode",
             "banyan-upstream",
@@ -124,6 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "banyan-config",
     "banyan-httpcache",
+    "banyan-pictures",
     "banyan-topology",
     "banyan-transcode",
     "banyan-upstream",
@@ -141,6 +144,9 @@ const IMPURE: &[&str] = &[
 /// A heavy library is used in one place: its build time, its attack surface and its next major version stay there.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["banyan", "photos"]),
+    ("image", &["banyan-pictures"]),
+    ("ravif", &["banyan-pictures"]),
+    ("webp", &["banyan-pictures"]),
     ("axum", &["photos"]),
     ("sqlx", &["photos"]),
     ("argon2", &["banyan-edge", "photos"]),

@@ -11,6 +11,7 @@ pub use endpoint::PurgeEndpoint;
 pub(crate) use endpoint::check_port;
 
 use crate::files::Files;
+use crate::picture::{self, Pictures};
 use crate::read::Reader;
 use crate::report::Report;
 use crate::tree::Value;
@@ -64,6 +65,9 @@ pub struct CacheRule {
     pub strip_cookies: bool,
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Pictures in other sizes and formats.
+    #[serde(default)]
+    pub image: Option<Pictures>,
 }
 
 /// A kind of content with its usual times.
@@ -138,6 +142,9 @@ impl fmt::Display for CacheRule {
         if let Some(ttl) = self.browser_lifetime() {
             write!(f, ", in browsers {}", format_duration(ttl))?;
         }
+        if let Some(pictures) = &self.image {
+            write!(f, ", {pictures}")?;
+        }
         Ok(())
     }
 }
@@ -205,6 +212,7 @@ fn rule(table: &Reader<'_>, report: &Report) -> Option<CacheRule> {
             .then(|| table.texts("query").into_iter().map(|name| name.value).collect()),
         strip_cookies: table.boolean("strip_cookies"),
         tags: table.words("tags"),
+        image: picture::build(table, report),
     };
     check(table, &rule, report);
     Some(rule)
@@ -217,7 +225,15 @@ fn check(table: &Reader<'_>, rule: &CacheRule, report: &Report) {
         report.error(&entry.place, "`override` needs a time to put in place", &[help]);
     }
     if !rule.store {
-        let idle = ["class", "ttl", "override", "browser_ttl", "query", "tags"];
+        let idle = [
+            "class",
+            "ttl",
+            "override",
+            "browser_ttl",
+            "query",
+            "tags",
+            "image",
+        ];
         for entry in idle.iter().filter_map(|name| table.entry(name)) {
             let message = format!("`{}` has no effect with store = false", entry.name);
             report.warning(&entry.place, message, &["nothing under this path is kept"]);

@@ -101,6 +101,11 @@ fn node(node: &mut Node, kind: &'static Kind, name: &str, path: &str, key: &Plac
             }
             return true;
         }
+        (Kind::Switch(_), Value::Boolean(_)) => None,
+        (Kind::Switch(keys), Value::Table(entries)) => {
+            table(entries, keys, path, Some(key), report);
+            return true;
+        }
         (Kind::Map(rule, kind), Value::Table(entries)) => {
             map(entries, *rule, kind, path, report);
             return true;
@@ -236,6 +241,10 @@ fn wrong_type(kind: &Kind, found: &Value, name: &str, path: &str) -> Wrong {
                 ),
             )
         }
+        (Kind::Switch(keys), _) => Wrong::new(
+            is("true, false or a table"),
+            format!("write {name} = true or {name} = {}", fields(keys)),
+        ),
         (Kind::Table(_) | Kind::Map(..), Value::List(_)) => Wrong::new(
             is("a table"),
             format!("write [{path}] with single brackets, on a line of its own"),

@@ -24,6 +24,7 @@ mod metrics;
 mod model;
 mod name;
 mod nearest;
+mod picture;
 mod place;
 mod pooling;
 mod process;
@@ -60,6 +61,7 @@ pub use model::{
     Protocol, ReadyProbe, Sticky, Tls, Trace,
 };
 pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
+pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};
 pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;

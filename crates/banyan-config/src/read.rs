@@ -137,11 +137,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn numbers<N: TryFrom<i64>>(&self, name: &str) -> Vec<N> {
-        let Some(Value::List(items)) = self.entry(name).map(|entry| &entry.node.value) else {
-            return Vec::new();
-        };
         let number = |node: &Node| integer(&node.value).and_then(|number| N::try_from(number).ok());
-        items.iter().filter_map(number).collect()
+        let numbers = |value: &Value| match value {
+            Value::List(items) => Some(items.iter().filter_map(number).collect()),
+            _ => None,
+        };
+        let written = self.entry(name).and_then(|entry| numbers(&entry.node.value));
+        let default = || numbers(&default_value(self.key(name))?);
+        written.or_else(default).unwrap_or_default()
     }
 
     pub(crate) fn text_or_default(&self, name: &str) -> String {

@@ -63,6 +63,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             table(keys),
             { "type": "array", "items": table(keys) },
         ] }),
+        Kind::Switch(keys) => json!({ "anyOf": [{ "type": "boolean" }, table(keys)] }),
         Kind::Map(rule, value) => {
             json!({ "type": "object", "propertyNames": text(*rule), "additionalProperties": self::kind(value) })
         }

@@ -1,6 +1,6 @@
 //! `[edge.cache]`: what the edge keeps of answers.
 
-use super::Kind::{Boolean, Bytes, Duration, List, OneOf, Table, Text};
+use super::Kind::{Boolean, Bytes, Duration, Integer, List, OneOf, Switch, Table, Text};
 use super::Rule::{NotEmpty, Path, SocketAddress, UrlPath};
 use super::{HOUR, Key, MIB, TIB};
 
@@ -128,4 +128,33 @@ static RULES: &[Key] = &[
     )
     .default("[]")
     .alias(&["tag", "surrogate_keys"]),
+    Key::new(
+        "image",
+        Switch(IMAGE),
+        "Pictures in the size and format that a client wants: ?w=400&q=70&fmt=webp, or by Accept and Sec-CH-Width.",
+    )
+    .alias(&["images", "pictures", "resize"]),
+];
+
+pub(crate) static IMAGE: &[Key] = &[
+    Key::new(
+        "widths",
+        List(&Integer { min: 1, max: 8192 }),
+        "In pixels; others get the next larger one. Never larger than the picture is.",
+    )
+    .default("[160, 320, 480, 640, 960, 1280, 1920, 2560]")
+    .alias(&["sizes", "width"]),
+    Key::new(
+        "quality",
+        Integer { min: 1, max: 100 },
+        "Without ?q=; which counts as 40, 55, 70, 85 or 95.",
+    )
+    .default("85"),
+    Key::new(
+        "formats",
+        List(&OneOf(&["avif", "webp", "jpeg"])),
+        "That may be made, best first. AVIF is made in the background, WebP or JPEG answer meanwhile.",
+    )
+    .default("[\"avif\", \"webp\", \"jpeg\"]")
+    .alias(&["format"]),
 ];

@@ -17,6 +17,7 @@ mod process;
 mod root;
 mod routes;
 
+pub(crate) use cache::IMAGE;
 pub(crate) use filters::COMPRESS_KEYS;
 pub(crate) use root::ROOT;
 
@@ -65,6 +66,8 @@ pub(crate) enum Kind {
     Short(&'static [Key]),
     /// One of these words, a table, or a list of tables.
     WordOrTables(&'static [&'static str], &'static [Key]),
+    /// `true`, `false` or a table.
+    Switch(&'static [Key]),
     /// A table whose keys the user chooses.
     Map(Rule, &'static Kind),
     /// Text, number or boolean: a setting of another program.
@@ -206,6 +209,7 @@ pub(crate) fn tables() -> Vec<(String, &'static [Key])> {
                 Kind::Table(keys)
                 | Kind::Short(keys)
                 | Kind::WordOrTables(_, keys)
+                | Kind::Switch(keys)
                 | Kind::List(Kind::Table(keys)) => found.push((path, keys)),
                 Kind::Map(_, Kind::Table(keys)) => found.push((format!("{path}.NAME"), keys)),
                 _ => {}

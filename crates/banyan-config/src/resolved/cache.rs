@@ -2,6 +2,7 @@
 
 use super::{Writer, quoted};
 use crate::cache::{Cache, CacheRule};
+use crate::picture::Pictures;
 use crate::units::{format_bytes, format_duration};
 
 pub(super) fn table(out: &mut Writer, cache: &Cache) {
@@ -54,6 +55,19 @@ fn rule(rule: &CacheRule) -> String {
     );
     if !rule.tags.is_empty() {
         keys.push(format!("tags = [{}]", listed(&rule.tags)));
+    }
+    if let Some(Pictures {
+        widths,
+        quality,
+        formats,
+    }) = &rule.image
+    {
+        let widths: Vec<_> = widths.iter().map(ToString::to_string).collect();
+        let formats: Vec<_> = formats.iter().map(|format| format.name().to_owned()).collect();
+        let (widths, formats) = (widths.join(", "), listed(&formats));
+        keys.push(format!(
+            "image = {{ widths = [{widths}], quality = {quality}, formats = [{formats}] }}"
+        ));
     }
     format!("{{ {} }}", keys.join(", "))
 }

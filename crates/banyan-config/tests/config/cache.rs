@@ -170,3 +170,57 @@ fn purges_over_http_need_loopback_a_free_port_and_a_token_of_ones_own() {
 fn with_file(text: &str, header: &str, content: &str) -> String {
     format!("{text}--- {header}\n{content}\n")
 }
+
+#[test]
+fn pictures_are_switched_on_or_described_and_judged() {
+    let rule =
+        |image: &str| format!("{BASE}cache = {{ rules = [{{ path = \"/img/*\", image = {image} }}] }}\n");
+    let pictures = |image: &str| {
+        let config = load(&rule(image)).unwrap().config;
+        assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+        let cache = config.edge.unwrap().settings.cache.unwrap();
+        cache.rules[0].image.clone()
+    };
+    assert_eq!(pictures("false"), None);
+    let usual = pictures("true").unwrap();
+    assert_eq!(
+        (usual.widths.len(), usual.quality, usual.formats.len()),
+        (8, 85, 3)
+    );
+    let own = pictures("{ widths = [640, 320, 640], quality = 70, formats = [\"jpeg\"] }").unwrap();
+    assert_eq!((own.widths, own.quality), (vec![320, 640], 70));
+    expect![[r#"
+        error: `widths` names 0
+         --> banyan.toml:6:58
+          |
+        6 | cache = { rules = [{ path = "/img/*", image = { widths = [], quality = 0, formats = [] } }] }
+          |                                                          ^^
+          = write 1 to 16 of them, for example widths = [320, 640, 1280]; others get the next larger one
+
+        error: `quality` cannot be 0
+         --> banyan.toml:6:72
+          |
+        6 | cache = { rules = [{ path = "/img/*", image = { widths = [], quality = 0, formats = [] } }] }
+          |                                                                        ^
+          = write a whole number from 1 to 100
+
+        error: `formats` names none
+         --> banyan.toml:6:85
+          |
+        6 | cache = { rules = [{ path = "/img/*", image = { widths = [], quality = 0, formats = [] } }] }
+          |                                                                                     ^^
+          = write formats = ["avif", "webp", "jpeg"], or image = false
+
+        3 errors; nothing was changed"#]]
+    .assert_eq(&told(&rule("{ widths = [], quality = 0, formats = [] }")));
+    expect![[r#"
+        error: `image` is true, false or a table, not text
+         --> banyan.toml:6:47
+          |
+        6 | cache = { rules = [{ path = "/img/*", image = "yes" }] }
+          |                                               ^^^^^
+          = write image = true or image = { widths = "…", quality = "…", formats = "…" }
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told(&rule("\"yes\"")));
+}

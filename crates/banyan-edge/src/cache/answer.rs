@@ -36,6 +36,39 @@ pub(super) fn hit(
     response
 }
 
+/// Made of what is stored. `asked`: the origin was, and is counted already.
+pub(super) fn made(
+    exchange: &Exchange,
+    name: &Name,
+    head: &Parts,
+    object: &Arc<Object>,
+    asked: bool,
+) -> Response<Box<Reader>> {
+    let now = name.now(exchange);
+    let how = banyan_httpcache::answer(
+        super::presented(&head.method, &head.headers),
+        &object.head,
+        object.total(),
+    );
+    if !asked {
+        return hit(exchange, name, head, object, &how, now);
+    }
+    let mut response = stored(exchange, name, head, object, &how, now);
+    let outcome = Outcome::Forwarded {
+        why: Forward::of(Why::Absent),
+        status: None,
+        stored: true,
+        collapsed: None,
+    };
+    say(
+        response.headers_mut(),
+        outcome,
+        Some(object.head.ttl_at(now)),
+        None,
+    );
+    response
+}
+
 /// From what is stored, after the origin was asked. `status`: what it said, if anything.
 pub(super) fn after_asking(
     exchange: &Exchange,

@@ -17,6 +17,7 @@ mod flow;
 mod kept;
 mod object;
 mod origin;
+mod pictures;
 mod pump;
 pub(crate) mod purge;
 mod reader;
@@ -53,6 +54,7 @@ const NAME: &str = "banyan-edge";
 pub(crate) struct Shared {
     pub store: Arc<Store>,
     fills: Arc<Fills>,
+    pictures: Arc<pictures::Pool>,
 }
 
 /// One core's.
@@ -60,6 +62,7 @@ pub(crate) struct Cache {
     rules: Rules,
     store: Arc<Store>,
     fills: Arc<Fills>,
+    pictures: Arc<pictures::Pool>,
 }
 
 impl Cache {
@@ -73,6 +76,7 @@ impl Cache {
             rules: Rules::compile(settings?),
             store: Arc::clone(&shared.store),
             fills: Arc::clone(&shared.fills),
+            pictures: Arc::clone(&shared.pictures),
         }))
     }
 }
@@ -196,6 +200,9 @@ pub(crate) fn at_once(exchange: &Exchange, head: &Parts, body: bool) -> Option<R
     let asked = exchange.cached.as_ref()?;
     if !is_plain(exchange, head, body) {
         return None;
+    }
+    if let Some(wanted) = pictures::Wanted::of(exchange, asked, head) {
+        return wanted.at_once(exchange, head);
     }
     let name = Name::of(asked, exchange, head)?;
     let found = name.find();

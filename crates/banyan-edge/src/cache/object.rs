@@ -41,6 +41,16 @@ impl Object {
         }
     }
 
+    /// Purges reach what is made of it as they reach it.
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Made here of another one.
+    pub(crate) fn is_made(&self) -> bool {
+        self.side.contains(super::pictures::SIDE)
+    }
+
     /// The same body under another head.
     pub(crate) fn renewed(&self, head: Head, marks: Marks) -> Self {
         Self::new(head, self.side.clone(), Arc::clone(&self.body), marks)

@@ -5,13 +5,16 @@ use std::rc::Rc;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use banyan_config::{Cache, CacheClass, CacheProfile, CacheRule};
+use banyan_config::{Cache, CacheClass, CacheProfile, CacheRule, PictureFormat, Pictures};
 use banyan_httpcache::purge::matches;
 use banyan_httpcache::{Policy, Precedence, Profile, Query, SetCookie};
+use banyan_pictures::{Format, Settings};
 
 use crate::route::path;
 
 pub(crate) struct Rules {
+    /// Some rule has pictures.
+    pictures: bool,
     rules: Vec<(Pattern, Rc<Rule>)>,
     /// Of what no rule matches.
     default: Rc<Rule>,
@@ -22,6 +25,7 @@ pub(crate) struct Rule {
     pub store: bool,
     pub query: Query,
     policy: Policy,
+    pub pictures: Option<Settings>,
     /// Of pages, where the rule is about files: an address that looks like a file can be answered by one.
     of_pages: Option<Policy>,
 }
@@ -42,19 +46,26 @@ impl Rules {
             profile,
             ..Policy::default()
         };
+        let pictures = cache.rules.iter().any(|rule| rule.image.is_some());
         let rules = cache
             .rules
             .iter()
             .map(|rule| (Pattern::new(&rule.path), Rc::new(Rule::compile(rule, &plain))));
         Self {
+            pictures,
             rules: rules.collect(),
             default: Rc::new(Rule {
                 store: true,
                 query: Query::All,
                 policy: plain,
                 of_pages: None,
+                pictures: None,
             }),
         }
+    }
+
+    pub(crate) fn have_pictures(&self) -> bool {
+        self.pictures
     }
 
     /// `None`: the path can be read in two ways, so nobody can tell which rule is meant.
@@ -80,6 +91,7 @@ impl Rule {
                 Some(names) if names.is_empty() => Query::None,
                 Some(names) => Query::Only(names.clone()),
             },
+            pictures: rule.image.as_ref().map(settings),
             of_pages: pages.then(|| plain.clone()),
             policy: Policy {
                 ttl: rule.lifetime(),
@@ -114,6 +126,19 @@ impl Rule {
         let is_page =
             kind.is_some_and(|kind| kind.len() >= 9 && kind[..9].eq_ignore_ascii_case(b"text/html"));
         self.of_pages.as_ref().filter(|_| is_page).unwrap_or(&self.policy)
+    }
+}
+
+fn settings(pictures: &Pictures) -> Settings {
+    let format = |format: &PictureFormat| match format {
+        PictureFormat::Avif => Format::Avif,
+        PictureFormat::Webp => Format::Webp,
+        PictureFormat::Jpeg => Format::Jpeg,
+    };
+    Settings {
+        widths: pictures.widths.clone(),
+        quality: pictures.quality,
+        formats: pictures.formats.iter().map(format).collect(),
     }
 }
 

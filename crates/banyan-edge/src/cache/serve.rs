@@ -19,7 +19,7 @@ use super::object::{Coming, Object};
 use super::origin::{self, Heard, Plan, Question, ask};
 use super::reader::Reader;
 use super::store::Found;
-use super::{Asked, Name, answer, fetch, is_plain, presented, tag_of};
+use super::{Asked, Name, answer, fetch, is_plain, pictures, presented, tag_of};
 use crate::exchange::Exchange;
 use crate::forward;
 use crate::forward::body::Source;
@@ -45,6 +45,9 @@ pub(crate) async fn serve(
     source: Option<&Rc<Source>>,
 ) -> Result<Reply, Refusal> {
     let plain = is_plain(exchange, head, source.is_some());
+    if plain && let Some(wanted) = pictures::Wanted::of(exchange, asked, head) {
+        return wanted.serve(exchange, head).await;
+    }
     let name = if plain {
         Name::of(asked, exchange, head)
     } else {
@@ -130,7 +133,18 @@ fn invalidate(exchange: &Exchange, asked: &Asked, head: &Parts, response: &forwa
     }
 }
 
-async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts) -> Result<Reply, Refusal> {
+/// As a GET for all of it, on behalf of what is made of it.
+pub(super) async fn source(exchange: &mut Exchange, name: Rc<Name>, head: &Parts) -> Result<Reply, Refusal> {
+    let request = Request {
+        name,
+        head,
+        variant: None,
+        patience: true,
+    };
+    request.answer(exchange).await
+}
+
+pub(super) async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts) -> Result<Reply, Refusal> {
     let asking = name.cache.store.ask(&name.uri);
     let sent = name.now(exchange);
     let mut response = forward::send(exchange, head, None).await?;

@@ -200,7 +200,9 @@ impl Store {
                 !same && old.is_none_or(|old| !Arc::ptr_eq(old, other))
             });
             if kept.len() >= MOST_VARIANTS {
-                kept.remove(0);
+                // What was made can be made again without asking anybody.
+                let made = kept.iter().position(|object| object.is_made());
+                kept.remove(made.unwrap_or(0));
             }
             kept.push(object);
         });

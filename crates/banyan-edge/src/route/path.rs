@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
+
 /// The decoded path; `None`: ambiguous. An app could read such a path as another one than the edge, and so be reached
 /// around a route: encoded slashes, backslashes, dot segments, empty segments, control bytes, broken escapes.
 pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
@@ -56,6 +58,18 @@ pub(crate) fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
         });
     }
     String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// The same address with another query, none if it is empty. `None`: that is no address.
+pub(crate) fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
+    let target = if query.is_empty() {
+        uri.path().to_owned()
+    } else {
+        format!("{}?{query}", uri.path())
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Where the first `length` decoded bytes end in the raw path.

@@ -126,7 +126,7 @@ impl Presented {
         found.path = path::decode(uri.path())
             .map(std::borrow::Cow::into_owned)
             .unwrap_or_default();
-        *uri = with_query(uri, &found.query)?;
+        *uri = path::with_query(uri, &found.query)?;
         Some(found)
     }
 }
@@ -241,18 +241,6 @@ fn mac(secret: &[u8; 32], text: &str) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
     mac
-}
-
-/// `None`: it is no address any more, which taking away cannot bring about.
-fn with_query(uri: &Uri, query: &str) -> Option<Uri> {
-    let target = if query.is_empty() {
-        uri.path().to_owned()
-    } else {
-        format!("{}?{query}", uri.path())
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(target.parse().ok()?);
-    Uri::from_parts(parts).ok()
 }
 
 fn hex(bytes: &[u8]) -> String {

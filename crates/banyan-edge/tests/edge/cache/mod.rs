@@ -4,6 +4,7 @@ mod collapse;
 mod fresh;
 mod leaks;
 mod parts;
+mod pictures;
 mod purge;
 mod settings;
 mod stale;
@@ -106,6 +107,7 @@ pub(crate) fn rule(path: &str) -> CacheRule {
         query: None,
         strip_cookies: false,
         tags: Vec::new(),
+        image: None,
     }
 }
 
