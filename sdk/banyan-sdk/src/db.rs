@@ -1,0 +1,127 @@
+//! PostgreSQL: the pool, transactions that remember what the cache must forget, and the tables of [`crate::cache`].
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+
+use crate::cache::Mark;
+use crate::point::{Point, point};
+
+/// Longer than a failover's blink, shorter than a client's patience.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+const KEPT: u32 = 2;
+/// A connection idle for longer is tried before use: the database may have been restarted meanwhile.
+const TRY_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+const TABLES: &str = include_str!("../sql/invalidation.sql");
+
+/// A pool of connections to one database. A cheap clone.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: PgPool,
+}
+
+impl Database {
+    /// Connects when first used: no error while the database is away. Waits 3 s for a connection, then
+    /// [`sqlx::Error::PoolTimedOut`]; keeps two connections open.
+    pub fn lazy(options: PgConnectOptions, connections: u32) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .min_connections(KEPT.min(connections))
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for < TRY_AFTER_IDLE {
+                        return Ok(true);
+                    }
+                    connection.ping().await.map(|()| true)
+                })
+            })
+            .connect_lazy_with(options);
+        Self { pool }
+    }
+
+    /// Over a pool of the app's own making.
+    pub fn over(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// For statements outside a transaction.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Creates what the cache needs in schema `banyan` (`sql/invalidation.sql`); harmless when it is there.
+    pub async fn install(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        // `if not exists` alone races with another that creates the same.
+        sqlx::query("select pg_advisory_xact_lock(hashtext('banyan install'))")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    /// Opens the connections that are kept, so that the first requests do not.
+    pub async fn warm_up(&self) -> Result<(), sqlx::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < KEPT.min(self.pool.options().get_max_connections()) as usize {
+            kept.push(self.pool.acquire().await?);
+        }
+        Ok(())
+    }
+
+    pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        Ok(Tx {
+            inner: self.pool.begin().await?,
+            marks: Vec::new(),
+        })
+    }
+}
+
+/// An open transaction, used as a [`PgConnection`]: `query.execute(&mut *tx)`. Rolled back when dropped.
+///
+/// Data that it changed must be read through it, not from the cache, until it has committed.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    marks: Vec<Mark>,
+}
+
+impl Tx {
+    /// Commits, then tells the cache. Returns only then: a write that is acknowledged later is never followed by an
+    /// older read. The cache is told even if the outcome is unknown (the connection broke during COMMIT).
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        let outcome = self.inner.commit().await;
+        point(Point::Committed).await;
+        for mark in self.marks {
+            mark.apply().await;
+        }
+        outcome
+    }
+
+    pub async fn rollback(self) -> Result<(), sqlx::Error> {
+        self.inner.rollback().await
+    }
+
+    pub(crate) fn remember(&mut self, mark: Mark) {
+        self.marks.push(mark);
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+}

@@ -1,0 +1,209 @@
+//! The SDK against a real PostgreSQL and a real Redis.
+
+mod caching;
+mod faults;
+mod interleavings;
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use banyan_testkit::postgres::Postgres;
+use banyan_testkit::redis::Redis;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Notify;
+
+use crate::cache::{Cache, CacheError, Cached, PRIMARY, Settings};
+use crate::point::Point;
+use crate::{Database, Tx};
+
+/// For what must happen and has no time of its own.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A task whose failure the test sees when it awaits it.
+fn start(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::runtime::Handle::current().spawn(work)
+}
+
+/// A table of versions, and what was acknowledged of them.
+struct World {
+    _postgres: Postgres,
+    redis: Redis,
+    database: Database,
+    cache: Cache,
+    /// Statements of loaders.
+    loads: AtomicUsize,
+    /// By item.
+    acknowledged: Vec<AtomicI64>,
+}
+
+impl World {
+    /// Items 0 to `items`, each of version 0.
+    async fn with(items: usize) -> Arc<Self> {
+        // A busy test machine is not a slow Redis.
+        let patient = Settings {
+            slow: LIMIT,
+            ..Settings::default()
+        };
+        Self::start(items, patient).await
+    }
+
+    async fn start(items: usize, settings: Settings) -> Arc<Self> {
+        let postgres = Postgres::start().unwrap();
+        let redis = Redis::start().unwrap();
+        // A busy test machine is not an overloaded database.
+        let pool = PgPoolOptions::new().max_connections(32).acquire_timeout(LIMIT);
+        let database = Database::over(pool.connect_lazy(&postgres.url()).unwrap());
+        database.install().await.unwrap();
+        sqlx::raw_sql("create table item (id bigint primary key, version bigint not null)")
+            .execute(database.pool())
+            .await
+            .unwrap();
+        sqlx::query("insert into item select n, 0 from generate_series(0, $1 - 1) n")
+            .bind(i64::try_from(items).unwrap())
+            .execute(database.pool())
+            .await
+            .unwrap();
+        let cache = Cache::open(&redis.url(), settings).unwrap();
+        let world = Arc::new(Self {
+            _postgres: postgres,
+            redis,
+            database,
+            cache,
+            loads: AtomicUsize::new(0),
+            acknowledged: (0..items).map(|_| AtomicI64::new(0)).collect(),
+        });
+        // The first pass empties a Redis it does not know.
+        assert!(world.pass().await.flushed);
+        world
+    }
+
+    fn items(&self) -> Cached<i64> {
+        self.cache.of("item").loader_limit(LIMIT)
+    }
+
+    async fn pass(&self) -> crate::cache::Applied {
+        self.cache.apply_invalidations(&self.database).await.unwrap()
+    }
+
+    async fn load(&self, item: usize) -> Result<Option<i64>, sqlx::Error> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        sqlx::query_scalar(&format!("{PRIMARY} select version from item where id = $1"))
+            .bind(i64::try_from(item).unwrap())
+            .fetch_optional(self.database.pool())
+            .await
+    }
+
+    fn loads(&self) -> usize {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    async fn read(&self, item: usize) -> Result<Option<i64>, CacheError<sqlx::Error>> {
+        self.items().get_or_load(item, || self.load(item)).await
+    }
+
+    /// Fails if it is older than what was acknowledged before it began.
+    async fn read_judged(&self, item: usize) {
+        let before = self.acknowledged[item].load(Ordering::SeqCst);
+        let read = self.read(item).await.unwrap().unwrap();
+        assert!(
+            read >= before,
+            "item {item}: read {read} after {before} was acknowledged"
+        );
+    }
+
+    async fn change(&self, item: usize) -> (Tx, i64) {
+        let mut tx = self.database.begin().await.unwrap();
+        let version =
+            sqlx::query_scalar("update item set version = version + 1 where id = $1 returning version")
+                .bind(i64::try_from(item).unwrap())
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
+        self.items().invalidate(&mut tx, item).await.unwrap();
+        (tx, version)
+    }
+
+    async fn write(&self, item: usize) {
+        let (tx, version) = self.change(item).await;
+        tx.commit().await.unwrap();
+        self.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+    }
+
+    /// Applies all that is pending; then every entry must be what the database has.
+    async fn assert_right_at_rest(&self) -> usize {
+        loop {
+            let applied = self.pass().await;
+            if applied.rows == 0 && !applied.elsewhere {
+                break;
+            }
+        }
+        let versions: Vec<(i64, i64)> = sqlx::query_as("select id, version from item")
+            .fetch_all(self.database.pool())
+            .await
+            .unwrap();
+        let client = redis::Client::open(self.redis.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut kept = 0;
+        for part in versions.chunks(1000) {
+            let mut pipe = redis::pipe();
+            for (id, _) in part {
+                pipe.cmd("HGET").arg(format!("item:{id}")).arg("value");
+            }
+            let values: Vec<Option<i64>> = pipe.query_async(&mut connection).await.unwrap();
+            for ((id, version), value) in part.iter().zip(values) {
+                kept += usize::from(value.is_some());
+                assert!(
+                    value.is_none_or(|value| value == *version),
+                    "item {id}: {value:?} is cached, {version} is true"
+                );
+            }
+        }
+        kept
+    }
+}
+
+tokio::task_local! {
+    static DELAYS: Delays;
+}
+
+/// What happens at the [`Point`]s of one task.
+#[derive(Clone)]
+struct Delays {
+    dice: Arc<Mutex<StdRng>>,
+    dies: bool,
+    died: Arc<Notify>,
+}
+
+impl Delays {
+    fn new(dice: &mut StdRng, dies: bool) -> Self {
+        Self {
+            dice: Arc::new(Mutex::new(StdRng::seed_from_u64(dice.random()))),
+            dies,
+            died: Arc::default(),
+        }
+    }
+
+    /// Nothing, another task's turn, or some time.
+    async fn wait(&self) {
+        let roll: u64 = self.dice.lock().unwrap().random_range(0..8);
+        match roll {
+            0..3 => {}
+            3..5 => tokio::task::yield_now().await,
+            millis => tokio::time::sleep(Duration::from_millis(millis - 4)).await,
+        }
+    }
+}
+
+pub(crate) async fn point(at: Point) {
+    let Ok(delays) = DELAYS.try_with(Clone::clone) else {
+        return;
+    };
+    delays.wait().await;
+    if at == Point::Committed && delays.dies {
+        delays.died.notify_one();
+        std::future::pending::<()>().await;
+    }
+}
