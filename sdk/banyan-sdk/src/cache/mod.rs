@@ -9,7 +9,6 @@
 //!
 //! Without Redis every read is a load, [`Settings::direct_loads`] at once; nothing fails but what waits too long for its turn.
 
-mod breaker;
 mod direct;
 mod flight;
 mod read;

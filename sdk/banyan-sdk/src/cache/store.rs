@@ -11,8 +11,8 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, RedisResult, Script};
 use tokio::time::{Instant, timeout};
 
-use super::breaker::{Breaker, Verdict};
 use super::stats::Counters;
+use crate::breaker::{Breaker, Verdict};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// A writer waits longer than a reader: if it gives up, a read may be older than its write until the row is applied.

@@ -11,7 +11,7 @@ const FAILURES: u32 = 2;
 const PROBE_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     start: Instant,
     failures: AtomicU32,
     /// Milliseconds since `start`: when the next caller may probe.
@@ -19,7 +19,7 @@ pub(super) struct Breaker {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Ask,
     /// Ask for a sign of life first.
     Probe,
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 }
 
 impl Breaker {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         Self {
             start,
             failures: AtomicU32::new(0),
@@ -36,7 +36,7 @@ impl Breaker {
     }
 
     /// One caller at a time is told to probe.
-    pub(super) fn verdict(&self, now: Instant) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         if !self.is_open() {
             return Verdict::Ask;
         }
@@ -51,12 +51,12 @@ impl Breaker {
         if mine { Verdict::Probe } else { Verdict::Skip }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= FAILURES
     }
 
     /// Of an ordinary call: ends a row of failures, and never closes what is open.
-    pub(super) fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         let failures = self.failures.load(Ordering::Relaxed);
         // Mostly zero already: a look costs other cores nothing.
         if failures != 0 && failures < FAILURES {
@@ -68,16 +68,16 @@ impl Breaker {
     }
 
     /// The probe succeeded.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.failures.store(0, Ordering::Relaxed);
     }
 
     /// Opens it at once.
-    pub(super) fn trip(&self) {
+    pub(crate) fn trip(&self) {
         self.failures.fetch_max(FAILURES, Ordering::Relaxed);
     }
 
-    pub(super) fn failed(&self, now: Instant) {
+    pub(crate) fn failed(&self, now: Instant) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let next = self.millis(now + PROBE_EVERY);
         self.probe_at.fetch_max(next, Ordering::Relaxed);
