@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::database_url::{DatabaseAddress, DatabaseUrlError};
 use crate::model::{Database, EdgeTable, ExternalDatabase, ManagedDatabase, PgproxyTable};
-use crate::pooling::{Durability, HoldSettings, PoolMode, PoolSettings, Reads};
+use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolMode, PoolSettings, Reads};
 use crate::read::{Reader, Spot};
 use crate::report::Report;
 use crate::scope::{Scope, Use};
@@ -43,7 +43,7 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, scope: &Scope<'
             _ => Durability::Async,
         },
         reads: reads(&table),
-        pgproxy: pgproxy(&table.table("pgproxy"), table.number("max_connections")),
+        pgproxy: Box::new(pgproxy(&table.table("pgproxy"), table.number("max_connections"))),
         backup: backup::build(&table, scope.report),
         settings: settings(&table, scope.report),
     };
@@ -85,6 +85,10 @@ fn pgproxy(table: &Reader<'_>, max_connections: u32) -> PgproxyTable {
         hold: HoldSettings {
             grace: table.duration("grace"),
             limit: table.duration("hold"),
+        },
+        measure: MeasureSettings {
+            statements: table.boolean("measure"),
+            slow_query: table.duration("slow_query"),
         },
     }
 }

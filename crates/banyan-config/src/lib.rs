@@ -63,7 +63,7 @@ pub use model::{
 pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
 pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};
-pub use pooling::{Durability, HoldSettings, NotReads, PoolMode, PoolSettings, Reads};
+pub use pooling::{Durability, HoldSettings, MeasureSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{

@@ -15,7 +15,7 @@ use crate::fraction::Fraction;
 use crate::listener::StreamListener;
 use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
 use crate::place::EdgePlace;
-use crate::pooling::{Durability, HoldSettings, PoolSettings, Reads};
+use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
 use crate::template::Template;
@@ -506,7 +506,7 @@ pub struct ManagedDatabase {
     pub durability: Durability,
     /// Default: fresh if there are replicas.
     pub reads: Reads,
-    pub pgproxy: PgproxyTable,
+    pub pgproxy: Box<PgproxyTable>,
     /// `None`: there are none.
     pub backup: Option<Box<BackupSettings>>,
     /// The user's own settings for postgresql.conf; they win over tuned ones.
@@ -522,6 +522,7 @@ pub struct PgproxyTable {
     pub port: Option<u16>,
     pub pool: PoolSettings,
     pub hold: HoldSettings,
+    pub measure: MeasureSettings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -128,6 +128,25 @@ impl Default for HoldSettings {
     }
 }
 
+/// What pgproxy measures of statements; a running one can change it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasureSettings {
+    /// Rates and latencies by shape of statement. Default true.
+    pub statements: bool,
+    /// A statement that a server needs longer for is logged, without its values. Default 500 ms.
+    #[serde(with = "duration")]
+    pub slow_query: Duration,
+}
+
+impl Default for MeasureSettings {
+    fn default() -> Self {
+        Self {
+            statements: true,
+            slow_query: Duration::from_millis(500),
+        }
+    }
+}
+
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

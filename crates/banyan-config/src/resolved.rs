@@ -339,6 +339,7 @@ fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
         port,
         pool,
         hold,
+        measure,
     } = table;
     out.table("database.pgproxy");
     out.line("direct", direct);
@@ -351,6 +352,8 @@ fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
     out.text("wait", &format_duration(pool.wait));
     out.text("grace", &format_duration(hold.grace));
     out.text("hold", &format_duration(hold.limit));
+    out.line("measure", measure.statements);
+    out.text("slow_query", &format_duration(measure.slow_query));
 }
 
 fn backup(out: &mut Writer, settings: &BackupSettings) {

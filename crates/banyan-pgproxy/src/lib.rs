@@ -23,6 +23,7 @@ mod session;
 pub mod txn;
 pub mod wire;
 mod worker;
+mod workload;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ use banyan_runtime::{Shutdown, reporter};
 use banyan_topology::report::PgproxyReport;
 
 pub struct Config {
-    /// Holds `snapshots/pgproxy.json` (read) and `report.sock` (reported to).
+    /// Holds `snapshots/pgproxy.json` (read), `report.sock` (reported to), `pgproxy.sock` and `metrics/` (asked at).
     pub state_dir: PathBuf,
 }
 
@@ -48,6 +49,15 @@ impl Config {
 
     fn snapshot_path(&self) -> PathBuf {
         self.state_dir.join("snapshots").join("pgproxy.json")
+    }
+
+    /// Answers with all that was measured ([`banyan_topology::signals`]).
+    fn signals_path(&self) -> PathBuf {
+        self.state_dir.join("pgproxy.sock")
+    }
+
+    fn metrics_dir(&self) -> PathBuf {
+        self.state_dir.join("metrics")
     }
 
     fn report_path(&self) -> PathBuf {

@@ -1,6 +1,8 @@
 //! What a worker counts; any thread may read it.
 
-use banyan_telemetry::{Counter, Gauge, Histogram};
+use std::time::Duration;
+
+use banyan_telemetry::{Counter, Durations, Gauge, Histogram};
 
 #[derive(Default)]
 pub(crate) struct WorkerMetrics {
@@ -21,9 +23,9 @@ pub(crate) struct WorkerMetrics {
     /// Units that ran again because their server died under them, and commits that its successor vouched for.
     pub(crate) runs_again: Counter,
     pub(crate) acknowledged: Counter,
-    pub(crate) waits: Counter,
-    /// How long units waited for a backend.
-    pub(crate) wait: Histogram,
+    /// How long units waited for a backend that was not free at once, and in holds.
+    pub(crate) pool_wait: Wait,
+    pub(crate) hold_wait: Wait,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     pub(crate) refusals: Counter,
@@ -33,4 +35,18 @@ pub(crate) struct WorkerMetrics {
     pub(crate) eof: Counter,
     pub(crate) shutdown: Counter,
     pub(crate) refused: Counter,
+}
+
+/// Since the start, for those who keep history, and of the last seconds.
+#[derive(Default)]
+pub(crate) struct Wait {
+    pub(crate) durations: Durations,
+    pub(crate) lately: Histogram,
+}
+
+impl Wait {
+    pub(crate) fn record(&self, second: u64, took: Duration) {
+        self.durations.record(took);
+        self.lately.record(second, took);
+    }
 }

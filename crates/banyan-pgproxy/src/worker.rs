@@ -29,6 +29,7 @@ use crate::route::{Plan, Planner};
 use crate::session::intern::Interner;
 use crate::session::prepared::{Statement, Statements};
 use crate::session::settings::{Parameters, Settings};
+use crate::workload::Workload;
 
 /// What is read at once; shared by all clients of the worker.
 const READ: usize = 64 * 1024;
@@ -46,6 +47,7 @@ pub(crate) struct Shop {
     settings: RefCell<Interner<Settings>>,
     parameters: RefCell<Interner<Parameters>>,
     pub(crate) statements: RefCell<Statements>,
+    pub(crate) workload: Workload,
 }
 
 impl Shop {
@@ -217,6 +219,7 @@ impl Worker {
             self.failovers.set(self.failovers.get() + 1);
             self.bound.set(new.bound);
         }
+        self.shop.workload.configure(&new.measure);
         let accounts: Vec<_> = self.accounts.borrow().values().cloned().collect();
         for account in &accounts {
             account.keep(|node, at| {

@@ -34,6 +34,11 @@ impl StateDir {
         self.0.join("report.sock")
     }
 
+    /// Where the proxy tells what it has measured.
+    pub fn signals_socket(&self) -> PathBuf {
+        self.0.join("pgproxy.sock")
+    }
+
     /// The last reached topology.
     pub fn topology(&self) -> PathBuf {
         self.0.join("topology.json")

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +15,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 const LINE_LIMIT: u64 = 1 << 20;
+/// After a peer that could not be accepted.
+const AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -87,6 +90,29 @@ impl Listener {
             return Err(ControlError::Peer { uid });
         }
         Ok(Connection::new(stream))
+    }
+}
+
+/// Answers each peer with one value that `say` asks for, and closes; returns when there is nothing more to say. `what`: of
+/// whom, for the log.
+pub async fn tell<T: Serialize, F: Future<Output = Option<T>>>(
+    listener: &Listener,
+    what: &'static str,
+    say: impl Fn() -> F,
+) {
+    loop {
+        match listener.accept().await {
+            Ok(mut connection) => {
+                let Some(value) = say().await else { return };
+                if let Err(error) = connection.send(&value).await {
+                    tracing::debug!(%error, what, "an answer was not taken");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, what, "a peer was refused");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::io;
 
+use banyan_telemetry::Families;
+use banyan_telemetry::families::Kind::{Counter, Gauge};
+
 /// What proc(5) counts processor time in; always 100 for programs, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -24,6 +27,26 @@ pub fn read() -> io::Result<Usage> {
         resident_bytes: resident(&status).ok_or_else(|| missing("/proc/self/status has no VmRSS"))?,
         open_files: fs::read_dir("/proc/self/fd")?.count() as u64,
     })
+}
+
+/// What the client libraries of Prometheus tell of every process, by role and pid: there are several on a machine.
+pub fn families(all: &mut Families, role: &str, version: &str, started_unix_ms: u64) {
+    let pid = std::process::id().to_string();
+    let labels = [("role", role), ("pid", pid.as_str())];
+    all.family(Gauge, "banyan_build_info", "1, and the version that runs.")
+        .count(&[labels[0], labels[1], ("version", version)], 1);
+    // Without /proc there are no figures, and nothing else is lost.
+    let Ok(usage) = read() else { return };
+    let cpu = "Processor time used, user and system.";
+    all.family(Counter, "process_cpu_seconds_total", cpu)
+        .number(&labels, usage.cpu_seconds);
+    all.family(Gauge, "process_resident_memory_bytes", "Memory in use.")
+        .count(&labels, usage.resident_bytes);
+    all.family(Gauge, "process_open_fds", "Files and sockets open.")
+        .count(&labels, usage.open_files);
+    let start = "When the process started, in Unix time.";
+    all.family(Gauge, "process_start_time_seconds", start)
+        .count(&labels, started_unix_ms / 1000);
 }
 
 fn cpu_seconds(stat: &str) -> Option<f64> {

@@ -8,7 +8,7 @@ use crate::Counter;
 
 /// Upper bounds in microseconds, the last bucket has none. Those of OpenTelemetry's HTTP conventions
 /// (`http.server.request.duration`), with three more below: an answer on one machine takes less than 5 ms.
-const BOUNDS_US: [u64; 17] = [
+pub(crate) const BOUNDS_US: [u64; 17] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
     2_500_000, 5_000_000, 7_500_000, 10_000_000,
 ];

@@ -6,14 +6,14 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::logarithmic::{bucket, buckets, quantile};
+
 /// Seconds that a quantile looks back.
 const WINDOW: u64 = 10;
 /// One more than the window: the second being overwritten is never one being read.
 const SLOTS: u64 = WINDOW + 1;
 const SUB_BITS: u32 = 3;
-const SUB: u64 = 1 << SUB_BITS;
-/// Up to 2^36 µs (19 hours); longer ones count as that.
-const BUCKETS: usize = ((36 - SUB_BITS as usize) + 1) * SUB as usize;
+const BUCKETS: usize = buckets(SUB_BITS);
 
 pub struct Histogram {
     slots: Vec<Slot>,
@@ -53,7 +53,7 @@ impl Histogram {
             slot.counts.iter().for_each(|c| c.store(0, Ordering::Relaxed));
             slot.second.store(second + 1, Ordering::Release);
         }
-        let count = &slot.counts[bucket(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))];
+        let count = &slot.counts[bucket::<SUB_BITS>(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))];
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
@@ -71,43 +71,10 @@ impl Histogram {
         let count = sum.iter().sum();
         Quantiles {
             count,
-            p50_us: quantile(&sum, count, 50),
-            p99_us: quantile(&sum, count, 99),
+            p50_us: quantile::<SUB_BITS>(sum.iter().copied(), count, 50),
+            p99_us: quantile::<SUB_BITS>(sum.iter().copied(), count, 99),
         }
     }
-}
-
-/// Upper bound of the bucket in which the `percent`-th value lies.
-fn quantile(sum: &[u64], count: u64, percent: u64) -> Option<u64> {
-    let rank = (count * percent).div_ceil(100).max(1);
-    let mut seen = 0;
-    for (index, bucket) in sum.iter().enumerate() {
-        seen += bucket;
-        if seen >= rank && count > 0 {
-            return Some(upper_bound(index));
-        }
-    }
-    None
-}
-
-fn bucket(us: u64) -> usize {
-    if us < SUB {
-        return us as usize;
-    }
-    let exponent = us.ilog2();
-    let sub = (us >> (exponent - SUB_BITS)) & (SUB - 1);
-    let index = (u64::from(exponent - SUB_BITS) + 1) * SUB + sub;
-    (index as usize).min(BUCKETS - 1)
-}
-
-/// The largest value that falls into a bucket.
-fn upper_bound(index: usize) -> u64 {
-    let index = index as u64;
-    if index < SUB {
-        return index;
-    }
-    let shift = index / SUB - 1;
-    ((SUB + index % SUB + 1) << shift) - 1
 }
 
 #[cfg(test)]
@@ -117,13 +84,6 @@ mod tests {
     use super::*;
 
     proptest! {
-        #[test]
-        fn a_value_lies_at_or_below_its_bucket_bound_by_at_most_an_eighth(us in 0_u64..1 << 35) {
-            let bound = upper_bound(bucket(us));
-            prop_assert!(us <= bound);
-            prop_assert!(bound - us <= us / 8);
-        }
-
         #[test]
         fn quantiles_match_the_sorted_values(mut values in prop::collection::vec(0_u64..10_000_000, 1..400)) {
             let halves = [Histogram::default(), Histogram::default()];

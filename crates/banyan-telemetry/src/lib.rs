@@ -8,9 +8,12 @@ mod durations;
 pub mod families;
 mod histogram;
 pub mod log;
+mod logarithmic;
+mod spread;
 pub mod trace;
 
 pub use counter::{Counter, Gauge};
 pub use durations::{Counted, Durations};
 pub use families::Families;
 pub use histogram::{Histogram, Quantiles};
+pub use spread::Spread;

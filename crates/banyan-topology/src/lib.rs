@@ -15,6 +15,7 @@ pub mod purge;
 pub mod report;
 pub mod resolve;
 pub mod rung;
+pub mod signals;
 pub mod snapshot;
 
 pub use facts::{BackupFacts, Facts, Remembered};

@@ -168,6 +168,18 @@ pub struct PgproxyReport {
     pub nodes: Vec<NodeReport>,
     /// What clients of servers saw since the last report.
     pub signals: NodeSignals,
+    /// Simple queries, and messages up to Sync; over the last ten seconds.
+    #[serde(default)]
+    pub units_per_second: Option<f64>,
+    /// Slow statements of the last minute.
+    #[serde(default)]
+    pub slow: u64,
+    /// How long units waited for a connection that were not served at once; of the last ten seconds.
+    #[serde(default)]
+    pub wait_p99_us: Option<u64>,
+    /// Log written by the primary, over the last minute.
+    #[serde(default)]
+    pub wal_bytes_per_second: Option<f64>,
 }
 
 /// How far a hold is.
@@ -220,5 +232,5 @@ pub struct NodeSignals {
 #[serde(rename_all = "snake_case", tag = "role", content = "report")]
 pub enum RoleReport {
     Edge(Box<EdgeReport>),
-    Pgproxy(PgproxyReport),
+    Pgproxy(Box<PgproxyReport>),
 }

@@ -139,7 +139,9 @@ pub(crate) enum Verb {
     Rollback(Rollback),
     /// The servers of the database that Banyan runs
     #[command(
-        after_help = "Example:\n  banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
+        after_help = "Example:\n  banyan database queries                # what takes the most time\n  \
+                      banyan database tables --json\n  \
+                      banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
     )]
     Database(Database),
     /// Backups of the database: make one now, list them, prove that the last one can be restored
@@ -323,6 +325,47 @@ pub(crate) enum DatabaseWish {
     /// No statement fails: open transactions may run on for `pgproxy.grace`; if one does not end, nothing changes.
     /// Interrupted, it goes on by `banyan apply --resume`; `banyan apply --revert` goes back.
     Switchover(Switchover),
+    /// Statements by their shape: how many, how long, which a replica may answer; what sessions wait for
+    ///
+    /// Counted by the proxy since it started (`database.pgproxy.measure`), values left out. RATE, LOAD, MEAN and P99 are of the
+    /// last one to two minutes; a load of 1.0 keeps one connection busy.
+    Queries(Queries),
+    /// Tables by size, with their indexes: rows, dead rows, scans
+    Tables(Tables),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Queries {
+    /// What comes first
+    #[arg(long, value_enum, default_value_t = QueryOrder::Load)]
+    pub(crate) sort: QueryOrder,
+    /// How many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Statements in full; they are cut to fit a line otherwise
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum QueryOrder {
+    /// Time per second of the last minutes
+    Load,
+    /// Time since the proxy started
+    Total,
+    Calls,
+    P99,
+    Errors,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tables {
+    /// How many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Indexes, too
+    #[arg(long)]
+    pub(crate) indexes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -154,6 +154,20 @@ static PGPROXY: &[Key] = &[
     )
     .default("\"15s\"")
     .alias(&["hold_limit"]),
+    Key::new(
+        "measure",
+        Boolean,
+        "Statements are counted and timed by their shape: `banyan database queries`.",
+    )
+    .default("true")
+    .alias(&["stats", "statistics"]),
+    Key::new(
+        "slow_query",
+        Duration { min: 1, max: HOUR },
+        "A statement that PostgreSQL needs longer for is written to the log, without its values.",
+    )
+    .default("\"500ms\"")
+    .alias(&["slow", "log_min_duration_statement", "slow_query_log"]),
 ];
 
 pub(super) static DATABASE: &[Key] = &[

@@ -286,6 +286,8 @@ fn the_resolved_form_shows_all_but_secrets() {
         wait = "10s"
         grace = "5s"
         hold = "15s"
+        measure = true
+        slow_query = "500ms"
 
         [database.settings]
         jit = "off"

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use banyan_runtime::own;
 use banyan_telemetry::families::Kind::{self, Counter, Gauge, Histogram};
 use banyan_telemetry::{Counted, Durations, Families};
 use banyan_topology::snapshot::{self, EndpointState, Speaks};
@@ -129,7 +130,7 @@ impl Control {
         self.of_zones(&mut all);
         self.of_the_edge(&mut all);
         self.of_compression(&mut all);
-        self.of_the_process(&mut all);
+        own::families(&mut all, "edge", env!("CARGO_PKG_VERSION"), self.started_unix_ms);
         all
     }
 
@@ -478,28 +479,5 @@ impl Control {
             let help = "When the first certificate expires, in Unix time.";
             one("banyan_edge_certificate_expiry_timestamp_seconds", help, until);
         }
-    }
-
-    /// What the client libraries of Prometheus tell of every process, by role and pid: there are several on a machine.
-    fn of_the_process(&self, all: &mut Families) {
-        let pid = std::process::id().to_string();
-        let labels = [("role", "edge"), ("pid", pid.as_str())];
-        let version = ("version", env!("CARGO_PKG_VERSION"));
-        all.family(Gauge, "banyan_build_info", "1, and the version that runs.")
-            .count(&[labels[0], labels[1], version], 1);
-        // Without /proc there are no figures, and nothing else is lost.
-        let Ok(usage) = banyan_runtime::own::read() else {
-            return;
-        };
-        let cpu = "Processor time used, user and system.";
-        all.family(Counter, "process_cpu_seconds_total", cpu)
-            .number(&labels, usage.cpu_seconds);
-        all.family(Gauge, "process_resident_memory_bytes", "Memory in use.")
-            .count(&labels, usage.resident_bytes);
-        all.family(Gauge, "process_open_fds", "Files and sockets open.")
-            .count(&labels, usage.open_files);
-        let start = "When the process started, in Unix time.";
-        all.family(Gauge, "process_start_time_seconds", start)
-            .count(&labels, self.started_unix_ms / 1000);
     }
 }

@@ -312,29 +312,12 @@ fn open_own(scrape: &Scrape, tasks: &Tasks) -> Option<oneshot::Sender<()>> {
     let asks = scrape.asks.clone();
     tasks.spawn(TaskKind::Background, "metrics of this process", async move {
         tokio::select! {
-            () = tell_others(&listener, &asks) => {}
+            () = control::tell(&listener, "metrics", || ask(&asks)) => {}
             _dropped = ended => {}
         }
         let _gone = std::fs::remove_file(path);
     });
     Some(ends)
-}
-
-async fn tell_others(listener: &control::Listener, asks: &mpsc::UnboundedSender<Ask>) {
-    loop {
-        match listener.accept().await {
-            Ok(mut connection) => {
-                let Some(families) = ask(asks).await else { return };
-                if let Err(error) = connection.send(&families).await {
-                    tracing::debug!(%error, "the metrics were not taken");
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a reader of this process's metrics was refused");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
 }
 
 /// Names resolve to loopback for whoever owns them; addresses and `localhost` do not (DNS rebinding).

@@ -153,6 +153,7 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         guard: None,
         farewell: None,
         sequences: false,
+        free_us: 0,
         cancels: Rc::new(Cell::new(0)),
         info: Rc::new(Info {
             id,

@@ -5,12 +5,15 @@ use std::rc::Rc;
 use crate::session::marks::{Effect, Marks, Touched};
 use crate::session::prepared::Statement;
 use crate::session::settings::Settings;
+use crate::workload::Run;
 
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub(crate) kind: Kind,
     /// The message was ours: the client gets no reply.
     pub(crate) hidden: bool,
+    /// What of it is measured.
+    pub(crate) run: Run,
 }
 
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use super::Backend;
 use super::expected::{Kind, Ours};
 use crate::session::prepared::Statement;
 use crate::wire::message;
+use crate::workload::Run;
 
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
@@ -30,6 +31,8 @@ pub(crate) struct Guard {
     pub(crate) extended: bool,
     /// The client wants to see answers before its unit ends.
     pub(crate) flushed: bool,
+    /// A statement that is measured with its commit.
+    pub(crate) run: Run,
 }
 
 impl Backend {

@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod inject;
 pub(crate) mod known;
 mod local;
+mod meaning;
 pub(crate) mod replies;
 pub(crate) mod stream;
 
@@ -27,6 +28,7 @@ use stream::{Address, Stream};
 use crate::session::prepared::Statement;
 use crate::session::settings::{Parameters, Settings};
 use crate::wire::startup::CancelKey;
+use crate::workload::Run;
 
 /// Where a running COPY's data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +109,8 @@ pub(crate) struct Backend {
     pub(crate) sequences: bool,
     /// Cancel requests on their way to it.
     pub(crate) cancels: Rc<Cell<u32>>,
+    /// When the last statement that was measured had ended, by the worker's clock.
+    free_us: u64,
     /// What the console shows of it.
     pub(crate) info: Rc<Info>,
 }
@@ -148,7 +152,14 @@ impl Backend {
     }
 
     pub(crate) fn expect(&mut self, kind: Kind, hidden: bool) {
-        self.expected.push_back(Expected { kind, hidden });
+        let run = Run::default();
+        self.expected.push_back(Expected { kind, hidden, run });
+    }
+
+    /// A statement of the client's, which is measured.
+    pub(crate) fn expect_run(&mut self, kind: Kind, run: Run) {
+        let hidden = false;
+        self.expected.push_back(Expected { kind, hidden, run });
     }
 
     /// Messages were sent that no Sync follows yet.

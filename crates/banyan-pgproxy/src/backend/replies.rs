@@ -6,15 +6,16 @@
 use std::rc::Rc;
 
 use super::connect::ends;
-use super::expected::{After, Expected, Kind, Ours};
+use super::expected::{Expected, Kind, Ours};
+use super::meaning::rename;
 use super::{Backend, Copying, Failure, Unnamed};
 use crate::session::Session;
-use crate::session::marks::{Effect, Marks, Touched};
+use crate::session::marks::Marks;
 use crate::session::prepared::PREFIX;
-use crate::session::settings::Settings;
 use crate::session::truth;
 use crate::wire::{frame, message};
 use crate::worker::Shop;
+use crate::workload::{Run, Slow};
 
 /// Messages that are looked at are read whole up to this; longer ones are passed on unread.
 const LOOK: usize = 64 * 1024;
@@ -30,6 +31,8 @@ pub(crate) struct Received {
     pub(crate) ended: bool,
     /// The server said why it ends the connection (FATAL).
     pub(crate) fatal: bool,
+    /// A statement that took long has ended: the last one, if there were several.
+    pub(crate) slow: Option<Slow>,
 }
 
 /// Where replies go and what they change.
@@ -215,8 +218,12 @@ impl Backend {
             Some(Kind::Ours(_)) => Ok(()),
             Some(Kind::Execute(_)) => {
                 self.succeeded(sink.out);
-                let after = match self.expected.pop_front().map(|head| head.kind) {
-                    Some(Kind::Execute(after)) if tag == b'C' => after,
+                let Some(head) = self.expected.pop_front() else {
+                    return Ok(());
+                };
+                self.measured(head.run, false, sink);
+                let after = match head.kind {
+                    Kind::Execute(after) if tag == b'C' => after,
                     _ => None,
                 };
                 self.copying = Copying::No;
@@ -266,6 +273,8 @@ impl Backend {
             // A cancel that came late ends the transaction in the question for its number.
             let late = matches!(ours, Ours::Number) && field(b'C') != b"25P02";
             if matches!(ours, Ours::Commit) || late && self.is_guarded() {
+                let run = self.guard.as_mut().map(|guard| std::mem::take(&mut guard.run));
+                self.measured(run.unwrap_or_default(), true, sink);
                 self.commit_failed(sink.out);
                 return Show::Pass;
             }
@@ -280,7 +289,11 @@ impl Backend {
         match self.head() {
             Some(Kind::Query(_) | Kind::Function) => self.failed = true,
             Some(Kind::Sync) => {}
-            _ => self.drop_unit(sink),
+            _ => {
+                let failed = self.expected.front().map(|head| head.run);
+                self.measured(failed.unwrap_or_default(), true, sink);
+                self.drop_unit(sink);
+            }
         }
         // A failed unit's error is the client's, even if the message was ours.
         if memchr::memmem::find(body, PREFIX).is_some() {
@@ -313,6 +326,17 @@ impl Backend {
         self.skipping = true;
     }
 
+    /// The statement has ended, unless it is committed by us: then it ends with that.
+    fn measured(&mut self, run: Run, failed: bool, sink: &mut Sink<'_>) {
+        let guard = self.guard.as_mut();
+        let run = match guard.filter(|guard| guard.ours && !failed && !guard.commits) {
+            Some(guard) => std::mem::replace(&mut guard.run, run),
+            None => run,
+        };
+        let slow = sink.shop.workload.end(run, failed, &mut self.free_us);
+        sink.received.slow = slow.or(sink.received.slow);
+    }
+
     fn ready(&mut self, body: &[u8], shown: Show, sink: &mut Sink<'_>) -> Result<Show, Desync> {
         let &[status] = body else {
             return Err(Desync("ReadyForQuery"));
@@ -325,6 +349,7 @@ impl Backend {
         let failed = std::mem::take(&mut self.failed);
         match head.kind {
             Kind::Query(after) => {
+                self.measured(head.run, failed, sink);
                 if let Some(after) = after.filter(|_| !failed) {
                     self.apply(&after, sink);
                 }
@@ -366,110 +391,13 @@ impl Backend {
             Ours::Number => self.numbered(row),
             Ours::Outcome => self.row = row,
             Ours::Commit => {
-                self.guard = None;
+                let run = self.guard.take().map(|guard| guard.run);
+                self.measured(run.unwrap_or_default(), false, sink);
                 message::ready(sink.out, self.status);
                 sink.received.ended = true;
             }
             Ours::Settings(_) | Ours::Clean | Ours::Forget | Ours::Begin => {}
         }
-    }
-
-    fn learn(&mut self, marks: Marks, names: &[Touched], answer: truth::Answer, sink: &mut Sink<'_>) {
-        let session = &mut *sink.session;
-        session.pins = session.pins.without(marks).with(answer.ties);
-        if names.is_empty() {
-            return;
-        }
-        let mut theirs = Settings::clone(&session.settings);
-        let mut real = Settings::clone(&self.settings);
-        for (touched, value) in names.iter().zip(answer.values) {
-            let name = &*touched.name;
-            match value.text {
-                _ if value.reset => {
-                    real.remove(name);
-                    theirs.remove(name);
-                    if let Some(first) = session.startup.get(name) {
-                        theirs.set(name, first);
-                    }
-                }
-                Some(value) if is_default_identity(name, &value) => {
-                    real.remove(name);
-                    theirs.remove(name);
-                }
-                Some(value) => {
-                    real.set(name, &value);
-                    theirs.set(name, &value);
-                }
-                None => {
-                    real.remove(name);
-                    theirs.remove(name);
-                }
-            }
-        }
-        self.settings = sink.shop.intern_settings(real);
-        session.take_settings(sink.shop.intern_settings(theirs), sink.shop);
-    }
-
-    fn apply(&mut self, after: &After, sink: &mut Sink<'_>) {
-        let session = &mut *sink.session;
-        for effect in &after.effects {
-            match effect {
-                // The text was sent with a name of ours where the client has one.
-                Effect::Deallocate(name) => {
-                    let theirs: Option<Box<[u8]>> = session.prepared.client_name(name).map(Into::into);
-                    if let Some(theirs) = theirs {
-                        session.prepared.remove(&theirs);
-                        self.known.forget(&String::from_utf8_lossy(name));
-                    }
-                }
-                Effect::DeallocateAll => {
-                    self.known.clear();
-                    session.prepared.clear();
-                }
-                Effect::DiscardAll => {
-                    self.known.clear();
-                    session.prepared.clear();
-                    session.unnamed = None;
-                    session.touched.clear();
-                    self.settings = sink.shop.intern_settings(Settings::default());
-                    session.take_settings(Rc::clone(&session.startup), sink.shop);
-                    session.pins = session.pins.without(Marks::UNKNOWN.with(Marks::SEQUENCE_WRITE));
-                }
-                // The settings are asked for: a rollback may take it back.
-                Effect::ResetAll => {}
-            }
-        }
-    }
-
-    fn parameter(&mut self, body: &[u8], hidden: bool, sink: &mut Sink<'_>) -> Show {
-        let Some((name, value)) = message::read_parameter(body) else {
-            return Show::Hide;
-        };
-        let mut parameters = Rc::clone(&self.parameters);
-        if parameters.set(name, value) {
-            self.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(parameters));
-        }
-        if hidden {
-            return Show::Hide;
-        }
-        let mut theirs = Rc::clone(&sink.session.parameters);
-        if theirs.set(name, value) {
-            sink.session.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(theirs));
-        }
-        Show::Pass
-    }
-
-    /// The client hears of what is other than it believes.
-    pub(crate) fn tell_parameters(&self, sink: &mut Sink<'_>) {
-        if Rc::ptr_eq(&self.parameters, &sink.session.parameters) {
-            return;
-        }
-        for (name, value) in self.parameters.iter() {
-            if sink.session.parameters.get(name) != Some(value) {
-                message::parameter_status(sink.out, name, value);
-            }
-        }
-        sink.session.parameters = Rc::clone(&self.parameters);
     }
 }
 
@@ -477,7 +405,7 @@ const PARSE_COMPLETE: [u8; 5] = [b'1', 0, 0, 0, 4];
 const CLOSE_COMPLETE: [u8; 5] = [b'3', 0, 0, 0, 4];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Show {
+pub(super) enum Show {
     Pass,
     Hide,
 }
@@ -488,30 +416,4 @@ fn looked_at(tag: u8) -> bool {
         tag,
         b'Z' | b'C' | b'E' | b'S' | b'1' | b'2' | b'3' | b'n' | b'I' | b's'
     )
-}
-
-/// `role` and `session_authorization` at rest: nobody special.
-fn is_default_identity(name: &str, value: &str) -> bool {
-    name == "role" && value == "none"
-}
-
-/// An error with the client's names for statements in place of ours.
-fn rename(body: &[u8], session: &Session) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len());
-    let mut rest = body;
-    while let Some(at) = memchr::memmem::find(rest, PREFIX) {
-        out.extend_from_slice(&rest[..at]);
-        let digits = rest[at + PREFIX.len()..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
-        let end = at + PREFIX.len() + digits;
-        match session.prepared.client_name(&rest[at..end]) {
-            Some(name) => out.extend_from_slice(name),
-            None => out.extend_from_slice(&rest[at..end]),
-        }
-        rest = &rest[end..];
-    }
-    out.extend_from_slice(rest);
-    out
 }

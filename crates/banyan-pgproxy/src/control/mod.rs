@@ -2,20 +2,28 @@
 //!
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
+mod lag;
 pub(crate) mod nodes;
+mod page;
+mod rates;
+mod sampler;
+mod signals;
+mod told;
 mod verifiers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::watched::{self, Watch};
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter};
+use banyan_telemetry::{Families, Histogram};
 use banyan_tls::{Pair, Server, TlsAcceptor};
 use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport, RoleReport};
+use banyan_topology::signals::Signals;
 use banyan_topology::snapshot::PgproxySnapshot;
 
 use crate::fresh::{self, Fresh};
@@ -26,6 +34,10 @@ use crate::wire::scram::Verifier;
 use crate::wire::startup::CancelKey;
 use crate::worker::{Worker, WorkerStart};
 use crate::{Config, Error};
+use lag::LagHistory;
+use rates::Rates;
+use sampler::{Login, Sampled};
+use signals::Judge;
 use verifiers::Verifiers;
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +61,8 @@ pub(crate) enum Request {
     Show(Show, oneshot::Sender<Vec<Vec<String>>>),
     /// From the console: on all workers.
     Act(Action, oneshot::Sender<()>),
+    Signals(oneshot::Sender<Signals>),
+    Families(oneshot::Sender<Families>),
 }
 
 /// Why nobody knows what is stored of a user.
@@ -100,6 +114,13 @@ struct Control {
     told: NodeSignals,
     tasks: Tasks,
     fresh: Arc<Fresh>,
+    begun: Instant,
+    started_unix_ms: u64,
+    logins: watch::Sender<Login>,
+    sampled: watch::Receiver<Arc<Sampled>>,
+    judge: Judge,
+    lag: LagHistory,
+    rates: Rates,
 }
 
 pub(crate) async fn run(
@@ -110,13 +131,18 @@ pub(crate) async fn run(
     let (trigger, inner) = banyan_runtime::shutdown::channel();
     let tasks = Tasks::new(trigger);
     let mut watch = Watch::new(&config.snapshot_path())?;
-    let reporter = reporter::report(config.report_path(), reports.subscribe(), RoleReport::Pgproxy);
+    let reporter = reporter::report(config.report_path(), reports.subscribe(), |report| {
+        RoleReport::Pgproxy(Box::new(report))
+    });
     tasks.spawn(TaskKind::Background, "report", reporter);
     let Some(snapshot) = first(&mut watch, &reports, &mut shutdown).await else {
         return Ok(());
     };
     let (requests_to, mut requests) = mpsc::unbounded_channel();
-    let mut control = Control::begin(snapshot, reports, tasks, requests_to)?;
+    let (signals, metrics) = (config.signals_path(), config.metrics_dir());
+    let mut control = Control::begin(snapshot, reports, tasks.clone(), requests_to.clone())?;
+    let _sockets = told::open(&signals, &metrics, control.started_unix_ms, &requests_to, &tasks);
+    drop(requests_to);
     control.publish().await;
     let served = control
         .serve(&mut watch, &mut requests, &mut shutdown, inner)
@@ -172,6 +198,10 @@ impl Control {
         let listening = listeners[0].local_addr().map_err(Error::Thread)?;
         let (watcher, fresh) = fresh::build();
         tasks.spawn(TaskKind::Background, "freshness", watcher.run(tasks.clone()));
+        let (logins, asked) = watch::channel(Ok(None));
+        let (told, sampled) = watch::channel(Arc::default());
+        let sampler = sampler::run(asked, told, Arc::clone(&fresh), tasks.clone());
+        tasks.spawn(TaskKind::Background, "figures", sampler);
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::new(WorkerMetrics::default())).collect();
         let mut control = Self {
             snapshot: Arc::new(snapshot),
@@ -185,6 +215,13 @@ impl Control {
             told: NodeSignals::default(),
             tasks,
             fresh,
+            begun: Clock.now(),
+            started_unix_ms: Clock.unix_ms(),
+            logins,
+            sampled,
+            judge: Judge::new(),
+            lag: LagHistory::default(),
+            rates: Rates::default(),
         };
         control.follow();
         let tls = control.acceptor();
@@ -236,7 +273,7 @@ impl Control {
                 () = shutdown.draining() => return Ok(()),
                 () = inner.draining() => return Err(Error::TaskPanicked),
                 () = watch.changed() => self.look(watch).await,
-                Some(request) = requests.recv() => self.answer(request),
+                Some(request) = requests.recv() => self.answer(request).await,
                 _ = tick.tick() => {
                     self.look(watch).await;
                     self.publish().await;
@@ -292,6 +329,12 @@ impl Control {
             Ok(nodes) => self.fresh.nodes(nodes),
             Err(why) => tracing::error!(why, "replicas cannot be watched: reads go to the primary"),
         }
+        let login = nodes::of_primary(&self.snapshot);
+        self.logins.send_if_modified(|known| {
+            let other = *known != login;
+            *known = login;
+            other
+        });
     }
 
     fn tell_all(&self, mut command: impl FnMut() -> Command) {
@@ -301,7 +344,7 @@ impl Control {
         }
     }
 
-    fn answer(&mut self, request: Request) {
+    async fn answer(&mut self, request: Request) {
         match request {
             Request::Verifier { user, reply } => {
                 self.verifiers.look_up(user, reply, &self.snapshot, &self.tasks);
@@ -315,6 +358,10 @@ impl Control {
                 }
             }
             Request::Show(what, reply) => {
+                if let Some(rows) = self.rows(what).await {
+                    let _gone = reply.send(rows);
+                    return;
+                }
                 let workers: Vec<_> = self
                     .workers
                     .iter()
@@ -335,23 +382,30 @@ impl Control {
                 self.tell_all(|| Command::Act(action));
                 let _gone = done.send(());
             }
+            Request::Signals(reply) => {
+                let _gone = reply.send(self.signals().await);
+            }
+            Request::Families(reply) => {
+                let _gone = reply.send(self.families().await);
+            }
         }
     }
 
-    async fn views(&self) -> Vec<View> {
-        let mut views = Vec::new();
+    /// What each worker answers; one that is too busy is left out.
+    async fn ask_all<T>(&self, question: fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let mut answers = Vec::new();
         for worker in &self.workers {
-            let (reply, view) = oneshot::channel();
-            let asked = worker.commands.send(Command::Look(reply)).is_ok();
-            if asked && let Ok(Ok(view)) = tokio::time::timeout(REPORT_EVERY, view).await {
-                views.push(view);
+            let (reply, answer) = oneshot::channel();
+            let asked = worker.commands.send(question(reply)).is_ok();
+            if asked && let Ok(Ok(answer)) = tokio::time::timeout(REPORT_EVERY, answer).await {
+                answers.push(answer);
             }
         }
-        views
+        answers
     }
 
     async fn publish(&mut self) {
-        let views = self.views().await;
+        let views = self.ask_all(Command::Look).await;
         let sum = |count: fn(&WorkerMetrics) -> u64| self.metrics.iter().map(|m| count(m)).sum::<u64>();
         let seen = NodeSignals {
             eof: sum(|m| m.eof.get()),
@@ -363,6 +417,15 @@ impl Control {
             shutdown: seen.shutdown - self.told.shutdown,
             refused: seen.refused - self.told.refused,
         };
+        let second = Clock.now().saturating_duration_since(self.begun).as_secs();
+        let nodes = self.nodes(&signals);
+        self.lag.add(second, &nodes);
+        let lately = Histogram::quantiles(self.metrics.iter().map(|m| &m.pool_wait.lately), second);
+        let rates = self.rates.add(
+            Clock.now(),
+            sum(|m| m.units.get()),
+            views.iter().map(|view| view.slow).sum(),
+        );
         let report = PgproxyReport {
             pid: std::process::id(),
             epoch: views.iter().map(|view| view.epoch).min().unwrap_or_default(),
@@ -375,8 +438,12 @@ impl Control {
             waiting: views.iter().map(|view| view.waiting).sum(),
             pinned: views.iter().map(|view| view.pinned).sum(),
             auth_problem: self.verifiers.problem(),
-            nodes: self.nodes(&signals),
+            nodes,
             signals,
+            units_per_second: rates.units_per_second,
+            slow: rates.slow,
+            wait_p99_us: lately.p99_us,
+            wal_bytes_per_second: self.sampled.borrow().server.wal_bytes_per_second,
         };
         self.told = seen;
         self.reports.send_replace(report);
@@ -398,7 +465,7 @@ impl Control {
             tokio::select! {
                 () = shutdown.now() => break,
                 () = tokio::time::sleep_until(deadline) => break,
-                Some(request) = requests.recv() => self.answer(request),
+                Some(request) = requests.recv() => self.answer(request).await,
                 _ = tick.tick() => {}
             }
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use banyan_topology::report::NodeReport;
 use banyan_topology::snapshot::pgproxy::{NodeState, PgAuth, PgNode, PgproxySnapshot, Reads};
 
+use super::sampler::Login;
 use super::verifiers::secret;
 use crate::fresh::{Nodes, Replica, Server, View};
 
@@ -38,6 +39,17 @@ pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
             .map(|node| (server(node), weight(node, database.reads)))
             .collect(),
     })
+}
+
+/// How the primary is asked for its figures.
+pub(super) fn of_primary(snapshot: &PgproxySnapshot) -> Login {
+    let Some(node) = snapshot.database.primary() else {
+        return Ok(None);
+    };
+    if node.tls.is_some() && node.socket.is_none() {
+        return Err("figures are not asked for over TLS yet".to_owned());
+    }
+    login(snapshot).map(|login| Some(at(&login, node)))
 }
 
 /// 0 gets no reads.

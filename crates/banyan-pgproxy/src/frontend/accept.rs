@@ -18,6 +18,7 @@ use super::console::{self, Action, Show};
 use super::{cancel, client, greet};
 use crate::wire::startup::CancelKey;
 use crate::worker::{Worker, WorkerStart};
+use crate::workload::Counts;
 
 /// From connect to the end of the login.
 const GREET_LIMIT: Duration = Duration::from_secs(60);
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Look(oneshot::Sender<View>),
     Show(Show, oneshot::Sender<Vec<Vec<String>>>),
     Act(Action),
+    /// What was measured, and over how many seconds what is recent was.
+    Counts(oneshot::Sender<(Counts, f64)>),
     /// No new clients; those between units are told 57P01.
     Drain,
     /// End all.
@@ -47,6 +50,8 @@ pub(crate) struct View {
     pub(crate) backends: u64,
     pub(crate) waiting: u64,
     pub(crate) pinned: u64,
+    /// Slow statements since the start.
+    pub(crate) slow: u64,
 }
 
 pub(crate) async fn run(
@@ -107,6 +112,10 @@ fn obey(worker: &Rc<Worker>, command: Command) {
             let _gone = reply.send(console::show::rows(worker, what));
         }
         Command::Act(action) => act(worker, action),
+        Command::Counts(reply) => {
+            let workload = &worker.shop.workload;
+            let _gone = reply.send((workload.counts(), workload.recent_seconds()));
+        }
         Command::Look(reply) => {
             let backends = u64::from(worker.backends());
             let now = Clock.now();
@@ -121,6 +130,7 @@ fn obey(worker: &Rc<Worker>, command: Command) {
                 backends,
                 waiting: waiting + parked,
                 pinned: figures().map(|figures| u64::from(figures.pinned)).sum(),
+                slow: worker.shop.workload.slow(),
             });
         }
         Command::Drain | Command::Now => {}

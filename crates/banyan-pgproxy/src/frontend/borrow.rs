@@ -191,6 +191,7 @@ impl Client {
             self.unfit = 0;
             self.to_primary = false;
             self.on_replica = false;
+            self.waited_us = 0;
             self.worker.metrics.active.decrement();
             self.shared.activity.set(Activity::Idle);
             lease.give_back();

@@ -22,6 +22,7 @@ use crate::session::settings::Settings;
 use crate::wire::message;
 use crate::wire::startup::CancelKey;
 use crate::worker::Worker;
+use crate::workload::Query;
 
 /// Bytes on their way to one side; above, the other side is not read.
 const HIGH: usize = 256 * 1024;
@@ -96,6 +97,10 @@ pub(crate) struct Client {
     pub(super) transaction_lost: bool,
     /// How often in a row its unit was run again.
     pub(super) again: u8,
+    /// What the portal that was bound last is measured as.
+    pub(super) executes: Query,
+    /// How long the unit under way waited before it began.
+    pub(super) waited_us: u64,
 }
 
 enum Step {
@@ -141,6 +146,8 @@ impl Client {
             flight: Flight::default(),
             transaction_lost: false,
             again: 0,
+            executes: Query::NONE,
+            waited_us: 0,
         }
     }
 
@@ -363,6 +370,7 @@ impl Client {
         );
         let received = lease.receive(&scratch[..read], sink);
         drop(scratch);
+        let slow = received.as_ref().ok().and_then(|received| received.slow);
         match received {
             Err(desync) => {
                 lease.spent = true;
@@ -396,6 +404,9 @@ impl Client {
                     }
                 }
             }
+        }
+        if let Some(slow) = slow {
+            self.tell_slow(slow);
         }
         self.settle()?;
         Ok(true)

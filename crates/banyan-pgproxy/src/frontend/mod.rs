@@ -10,6 +10,7 @@ mod greet;
 mod leave;
 mod login;
 mod lost;
+mod measure;
 mod names;
 mod reads;
 mod tracking;

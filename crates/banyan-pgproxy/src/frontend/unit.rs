@@ -273,7 +273,8 @@ impl Client {
             after = Some(Box::new(After { effects }));
         }
         lease.unnamed = Unnamed::Nothing;
-        lease.expect(Kind::Query(after), false);
+        let run = self.measure_text(text);
+        self.lease()?.expect_run(Kind::Query(after), run);
         self.session.unnamed = None;
         self.guard_ends();
         Ok(Taken::Bytes(whole.len()))
@@ -323,6 +324,7 @@ impl Client {
             self.block_until_quiet();
             return Ok(Taken::Blocked);
         };
+        self.measure_bound(resolved.statement());
         match resolved.statement() {
             Some(statement) => self.bind_known(portal, statement),
             None => self.track_unknown(),
@@ -416,9 +418,10 @@ impl Client {
                 effects: statement.scan.effects.clone(),
             })
         });
+        let run = self.measure_execute();
         let lease = self.lease()?;
         lease.outbox.extend_from_slice(whole);
-        lease.expect(Kind::Execute(after), false);
+        lease.expect_run(Kind::Execute(after), run);
         Ok(Taken::Bytes(whole.len()))
     }
 

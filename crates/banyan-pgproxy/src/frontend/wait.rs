@@ -24,37 +24,42 @@ impl Client {
         self.shared.activity.set(Activity::Waiting);
         self.worker.metrics.waiting.increment();
         let begun = Clock.now();
-        let result = self.wait_in_line(begun).await;
+        let mut held = Duration::ZERO;
+        let result = self.wait_in_line(begun, &mut held).await;
         self.worker.metrics.waiting.decrement();
         self.shared.activity.set(Activity::Idle);
         let now = Clock.now();
-        self.worker.metrics.waits.increment();
+        let (metrics, second) = (&self.worker.metrics, self.worker.second(now));
         let waited = now.saturating_duration_since(begun);
-        self.worker.metrics.wait.record(self.worker.second(now), waited);
+        metrics.pool_wait.record(second, waited.saturating_sub(held));
+        if !held.is_zero() {
+            metrics.hold_wait.record(second, held);
+        }
+        self.waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         result
     }
 
-    async fn wait_in_line(&mut self, begun: Instant) -> Result<Lease, Ending> {
+    /// `held`: how much of it was in holds.
+    async fn wait_in_line(&mut self, begun: Instant, held: &mut Duration) -> Result<Lease, Ending> {
         let wait = self.worker.snapshot.borrow().database.pool.wait;
-        let mut held = Duration::ZERO;
         loop {
             let pool = self.worker.primary(&self.account);
             let Some(pool) = pool.filter(|_| !self.worker.holding()) else {
                 let since = Clock.now();
                 self.wait_for_hold().await?;
-                held += Clock.now().saturating_duration_since(since);
+                *held += Clock.now().saturating_duration_since(since);
                 continue;
             };
             if let Some(lease) = pool.try_take() {
                 return Ok(lease);
             }
-            let line = pool.wait(begun + held, begun + wait + held);
+            let line = pool.wait(begun + *held, begun + wait + *held);
             match self.until(line, None).await? {
                 Some(Ok(Ok(lease))) => return Ok(lease),
                 Some(Ok(Err(Denied::Refused(refusal)))) => return Err(refusal.into()),
                 Some(Ok(Err(Denied::Held)) | Err(_)) => {}
                 Some(Ok(Err(Denied::Late))) | None => {
-                    let waited = Clock.now().saturating_duration_since(begun).saturating_sub(held);
+                    let waited = Clock.now().saturating_duration_since(begun).saturating_sub(*held);
                     let refusal = match pool.last_failure() {
                         Some(failure) => Refusal::Connect(failure),
                         None => Refusal::PoolWait { waited },

@@ -1,11 +1,13 @@
 //! Prepared statements: one per (text, parameter types, what parsing depends on) and worker, under a name of ours.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use super::scan::Scan;
 use super::settings::Settings;
+use crate::workload::Query;
 
 /// Names of ours on servers begin with this.
 pub(crate) const PREFIX: &[u8] = b"_bn_";
@@ -20,6 +22,8 @@ pub(crate) struct Statement {
     /// The settings that decide what the text means.
     meaning: Rc<Settings>,
     pub(crate) scan: Scan,
+    /// What it is measured as.
+    pub(crate) query: Cell<Query>,
 }
 
 /// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
@@ -73,6 +77,7 @@ impl Statements {
             types: types.into(),
             meaning: Rc::clone(meaning),
             scan: Scan::of(text),
+            query: Cell::default(),
         });
         self.known.entry(hash).or_default().push(Rc::clone(&statement));
         statement

@@ -10,6 +10,7 @@ mod raw;
 mod replicas;
 mod replicated;
 mod session;
+mod signals;
 mod startup;
 mod tls;
 mod ways;

@@ -3,14 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use banyan_config::{PoolMode, PoolSettings};
+use banyan_config::{MeasureSettings, PoolMode, PoolSettings};
 use banyan_pgproxy::{Config, Handle};
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{ShutdownStage, TaskKind, Tasks};
 use banyan_testkit::postgres::{Postgres, connect};
 use banyan_topology::snapshot::pgproxy::{PgAuth, PgDatabase, PgNode, PgproxySnapshot};
 use banyan_topology::{Epoch, NodeId};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 pub(crate) const PASSWORD: &str = "app's pass";
 
@@ -101,6 +101,7 @@ impl World {
                 hold: None,
                 hold_limit: Duration::from_secs(15),
                 bound: None,
+                measure: MeasureSettings::default(),
             },
         };
         change(&mut snapshot, folder.path());
@@ -214,4 +215,18 @@ pub(crate) fn code(error: &tokio_postgres::Error) -> String {
     error
         .code()
         .map_or_else(|| error.to_string(), |code| code.code().to_owned())
+}
+
+/// What the console answers.
+pub(crate) async fn rows(client: &Client, sql: &str) -> Vec<Vec<String>> {
+    let messages = client.simple_query(sql).await.unwrap();
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|at| row.get(at).unwrap_or_default().to_owned())
+                .collect(),
+        ),
+        _ => None,
+    });
+    rows.collect()
 }

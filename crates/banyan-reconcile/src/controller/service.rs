@@ -137,8 +137,8 @@ impl<D: Driver> Service<D> {
                 Some(report) = reported.recv() => match report {
                     RoleReport::Edge(report) => Happened::Report(report),
                     RoleReport::Pgproxy(report) => {
-                        state.pgproxy = Some(report.clone());
-                        self.newest.pgproxy.send_replace(Some(report));
+                        state.pgproxy = Some((*report).clone());
+                        self.newest.pgproxy.send_replace(Some(*report));
                         continue;
                     }
                 },

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{BackupSettings, Durability, HoldSettings, PoolSettings, Reads};
+use banyan_config::{BackupSettings, Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 
 use crate::id::NodeId;
 
@@ -225,6 +225,8 @@ pub struct Pgproxy {
     pub pool: PoolSettings,
     pub hold: HoldSettings,
     pub reads: Reads,
+    #[serde(default)]
+    pub measure: MeasureSettings,
 }
 
 #[cfg(test)]

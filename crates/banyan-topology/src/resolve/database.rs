@@ -167,6 +167,7 @@ fn proxy(
         port,
         pool,
         hold,
+        measure,
     } = table;
     let running = known.current.pgproxy.as_ref();
     // A release of before keeps it while it is the one that serves.
@@ -192,6 +193,7 @@ fn proxy(
         pool: pool.clone(),
         hold: hold.clone(),
         reads,
+        measure: measure.clone(),
     }))
 }
 

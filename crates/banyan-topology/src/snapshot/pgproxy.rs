@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use banyan_config::CertificateFiles;
 use banyan_config::units::duration;
-pub use banyan_config::{PoolMode, PoolSettings, Reads};
+pub use banyan_config::{MeasureSettings, PoolMode, PoolSettings, Reads};
 
 use crate::id::{AppName, Epoch, NodeId};
 use crate::model::{Database, Topology};
@@ -52,6 +52,7 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
             hold,
             hold_limit: pgproxy.hold.limit,
             bound,
+            measure: pgproxy.measure.clone(),
         },
     })
 }
@@ -113,6 +114,8 @@ pub struct PgDatabase {
     pub hold_limit: Duration,
     /// What the last failover left behind; `None`: there was none.
     pub bound: Option<Bound>,
+    #[serde(default)]
+    pub measure: MeasureSettings,
 }
 
 fn hold_limit() -> Duration {

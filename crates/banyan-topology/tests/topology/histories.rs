@@ -1,6 +1,6 @@
 //! Whole lives of an installation: any edits, deploys, rollbacks and stops, one after the other.
 
-use banyan_config::{BackupSettings, Database, Durability, ManagedDatabase, PgproxyTable, Reads};
+use banyan_config::{BackupSettings, Database, Durability, ManagedDatabase, Reads};
 use banyan_topology::Change;
 use proptest::prelude::*;
 
@@ -125,7 +125,7 @@ fn managed() -> ManagedDatabase {
         replicas: 0,
         durability: Durability::Async,
         reads: Reads::Primary,
-        pgproxy: PgproxyTable::default(),
+        pgproxy: Box::default(),
         backup: None,
         settings: std::collections::BTreeMap::new(),
     }

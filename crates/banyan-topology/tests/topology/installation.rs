@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use banyan_config::{
-    App, Config, Database, Durability, EdgeTable, ManagedDatabase, PgproxyTable, ProcessTable, Reads,
-    Template,
+    App, Config, Database, Durability, EdgeTable, ManagedDatabase, ProcessTable, Reads, Template,
 };
 use banyan_topology::{
     Change, Facts, Plan, ReleaseId, ResolveErrors, Resolved, Topology, check, plan, resolve,
@@ -168,7 +167,7 @@ fn config() -> Config {
         replicas: 0,
         durability: Durability::Async,
         reads: Reads::Primary,
-        pgproxy: PgproxyTable::default(),
+        pgproxy: Box::default(),
         backup: None,
         settings: BTreeMap::new(),
     };

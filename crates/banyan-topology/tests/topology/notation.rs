@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{
-    Durability, EdgePlace, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, PoolSettings,
-    ProcessSettings, Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    Durability, EdgePlace, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, MeasureSettings,
+    PoolSettings, ProcessSettings, Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
 };
 use banyan_topology::{
     Database, Edge, Instance, InstanceId, Node, NodeId, Pgproxy, Process, ProcessName, ReleaseId, Topology,
@@ -155,6 +155,7 @@ pub(crate) fn pgproxy(other: bool) -> Pgproxy {
         },
         hold: HoldSettings::default(),
         reads: Reads::Primary,
+        measure: MeasureSettings::default(),
     }
 }
 

@@ -7,5 +7,6 @@ pub(crate) mod findings;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod signals;
 pub(crate) mod status;
 pub(crate) mod table;

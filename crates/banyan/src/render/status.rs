@@ -104,7 +104,13 @@ fn servers(status: &Status, paint: Paint) -> Vec<String> {
             Some(why) => Some(format!("{id} gets no reads: {why}")),
         }
     };
-    let own = refused.chain(logins).map(trouble);
+    let slow = (report.slow > 0).then(|| {
+        format!(
+            "{} slow statements in the last minute: `banyan database queries`, `banyan logs -p pgproxy`",
+            report.slow
+        )
+    });
+    let own = refused.chain(logins).chain(slow).map(trouble);
     own.chain(report.nodes.iter().filter_map(server)).collect()
 }
 
@@ -233,6 +239,7 @@ fn header(status: &Status, paint: Paint) -> String {
     if !rates.is_empty() {
         out.push_str(&(rates.join(", ") + "\n"));
     }
+    out.push_str(&database_line(status));
     let width = status.processes.iter().map(|p| p.process.as_str().len()).max();
     for process in &status.processes {
         out.push_str(&process_line(process, width.unwrap_or_default(), paint));
@@ -246,6 +253,34 @@ fn header(status: &Status, paint: Paint) -> String {
         out.push_str(&format!("{} {text}\n", paint.yellow("!")));
     }
     out
+}
+
+/// `database 412 units/s, 4 clients on 2 connections, 1.2 MiB of log/s`
+fn database_line(status: &Status) -> String {
+    let Some((report, rate)) = status
+        .pgproxy_report
+        .as_ref()
+        .and_then(|report| Some((report, report.units_per_second?)))
+    else {
+        return String::new();
+    };
+    let mut parts = vec![
+        format!("database {} units/s", amount::rate(rate)),
+        format!("{} clients on {} connections", report.clients, report.backends),
+    ];
+    if let Some(p99) = report.wait_p99_us {
+        parts.push(format!("waiting for one p99 {}", amount::latency_us(p99)));
+    }
+    if let Some(written) = report.wal_bytes_per_second.filter(|written| *written >= 1.0) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate, for people"
+        )]
+        let written = written as u64;
+        parts.push(format!("{} of log/s", amount::bytes(written)));
+    }
+    parts.join(", ") + "\n"
 }
 
 /// `  web  212 requests/s, 0.12 % errors, p50 3 ms, p99 12 ms`
@@ -373,7 +408,8 @@ mod tests {
             "edge_report": null,
             "pgproxy_report": {
                 "pid": 4006, "epoch": 9, "listening": ["127.0.0.1:20009"], "refused": null, "hold": "open", "clients": 4,
-                "backends": 2, "waiting": 0, "auth_problem": "the server does not answer",
+                "backends": 2, "waiting": 0, "units_per_second": 412.3, "slow": 3, "wait_p99_us": 4100,
+                "wal_bytes_per_second": 1_258_291.0, "auth_problem": "the server does not answer",
                 "nodes": [
                     {"id": "db1", "reachable": true, "in_recovery": false, "lag_bytes": null, "lag_seconds": null,
                      "incarnation": 1, "replayed": 100},
@@ -395,6 +431,7 @@ mod tests {
         expect![[r#"
             photos  http://127.0.0.1:8080  release r3  epoch 17
             212 requests/s, 0.12 % errors
+            database 412 units/s, 4 clients on 2 connections, waiting for one p99 4.1 ms, 1 MiB of log/s
               web     200 requests/s, 0.00 % errors, p50 2.9 ms, p99 12 ms
               thumbs  12 requests/s, 25.00 % errors
 
@@ -407,6 +444,7 @@ mod tests {
             ! web.2@r3 exited 6 times, last with exit code 1; it is tried again in 30 s; see `banyan logs -p web.2@r3`
             ! web.3@r3 is ejected: 5 requests in a row failed, the last answered 500; back in 12 s
             ! pgproxy cannot check passwords: the server does not answer
+            ! 3 slow statements in the last minute: `banyan database queries`, `banyan logs -p pgproxy`
             db2 gets no reads: reads = "primary"
             ! db3 gets no reads: it does not answer
 

@@ -22,6 +22,10 @@ pub(crate) enum Show {
     Pins,
     Prepared,
     Refusals,
+    Queries,
+    Tables,
+    Waits,
+    Lag,
     Version,
     Help,
 }
@@ -40,7 +44,7 @@ pub(crate) enum Action {
 /// PAUSE without a limit.
 const PAUSE: Duration = Duration::from_secs(30);
 
-const SHOWS: [(&str, Show, &[&str]); 12] = [
+const SHOWS: [(&str, Show, &[&str]); 16] = [
     (
         "pools",
         Show::Pools,
@@ -96,6 +100,51 @@ const SHOWS: [(&str, Show, &[&str]); 12] = [
     ("pins", Show::Pins, &["number", "user", "reason"]),
     ("prepared", Show::Prepared, &["name", "users", "statement"]),
     ("refusals", Show::Refusals, &["code", "rule", "count", "last"]),
+    (
+        "queries",
+        Show::Queries,
+        &[
+            "id",
+            "calls",
+            "errors",
+            "total_us",
+            "max_us",
+            "calls_per_s",
+            "p50_us",
+            "p99_us",
+            "reads_only",
+            "on_replicas",
+            "statement",
+        ],
+    ),
+    (
+        "tables",
+        Show::Tables,
+        &[
+            "schema",
+            "table",
+            "bytes",
+            "index_bytes",
+            "live_rows",
+            "dead_rows",
+            "sequential_scans",
+            "index_scans",
+            "changes",
+        ],
+    ),
+    ("waits", Show::Waits, &["type", "event", "percent"]),
+    (
+        "lag",
+        Show::Lag,
+        &[
+            "node",
+            "bytes",
+            "ms",
+            "most_1min_ms",
+            "most_5min_ms",
+            "most_1h_ms",
+        ],
+    ),
     ("version", Show::Version, &["version"]),
     ("help", Show::Help, &["command"]),
 ];

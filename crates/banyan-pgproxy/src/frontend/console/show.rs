@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use banyan_runtime::Clock;
-use banyan_telemetry::Histogram;
+use banyan_telemetry::{Durations, Histogram};
 
 use super::command::{Show, help};
 use crate::control::nodes::report;
@@ -31,6 +31,8 @@ pub(crate) fn rows(worker: &Rc<Worker>, what: Show) -> Vec<Row> {
         Show::Stats => stats(worker),
         // The same for all workers: the first one answers.
         Show::Databases | Show::Nodes | Show::Version | Show::Help if worker.index > 0 => Vec::new(),
+        // The control task's.
+        Show::Queries | Show::Tables | Show::Waits | Show::Lag => Vec::new(),
         Show::Databases => database(worker),
         Show::Nodes => nodes(worker),
         Show::Version => vec![vec![format!("Banyan pgproxy {}", env!("CARGO_PKG_VERSION"))]],
@@ -162,7 +164,7 @@ fn refusals(worker: &Rc<Worker>) -> Vec<Row> {
 
 fn stats(worker: &Rc<Worker>) -> Vec<Row> {
     let metrics = &worker.metrics;
-    let waits = Histogram::quantiles([&metrics.wait], worker.second(Clock.now()));
+    let waits = Histogram::quantiles([&metrics.pool_wait.lately], worker.second(Clock.now()));
     let us = |value: Option<u64>| value.map_or_else(String::new, |us| us.to_string());
     let counts = [
         ("clients", metrics.clients.get()),
@@ -176,7 +178,11 @@ fn stats(worker: &Rc<Worker>) -> Vec<Row> {
         ("reads_on_replicas", metrics.reads_elsewhere.get()),
         ("reads_no_replica_in_time", metrics.reads_behind.get()),
         ("reads_run_again", metrics.reads_again.get()),
-        ("waits", metrics.waits.get()),
+        ("waits", Durations::sum([&metrics.pool_wait.durations]).count()),
+        (
+            "waits_in_holds",
+            Durations::sum([&metrics.hold_wait.durations]).count(),
+        ),
         ("bytes_from_clients", metrics.bytes_in.get()),
         ("bytes_from_servers", metrics.bytes_out.get()),
         ("refusals", metrics.refusals.get()),

@@ -9,6 +9,9 @@ use crate::render::findings::{Finding, Level};
 /// Percent of what there may be; above, the next rush is refused.
 const NEARLY_FULL: u64 = 80;
 
+/// A wait that people feel.
+const LONG_WAIT_US: u64 = 10_000;
+
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyFact {
     /// `None`: it has not said anything.
@@ -63,6 +66,12 @@ pub(super) fn judge(fact: &ProxyFact) -> Finding {
             .fix("raise pool in [database.pgproxy], or give those sessions DATABASE_DIRECT_URL")
             .note("`SHOW PINS` on its console says what keeps them: docs/pgproxy.md");
     }
+    if let Some(p99_us) = report.wait_p99_us.filter(|us| *us > LONG_WAIT_US) {
+        let seen = format!("statements wait for a connection, p99 {} ms", p99_us / 1000);
+        return Finding::new(Level::Warning, name, seen)
+            .fix("raise pool in [database.pgproxy] while the database has idle cores; else find what keeps it busy")
+            .note("`banyan database queries` shows it");
+    }
     let seen = format!(
         "{address}, {clients} clients on {} connections, {pinned} kept by sessions",
         report.backends
@@ -100,13 +109,15 @@ mod tests {
             seen(|report| report.auth_problem = Some("the server does not answer".to_owned())),
             seen(|report| report.clients = 80),
             seen(|report| report.pinned = 8),
+            seen(|report| report.wait_p99_us = Some(25_000)),
         ];
         expect![[r#"
             Good: 127.0.0.1:6432, 4 clients on 2 connections, 0 kept by sessions
             Problem: it does not listen
             Problem: nobody can log in, passwords cannot be checked: the server does not answer
             Warning: 80 of 100 clients; one more than that is refused (53300)
-            Warning: 8 of 10 connections are kept by sessions"#]]
+            Warning: 8 of 10 connections are kept by sessions
+            Warning: statements wait for a connection, p99 25 ms"#]]
         .assert_eq(&all.join("\n"));
     }
 }

@@ -1,0 +1,145 @@
+//! What answers and successes mean for the session: settings that were asked for, names that are gone, reported parameters.
+
+use std::rc::Rc;
+
+use super::Backend;
+use super::expected::After;
+use super::replies::{Show, Sink};
+use crate::session::Session;
+use crate::session::marks::{Effect, Marks, Touched};
+use crate::session::prepared::PREFIX;
+use crate::session::settings::Settings;
+use crate::session::truth;
+use crate::wire::message;
+
+impl Backend {
+    pub(super) fn learn(
+        &mut self,
+        marks: Marks,
+        names: &[Touched],
+        answer: truth::Answer,
+        sink: &mut Sink<'_>,
+    ) {
+        let session = &mut *sink.session;
+        session.pins = session.pins.without(marks).with(answer.ties);
+        if names.is_empty() {
+            return;
+        }
+        let mut theirs = Settings::clone(&session.settings);
+        let mut real = Settings::clone(&self.settings);
+        for (touched, value) in names.iter().zip(answer.values) {
+            let name = &*touched.name;
+            match value.text {
+                _ if value.reset => {
+                    real.remove(name);
+                    theirs.remove(name);
+                    if let Some(first) = session.startup.get(name) {
+                        theirs.set(name, first);
+                    }
+                }
+                Some(value) if is_default_identity(name, &value) => {
+                    real.remove(name);
+                    theirs.remove(name);
+                }
+                Some(value) => {
+                    real.set(name, &value);
+                    theirs.set(name, &value);
+                }
+                None => {
+                    real.remove(name);
+                    theirs.remove(name);
+                }
+            }
+        }
+        self.settings = sink.shop.intern_settings(real);
+        session.take_settings(sink.shop.intern_settings(theirs), sink.shop);
+    }
+
+    pub(super) fn apply(&mut self, after: &After, sink: &mut Sink<'_>) {
+        let session = &mut *sink.session;
+        for effect in &after.effects {
+            match effect {
+                // The text was sent with a name of ours where the client has one.
+                Effect::Deallocate(name) => {
+                    let theirs: Option<Box<[u8]>> = session.prepared.client_name(name).map(Into::into);
+                    if let Some(theirs) = theirs {
+                        session.prepared.remove(&theirs);
+                        self.known.forget(&String::from_utf8_lossy(name));
+                    }
+                }
+                Effect::DeallocateAll => {
+                    self.known.clear();
+                    session.prepared.clear();
+                }
+                Effect::DiscardAll => {
+                    self.known.clear();
+                    session.prepared.clear();
+                    session.unnamed = None;
+                    session.touched.clear();
+                    self.settings = sink.shop.intern_settings(Settings::default());
+                    session.take_settings(Rc::clone(&session.startup), sink.shop);
+                    session.pins = session.pins.without(Marks::UNKNOWN.with(Marks::SEQUENCE_WRITE));
+                }
+                // The settings are asked for: a rollback may take it back.
+                Effect::ResetAll => {}
+            }
+        }
+    }
+
+    pub(super) fn parameter(&mut self, body: &[u8], hidden: bool, sink: &mut Sink<'_>) -> Show {
+        let Some((name, value)) = message::read_parameter(body) else {
+            return Show::Hide;
+        };
+        let mut parameters = Rc::clone(&self.parameters);
+        if parameters.set(name, value) {
+            self.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(parameters));
+        }
+        if hidden {
+            return Show::Hide;
+        }
+        let mut theirs = Rc::clone(&sink.session.parameters);
+        if theirs.set(name, value) {
+            sink.session.parameters = sink.shop.intern_parameters(Rc::unwrap_or_clone(theirs));
+        }
+        Show::Pass
+    }
+
+    /// The client hears of what is other than it believes.
+    pub(crate) fn tell_parameters(&self, sink: &mut Sink<'_>) {
+        if Rc::ptr_eq(&self.parameters, &sink.session.parameters) {
+            return;
+        }
+        for (name, value) in self.parameters.iter() {
+            if sink.session.parameters.get(name) != Some(value) {
+                message::parameter_status(sink.out, name, value);
+            }
+        }
+        sink.session.parameters = Rc::clone(&self.parameters);
+    }
+}
+
+/// `role` and `session_authorization` at rest: nobody special.
+fn is_default_identity(name: &str, value: &str) -> bool {
+    name == "role" && value == "none"
+}
+
+/// An error with the client's names for statements in place of ours.
+pub(super) fn rename(body: &[u8], session: &Session) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = memchr::memmem::find(rest, PREFIX) {
+        out.extend_from_slice(&rest[..at]);
+        let digits = rest[at + PREFIX.len()..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
+        let end = at + PREFIX.len() + digits;
+        match session.prepared.client_name(&rest[at..end]) {
+            Some(name) => out.extend_from_slice(name),
+            None => out.extend_from_slice(&rest[at..end]),
+        }
+        rest = &rest[end..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
