@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-config", &["banyan-transcode"]),
     ("banyan-httpcache", &[]),
     ("banyan-topology", &["banyan-config"]),
+    ("banyan-capacity", &["banyan-config"]),
     (
         "banyan-upstream",
         &[

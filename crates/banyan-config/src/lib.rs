@@ -34,6 +34,7 @@ mod read;
 mod report;
 mod resolved;
 mod route;
+mod scale;
 mod schema;
 mod scope;
 mod secrets;
@@ -70,6 +71,7 @@ pub use route::{
     Aggregate, Descriptors, Forward, HeaderEdit, Mirror, Network, NetworkError, OnFailure, Part, PathMatch,
     REGEX_SIZE, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles, Transcode,
 };
+pub use scale::{Floor, Scale, ScalePolicy, SpecRules, TargetRule};
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, JudgeCertificate, Source, Sources};

@@ -1,0 +1,5 @@
+//! How much of everything a load needs, decided: no tasks, no files, no clock; times and measurements are handed in.
+//!
+//! [`autoscale`] says how many instances of a process there should be.
+
+pub mod autoscale;
