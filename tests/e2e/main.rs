@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod autoscale;
 mod backups;
 mod bad_http;
 mod bad_input;

@@ -12,4 +12,4 @@ pub mod visitors;
 
 pub use installation::Installation;
 pub use manifest::Manifest;
-pub use site::Site;
+pub use site::{Site, judge};

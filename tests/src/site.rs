@@ -115,8 +115,8 @@ async fn post(client: &Client, path: &str, token: Option<&str>, body: &Value) ->
     serde_json::from_slice(answer.body()).unwrap()
 }
 
-/// 503 is the edge's "no instance was there to send it to"; a 4xx is the app's own no. What a 500, 502 or 504 did nobody knows.
-fn judge(kind: &'static str, path: &str, answer: Result<Response<Bytes>, Failure>) -> Answer {
+/// How a request ended: 503 is the edge's "no instance was there to send it to"; a 4xx is the app's own no. What a 500, 502 or 504 did nobody knows.
+pub fn judge(kind: &'static str, path: &str, answer: Result<Response<Bytes>, Failure>) -> Answer {
     let (outcome, detail) = match answer {
         Ok(answer) => {
             let status = answer.status();

@@ -78,6 +78,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "banyan-reconcile",
         &[
+            "banyan-capacity",
             "banyan-config",
             "banyan-topology",
             "banyan-supervisor",

@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
-use crate::{app, check, database, edge, listener, process, route};
+use crate::{app, check, database, edge, listener, process, route, scale};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -110,7 +110,7 @@ fn build(
     let hosts = process::hosts(root);
     let procfile = app::procfile(&table, &dir, files, report);
     let app = app::build(&table, &dir, &procfile, files, &scope);
-    let processes = process::build(root, &procfile, &app, &hosts, &scope);
+    let mut processes = process::build(root, &procfile, &app, &hosts, &scope);
     if processes.is_empty() && !root.has("process") && !root.has("edge") && !report.has_errors() {
         let help = "write a Procfile with a line web: command, or command = \"…\" in [process.web]";
         report.file_error(main, "there is nothing to run: no process is defined", &[help]);
@@ -122,6 +122,7 @@ fn build(
     }
     listener::build(root, edge.as_mut(), &processes, report);
     crate::place::build(root, edge.as_mut(), report);
+    scale::build(root, edge.as_ref(), &mut processes, report);
     crate::zone::edge_has_one(root, edge.as_ref(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
     if !root.has("name") {

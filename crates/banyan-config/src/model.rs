@@ -18,6 +18,7 @@ use crate::place::EdgePlace;
 use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
 use crate::route::{Network, Route};
+use crate::scale::Scale;
 use crate::template::Template;
 use crate::units::duration;
 
@@ -119,6 +120,9 @@ pub struct ProcessSettings {
     /// What connections to its instances begin with; `None`: with the client's own bytes.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// How its number follows its load; `None`: it is `count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     /// Zones of its hosts: instances 1, 2, … are in them in turn. Empty: none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<ZoneName>,

@@ -155,6 +155,7 @@ fn settings(table: &Reader<'_>) -> ProcessSettings {
         start_grace: table.duration("start_grace"),
         stop_grace: table.duration("stop_grace"),
         proxy_protocol: proxy_protocol(table),
+        scale: None,
         zones: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ mod filters;
 mod listeners;
 mod places;
 mod routes;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,6 +34,11 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     app(&mut out, config);
     for (name, process) in &config.processes {
         process_table(&mut out, name.as_str(), process);
+    }
+    for (name, process) in &config.processes {
+        if let Some(scale) = &process.settings.scale {
+            scale::table(&mut out, name.as_str(), scale);
+        }
     }
     if let Some(edge) = &config.edge {
         edge_table(&mut out, edge);

@@ -1,11 +1,17 @@
 //! `[scale.NAME]`: how many instances a process has when its load decides.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backup::TimeOfDay;
 use crate::fraction::Fraction;
+use crate::model::{EdgeTable, ProcessTable};
+use crate::name::ProcessName;
+use crate::read::Reader;
+use crate::report::{Place, Report};
+use crate::tree::{Entry, Value};
 use crate::units::duration;
 
 /// By which rule, and within which bounds, the number of a process's instances follows its load.
@@ -15,8 +21,6 @@ pub struct Scale {
     /// At least 1.
     pub min: u32,
     pub max: u32,
-    /// Requests that an instance works on at once; default: `edge.queue.max_connections`.
-    pub slots: Option<u32>,
     /// A longer wait for an instance counts as slow. Default 100 ms.
     #[serde(with = "duration")]
     pub slo_wait: Duration,
@@ -88,4 +92,225 @@ impl Floor {
             from <= now || now < to
         }
     }
+}
+
+type Processes = BTreeMap<ProcessName, ProcessTable>;
+
+/// Gives each process its rule; `count` is what it begins with.
+pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, processes: &mut Processes, report: &Report) {
+    let (entries, keys) = root.map("scale");
+    for entry in entries {
+        let Value::Table(inner) = &entry.node.value else {
+            continue;
+        };
+        let table = Reader::new(inner, keys);
+        let Some(process) = known(entry, edge, processes, report) else {
+            continue;
+        };
+        let Some(scale) = one(&table, report) else {
+            continue;
+        };
+        if let (ScalePolicy::Headroom, Some(edge)) = (&scale.policy, edge)
+            && edge.settings.queue.max_connections.is_none()
+        {
+            let help = "write max_connections in [edge.queue]; or policy = \"target\" here";
+            let message = "how many requests an instance works on at once is not known";
+            report.error(&entry.place, message, &[help]);
+        }
+        if let Some(table) = processes.get_mut(&process) {
+            fits(entry, &scale, table, &process, root, report);
+            if written_count(root, &process).is_none() {
+                table.count = scale.min;
+            }
+            table.settings.scale = Some(scale);
+        }
+    }
+}
+
+/// The process that a table is of, if requests reach it: what is not asked has no load that could be seen.
+fn known(
+    entry: &Entry,
+    edge: Option<&EdgeTable>,
+    processes: &Processes,
+    report: &Report,
+) -> Option<ProcessName> {
+    let name = processes
+        .keys()
+        .find(|process| process.as_str() == entry.name.as_str());
+    let Some(name) = name else {
+        let names: Vec<&str> = processes.keys().map(ProcessName::as_str).collect();
+        let help = format!("processes are: {}", names.join(", "));
+        let message = format!("there is no process `{}`", entry.name);
+        report.error(&entry.place, message, &[&help]);
+        return None;
+    };
+    let asked = edge.is_some_and(|edge| {
+        edge.process == *name
+            || edge
+                .routes
+                .iter()
+                .any(|route| route.processes().any(|of| of == name))
+    });
+    if !asked {
+        let help = "write count in its [process] table";
+        let message = format!("no HTTP request reaches `{name}`, so its load cannot be seen");
+        report.error(&entry.place, message, &[help]);
+        return None;
+    }
+    Some(name.clone())
+}
+
+/// `None`: reported.
+fn one(table: &Reader<'_>, report: &Report) -> Option<Scale> {
+    let policy = table.text_or_default("policy");
+    without_effect(table, &policy, report);
+    let scale = Scale {
+        policy: match policy.as_str() {
+            "target" => ScalePolicy::Target(target(table, report)),
+            "spec" => ScalePolicy::Spec(spec(table)),
+            _ => ScalePolicy::Headroom,
+        },
+        min: table.number("min"),
+        max: u32::try_from(table.integer("max")?.value).ok()?,
+        slo_wait: table.duration("slo_wait"),
+        cores: table.number("cores"),
+        schedule: schedule(table),
+    };
+    if let (true, Some(max)) = (scale.min > scale.max, table.integer("max")) {
+        let message = format!("`max` is {}, but `min` is {}", scale.max, scale.min);
+        report.error(&max.place, message, &["write the larger one as max"]);
+    }
+    for floor in scale.schedule.iter().filter(|floor| floor.min > scale.max) {
+        if let Some(entry) = table.entry("schedule") {
+            let message = format!("a floor of {} is more than `max`, {}", floor.min, scale.max);
+            report.error(&entry.place, message, &["write a larger max"]);
+        }
+    }
+    Some(scale)
+}
+
+const TARGET: [&str; 2] = ["metric", "target"];
+const SPEC: [&str; 8] = [
+    "up_cpu",
+    "down_cpu",
+    "up_for",
+    "down_for",
+    "up_requests",
+    "up_errors",
+    "cooldown_up",
+    "cooldown_down",
+];
+
+/// Keys of another policy than the chosen one.
+fn without_effect(table: &Reader<'_>, policy: &str, report: &Report) {
+    let others: [(&str, &[&str]); 2] = [("target", &TARGET), ("spec", &SPEC)];
+    for (of, keys) in others {
+        for entry in keys.iter().filter_map(|key| table.entry(key)) {
+            if policy != of {
+                let message = format!(
+                    "`{}` is of policy = \"{of}\"; this one is \"{policy}\"",
+                    entry.name
+                );
+                let help = format!("write policy = \"{of}\", or remove it");
+                report.error(&entry.place, message, &[&help]);
+            }
+        }
+    }
+}
+
+/// The default is one of CPU; of the other figures nobody else knows the right one.
+fn target(table: &Reader<'_>, report: &Report) -> TargetRule {
+    let value: u32 = table.number("target");
+    let metric = table.text_or_default("metric");
+    if metric == "cpu" {
+        let share = Fraction::new(f64::from(value) / 100.0);
+        if let (None, Some(written)) = (share, table.integer("target")) {
+            let message = format!("an instance cannot use {value} % of its CPUs");
+            report.error(&written.place, message, &["write 1 to 100"]);
+        }
+        return TargetRule::Cpu(share.unwrap_or(Fraction::ALL));
+    }
+    if let (None, Some(entry)) = (table.entry("target"), table.entry("metric")) {
+        let message = format!("`{metric}` is to be held, but not at which value");
+        report.error(&entry.place, message, &["write target = …"]);
+    }
+    if metric == "requests" {
+        TargetRule::Requests(value)
+    } else {
+        TargetRule::InFlight(value)
+    }
+}
+
+fn spec(table: &Reader<'_>) -> SpecRules {
+    SpecRules {
+        up_cpu: table.fraction("up_cpu"),
+        down_cpu: table.fraction("down_cpu"),
+        up_for: table.duration("up_for"),
+        down_for: table.duration("down_for"),
+        up_requests: table.number("up_requests"),
+        up_errors: table.fraction("up_errors"),
+        cooldown_up: table.duration("cooldown_up"),
+        cooldown_down: table.duration("cooldown_down"),
+    }
+}
+
+/// A wrong time is reported elsewhere.
+fn schedule(table: &Reader<'_>) -> Vec<Floor> {
+    let (items, keys) = table.items("schedule");
+    let floor = |entries: &[Entry]| {
+        let table = Reader::new(entries, keys);
+        let time = |key| table.text(key)?.value.parse().ok();
+        Some(Floor {
+            from: time("from")?,
+            to: time("to")?,
+            min: u32::try_from(table.integer("min")?.value).ok()?,
+        })
+    };
+    let tables = items.iter().filter_map(|item| match &item.value {
+        Value::Table(entries) => floor(entries),
+        _ => None,
+    });
+    tables.collect()
+}
+
+/// The process's own table must leave room for it.
+fn fits(
+    entry: &Entry,
+    scale: &Scale,
+    table: &ProcessTable,
+    name: &ProcessName,
+    root: &Reader<'_>,
+    report: &Report,
+) {
+    if let Some(max) = table.max.filter(|max| *max < scale.max) {
+        let message = format!(
+            "[process.{name}] never has more than {max}, `max` here is {}",
+            scale.max
+        );
+        report.error(&entry.place, message, &["remove max in [process]"]);
+    }
+    let Some((count, place)) = written_count(root, name) else {
+        return;
+    };
+    let bounds = i64::from(scale.min)..=i64::from(scale.max);
+    if !bounds.is_empty() && !bounds.contains(&count) {
+        let message = format!(
+            "`count` is {count}, but [scale.{name}] is from {} to {}",
+            scale.min, scale.max
+        );
+        let help = "count is what it begins with: write one in between, or remove it";
+        report.error(&place, message, &[help]);
+    }
+}
+
+fn written_count(root: &Reader<'_>, name: &ProcessName) -> Option<(i64, Place)> {
+    let (entries, keys) = root.map("process");
+    let entry = entries
+        .iter()
+        .find(|entry| entry.name.as_str() == name.as_str())?;
+    let Value::Table(inner) = &entry.node.value else {
+        return None;
+    };
+    let count = Reader::new(inner, keys).integer("count")?;
+    Some((count.value, count.place))
 }

@@ -314,6 +314,8 @@ pub(crate) fn process(
         process: name.clone(),
         requests: cells.iter().map(|c| c.requests.get()).sum(),
         errors: cells.iter().map(|c| c.errors.get()).sum(),
+        shed: cells.iter().map(|c| c.shed.get()).sum(),
+        waiting: 0,
         p50_us: quantiles.p50_us,
         p99_us: quantiles.p99_us,
     }

@@ -52,7 +52,13 @@ pub fn gather(
     let wanted = config
         .processes
         .values()
-        .map(|table| table.count as usize)
+        .map(|table| {
+            table
+                .settings
+                .scale
+                .as_ref()
+                .map_or(table.count, |scale| scale.max) as usize
+        })
         .sum::<usize>()
         + 16;
     let remembered = Remembered {

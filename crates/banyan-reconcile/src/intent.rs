@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use banyan_runtime::watched::{self, WatchedError};
-use banyan_topology::{InstanceId, NodeId, ReleaseId, Remembered, Topology};
+use banyan_topology::{InstanceId, NodeId, ProcessName, ReleaseId, Remembered, Topology};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Intent {
     #[serde(default)]
     pub pgproxy_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
+    /// Of the processes whose number follows their load.
+    #[serde(default)]
+    pub counts: BTreeMap<ProcessName, u32>,
 }
 
 impl Default for Intent {
@@ -43,6 +46,7 @@ impl Default for Intent {
             primary: None,
             pgproxy_port: None,
             instance_ports: BTreeMap::new(),
+            counts: BTreeMap::new(),
         }
     }
 }
@@ -68,17 +72,19 @@ impl Intent {
     pub fn reached(&self, topology: &Topology, pinned: Option<ReleaseId>) -> Self {
         let mut served = self.served.clone();
         served.extend(topology.release);
-        let instance_ports = if topology.instances.is_empty() {
-            self.instance_ports.clone()
+        let (instance_ports, counts) = if topology.instances.is_empty() {
+            (self.instance_ports.clone(), self.counts.clone())
         } else {
             let ports = topology.instances.iter();
-            ports.map(|(id, instance)| (id.clone(), instance.port)).collect()
+            let ports = ports.map(|(id, instance)| (id.clone(), instance.port));
+            (ports.collect(), scaled(topology))
         };
         Self {
             pinned,
             next_release: self.next_release,
             served,
             instance_ports,
+            counts,
             ..self.remembering(topology)
         }
     }
@@ -113,6 +119,22 @@ impl Intent {
             primary: self.primary,
             pgproxy_port: self.pgproxy_port,
             instance_ports: self.instance_ports.clone(),
+            counts: self.counts.clone(),
         }
     }
+}
+
+/// How many there are of each process whose number follows its load.
+fn scaled(topology: &Topology) -> BTreeMap<ProcessName, u32> {
+    let scaled = topology
+        .processes
+        .values()
+        .filter(|process| process.settings.scale.is_some());
+    let count = |name: &ProcessName| {
+        let slots = topology.instances.keys().filter(|id| id.process == *name);
+        slots.map(|id| id.slot).max().unwrap_or(0)
+    };
+    scaled
+        .map(|process| (process.name.clone(), count(&process.name)))
+        .collect()
 }

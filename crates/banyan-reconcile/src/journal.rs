@@ -59,6 +59,7 @@ pub enum Reason {
     Deploy,
     Rollback,
     Switchover,
+    Scale,
     Down,
 }
 
@@ -70,6 +71,7 @@ impl fmt::Display for Reason {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
             Self::Switchover => "switchover",
+            Self::Scale => "scaling",
             Self::Down => "down",
         })
     }

@@ -48,6 +48,11 @@ impl StateDir {
         self.0.join("intent.json")
     }
 
+    /// What the autoscaler remembers.
+    pub fn scale(&self) -> PathBuf {
+        self.0.join("scale.json")
+    }
+
     /// What people should know of backups.
     pub fn backup(&self) -> PathBuf {
         self.0.join("backup.json")

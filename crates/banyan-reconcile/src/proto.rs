@@ -42,6 +42,10 @@ pub enum Request {
         scopes: Vec<Scope>,
         mode: Mode,
     },
+    /// How numbers of instances follow their load.
+    Autoscale {
+        verb: AutoscaleVerb,
+    },
     /// Stops everything in order and ends the controller.
     Down,
     /// Starts one more instance outside the rotation, judges it (PORT, readiness, SIGTERM) and stops it.
@@ -74,6 +78,10 @@ pub enum Reply {
     Backup(Backup),
     /// It is durable; whether all edges have applied it, it says itself.
     Purged(Purged),
+    Autoscale {
+        /// `None`: no number follows its load.
+        shown: Option<Autoscale>,
+    },
     /// The last line. `error`: what failed and what to do next.
     Done {
         outcome: Outcome,
@@ -149,9 +157,58 @@ pub struct Status {
     /// `None`: there are no backups.
     #[serde(default)]
     pub backup: Option<BackupState>,
+    /// `None`: no number follows its load.
+    #[serde(default)]
+    pub autoscale: Option<Autoscale>,
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoscaleVerb {
+    Show,
+    /// Nothing is changed until it goes on.
+    Pause,
+    GoOn,
+}
+
+/// How numbers of instances follow their load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Autoscale {
+    /// Since when nothing is changed, in Unix ms.
+    pub paused_ms: Option<u64>,
+    /// Why the last change failed; it is tried again.
+    pub problem: Option<String>,
+    pub processes: Vec<ScaledProcess>,
+    /// The last ones, oldest first.
+    pub changes: Vec<ScaleChange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScaledProcess {
+    pub process: ProcessName,
+    pub min: u32,
+    pub max: u32,
+    /// Instances that there are.
+    pub count: u32,
+    /// How many there should be, and how many the load alone asks for; `None`: nothing was measured yet.
+    pub want: Option<u32>,
+    pub need: Option<u32>,
+    /// Why, in words.
+    pub why: Option<String>,
+    /// What keeps it from what the load asks for, in words.
+    pub guards: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleChange {
+    pub unix_ms: u64,
+    pub process: ProcessName,
+    pub from: u32,
+    pub to: u32,
+    pub why: String,
 }
 
 /// Backups of the database, as `status` and `doctor` show them.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::id::{InstanceId, NodeId, ReleaseId};
+use crate::id::{InstanceId, NodeId, ProcessName, ReleaseId};
 use crate::model::Release;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct BackupFacts {
     pub same_disk: bool,
 }
 
-/// Ports from before a `down`, so that what comes back has the port it had.
+/// From before a `down`, so that what comes back has the port and the number of instances it had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
     /// Of before servers had names.
@@ -60,6 +60,8 @@ pub struct Remembered {
     pub primary: Option<NodeId>,
     pub pgproxy_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
+    /// What the load asked for last.
+    pub counts: BTreeMap<ProcessName, u32>,
 }
 
 impl Facts {

@@ -45,9 +45,16 @@ pub struct EdgeReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessReport {
     pub process: ProcessName,
+    /// That have ended.
     pub requests: u64,
     /// Of those: answered with 5xx, or broken off.
     pub errors: u64,
+    /// Requests refused because none was free in time.
+    #[serde(default)]
+    pub shed: u64,
+    /// Requests that wait for one, now.
+    #[serde(default)]
+    pub waiting: u64,
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
 }

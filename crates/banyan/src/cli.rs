@@ -144,6 +144,10 @@ pub(crate) enum Verb {
                       banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
     )]
     Database(Database),
+    /// Numbers of instances that follow their load: what they are, why, and a pause
+    #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
+    Autoscale(Autoscale),
+
     /// Backups of the database: make one now, list them, prove that the last one can be restored
     #[command(after_help = "Example:\n  banyan backup list\n  banyan backup verify")]
     Backup(Backup),
@@ -376,6 +380,22 @@ pub(crate) struct Switchover {
     /// Show the steps only; changes nothing. Exit code 2, as of `banyan plan`
     #[arg(long)]
     pub(crate) plan: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Autoscale {
+    #[command(subcommand)]
+    pub(crate) action: Option<AutoscaleAction>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum AutoscaleAction {
+    /// How many there are and should be, why, and the last changes
+    Status,
+    /// Change nothing until `banyan autoscale resume`
+    Pause,
+    /// Follow the load again
+    Resume,
 }
 
 #[derive(Debug, Args)]

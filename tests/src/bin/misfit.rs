@@ -1,9 +1,10 @@
 //! An app that misbehaves as told by its arguments; without any it is a good one that answers `misfit $VERSION`.
 //!
-//! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`
+//! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`, `--sleep-ms N`
 //! `--file PATH`: answers what the file says when the request comes, the second half a little later.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +17,7 @@ struct Manners {
     port_offset: u16,
     status: u16,
     ignore_term: bool,
+    sleep: Duration,
     version: String,
     file: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Manners {
             port_offset: 0,
             status: 200,
             ignore_term: false,
+            sleep: Duration::ZERO,
             version: std::env::var("VERSION").unwrap_or_default(),
             file: None,
         };
@@ -69,6 +72,7 @@ impl Manners {
                 "--never-listen" => manners.never_listen = true,
                 "--port-offset" => manners.port_offset = number(),
                 "--status" => manners.status = number(),
+                "--sleep-ms" => manners.sleep = Duration::from_millis(number().into()),
                 "--ignore-term" => manners.ignore_term = true,
                 other => panic!("unknown argument {other}"),
             }
@@ -107,6 +111,7 @@ async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> 
     loop {
         while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             pending.drain(..end + 4);
+            tokio::time::sleep(manners.sleep).await;
             match &manners.file {
                 Some(file) => say(file, &mut stream).await?,
                 None => stream.write_all(answer.as_bytes()).await?,

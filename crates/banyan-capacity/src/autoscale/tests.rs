@@ -12,7 +12,6 @@ fn scale() -> Scale {
         policy: ScalePolicy::Headroom,
         min: 2,
         max: 50,
-        slots: Some(8),
         slo_wait: Duration::from_millis(100),
         cores: 1,
         schedule: Vec::new(),

@@ -27,7 +27,6 @@ pub(crate) fn scale(policy: ScalePolicy, max: u32) -> Scale {
         policy,
         min: 2,
         max,
-        slots: None,
         slo_wait: std::time::Duration::from_millis(100),
         cores: 1,
         schedule: Vec::new(),

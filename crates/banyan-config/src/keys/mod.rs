@@ -16,6 +16,7 @@ mod places;
 mod process;
 mod root;
 mod routes;
+mod scale;
 
 pub(crate) use cache::IMAGE;
 pub(crate) use filters::COMPRESS_KEYS;

@@ -11,6 +11,7 @@ use super::listeners::LISTENER;
 use super::metrics::METRICS;
 use super::process::PROCESS;
 use super::routes::ROUTE;
+use super::scale::SCALE;
 
 pub(crate) static ROOT: &[Key] = &[
     Key::new("version", Integer { min: 1, max: 1 }, "Version of this format.").required(),
@@ -27,6 +28,12 @@ pub(crate) static ROOT: &[Key] = &[
         "A table per process; it refines or replaces the Procfile's entry.",
     )
     .alias(&["processes", "service", "services"]),
+    Key::new(
+        "scale",
+        Map(Name, &Table(SCALE)),
+        "A table per process whose number of instances follows its load.",
+    )
+    .alias(&["autoscale", "autoscaling", "scaling", "hpa"]),
     Key::new(
         "edge",
         Table(EDGE),

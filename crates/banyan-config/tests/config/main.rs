@@ -12,6 +12,7 @@ mod load;
 mod places;
 mod properties;
 mod routes;
+mod scale;
 mod tls;
 mod values;
 mod zones;

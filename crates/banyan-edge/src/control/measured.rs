@@ -70,8 +70,12 @@ impl Measured {
             .unwrap_or_default()
     }
 
-    pub(super) fn reports(&self, second: u64) -> Vec<ProcessReport> {
-        let report = |(name, cells): (&ProcessName, &Shards<_>)| metrics::process(name, cells, second);
+    /// `waiting`: how many requests wait for an instance of a process.
+    pub(super) fn reports(&self, second: u64, waiting: impl Fn(&ProcessName) -> usize) -> Vec<ProcessReport> {
+        let report = |(name, cells): (&ProcessName, &Shards<_>)| ProcessReport {
+            waiting: waiting(name) as u64,
+            ..metrics::process(name, cells, second)
+        };
         self.processes.iter().map(report).collect()
     }
 }

@@ -396,7 +396,9 @@ impl Control {
                 self.gates.values().map(|gate| gate.waiting()).sum(),
                 second,
             ),
-            processes: self.measured.reports(second),
+            processes: self.measured.reports(second, |process| {
+                self.gates.get(process).map_or(0, |gate| gate.waiting())
+            }),
             metrics: self.scrape.report(),
             purge: self.purges.report(),
         });

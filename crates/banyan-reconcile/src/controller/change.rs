@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use banyan_runtime::{Clock, watched};
 use banyan_topology::{self as topology, Topology, plan};
+use tokio::sync::watch;
 
 use super::proposal::tried;
 use super::refused::Refused;
-use super::{Done, Loader};
+use super::{Done, Loaded, Loader};
 use crate::driver::{Attempt, Driver};
 use crate::durable::Disk;
 use crate::execute::{Ended, Event, Execution};
@@ -28,6 +29,8 @@ pub(super) struct Changer<D> {
     pub(super) driver: Arc<D>,
     pub(super) state: StateDir,
     pub(super) load: Loader,
+    /// The last configuration that was made true: what the load asks for does not wait for a file that is being edited.
+    pub(super) kept: watch::Sender<Option<Loaded>>,
     pub(super) clock: Clock,
 }
 
@@ -37,6 +40,7 @@ impl<D> Clone for Changer<D> {
             driver: self.driver.clone(),
             state: self.state.clone(),
             load: self.load.clone(),
+            kept: self.kept.clone(),
             clock: self.clock,
         }
     }
@@ -59,7 +63,7 @@ impl<D: Driver> Changer<D> {
 
     async fn try_bring_up(&self, paths: &ConfigPaths, events: Events<'_>) -> Result<Done, Refused> {
         let loaded = self.loaded(paths)?;
-        let warnings = self.driver.equip(&loaded);
+        let warnings = self.equip(&loaded);
         let taken = take_over(&*self.driver, &self.state, &loaded.config.name).await?;
         let TakenOver {
             topology,
@@ -146,6 +150,7 @@ impl<D: Driver> Changer<D> {
             Change::Deploy => Reason::Deploy,
             Change::Rollback { .. } => Reason::Rollback,
             Change::Switchover { .. } => Reason::Switchover,
+            Change::Scale { .. } => Reason::Scale,
         };
         match self
             .perform_proposal(paths, change, config_hash, reason, events)
@@ -153,6 +158,24 @@ impl<D: Driver> Changer<D> {
         {
             Ok(done) => done,
             Err(refused) => refused.into(),
+        }
+    }
+
+    fn equip(&self, loaded: &Loaded) -> Vec<String> {
+        self.kept.send_replace(Some(loaded.clone()));
+        self.driver.equip(loaded)
+    }
+
+    /// Stops what a change that was cut short has left.
+    pub(super) async fn settle(&self) {
+        match watched::read::<Topology>(&self.state.topology()) {
+            Ok(Some(topology)) => {
+                for note in self.driver.settle(&topology).await {
+                    tracing::info!(note, "settled");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what runs is not known"),
         }
     }
 
@@ -169,7 +192,7 @@ impl<D: Driver> Changer<D> {
             let text = "the configuration or what runs has changed since that plan was made; look at `banyan plan` again";
             return Err(Refused(text.to_owned()));
         }
-        self.driver.equip(&proposal.loaded);
+        self.equip(&proposal.loaded);
         if proposal.plan.steps.is_empty() {
             proposal.intent_after.write(&self.state.intent())?;
             let notes = proposal.notes;

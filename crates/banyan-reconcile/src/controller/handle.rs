@@ -92,7 +92,8 @@ impl Handle {
                 | Reply::Plan { .. }
                 | Reply::Trial(_)
                 | Reply::Backup(_)
-                | Reply::Purged(_) => {}
+                | Reply::Purged(_)
+                | Reply::Autoscale { .. } => {}
             }
         }
         Done {

@@ -10,6 +10,8 @@ mod proposal;
 mod purging;
 mod rates;
 mod refused;
+mod scale;
+mod scaling;
 mod service;
 mod sockets;
 mod status;
@@ -179,6 +181,7 @@ fn assemble<D: Driver>(
             driver,
             state: config.state,
             load: config.load,
+            kept: watch::Sender::new(None),
             clock: Clock,
         },
         handle: handle.clone(),

@@ -31,7 +31,7 @@ pub(super) struct Proposal {
 
 impl<D: Driver> Changer<D> {
     pub(super) async fn propose(&self, paths: &ConfigPaths, change: &Change) -> Result<Proposal, Refused> {
-        let loaded = self.loaded(paths)?;
+        let loaded = self.loaded_for(paths, change)?;
         let current = self.current(&loaded.config.name).await?;
         let intent = Intent::read(&self.state.intent())?;
         let kept = Releases::new(self.state.releases()).all()?;
@@ -66,6 +66,14 @@ impl<D: Driver> Changer<D> {
             intent,
             notes,
         })
+    }
+
+    fn loaded_for(&self, paths: &ConfigPaths, change: &Change) -> Result<Loaded, Refused> {
+        let kept = match change {
+            Change::Scale { .. } => self.kept.borrow().clone(),
+            _ => None,
+        };
+        kept.map_or_else(|| self.loaded(paths), Ok)
     }
 
     pub(super) fn loaded(&self, paths: &ConfigPaths) -> Result<Loaded, Refused> {

@@ -158,6 +158,8 @@ mod tests {
             let mut report = report(7, 0, 0);
             let process = |name: &str, requests, errors| ProcessReport {
                 process: name.parse().unwrap(),
+                shed: 0,
+                waiting: 0,
                 requests,
                 errors,
                 p50_us: Some(900),

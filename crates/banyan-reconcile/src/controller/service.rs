@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use super::change::{Changer, done_reply};
 use super::handle::{Asked, Handle, Message};
 use super::rates::Rates;
+use super::scale::{self, Scaling};
+use super::scaling::Scaled;
 use super::status::{Known, status};
 use super::{Done, Ending, Newest};
 use crate::driver::{Driver, Failing};
@@ -41,42 +43,47 @@ pub struct Service<D> {
     pub(super) tasks: Tasks,
 }
 
-struct Loop<D> {
-    changer: Changer<D>,
-    config: ConfigPaths,
-    tasks: Tasks,
-    purges: Purges,
-    purge_endpoint: endpoint::Wanted,
-    topology: Option<Topology>,
-    rates: Rates,
+pub(super) struct Loop<D> {
+    pub(super) changer: Changer<D>,
+    pub(super) config: ConfigPaths,
+    pub(super) tasks: Tasks,
+    pub(super) purges: Purges,
+    pub(super) purge_endpoint: endpoint::Wanted,
+    pub(super) topology: Option<Topology>,
+    pub(super) rates: Rates,
     /// Of the edge's places.
-    places: BTreeMap<PlaceName, Rates>,
+    pub(super) places: BTreeMap<PlaceName, Rates>,
     /// What the PostgreSQL proxy said last.
-    pgproxy: Option<PgproxyReport>,
-    busy: Option<Busy>,
-    unfinished: Option<(usize, usize, String)>,
-    clock: Clock,
-    ending: Option<Ending>,
+    pub(super) pgproxy: Option<PgproxyReport>,
+    pub(super) scaling: Scaling,
+    pub(super) busy: Option<Busy>,
+    pub(super) unfinished: Option<(usize, usize, String)>,
+    pub(super) clock: Clock,
+    pub(super) ending: Option<Ending>,
     /// Who is primary may have changed: it is to be watched anew.
-    watch_anew: bool,
+    pub(super) watch_anew: bool,
 }
 
 /// The one running change.
-struct Busy {
-    what: What,
-    task: JoinHandle<Option<Reply>>,
-    events: mpsc::UnboundedReceiver<Event>,
+pub(super) struct Busy {
+    pub(super) what: What,
+    pub(super) task: JoinHandle<Option<Reply>>,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
     /// Who hears of it; more than one when a second `down` joins the first.
-    listeners: Vec<mpsc::UnboundedSender<Reply>>,
-    last: Option<String>,
+    pub(super) listeners: Vec<mpsc::UnboundedSender<Reply>>,
+    pub(super) last: Option<String>,
+    /// What the load asked for, when this is a scaling.
+    pub(super) scaled: Option<Scaled>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     BringUp,
     Change,
     /// The primary has failed.
     Mend,
+    /// The load asks for more or fewer instances.
+    Scale,
     Down,
 }
 
@@ -86,6 +93,7 @@ enum Happened {
     Event(Event),
     Finished(Option<Box<Reply>>),
     Tend,
+    Scale,
     Failed,
     Drain,
     Now,
@@ -109,7 +117,10 @@ impl<D: Driver> Service<D> {
             ),
         ];
         let mut messages = self.messages;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let scaling = Scaling::new(self.changer.state.scale(), cores, Clock.unix_ms());
         let mut state = Loop {
+            scaling,
             changer: self.changer,
             config: self.config,
             tasks: self.tasks,
@@ -129,6 +140,7 @@ impl<D: Driver> Service<D> {
         let mut drain = shutdown.clone();
         let mut draining = false;
         let mut tend = tokio::time::interval(TEND_EVERY);
+        let mut scale = tokio::time::interval(scale::EVERY);
         let ending = loop {
             let happened = tokio::select! {
                 biased;
@@ -146,6 +158,7 @@ impl<D: Driver> Service<D> {
                 () = &mut failing => Happened::Failed,
                 Some(message) = messages.recv() => Happened::Message(message),
                 _ = tend.tick() => Happened::Tend,
+                _ = scale.tick() => Happened::Scale,
             };
             match happened {
                 Happened::Message(message) => state.asked(message).await,
@@ -153,6 +166,9 @@ impl<D: Driver> Service<D> {
                     state.purges.heard(&report);
                     let now = state.clock.now();
                     state.rates_at(report.place.as_ref()).take(now, (*report).clone());
+                    if let Some(topology) = &state.topology {
+                        state.scaling.heard(now, topology, &report);
+                    }
                     self.newest.take(*report);
                 }
                 Happened::Event(event) => state.heard(event),
@@ -162,6 +178,7 @@ impl<D: Driver> Service<D> {
                         state.changer.driver.tend(topology);
                     }
                 }
+                Happened::Scale => state.scale().await,
                 Happened::Failed => {
                     failing = Box::pin(std::future::pending());
                     state.begin_mend().await;
@@ -237,12 +254,18 @@ impl<D: Driver> Loop<D> {
                     super::purging::purge(&purges, has_cache, scopes, mode, &replies).await;
                 });
             }
+            Asked::Request(Request::Autoscale { verb }) => self.autoscale(verb, &replies),
             Asked::Request(Request::Down) => self.begin_down(Some(replies)).await,
             Asked::Kill => {
                 self.kill().await;
                 self.ending = Some(Ending::Killed);
             }
             asked => match &self.busy {
+                // People come first: the load is looked at again when they are done.
+                Some(busy) if busy.what == What::Scale => {
+                    self.cut_short("another change was asked for").await;
+                    self.begin(asked, replies);
+                }
                 Some(busy) => tell(&replies, done_reply(occupied(busy))),
                 None => self.begin(asked, replies),
             },
@@ -267,6 +290,7 @@ impl<D: Driver> Loop<D> {
             events,
             listeners: vec![replies],
             last: None,
+            scaled: None,
         });
     }
 
@@ -293,6 +317,7 @@ impl<D: Driver> Loop<D> {
             events,
             listeners: replies.into_iter().collect(),
             last: None,
+            scaled: None,
         });
     }
 
@@ -324,10 +349,11 @@ impl<D: Driver> Loop<D> {
             events,
             listeners: Vec::new(),
             last: Some("the primary of the database has failed".to_owned()),
+            scaled: None,
         });
     }
 
-    async fn cut_short(&mut self, why: &str) {
+    pub(super) async fn cut_short(&mut self, why: &str) {
         if let Some(busy) = self.busy.take() {
             busy.task.abort();
             // Its end is awaited: the journal must have one writer.
@@ -390,6 +416,9 @@ impl<D: Driver> Loop<D> {
                 notes: Vec::new(),
             })
         });
+        if let Some(scaled) = &busy.scaled {
+            self.scaled(scaled, &reply);
+        }
         self.ending = self.ending_after(busy.what, &reply, draining);
         for listener in &busy.listeners {
             tell(listener, reply.clone());
@@ -427,6 +456,10 @@ impl<D: Driver> Loop<D> {
             state: &self.changer.state,
             certificate_problem: self.changer.driver.certificate_problem(),
             backup: self.changer.driver.backups(),
+            autoscale: self
+                .topology
+                .as_ref()
+                .and_then(|topology| self.scaling.shown(topology)),
             now: self.clock.now(),
         })
     }
@@ -459,6 +492,7 @@ async fn perform<D: Driver>(
             | Request::Plan { .. }
             | Request::Backup { .. }
             | Request::Purge { .. }
+            | Request::Autoscale { .. }
             | Request::Down,
         )
         | Asked::Kill => {
@@ -485,6 +519,7 @@ fn occupied(busy: &Busy) -> Done {
         What::BringUp => "the start",
         What::Change => "another change",
         What::Mend => "a failover",
+        What::Scale => "scaling",
         What::Down => "going down",
     };
     let at = busy.last.as_deref().unwrap_or("planning");

@@ -12,7 +12,7 @@ use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
-use crate::proto::{BackupState, Row, Status};
+use crate::proto::{Autoscale, BackupState, Row, Status};
 
 pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
@@ -25,6 +25,7 @@ pub(super) struct Known<'a> {
     pub(super) state: &'a StateDir,
     pub(super) certificate_problem: Option<String>,
     pub(super) backup: Option<BackupState>,
+    pub(super) autoscale: Option<Autoscale>,
     pub(super) now: Instant,
 }
 
@@ -39,6 +40,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         state,
         certificate_problem,
         backup,
+        autoscale,
         now,
     } = known;
     let report = rates.current(now);
@@ -59,6 +61,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         unfinished,
         certificate_problem,
         backup,
+        autoscale,
         rotation: topology.rotation.iter().cloned().collect(),
         state_dir: state.path().to_owned(),
         log_dir: state.logs(),

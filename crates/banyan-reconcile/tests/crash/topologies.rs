@@ -108,6 +108,7 @@ fn process(name: &str, max: Option<u32>) -> Process {
         max,
         settings: Box::new(ProcessSettings {
             proxy_protocol: None,
+            scale: None,
             zones: Vec::new(),
             ready: None,
             live: None,

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use banyan_config::ProcessTable;
-
 use crate::facts::Facts;
 use crate::id::{InstanceId, ProcessName};
 use crate::model::{Instance, Release, Topology};
@@ -11,7 +9,7 @@ use crate::resolve::ResolveError;
 
 pub(super) fn fill(
     topology: &mut Topology,
-    tables: &BTreeMap<ProcessName, ProcessTable>,
+    counts: &BTreeMap<ProcessName, u32>,
     made_of: &Release,
     facts: &Facts,
     current: &Topology,
@@ -19,7 +17,7 @@ pub(super) fn fill(
 ) {
     let Some(release) = topology.release else { return };
     let slots = topology.processes.keys().flat_map(|process| {
-        let count = tables.get(process).map_or(0, |table| table.count);
+        let count = counts.get(process).copied().unwrap_or(0);
         (1..=count).map(|slot| InstanceId {
             process: process.clone(),
             slot,

@@ -6,6 +6,7 @@ mod database;
 mod error;
 mod instances;
 mod release;
+mod scale;
 mod switchover;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub enum Change {
     /// Another server of the database becomes primary: this one, else the first replica. Nothing else changes, whatever
     /// the configuration says by now.
     Switchover { to: Option<NodeId> },
+    /// So many instances of these processes. Nothing else changes, whatever the configuration says by now.
+    Scale { counts: BTreeMap<ProcessName, u32> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +68,12 @@ pub fn resolve(
         database,
         hosts: _,
     } = config;
-    if let Change::Switchover { to } = change {
-        return switchover::resolve(*to, facts, current).map_err(|error| ResolveErrors(vec![error]));
+    match change {
+        Change::Switchover { to } => {
+            return switchover::resolve(*to, facts, current).map_err(|error| ResolveErrors(vec![error]));
+        }
+        Change::Scale { counts } => return scale::resolve(counts, facts, current),
+        Change::Configuration | Change::Deploy | Change::Rollback { .. } => {}
     }
     let mut errors = Vec::new();
     let mut notes = Vec::new();
@@ -105,9 +112,12 @@ pub fn resolve(
     }
     add_processes(&mut topology, processes, &picked.release, &mut errors, &mut notes);
     check_edge(&topology, &picked.release, picked.pinned.is_some(), &mut errors);
+    let counts = processes
+        .iter()
+        .map(|(name, table)| (name.clone(), count(name, table, facts)));
     instances::fill(
         &mut topology,
-        processes,
+        &counts.collect(),
         &picked.release,
         facts,
         current,
@@ -132,6 +142,15 @@ pub fn resolve(
     } else {
         Err(ResolveErrors(errors))
     }
+}
+
+/// How many there are to be: where the load decides, what it decided last, within the bounds of now.
+fn count(name: &ProcessName, table: &ProcessTable, facts: &Facts) -> u32 {
+    let Some(scale) = &table.settings.scale else {
+        return table.count;
+    };
+    let last = facts.remembered.counts.get(name).copied();
+    last.unwrap_or(table.count).max(scale.min).min(scale.max)
 }
 
 /// The release alone that [`resolve`] would choose: for what runs beside the instances while there are none.

@@ -40,7 +40,7 @@ pub(super) fn pick(
                 is_new: false,
             })
         }
-        (Change::Configuration | Change::Switchover { .. }, Some(pinned)) => {
+        (Change::Configuration | Change::Switchover { .. } | Change::Scale { .. }, Some(pinned)) => {
             let release = facts
                 .releases
                 .get(&pinned)
@@ -63,7 +63,7 @@ pub(super) fn pick(
             is_new: true,
             pinned: None,
         }),
-        (Change::Configuration | Change::Switchover { .. }, None) => {
+        (Change::Configuration | Change::Switchover { .. } | Change::Scale { .. }, None) => {
             Ok(match unchanged(&configured, facts, current) {
                 Some(release) => Picked {
                     release: release.clone(),

@@ -224,6 +224,7 @@ pub(crate) fn settings() -> ProcessSettings {
         live: None,
         start_grace: Duration::from_secs(60),
         proxy_protocol: None,
+        scale: None,
         zones: Vec::new(),
         stop_grace: Duration::from_secs(30),
     }

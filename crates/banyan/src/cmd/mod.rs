@@ -1,6 +1,7 @@
 //! One verb per file; this is their list.
 
 mod apply;
+mod autoscale;
 mod backup;
 mod cdn;
 mod check;
@@ -45,6 +46,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Deploy => apply::deploy(context),
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
+        Verb::Autoscale(args) => autoscale::run(&args, context),
         Verb::Backup(args) => backup::run(&args, context),
         Verb::Restore(args) => restore::run(&args, context),
         Verb::Purge(args) => purge::run(&args, context),

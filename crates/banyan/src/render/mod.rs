@@ -1,6 +1,7 @@
 //! How things look: text from values, no I/O but the progress line's.
 
 pub(crate) mod amount;
+pub(crate) mod autoscale;
 pub(crate) mod backup;
 pub(crate) mod error;
 pub(crate) mod findings;

@@ -38,6 +38,9 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     {
         out.push_str(&(line + "\n"));
     }
+    for line in status.autoscale.iter().flat_map(super::autoscale::problems) {
+        out.push_str(&format!("{} {line}\n", paint.yellow("!")));
+    }
     for line in backups(status, now_ms, paint) {
         out.push_str(&(line + "\n"));
     }

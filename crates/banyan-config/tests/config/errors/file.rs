@@ -91,12 +91,12 @@ min = 2
                |  ^^^^^^^
                = did you mean [database]?
 
-            error: unknown table [scale]
-              --> banyan.toml:15:2
+            error: [scale.web] needs `max`
+              --> banyan.toml:15:8
                |
             15 | [scale.web]
-               |  ^^^^^
-               = known here: `version`, `name`, `app`, `process`, `edge`, `route`, `auth`, `listener`, `database`, `metrics`, `host`
+               |        ^^^
+               = max: Never more.
 
             8 errors; nothing was changed"#]],
     );

@@ -13,6 +13,7 @@ fn process() -> Process {
         max: None,
         settings: Box::new(ProcessSettings {
             proxy_protocol: None,
+            scale: None,
             zones: Vec::new(),
             ready: None,
             live: None,
