@@ -479,3 +479,56 @@ fn another_protocol_is_a_new_release_whose_instances_alone_are_spoken_to_in_it()
     assert_eq!(spoken(&before), banyan_config::Protocol::Http1);
     assert_eq!(spoken(&it.current), banyan_config::Protocol::H2);
 }
+
+fn scale(name: &str, count: u32) -> Change {
+    Change::Scale {
+        counts: [(name.parse().unwrap(), count)].into(),
+    }
+}
+
+#[test]
+fn the_load_changes_a_number_and_nothing_else() {
+    let mut it = Installation::new();
+    it.process("worker").count = 2;
+    it.configure();
+    // What was edited since and not applied stays unapplied.
+    it.process("worker").count = 5;
+    it.edit_app("edited");
+    let (plan, notes) = it.apply(scale("web", 3));
+    expect![[r#"
+        1   start web.2@r1 on port 20005
+        2   admit web.2@r1
+        3   start web.3@r1 on port 20006
+        4   admit web.3@r1"#]]
+    .assert_eq(&plan.lines().join("\n"));
+    assert_eq!(notes, Vec::<String>::new());
+    let (plan, _) = it.apply(scale("web", 1));
+    expect![[r#"
+        1   drain web.3@r1
+        2   stop web.3@r1
+        3   drain web.2@r1
+        4   stop web.2@r1"#]]
+    .assert_eq(&plan.lines().join("\n"));
+}
+
+#[test]
+fn what_the_load_asked_for_last_stays_within_the_bounds_of_now() {
+    let mut it = Installation::new();
+    it.process("web").settings.scale = Some(banyan_config::Scale {
+        policy: banyan_config::ScalePolicy::Headroom,
+        min: 2,
+        max: 6,
+        slo_wait: std::time::Duration::from_millis(100),
+        cores: 1,
+        schedule: Vec::new(),
+    });
+    let running = |it: &Installation| it.current.running(&"web".parse().unwrap());
+    it.process("web").count = 3;
+    it.configure();
+    assert_eq!(running(&it), 3, "what it begins with");
+    for (remembered, expected) in [(5, 5), (9, 6), (1, 2)] {
+        it.facts.remembered.counts = [("web".parse().unwrap(), remembered)].into();
+        it.configure();
+        assert_eq!(running(&it), expected);
+    }
+}
