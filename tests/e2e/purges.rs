@@ -285,6 +285,28 @@ async fn a_purge_waits_for_the_edge_names_it_when_it_is_silent_and_holds_when_it
         "{}",
         wrong.stderr
     );
+    let warmed = ["/w1", "/w2"].map(|path| site.url(path));
+    for expected in ["2 stored, 0 were there", "0 stored, 2 were there"] {
+        let said = site
+            .installation
+            .verb(&["cdn", "warm", "--rate", "1000", &warmed[0], &warmed[1]])
+            .await;
+        assert!(said.stdout.contains(expected), "{}", said.output());
+    }
+    let stats = site.installation.verb(&["cdn", "stats"]).await;
+    assert!(
+        stats.stdout.contains("OF CACHEABLE") && stats.stdout.contains("/a"),
+        "{}",
+        stats.stdout
+    );
+    let told = site.installation.verb(&["cdn", "explain", &url]).await;
+    for expected in [
+        format!("key      {url}"),
+        "verdict  a hit".to_owned(),
+        "a change is seen after 1h".to_owned(),
+    ] {
+        assert!(told.stdout.contains(&expected), "{expected}\n{}", told.stdout);
+    }
     site.installation.down().await;
 }
 

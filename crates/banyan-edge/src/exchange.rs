@@ -45,6 +45,8 @@ pub(crate) struct Exchange {
     /// Its step of a trace.
     pub trace: Option<TraceParent>,
     pub upstream: Option<Rc<Upstream>>,
+    /// Not to be asked next, if there is another.
+    pub avoided: Vec<Rc<Upstream>>,
     pub retries: u32,
     /// It was to go to an instance of its group, whatever came of it.
     pub forwarded: bool,
@@ -125,6 +127,7 @@ impl Exchange {
             filtered: None,
             trace: None,
             upstream: None,
+            avoided: Vec::new(),
             retries: 0,
             forwarded: false,
             waited: Duration::ZERO,

@@ -72,6 +72,11 @@ impl Config {
         self.state_dir.join("snapshots").join("edge.json")
     }
 
+    /// Where people ask about the cache.
+    fn sight_path(&self) -> PathBuf {
+        self.state_dir.join("cdn")
+    }
+
     /// What the controller purges.
     fn purge_path(&self) -> PathBuf {
         self.state_dir.join("snapshots").join("purge.log")

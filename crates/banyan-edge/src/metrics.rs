@@ -158,8 +158,8 @@ impl CacheResult {
 /// Of one route's requests that came to the cache.
 #[derive(Debug)]
 pub(crate) struct CacheCells {
-    results: [Counter; CacheResult::ALL.len()],
-    whys: [Counter; Why::ALL.len()],
+    /// By result; in each the first is without a reason.
+    counts: [[Counter; 1 + Why::ALL.len()]; CacheResult::ALL.len()],
     /// Bytes of what was stored already.
     pub sent: Counter,
 }
@@ -167,8 +167,7 @@ pub(crate) struct CacheCells {
 impl Default for CacheCells {
     fn default() -> Self {
         Self {
-            results: std::array::from_fn(|_| Counter::default()),
-            whys: std::array::from_fn(|_| Counter::default()),
+            counts: std::array::from_fn(|_| std::array::from_fn(|_| Counter::default())),
             sent: Counter::default(),
         }
     }
@@ -177,19 +176,17 @@ impl Default for CacheCells {
 impl CacheCells {
     /// `why`: the reason that it was no hit.
     pub(crate) fn count(&self, result: CacheResult, why: Option<Why>) {
-        self.results[result as usize].increment();
-        if let Some(why) = why {
-            self.whys[why as usize].increment();
-        }
+        let reason = why.map_or(0, |why| 1 + why as usize);
+        self.counts[result as usize][reason].increment();
     }
 
-    pub(crate) fn results(&self) -> impl Iterator<Item = (CacheResult, u64)> {
-        let counts = self.results.iter().map(Counter::get);
-        CacheResult::ALL.into_iter().zip(counts)
-    }
-
-    pub(crate) fn whys(&self) -> impl Iterator<Item = (Why, u64)> {
-        Why::ALL.into_iter().zip(self.whys.iter().map(Counter::get))
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (CacheResult, Option<Why>, u64)> {
+        let whys = || std::iter::once(None).chain(Why::ALL.into_iter().map(Some));
+        let results = CacheResult::ALL.into_iter().zip(&self.counts);
+        results.flat_map(move |(result, counts)| {
+            let counts = whys().zip(counts);
+            counts.map(move |(why, count)| (result, why, count.get()))
+        })
     }
 }
 

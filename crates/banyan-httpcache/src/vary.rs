@@ -64,6 +64,15 @@ impl Selection {
     }
 
     /// The response is for everybody.
+    /// `accept-language: de`, as the request had it; for people.
+    pub fn words(&self) -> Vec<String> {
+        let word = |(name, value): &(HeaderName, Option<Vec<u8>>)| match value {
+            Some(value) => format!("{name}: {}", String::from_utf8_lossy(value)),
+            None => format!("{name}: -"),
+        };
+        self.0.iter().map(word).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -111,6 +111,57 @@ impl Why {
     }
 }
 
+impl Why {
+    /// What the app or a rule would have to say so that the next one is a hit; `None`: it is as it should be.
+    pub const fn remedy(self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoStore => {
+                "the answer says no-store; if everybody gets the same: Cache-Control: max-age=60"
+            }
+            Self::NoCache => {
+                "the answer says no-cache, so each use is validated; with Cache-Control: max-age=60 it is not"
+            }
+            Self::Private => {
+                "the answer says private; if everybody gets the same: Cache-Control: public, max-age=60"
+            }
+            Self::Authorization => {
+                "requests carry Authorization; if everybody gets the same: Cache-Control: public, or s-maxage=60"
+            }
+            Self::VaryAny => "the answer says Vary: *; name the headers that it depends on",
+            Self::Vary => {
+                "the answer varies by headers of many values; leave out of Vary what it does not depend on"
+            }
+            Self::SetCookie => {
+                "the answer sets a cookie; leave it out there, or write a rule with strip_cookies = true"
+            }
+            Self::Status => "nothing says that this status may be kept: Cache-Control: max-age=60",
+            Self::NotUnderstood => "must-understand forbids keeping this status",
+            Self::NoLifetime => {
+                "nothing says how long it is good: Cache-Control: max-age=60, an ETag, or a rule with ttl"
+            }
+            Self::Expired => {
+                "its time is over when it is asked for again: a longer max-age, or stale-while-revalidate=30"
+            }
+            Self::TooLarge => "one answer takes an eighth of cache.memory at most: more memory",
+            Self::BadPart => "the app's 206 has no Content-Range that can be read",
+            Self::Incomplete => "the answer broke off; the app's log may say why",
+            Self::Rule => "a rule says store = false, or the edge itself knows who asks (auth)",
+            Self::Absent
+            | Self::Method
+            | Self::RequestNoCache
+            | Self::RequestMaxAge
+            | Self::RequestMinFresh
+            | Self::RequestNoStore
+            | Self::OnlyIfCached
+            | Self::Precondition
+            | Self::Invalidated
+            | Self::Purged
+            | Self::Gap
+            | Self::HitForMiss => return None,
+        })
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

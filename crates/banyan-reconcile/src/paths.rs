@@ -66,6 +66,11 @@ impl StateDir {
         self.0.join("snapshots").join("edge.json")
     }
 
+    /// Where edges answer questions about their caches.
+    pub fn cdn(&self) -> PathBuf {
+        self.0.join("cdn")
+    }
+
     /// What was purged from caches; beside what edges watch already.
     pub fn purge_log(&self) -> PathBuf {
         self.0.join("snapshots").join("purge.log")

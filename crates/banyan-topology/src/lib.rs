@@ -15,6 +15,7 @@ pub mod purge;
 pub mod report;
 pub mod resolve;
 pub mod rung;
+pub mod sight;
 pub mod signals;
 pub mod snapshot;
 

@@ -79,6 +79,7 @@ pub(super) fn after_asking(
 ) -> Response<Box<Reader>> {
     let now = name.now(exchange);
     exchange.route_cells().cache.count(result, Some(why));
+    name.note(why);
     let how = banyan_httpcache::answer(
         super::presented(&head.method, &head.headers),
         &object.head,
@@ -165,9 +166,10 @@ fn parts(object: &Object, spans: &[Span], total: u64, boundary: &str) -> Reader 
     Reader::parts(&object.body, parts, format!("\r\n--{boundary}--\r\n"))
 }
 
-/// What the origin's answer says for this request, stored or not.
+/// What the origin's answer says for this request, stored or not. `name`: under which it would be.
 pub(super) fn forwarded(
     exchange: &Exchange,
+    name: Option<&Name>,
     headers: &mut HeaderMap,
     why: Why,
     stored: Result<i64, Why>,
@@ -180,6 +182,9 @@ pub(super) fn forwarded(
     };
     let detail = stored.err().unwrap_or(why);
     exchange.route_cells().cache.count(result, Some(detail));
+    if let Some(name) = name {
+        name.note(detail);
+    }
     let outcome = Outcome::Forwarded {
         why: Forward::of(why),
         status: None,

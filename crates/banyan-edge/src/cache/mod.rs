@@ -12,6 +12,7 @@
 mod answer;
 mod collapse;
 mod elsewhere;
+pub(crate) mod explain;
 mod fetch;
 mod flow;
 mod kept;
@@ -21,9 +22,11 @@ mod pictures;
 mod pump;
 pub(crate) mod purge;
 mod reader;
+mod rollout;
 mod rules;
 mod serve;
 mod store;
+mod tops;
 
 use std::hash::Hash;
 use std::rc::Rc;
@@ -34,7 +37,7 @@ use http::request::Parts;
 use http::{Method, Response, Uri};
 
 use banyan_config::Cache as Settings;
-use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Time, lookup};
+use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Time, Why, lookup};
 
 use crate::core::Core;
 use crate::exchange::Exchange;
@@ -45,6 +48,7 @@ pub(crate) use reader::Reader;
 use rules::{Rule, Rules};
 pub(crate) use serve::{Reply, serve};
 use store::{Found, Store};
+use tops::Tops;
 
 /// As answers call it.
 const NAME: &str = "banyan-edge";
@@ -55,6 +59,7 @@ pub(crate) struct Shared {
     pub store: Arc<Store>,
     fills: Arc<Fills>,
     pictures: Arc<pictures::Pool>,
+    pub tops: Arc<Tops>,
 }
 
 /// One core's.
@@ -63,6 +68,7 @@ pub(crate) struct Cache {
     store: Arc<Store>,
     fills: Arc<Fills>,
     pictures: Arc<pictures::Pool>,
+    tops: Arc<Tops>,
 }
 
 impl Cache {
@@ -77,6 +83,7 @@ impl Cache {
             store: Arc::clone(&shared.store),
             fills: Arc::clone(&shared.fills),
             pictures: Arc::clone(&shared.pictures),
+            tops: Arc::clone(&shared.tops),
         }))
     }
 }
@@ -146,6 +153,12 @@ impl Name {
 
     fn now(&self, exchange: &Exchange) -> Time {
         now(&exchange.core)
+    }
+
+    /// It was not answered from the store.
+    fn note(&self, why: Why) {
+        let route = self.side.lines().next().unwrap_or_default();
+        self.cache.tops.note(&self.uri, route, why);
     }
 
     fn find(&self) -> Found {

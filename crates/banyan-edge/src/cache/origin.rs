@@ -18,6 +18,7 @@ use super::Name;
 use super::flow::{Flow, Place};
 use super::object::{Coming, Object};
 use super::pump::{self, Pump};
+use super::rollout;
 use super::store::Asking;
 use crate::answer_limits::AnswerLimits;
 use crate::exchange::Exchange;
@@ -90,6 +91,7 @@ pub(super) async fn ask(
     let name = &question.name;
     let mut plan = &question.plan;
     let again = Plan::Plain(plan.why());
+    let mut asked_another = false;
     loop {
         let asking = name.cache.store.ask(&name.uri);
         let head = question.head_for(plan);
@@ -99,6 +101,10 @@ pub(super) async fn ask(
             sent,
             received: name.now(exchange),
         };
+        if !asked_another && rollout::ask_another(exchange, name, answer.status()) {
+            asked_another = true;
+            continue;
+        }
         strip_hop_by_hop(answer.headers_mut());
         let length = answer.body().size_hint().exact();
         question.limits.judge(answer.headers(), length)?;

@@ -23,6 +23,8 @@ pub(crate) struct Rules {
 pub(crate) struct Rule {
     /// Nothing is kept without.
     pub store: bool,
+    /// Addresses change with the content.
+    pub versioned: bool,
     pub query: Query,
     policy: Policy,
     pub pictures: Option<Settings>,
@@ -56,6 +58,7 @@ impl Rules {
             rules: rules.collect(),
             default: Rc::new(Rule {
                 store: true,
+                versioned: false,
                 query: Query::All,
                 policy: plain,
                 of_pages: None,
@@ -66,6 +69,12 @@ impl Rules {
 
     pub(crate) fn have_pictures(&self) -> bool {
         self.pictures
+    }
+
+    /// Which rule counts for this path, as they were written.
+    pub(super) fn position(&self, raw: &str) -> Option<usize> {
+        let path = path::decode(raw)?;
+        self.rules.iter().position(|(pattern, _)| pattern.matches(&path))
     }
 
     /// `None`: the path can be read in two ways, so nobody can tell which rule is meant.
@@ -86,6 +95,7 @@ impl Rule {
             .is_some_and(|class| matches!(class, CacheClass::Image | CacheClass::Versioned));
         Self {
             store: rule.store,
+            versioned: rule.class == Some(CacheClass::Versioned),
             query: match &rule.query {
                 None => Query::All,
                 Some(names) if names.is_empty() => Query::None,

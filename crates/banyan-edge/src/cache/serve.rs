@@ -86,7 +86,7 @@ async fn pass(
         Why::Method
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS && !exchange.is_grpc() {
-        answer::forwarded(exchange, response.headers_mut(), why, Err(why), None);
+        answer::forwarded(exchange, None, response.headers_mut(), why, Err(why), None);
     }
     Ok(Reply::Instance(response))
 }
@@ -156,6 +156,7 @@ pub(super) async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts)
     origin::after(name, head, &response, asking.born, times);
     answer::forwarded(
         exchange,
+        None,
         response.headers_mut(),
         Why::Method,
         Err(Why::Method),
@@ -285,7 +286,14 @@ impl Request<'_> {
 
     async fn bypass(&self, exchange: &mut Exchange, why: Why) -> Result<Reply, Refusal> {
         let mut response = forward::send(exchange, self.head, None).await?;
-        answer::forwarded(exchange, response.headers_mut(), why, Err(why), None);
+        answer::forwarded(
+            exchange,
+            Some(&self.name),
+            response.headers_mut(),
+            why,
+            Err(why),
+            None,
+        );
         Ok(Reply::Instance(response))
     }
 
@@ -384,7 +392,14 @@ impl Request<'_> {
         let length = coming.length.unwrap_or_default();
         *response.headers_mut() = answer.headers(&coming.head, length, policy, now);
         let ttl = coming.head.ttl_at(now);
-        answer::forwarded(exchange, response.headers_mut(), why, Ok(ttl), Some(true));
+        answer::forwarded(
+            exchange,
+            Some(&self.name),
+            response.headers_mut(),
+            why,
+            Ok(ttl),
+            Some(true),
+        );
         Some(response)
     }
 
@@ -424,7 +439,14 @@ impl Request<'_> {
         match heard {
             Ok(Heard::Passes(mut response, not_stored)) => {
                 forward::bind(exchange, self.head, &mut response);
-                answer::forwarded(exchange, response.headers_mut(), why, Err(not_stored), collapsed);
+                answer::forwarded(
+                    exchange,
+                    Some(&self.name),
+                    response.headers_mut(),
+                    why,
+                    Err(not_stored),
+                    collapsed,
+                );
                 Ok(Reply::Instance(response))
             }
             Ok(Heard::Streams(streams)) => {
@@ -432,7 +454,14 @@ impl Request<'_> {
                 let ttl = coming.head.ttl_at(self.name.now(exchange));
                 let reader = Reader::coming(streams.place, coming.first(), coming.length);
                 let mut response = streams.head.map(|()| Box::new(reader));
-                answer::forwarded(exchange, response.headers_mut(), why, Ok(ttl), collapsed);
+                answer::forwarded(
+                    exchange,
+                    Some(&self.name),
+                    response.headers_mut(),
+                    why,
+                    Ok(ttl),
+                    collapsed,
+                );
                 Ok(Reply::Stored(response))
             }
             Ok(Heard::Good(object, status)) => {

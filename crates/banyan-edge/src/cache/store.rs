@@ -163,6 +163,18 @@ impl Store {
         }
     }
 
+    /// Of every side. For people.
+    pub(crate) fn find_all(&self, uri: &str) -> Found {
+        let hash = self.hash(uri);
+        let variants = self.shard(hash).find(hash, uri);
+        let tick = self.tick.load(Ordering::Acquire);
+        let objects = variants.iter().flat_map(|variants| variants.iter());
+        let objects = objects.map(|object| (Arc::clone(object), self.standing(object, tick)));
+        Found {
+            objects: objects.collect(),
+        }
+    }
+
     fn standing(&self, object: &Object, tick: u64) -> Standing {
         object.standing(tick, |marks| {
             self.purges

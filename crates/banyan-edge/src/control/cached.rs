@@ -18,33 +18,14 @@ impl Control {
         let rows = self.routes();
         let mut family = all.family(
             Counter,
-            "banyan_edge_cache_requests_total",
-            "Requests that came to the cache, by what it did with them.",
+            "banyan_cache_requests_total",
+            "Requests that came to the cache, by what it did with them; why: the reason that it was no hit.",
         );
-        let results = |cells: &RouteCells| {
-            cells
-                .cache
-                .results()
-                .map(|(result, count)| (result.name(), count))
-                .collect()
-        };
-        for (labels, name, count) in sums(&rows, results) {
-            family.count(&with(labels, &[("result", name)]), count);
-        }
-        let mut family = all.family(
-            Counter,
-            "banyan_edge_cache_misses_total",
-            "Requests that were no hits, by the reason.",
-        );
-        let whys = |cells: &RouteCells| {
-            cells
-                .cache
-                .whys()
-                .map(|(why, count)| (why.name(), count))
-                .collect()
-        };
-        for (labels, name, count) in sums(&rows, whys) {
-            family.count(&with(labels, &[("why", name)]), count);
+        for (labels, result, why, count) in sums(&rows) {
+            family.count(
+                &with(labels, &[("tier", TIER), ("result", result), ("why", why)]),
+                count,
+            );
         }
         let mut family = all.family(
             Counter,
@@ -58,6 +39,9 @@ impl Control {
             );
         }
         let store = &self.stored.store;
+        let help = "Purges are applied up to this number.";
+        all.family(Gauge, "banyan_cache_purge_seq", help)
+            .count(&[("tier", TIER)], self.purges.report().applied);
         for (name, help, value) in [
             (
                 "banyan_edge_cache_bytes",
@@ -78,21 +62,22 @@ impl Control {
     }
 }
 
+/// Of the caches between browsers and the app: this one.
+const TIER: &str = "edge";
+
 type Labels<'a> = &'a [(&'static str, String)];
 
 /// Over all cores; what never occurred is left out.
-fn sums<'a>(
-    rows: &'a [Row<'_, RouteCells>],
-    read: impl Fn(&RouteCells) -> Vec<(&'static str, u64)>,
-) -> Vec<(Labels<'a>, &'static str, u64)> {
+fn sums<'a>(rows: &'a [Row<'_, RouteCells>]) -> Vec<(Labels<'a>, &'static str, &'static str, u64)> {
     let mut found = Vec::new();
     for (labels, cells) in rows {
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-        for (name, count) in cells.iter().flat_map(|cell| read(cell)) {
-            *counts.entry(name).or_default() += count;
+        let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for (result, why, count) in cells.iter().flat_map(|cell| cell.cache.counts()) {
+            let why = why.map_or("", |why| why.name());
+            *sums.entry((result.name(), why)).or_default() += count;
         }
-        let some = counts.into_iter().filter(|(_, count)| *count > 0);
-        found.extend(some.map(|(name, count)| (labels.as_slice(), name, count)));
+        let some = sums.into_iter().filter(|(_, count)| *count > 0);
+        found.extend(some.map(|((result, why), count)| (labels.as_slice(), result, why, count)));
     }
     found
 }

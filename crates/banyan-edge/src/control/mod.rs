@@ -18,6 +18,7 @@ mod measured;
 mod page;
 mod purges;
 mod scrape;
+mod sight;
 mod streams;
 mod take;
 
@@ -56,6 +57,7 @@ use listen::Listening;
 use measured::Measured;
 use purges::Purges;
 use scrape::{Ask, Scrape};
+use sight::Sight;
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -106,6 +108,9 @@ pub(crate) struct Control {
     /// What the cores share of the cache.
     stored: Arc<cache::Shared>,
     purges: Purges,
+    sight: Sight,
+    /// Who asks about the cache.
+    questions: mpsc::UnboundedReceiver<sight::Asked>,
     scrape: Scrape,
     /// Who reads metrics.
     asks: mpsc::UnboundedReceiver<Ask>,
@@ -158,6 +163,7 @@ impl Control {
         let clock = Clock;
         let started_unix_ms = clock.unix_ms();
         let purges = Purges::begin(&config.purge_path(), started_unix_ms);
+        let (sight, questions) = Sight::new(&config.sight_path(), started_unix_ms);
         let door_path = config.handover_path();
         let start = clock.now();
         let (scrape, asks) = Scrape::new(&config.metrics_path(), started_unix_ms);
@@ -234,6 +240,8 @@ impl Control {
             measured: Measured::default(),
             stored,
             purges,
+            sight,
+            questions,
             scrape,
             asks,
             started_unix_ms,
@@ -251,6 +259,7 @@ impl Control {
             control.purges.beside_another();
         }
         control.look_for_others();
+        control.keep_sight();
         control.keep_metrics();
         control.begin_to_listen();
         Ok(control)
@@ -284,12 +293,14 @@ impl Control {
                 Some(fetched) = self.identities.next() => self.take_fetched(fetched),
                 Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
                 Some(ask) = self.asks.recv() => self.tell_measured(ask),
+                Some(asked) = self.questions.recv() => self.tell_of_the_cache(asked),
                 () = tokio::time::sleep_until(due) => {}
                 // The watch's own second starts anew with each turn of this loop, so the timer looks, too.
                 _ = tick.tick() => {
                     self.look(watch);
                     self.look_at_purges();
                     self.look_for_others();
+                    self.keep_sight();
                     self.keep_door();
                     self.keep_metrics();
                     self.look_at_certificates();

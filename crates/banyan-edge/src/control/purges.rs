@@ -264,7 +264,7 @@ impl Control {
         self.stored.store.elsewhere.switch(together || several);
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         Time::from_millis(i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX))
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn send(
     if exchange.is_grpc() {
         time.of_call(&head.headers);
     }
-    let mut tried: Vec<Rc<Upstream>> = Vec::new();
+    let mut tried: Vec<Rc<Upstream>> = std::mem::take(&mut exchange.avoided);
     exchange.forwarded = true;
     for _ in 0..ATTEMPTS {
         let in_flight = choose::choose(&core, &group, &wanted, &tried).await?;

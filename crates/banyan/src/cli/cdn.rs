@@ -1,5 +1,6 @@
 //! `banyan cdn …`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use banyan_config::Network;
@@ -22,9 +23,55 @@ pub(crate) enum CdnAction {
                       banyan cdn sign https://shop.example/albums/7/ --prefix --expires 7d"
     )]
     Sign(Sign),
+    /// Ask the edge for URLs, one after another, so that it has them before users ask
+    ///
+    /// Exit code 1: some could not be had; what is not kept is named with the reason.
+    #[command(
+        after_help = "Example:\n  banyan cdn warm https://shop.example/ https://shop.example/news\n  \
+                      banyan cdn warm --manifest dist/manifest.json --base https://shop.example/assets --rate 100"
+    )]
+    Warm(Warm),
+    /// How much the caches answer: by requests and by bytes, per route, what they do not and why
+    #[command(after_help = "Example:\n  banyan --json cdn stats | jq '.routes[] | {route, results}'")]
+    Stats,
+    /// What would become of a GET of this URL: key, rule, what is stored, why not, how old it can get
+    ///
+    /// Asks the edges; the app is asked nothing.
+    #[command(
+        after_help = "Example:\n  banyan cdn explain https://shop.example/list?page=2 --header 'Accept-Language: de'"
+    )]
+    Explain(CdnExplain),
     /// The same as `banyan purge`
     #[command(after_help = "Example:\n  banyan cdn purge --tag news")]
     Purge(Purge),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Warm {
+    /// Whole URLs, or what stands behind --base
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// A file of the sitemap protocol
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sitemap: Option<PathBuf>,
+    /// What a bundler wrote: names and their files (webpack, Vite)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Where URLs without scheme and host are
+    #[arg(long, value_name = "URL")]
+    pub(crate) base: Option<String>,
+    /// Requests a second at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CdnExplain {
+    /// With scheme and domain, as clients ask for it
+    pub(crate) url: String,
+    /// A header of the request, as `Name: value`; may be repeated
+    #[arg(long, value_name = "HEADER", value_parser = super::header)]
+    pub(crate) header: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

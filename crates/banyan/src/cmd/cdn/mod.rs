@@ -1,6 +1,8 @@
 //! `banyan cdn …`
 
+mod sight;
 mod sign;
+mod warm;
 
 use crate::cli::cdn::{Cdn, CdnAction};
 use crate::exit::Exit;
@@ -9,6 +11,9 @@ use crate::output::Context;
 pub(crate) fn run(args: &Cdn, context: &Context) -> anyhow::Result<Exit> {
     match &args.action {
         CdnAction::Sign(args) => sign::run(args, context),
+        CdnAction::Warm(args) => warm::run(args, context),
+        CdnAction::Stats => sight::stats(context),
+        CdnAction::Explain(args) => sight::explain(args, context),
         CdnAction::Purge(args) => super::purge::run(args, context),
     }
 }
