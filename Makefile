@@ -58,9 +58,13 @@ conformance: deps build nextest ## Outside suites: RealWorld through the edge, P
 	@BANYAN=target/release/banyan tests/outside/postgres.sh
 	@BANYAN=target/release/banyan tests/outside/drivers.sh
 
+.PHONY: dist
+dist: toolchain ## Build the binary for servers, target/dist/banyan: cheaper per request, many minutes on the first time
+	@cargo build --profile dist --locked --target-dir target -p banyan
+
 .PHONY: bench
-bench: deps build ## Compare the edge with nginx and HAProxy, the proxy with PgBouncer (bench/README.md says how)
-	@BANYAN=target/release/banyan exec bench/run.sh
+bench: deps dist ## Compare the edge with nginx and HAProxy, the proxy with PgBouncer (bench/README.md says how)
+	@BANYAN=target/dist/banyan exec bench/run.sh
 
 .PHONY: doc
 doc: toolchain ## Build the API documentation

@@ -5,7 +5,7 @@
 #
 # Sets: work (folder), names, port[NAME], tls_port[NAME], upstream (port). After `configure WORKERS`: command[NAME].
 
-BANYAN=${BANYAN:-${CARGO_TARGET_DIR:-target}/release/banyan}
+BANYAN=${BANYAN:-${CARGO_TARGET_DIR:-target}/dist/banyan}
 PATH=$PATH:/usr/sbin:/sbin
 PACKAGES="nginx-light haproxy wrk nghttp2-client openssl util-linux"
 
@@ -13,7 +13,7 @@ need() { # programs…; besides Banyan itself
   local program
   for program in "$@" "$BANYAN"; do
     command -v "$program" >/dev/null || {
-      echo "bench: $program is missing. Install: sudo apt-get install $PACKAGES; cargo build --release -p banyan" >&2
+      echo "bench: $program is missing. Install: sudo apt-get install $PACKAGES; cargo build --profile dist -p banyan" >&2
       exit 1
     }
   done

@@ -1,8 +1,10 @@
 //! Log files of children: written by the children themselves, rotated and read here.
 //!
 //! stdout and stderr are the file itself (O_APPEND), not a pipe, so a child outlives its controller and loses nothing
-//! when that is killed. The price: rotation is copy and truncate. Lines written in the moment between the last copy
-//! and the truncation are lost (microseconds, and only at a rotation), and nothing rotates while no controller runs.
+//! when that is killed. So the file cannot be renamed under it: rotation copies the beginning into the older file and has
+//! the file system take it out (`FALLOC_FL_COLLAPSE_RANGE`: ext4 and xfs), which touches nothing that is written meanwhile.
+//! Whole blocks go, so a line may begin in one file and end in the other. Elsewhere the file is copied and truncated, and
+//! lines written in the moment between (microseconds) are lost. Nothing rotates while no controller runs.
 //! A program that opens /dev/stdout anew with truncation (`> /dev/stdout` in a shell script) empties its log, as with
 //! any file.
 
@@ -47,7 +49,10 @@ pub fn older(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Moves the content into the older file when it exceeds `limit` bytes. True: it did.
+/// The largest block of the file systems that can take blocks out; a smaller one divides it.
+const BLOCK: u64 = 64 * 1024;
+
+/// Moves the content into the older file when it exceeds `limit` bytes: all of it but the last part of a block. True: it did.
 pub(crate) fn rotate(path: &Path, limit: u64) -> io::Result<bool> {
     let mut from = match OpenOptions::new()
         .read(true)
@@ -58,22 +63,54 @@ pub(crate) fn rotate(path: &Path, limit: u64) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other?,
     };
-    if from.metadata()?.len() <= limit {
+    let length = from.metadata()?.len();
+    if length <= limit {
         return Ok(false);
     }
     let older = older(path);
     let temporary = older.with_extension("new");
-    fs::remove_file(&temporary).ok();
+    finish_interrupted(&mut from, &temporary, &older)?;
     let mut to = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o640)
         .open(&temporary)?;
-    // Until nothing was written meanwhile: what remains of the gap is one system call.
-    while io::copy(&mut from, &mut to)? > 0 {}
-    from.set_len(0)?;
+    // The end of the file cannot be taken out: one byte stays at least.
+    let whole = length.saturating_sub(1) / BLOCK * BLOCK;
+    from.rewind()?;
+    io::copy(&mut Read::by_ref(&mut from).take(whole), &mut to)?;
+    if !take_out(&from, whole) {
+        // Until nothing was written meanwhile: what remains of the gap is one system call.
+        while io::copy(&mut from, &mut to)? > 0 {}
+        from.set_len(0)?;
+    }
     fs::rename(&temporary, &older)?;
     Ok(true)
+}
+
+/// Takes the first bytes out of a file; false: the file system cannot.
+fn take_out(file: &File, bytes: u64) -> bool {
+    bytes > 0 && rustix::fs::fallocate(file, rustix::fs::FallocateFlags::COLLAPSE_RANGE, 0, bytes).is_ok()
+}
+
+/// A controller that was killed while it rotated has left a copy: it is the older file if what it holds was taken out of
+/// the log already, and else of no use.
+fn finish_interrupted(log: &mut File, temporary: &Path, older: &Path) -> io::Result<()> {
+    let mut copy = match File::open(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let (mut copied, mut held) = (Vec::new(), Vec::new());
+    Read::by_ref(&mut copy).take(BLOCK).read_to_end(&mut copied)?;
+    log.rewind()?;
+    Read::by_ref(log)
+        .take(copied.len() as u64)
+        .read_to_end(&mut held)?;
+    if held == copied {
+        fs::remove_file(temporary)
+    } else {
+        fs::rename(temporary, older)
+    }
 }
 
 /// Length now: where what a child is about to write begins.
@@ -111,6 +148,8 @@ pub struct Follower {
     position: u64,
     /// Inode of the older file: a new one means that a rotation has happened.
     older: Option<u64>,
+    /// It was shorter than what was read of it, and no rotation had happened yet.
+    shrunk: bool,
 }
 
 impl Follower {
@@ -120,6 +159,7 @@ impl Follower {
             path: path.to_owned(),
             position: length(path),
             older: inode(&older(path)),
+            shrunk: false,
         };
         let text = match tail(path, lines) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -136,12 +176,17 @@ impl Follower {
         if rotated != self.older {
             self.older = rotated;
             // The older file is a copy from the first byte on, so the position holds in it.
+            let moved = length(&older);
             read_from(&older, self.position, u64::MAX, &mut content)?;
+            self.position = self.position.saturating_sub(moved);
+        } else if length(&self.path) < self.position {
+            // In the middle of a rotation; or, if none is seen by the next look, its program has emptied it.
+            if !std::mem::replace(&mut self.shrunk, true) {
+                return Ok(content);
+            }
             self.position = 0;
         }
-        if length(&self.path) < self.position {
-            self.position = 0;
-        }
+        self.shrunk = false;
         self.position += read_from(&self.path, self.position, CHUNK, &mut content)?;
         Ok(content)
     }
@@ -204,6 +249,68 @@ mod tests {
         writer.write_all(b"eeeeeeeeeeeeeeeee\n").unwrap();
         assert_eq!(follower.read().unwrap(), b"d\neeeeeeeeeeeeeeeee\n");
         assert_eq!(follower.read().unwrap(), b"");
+    }
+
+    #[test]
+    fn no_line_is_lost_while_a_program_writes_through_rotations() {
+        const LINES: usize = 60_000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut writer = open(&path, None).unwrap();
+        if !can_take_out(folder.path()) {
+            return;
+        }
+        let (mut follower, _) = Follower::from_tail(&path, 0).unwrap();
+        let program = std::thread::scope(|scope| {
+            let program = scope.spawn(move || {
+                for number in 0..LINES {
+                    writer.write_all(format!("line {number}\n").as_bytes()).unwrap();
+                }
+            });
+            let (mut seen, mut rotations) = (Vec::new(), 0);
+            loop {
+                let ended = program.is_finished();
+                rotations += u32::from(rotate(&path, 100_000).unwrap());
+                loop {
+                    let content = follower.read().unwrap();
+                    if content.is_empty() {
+                        break;
+                    }
+                    seen.extend(content);
+                }
+                if ended {
+                    return (seen, rotations);
+                }
+            }
+        });
+        let (seen, rotations) = program;
+        assert!(rotations > 0);
+        let expected: String = (0..LINES).map(|number| format!("line {number}\n")).collect();
+        assert!(seen == expected.as_bytes(), "{rotations} rotations");
+    }
+
+    fn can_take_out(folder: &Path) -> bool {
+        let path = folder.join("try");
+        fs::write(&path, vec![b'x'; 3 * BLOCK as usize]).unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        take_out(&file, BLOCK)
+    }
+
+    #[test]
+    fn a_rotation_that_was_killed_is_ended_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let temporary = older(&path).with_extension("new");
+        fs::write(&path, "what stayed\n").unwrap();
+        fs::write(&temporary, "what was taken out\n").unwrap();
+        let mut log = File::open(&path).unwrap();
+        finish_interrupted(&mut log, &temporary, &older(&path)).unwrap();
+        assert_eq!(fs::read_to_string(older(&path)).unwrap(), "what was taken out\n");
+        // The copy of what is still in the log is none.
+        fs::write(&temporary, "what").unwrap();
+        finish_interrupted(&mut log, &temporary, &older(&path)).unwrap();
+        assert!(!temporary.exists());
+        assert_eq!(fs::read_to_string(older(&path)).unwrap(), "what was taken out\n");
     }
 
     #[test]
