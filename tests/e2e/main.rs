@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod attacks;
 mod autoscale;
 mod backups;
 mod bad_http;

@@ -18,7 +18,7 @@ struct Ladder {
 }
 
 /// The whole suite, once. `Err`: what was not as its script says.
-async fn run(suite: &Path, base: &str, number: usize) -> Result<(), String> {
+pub(crate) async fn run(suite: &Path, base: &str, number: usize) -> Result<(), String> {
     let uid = format!("{number}x{}", Clock.unix_ms());
     let report = hurl::run_folder(suite, base, &uid)
         .await

@@ -51,7 +51,7 @@ pub use cache::{Cache, CacheClass, CacheProfile, CacheRule, PurgeEndpoint};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
-pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit};
+pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit, WAF_RULES, Waf, WafMode};
 pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};

@@ -13,6 +13,7 @@ use banyan_tls::{Session, Version};
 use banyan_topology::report::{EdgeTotals, ProcessReport};
 use http::StatusCode;
 
+use crate::filter::WAF_COUNT;
 use crate::forward::gate::Seats;
 
 /// One cell per core.
@@ -73,6 +74,8 @@ pub(crate) struct CoreMetrics {
     /// Bytes of their bodies before and after.
     pub compressed_in: Counter,
     pub compressed_out: Counter,
+    /// By rule: what was let through, and what was refused.
+    pub waf: [[Counter; 2]; WAF_COUNT],
 }
 
 /// Exact statuses: there are few, and each has one or two reasons.

@@ -248,6 +248,9 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     }
     let source = (!body.is_end_stream()).then(|| Source::new(body, most, limits.body_rate));
     exchange.received = source.as_ref().map(|source| source.counter());
+    if let (Some(source), Some(form)) = (&source, filter::form(exchange, &head)) {
+        source.inspect(form);
+    }
     Ok(Outbound { head, source })
 }
 

@@ -30,6 +30,11 @@ pub(crate) enum Refusal {
     NotAllowed,
     /// The route opens to signed links, and this is none.
     BadLink(LinkFault),
+    /// It looks like one (docs/waf.md). `in_body`: the app has got a part of it.
+    Attack {
+        message: &'static str,
+        in_body: bool,
+    },
     /// Who it is cannot be told now: no keys yet, or too many passwords to judge.
     CannotTell,
     /// More than the rate limit lets through; when to come again is in the exchange.
@@ -97,9 +102,11 @@ impl Refusal {
             Self::UseHttps { keep_method: true } => StatusCode::PERMANENT_REDIRECT,
             Self::UseHttps { keep_method: false } => StatusCode::MOVED_PERMANENTLY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::NotAllowed | Self::ForeignOrigin | Self::BadLink(_) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Forbidden
+            | Self::NotAllowed
+            | Self::ForeignOrigin
+            | Self::BadLink(_)
+            | Self::Attack { .. } => StatusCode::FORBIDDEN,
             Self::HeaderTimeout | Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong => StatusCode::URI_TOO_LONG,
@@ -114,6 +121,7 @@ impl Refusal {
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::BadRequest(what) => what,
+            Self::Attack { message, .. } => message,
             Self::Forbidden => "this is not open to your address",
             Self::MethodNotAllowed => "this method is not served here",
             Self::UseHttps { .. } => "this is served by https only",
@@ -158,6 +166,7 @@ impl Refusal {
             | Self::Unauthorized
             | Self::NotAllowed
             | Self::BadLink(_)
+            | Self::Attack { in_body: false, .. }
             | Self::CannotTell
             | Self::TooManyRequests
             | Self::TooManyConnections
@@ -168,7 +177,8 @@ impl Refusal {
             | Self::Busy
             | Self::BadGateway(Effect::None) => Outcome::Refused,
             // The head and a part of the body may have been passed on before the limit was met.
-            Self::BodyTooSlow
+            Self::Attack { in_body: true, .. }
+            | Self::BodyTooSlow
             | Self::BodyTooLarge
             | Self::ClientGone
             | Self::BadGateway(Effect::Unknown)
@@ -181,6 +191,7 @@ impl Refusal {
     fn closes(self) -> bool {
         match self {
             Self::BadRequest(_)
+            | Self::Attack { in_body: true, .. }
             | Self::TooManyConnections
             | Self::HeaderTimeout
             | Self::BodyTooSlow
@@ -193,6 +204,7 @@ impl Refusal {
             | Self::Unauthorized
             | Self::NotAllowed
             | Self::BadLink(_)
+            | Self::Attack { in_body: false, .. }
             | Self::CannotTell
             | Self::TooManyRequests
             | Self::MethodNotAllowed

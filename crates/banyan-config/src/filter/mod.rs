@@ -4,6 +4,7 @@
 mod compress;
 mod cors;
 mod rate_limit;
+mod waf;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub use compress::{Coding, Compress};
 pub use cors::Cors;
 pub(crate) use rate_limit::parse_rate;
 pub use rate_limit::{RateBy, RateLimit};
+pub use waf::{WAF_RULES, Waf, WafMode};
 
 /// In force: what a route does not say itself is the edge's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,7 @@ pub struct Filters {
     pub auth: Vec<String>,
     pub cors: Option<Cors>,
     pub compress: Option<Compress>,
+    pub waf: Option<Waf>,
 }
 
 impl Filters {
@@ -46,6 +49,7 @@ impl Filters {
             .chain(limits)
             .chain(cors)
             .chain(compress)
+            .chain(self.waf.as_ref().map(Waf::words))
             .collect()
     }
 }
@@ -63,6 +67,7 @@ pub(crate) fn build(
         auth: auth::names(table, &inherited.auth, known, report),
         cors: cors::build(table, inherited.cors.as_ref(), report),
         compress: compress::build(table, inherited.compress.as_ref(), report),
+        waf: waf::build(table, inherited.waf.as_ref(), report),
     };
     rate_limit::has_identity(table, &filters, known, report);
     filters

@@ -6,7 +6,7 @@ use super::balance::HEALTH;
 use super::balance::QUEUE;
 use super::balance::STICKY;
 use super::cache::CACHE;
-use super::filters::{COMPRESS, CORS, RATE_LIMIT};
+use super::filters::{COMPRESS, CORS, RATE_LIMIT, WAF};
 use super::limits::LIMITS;
 use super::limits::TIMEOUTS;
 use super::metrics::LOG;
@@ -182,6 +182,7 @@ pub(super) static EDGE: &[Key] = &[
     auth::NAMES,
     CORS,
     COMPRESS,
+    WAF,
     Key::new(
         "log",
         Table(LOG),

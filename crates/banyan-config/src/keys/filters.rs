@@ -139,3 +139,27 @@ pub(crate) static COMPRESS_KEYS: &[Key] = &[
     )
     .default("false"),
 ];
+
+/// In both tables, too.
+pub(super) const WAF: Key = Key::new(
+    "waf",
+    WordOrTables(&["log", "block", "off"], WAF_KEYS),
+    "Whether requests that look like attacks are logged or refused. \"log\", \"block\", \"off\", or a table.",
+)
+.alias(&["modsecurity", "firewall"]);
+
+pub(crate) static WAF_KEYS: &[Key] = &[
+    Key::new(
+        "mode",
+        OneOf(&["log", "block"]),
+        "\"log\": what is met is counted and logged. \"block\": and refused (403).",
+    )
+    .default("\"log\""),
+    Key::new(
+        "except",
+        List(&Text(NotEmpty)),
+        "Rules that are not asked, by id: docs/waf.md lists them.",
+    )
+    .default("[]")
+    .alias(&["exceptions", "disable"]),
+];

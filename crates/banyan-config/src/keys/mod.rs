@@ -19,7 +19,7 @@ mod routes;
 mod scale;
 
 pub(crate) use cache::IMAGE;
-pub(crate) use filters::COMPRESS_KEYS;
+pub(crate) use filters::{COMPRESS_KEYS, WAF_KEYS};
 pub(crate) use root::ROOT;
 
 const SECOND: u64 = 1_000;

@@ -2,7 +2,7 @@
 
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Short, Table, Text};
 use super::Rule::{HeaderName, Name, NotEmpty, Path, Template, UrlPath};
-use super::filters::{COMPRESS, CORS, RATE_LIMIT};
+use super::filters::{COMPRESS, CORS, RATE_LIMIT, WAF};
 use super::limits::{RESPONSE_BODY, RESPONSE_HEADER};
 use super::{HOUR, Key, MIB, auth};
 
@@ -88,6 +88,7 @@ pub(super) static ROUTE: &[Key] = &[
     auth::NAMES,
     CORS,
     COMPRESS,
+    WAF,
     Key::new(
         "process",
         Text(Name),

@@ -3,7 +3,7 @@
 use super::routes::map;
 use super::{Writer, quoted};
 use crate::auth::{Auth, AuthBy, Jwt, JwtKeys};
-use crate::filter::{Compress, Cors, Filters, RateBy, RateLimit};
+use crate::filter::{Compress, Cors, Filters, RateBy, RateLimit, Waf};
 use crate::units::{format_bytes, format_duration};
 
 /// `inherited` is what is in force without a line.
@@ -27,6 +27,15 @@ pub(super) fn keys(out: &mut Writer, filters: &Filters, inherited: &Filters) {
         match &filters.compress {
             None => out.text("compress", "off"),
             Some(compress) => out.line("compress", self::compress(compress)),
+        }
+    }
+    if filters.waf != inherited.waf {
+        match &filters.waf {
+            None => out.text("waf", "off"),
+            Some(Waf { mode, except }) => {
+                let (mode, except) = (mode.name(), listed(except));
+                out.line("waf", format!("{{ mode = \"{mode}\", except = [{except}] }}"));
+            }
         }
     }
 }

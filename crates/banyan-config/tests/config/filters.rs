@@ -296,3 +296,40 @@ compress = [{ codings = ["br"] }, { codings = ["gzip"] }]
 
         8 errors; nothing was changed"#]].assert_eq(&told(&format!("{BASE}{text}")));
 }
+
+#[test]
+fn rules_against_attacks_are_switched_by_route_and_exceptions_are_known() {
+    let config = |text: &str| {
+        let text = format!("version = 1\nname = \"shop\"\n[process.web]\ncommand = \"run\"\n[edge]\n{text}");
+        load(&text).map(|loaded| loaded.config)
+    };
+    let own = "[[route]]\nprefix = \"/a\"\nwaf = \"off\"\n[[route]]\nprefix = \"/b\"\nwaf = { except = [\"W301\"] }\n";
+    let read = config(&format!("waf = \"block\"\n{own}[[route]]\nprefix = \"/c\"\n")).unwrap();
+    assert_eq!(
+        load(&banyan_config::render_resolved(&read, false))
+            .unwrap()
+            .config,
+        read
+    );
+    let edge = read.edge.unwrap();
+    let words: Vec<_> = edge
+        .routes
+        .iter()
+        .map(|route| route.bounds.filters.words().join("; "))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "",
+            "requests that look like attacks are logged, but for rule W301",
+            "requests that look like attacks are refused"
+        ]
+    );
+    let wrong = config("waf = { mode = \"block\", except = [\"W3O1\"] }")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        wrong.contains("there is no rule W3O1") && wrong.contains("W301"),
+        "{wrong}"
+    );
+}

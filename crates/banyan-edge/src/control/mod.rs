@@ -3,6 +3,7 @@
 //! It owns all global state; cores own theirs. It is never on a request's path. Tasks: itself, the reporter, one per
 //! running check.
 
+mod attacks;
 mod cached;
 mod certificates;
 mod checks;

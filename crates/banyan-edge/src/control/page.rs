@@ -130,6 +130,7 @@ impl Control {
         self.of_zones(&mut all);
         self.of_the_edge(&mut all);
         self.of_compression(&mut all);
+        self.of_attacks(&mut all);
         own::families(&mut all, "edge", env!("CARGO_PKG_VERSION"), self.started_unix_ms);
         all
     }

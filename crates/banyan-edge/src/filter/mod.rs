@@ -1,13 +1,14 @@
 //! Filters: what is asked of a request before it goes anywhere, and what the answer says of it. Compiled once per snapshot
 //! and core; a request without any pays one branch.
 //!
-//! Order: limits by address, header and route → CORS pre-flights → authentication → limits by user and key.
+//! Order: rules against attacks → limits by address, header and route → CORS pre-flights → authentication → limits by user and key.
 
 pub(crate) mod auth;
 pub(crate) mod buckets;
 mod cors;
 mod gcra;
 mod rate;
+mod waf;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -26,6 +27,8 @@ use crate::route::serving::Next;
 use auth::{Guards, Identity, Judged, Opened, Wait, link};
 use cors::Cors;
 use rate::{Asker, Limits, Told, Turn};
+use waf::Waf;
+pub(crate) use waf::{COUNT as WAF_COUNT, Form, RULES as WAF_RULES};
 
 /// Of a route, or of the requests that no route takes.
 pub(crate) struct Filters {
@@ -33,6 +36,7 @@ pub(crate) struct Filters {
     guards: Option<Guards>,
     cors: Option<Cors>,
     compress: Option<Compress>,
+    waf: Option<Waf>,
 }
 
 /// What filters know of a request until its answer is on its way.
@@ -64,12 +68,14 @@ impl Filters {
             auth,
             cors,
             compress,
+            waf,
         } = filters;
         let compiled = Self {
             limits: Limits::new(rate_limits),
             guards: Guards::new(auth, settings),
             cors: cors.as_ref().and_then(Cors::new),
             compress: compress.as_ref().map(Compress::new),
+            waf: waf.as_ref().map(Waf::new),
         };
         (!filters.is_empty()).then(|| Rc::new(compiled))
     }
@@ -85,6 +91,7 @@ pub(crate) fn enter(
         return Ok(Next::Forward);
     };
     let core = Rc::clone(&exchange.core);
+    let judged = filters.waf.as_ref().map_or(Ok(()), |waf| waf.judge(&core, head));
     let address = exchange.peer.address;
     let takes_links = filters.guards.as_ref().is_some_and(Guards::take_links);
     let link = takes_links
@@ -106,6 +113,7 @@ pub(crate) fn enter(
         challenge: None,
         origin: None,
     }));
+    judged?;
     if let Some(cors) = &filtered.filters.cors {
         filtered.origin = cors.admit(&head.headers);
     }
@@ -138,6 +146,12 @@ pub(crate) fn enter(
     }
     filtered.identify(&core, head)?;
     Ok(Next::Forward)
+}
+
+/// What looks at the request's body while it passes.
+pub(crate) fn form(exchange: &Exchange, head: &Parts) -> Option<Box<Form>> {
+    let waf = exchange.filtered.as_ref()?.filters.waf.as_ref()?;
+    waf.form(&exchange.core, head)
 }
 
 /// Whether something must be waited for before the request may go on.

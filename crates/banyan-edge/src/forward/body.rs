@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::mirror::Copy;
+use crate::filter::Form;
 use crate::grpc::Messages;
 use crate::request_body::{ClientBody, ClientBroke};
 use crate::respond::Refusal;
@@ -32,6 +33,8 @@ pub(crate) struct Source {
     problem: Cell<Option<Refusal>>,
     /// Of what is taken, for somebody else.
     copy: RefCell<Option<Box<Copy>>>,
+    /// Looks at what is taken, before it is passed on.
+    form: RefCell<Option<Box<Form>>>,
     /// Of a gRPC call: each message has the limit, and there may be any time between two.
     messages: Option<Cell<Messages>>,
 }
@@ -46,6 +49,7 @@ impl Source {
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
             copy: RefCell::default(),
+            form: RefCell::default(),
             messages: None,
         })
     }
@@ -60,6 +64,7 @@ impl Source {
             waited: Cell::new(Duration::ZERO),
             problem: Cell::new(None),
             copy: RefCell::default(),
+            form: RefCell::default(),
             messages: Some(Cell::default()),
         })
     }
@@ -67,6 +72,18 @@ impl Source {
     /// What is taken goes to a copy as well, which begins when all was.
     pub(super) fn copy_to(&self, copy: Box<Copy>) {
         *self.copy.borrow_mut() = Some(copy);
+    }
+
+    /// Looks at all of it, from the beginning.
+    pub(crate) fn inspect(&self, form: Box<Form>) {
+        *self.form.borrow_mut() = Some(form);
+    }
+
+    /// What these bytes, which were just taken, are refused for.
+    fn objection(&self, data: &[u8]) -> Option<Refusal> {
+        let mut form = self.form.borrow_mut();
+        let ended = self.incoming.borrow().is_end_stream();
+        form.as_mut()?.take(data, ended).err()
     }
 
     /// Whether these bytes, which were just taken, are too many.
@@ -203,13 +220,19 @@ impl Body for UpBody {
                 if frame.data_ref().is_some_and(|data| source.too_many(data)) {
                     return source.fail(Refusal::BodyTooLarge);
                 }
+                if let Some(refusal) = frame.data_ref().and_then(|data| source.objection(data)) {
+                    return source.fail(refusal);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(ClientBroke::Framing)) => {
                 source.fail(Refusal::BadRequest("the body's framing is broken"))
             }
             Some(Err(ClientBroke::Gone)) => source.fail(Refusal::ClientGone),
-            None => Poll::Ready(None),
+            None => match source.objection(&[]) {
+                Some(refusal) => source.fail(refusal),
+                None => Poll::Ready(None),
+            },
         }
     }
 

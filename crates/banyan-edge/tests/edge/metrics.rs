@@ -13,7 +13,7 @@ use crate::routes::{prefix, route, to};
 use crate::tls;
 use crate::world::{World, get, post};
 
-fn served(snapshot: &mut EdgeSnapshot) {
+pub(crate) fn served(snapshot: &mut EdgeSnapshot) {
     snapshot.settings.metrics = Some(Metrics {
         listen: "127.0.0.1:0".parse().unwrap(),
     });

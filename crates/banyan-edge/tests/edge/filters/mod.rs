@@ -6,6 +6,7 @@ mod compress;
 mod cors;
 mod links;
 mod rate_limit;
+mod waf;
 
 use banyan_config::{
     Filters, Forward, HeaderEdit, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
