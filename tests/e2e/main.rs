@@ -20,6 +20,7 @@ mod check;
 mod drill;
 mod edge_restarts;
 mod endings;
+mod external;
 mod failed_deploys;
 mod failover;
 mod first_steps;

@@ -8,6 +8,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_runtime::{Clock, TaskKind, Tasks, shutdown};
 use banyan_testkit::hurl;
 
+use crate::moves::disk;
 use crate::servers::set;
 
 /// An installation on which the suite runs.
@@ -164,7 +165,14 @@ async fn the_realworld_suite_passes_during_every_move_up_and_down_under_load() {
     ladder
         .during("its rollback", async |it| drop(it.verb(&["rollback"]).await))
         .await;
-    ladder.apply("2 → 0 replicas, 3 → 1 instances", 1, &[]).await;
+    disk(&ladder.installation, "disk");
+    ladder.installation.move_database();
+    let moved = ["replicas = 1", "max_connections = 150", "dir = \"disk\""];
+    ladder.apply("another disk", 3, &moved).await;
+    ladder.installation.move_database();
+    ladder
+        .apply("and back, 1 → 0 replicas, 3 → 1 instances", 1, &[])
+        .await;
     ladder.stands("single-server again").await;
     ladder.installation.down().await;
 }

@@ -62,7 +62,7 @@ impl Installation {
             database: Port::free(),
             manifest,
         };
-        if this.manifest.database {
+        if this.manifest.command.starts_with("./photos") {
             place(&binaries::photos(), &this.app().join("photos"));
         }
         place(&binaries::misfit(), &this.app().join("misfit"));

@@ -147,7 +147,6 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
         "replicas",
         "durability",
         "reads",
-        "pgproxy",
         "backup",
         "settings",
     ] {
@@ -163,6 +162,8 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
     let before = scope.report.has_errors();
     let external = ExternalDatabase {
         url: scope.template(url, Use::DatabaseUrl),
+        // What fits into the server is looked at when it is asked.
+        pgproxy: pgproxy(&table.table("pgproxy"), u32::MAX),
     };
     let Some(secrets) = &scope.secrets else {
         return external;
@@ -177,6 +178,15 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
                     &url.place,
                     "the password is readable for all who can read this file",
                     &[help],
+                );
+            }
+            if let Err(error) = address.trust()
+                && !external.pgproxy.direct
+            {
+                scope.report.hidden_error(
+                    &url.place,
+                    format!("`url` cannot be spoken to: {error}"),
+                    &["write it in the URL, or direct = true in [database.pgproxy]: the app then connects itself"],
                 );
             }
         }

@@ -39,6 +39,7 @@ mod schema;
 mod scope;
 mod secrets;
 mod source;
+mod sslmode;
 pub mod template;
 mod tls;
 mod tree;
@@ -75,6 +76,7 @@ pub use scale::{Floor, Scale, ScalePolicy, SpecRules, TargetRule};
 pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, JudgeCertificate, Source, Sources};
+pub use sslmode::{ServerTrust, SslMode, TrustError};
 pub use template::{Placeholder, RenderError, Template, TemplateError, TemplateErrorKind};
 
 /// The commented banyan.toml that shows every key with its default: the manual.

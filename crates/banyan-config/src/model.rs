@@ -488,6 +488,7 @@ pub enum Database {
 pub struct ExternalDatabase {
     /// Template, so that the password can be `{{secret.NAME}}`.
     pub url: Template,
+    pub pgproxy: PgproxyTable,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -60,6 +60,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         Some(Database::External(external)) => {
             out.table("database");
             out.text("url", external.url.as_str());
+            pgproxy(&mut out, &external.pgproxy);
         }
         Some(Database::Managed(managed)) => database_table(&mut out, managed),
     }

@@ -13,6 +13,7 @@ use banyan_topology::{BackupFacts, Facts, NodeId, Release, ReleaseId, Remembered
 use sha2::{Digest, Sha256};
 
 use crate::controller::Loaded;
+use crate::external;
 use crate::intent::Intent;
 use crate::paths::StateDir;
 use crate::programs;
@@ -82,6 +83,7 @@ pub fn gather(
         free_ports: free_ports(state.path(), intent, wanted),
         taken_ports: taken_ports(config, current),
         programs,
+        external: external::of(loaded),
         // The driver's to say.
         edge_program: None,
         secrets_digest: programs::hex(&Sha256::digest(loaded.secrets.digest_input())),
@@ -180,7 +182,8 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
     let local = |port: Option<u16>| port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let (database, pgproxy) = match &config.database {
         Some(Database::Managed(table)) => (local(table.port), local(table.pgproxy.port)),
-        Some(Database::External(_)) | None => (None, None),
+        Some(Database::External(table)) => (None, local(table.pgproxy.port)),
+        None => (None, None),
     };
     let ours = |address: &SocketAddr| {
         let edge = current.edge.iter().flat_map(banyan_topology::Edge::addresses);

@@ -11,6 +11,7 @@ pub mod controller;
 pub mod driver;
 pub mod durable;
 pub mod execute;
+mod external;
 pub mod facts;
 pub mod failover;
 pub mod intent;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -35,6 +36,8 @@ pub enum Trust<'a> {
     Authority(&'a Path),
     /// Those of any CA in this file, for the name that is asked for.
     Bundle(&'a Path),
+    /// Those of any CA in this file, whatever name they are for (`sslmode=verify-ca`).
+    AnyName(&'a Path),
     /// Anybody: what is said is hidden from those who listen, not from those who stand between (`sslmode=require`).
     Anybody,
     /// The first certificate in this file and no other, whatever its issuer and names.
@@ -56,17 +59,13 @@ pub async fn connect(
             roots.add(first(path)?)?;
             builder.with_root_certificates(roots).with_no_client_auth()
         }
-        Trust::Bundle(path) => {
-            let mut roots = RootCertStore::empty();
-            let all =
-                CertificateDer::pem_file_iter(path).map_err(|_| ClientError::Certificate(path.to_owned()))?;
-            // A system's bundle may hold some that rustls does not read.
-            let (added, _) = roots.add_parsable_certificates(all.filter_map(Result::ok));
-            if added == 0 {
-                return Err(ClientError::Certificate(path.to_owned()));
-            }
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
+        Trust::Bundle(path) => builder
+            .with_root_certificates(bundle(path)?)
+            .with_no_client_auth(),
+        Trust::AnyName(path) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(AnyName::verifier(bundle(path)?)?)
+            .with_no_client_auth(),
         Trust::Exactly(path) => builder
             .dangerous()
             .with_custom_certificate_verifier(Exactly::verifier(Some(first(path)?)))
@@ -83,8 +82,75 @@ pub async fn connect(
         .await?)
 }
 
+fn bundle(path: &Path) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let all = CertificateDer::pem_file_iter(path).map_err(|_| ClientError::Certificate(path.to_owned()))?;
+    // A system's bundle may hold some that rustls does not read.
+    let (added, _) = roots.add_parsable_certificates(all.filter_map(Result::ok));
+    if added == 0 {
+        return Err(ClientError::Certificate(path.to_owned()));
+    }
+    Ok(roots)
+}
+
 fn first(path: &Path) -> Result<CertificateDer<'static>, ClientError> {
     CertificateDer::from_pem_file(path).map_err(|_| ClientError::Certificate(path.to_owned()))
+}
+
+/// The chain is judged by rustls, the name by nobody.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl AnyName {
+    fn verifier(roots: RootCertStore) -> Result<Arc<Self>, ClientError> {
+        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        let judge = judge.map_err(|error| Error::General(error.to_string()))?;
+        Ok(Arc::new(Self(judge)))
+    }
+}
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let judged = self
+            .0
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match judged {
+            // The name is looked at last: everything else is right.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            judged => judged,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 #[derive(Debug)]

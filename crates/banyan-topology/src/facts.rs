@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::id::{InstanceId, NodeId, ProcessName, ReleaseId};
-use crate::model::Release;
+use crate::model::{External, Release};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -36,6 +36,8 @@ pub struct Facts {
     pub backup: BackupFacts,
     /// Why the configured folder cannot take the data, and what to do; `None`: it can, or has it.
     pub dir_problem: Option<String>,
+    /// The user's own PostgreSQL, as `database.url` says.
+    pub external: Option<External>,
     pub remembered: Remembered,
 }
 
@@ -82,6 +84,7 @@ impl Facts {
             pinned: None,
             backup: BackupFacts::default(),
             dir_problem: None,
+            external: None,
             remembered: Remembered::default(),
         }
     }

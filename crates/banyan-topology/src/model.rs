@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use banyan_config as config;
 
-pub use database::{Database, Node, Pgproxy};
+pub use database::{Database, External, Node, Pgproxy};
 
 use crate::id::{AppName, InstanceId, PlaceName, ProcessName, ReleaseId};
 

@@ -174,7 +174,7 @@ pub(super) static DATABASE: &[Key] = &[
     Key::new(
         "url",
         Text(Template),
-        "Your own PostgreSQL: Banyan starts and stops none. Excludes the other keys.",
+        "Your own PostgreSQL: Banyan starts and stops none. Excludes the other keys but pgproxy.",
     )
     .alias(&["dsn", "uri"]),
     Key::new(

@@ -58,6 +58,7 @@ async fn secure(mut plain: TcpStream, tls: &ServerTls) -> io::Result<Stream> {
         return Err(io::Error::other("the server does not speak TLS"));
     }
     let trust = match &tls.authorities {
+        Some(file) if tls.any_name => Trust::AnyName(file),
         Some(file) => Trust::Bundle(file),
         None => Trust::Anybody,
     };

@@ -103,6 +103,7 @@ async fn a_server_of_the_users_own_is_spoken_to_by_tls_and_must_prove_its_name()
     local.ensure("shop", &names, now).unwrap();
     let speak = async |world: &mut World, name: &str, authorities: Option<std::path::PathBuf>| {
         let tls = ServerTls {
+            any_name: false,
             name: name.to_owned(),
             authorities,
         };

@@ -7,6 +7,7 @@ use super::Loaded;
 use super::change::Changer;
 use super::refused::Refused;
 use crate::driver::Driver;
+use crate::external;
 use crate::facts;
 use crate::intent::Intent;
 use crate::proto::{Change, ConfigPaths};
@@ -40,6 +41,7 @@ impl<D: Driver> Changer<D> {
             ..facts::gather(&loaded, &self.state, &current, &intent, kept)?
         };
         let resolved = topology::resolve(&loaded.config, &facts, &current, change)?;
+        self.examine(&resolved.topology, &current, &loaded).await?;
         let plan = plan::between(&current, &resolved.topology);
         refuse_unsafe(&current, &plan, &resolved.topology)?;
         let mut intent = intent;
@@ -74,6 +76,21 @@ impl<D: Driver> Changer<D> {
             _ => None,
         };
         kept.map_or_else(|| self.loaded(paths), Ok)
+    }
+
+    /// A server that is not ours is asked before anything leads to it, and left alone afterwards.
+    async fn examine(&self, desired: &Topology, current: &Topology, loaded: &Loaded) -> Result<(), Refused> {
+        let asked = |side: &Topology| {
+            let proxy = side.pgproxy.as_ref()?;
+            Some((proxy.external.clone()?, proxy.pool.size))
+        };
+        match &desired.pgproxy {
+            Some(proxy) if asked(desired).is_some() && asked(desired) != asked(current) => {
+                let examined = external::examine(proxy, loaded).await;
+                examined.map_err(|error| Refused(format!("database.url: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn loaded(&self, paths: &ConfigPaths) -> Result<Loaded, Refused> {

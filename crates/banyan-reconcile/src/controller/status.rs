@@ -185,6 +185,13 @@ fn detail(child: &ChildId, topology: &Topology, report: &PgproxyReport) -> Optio
     if child.0 == "pgproxy" {
         let (clients, backends) = (report.clients, report.backends);
         let mut text = format!("{clients} clients on {backends} connections");
+        if let Some(external) = topology
+            .pgproxy
+            .as_ref()
+            .and_then(|proxy| proxy.external.as_ref())
+        {
+            text = format!("{text} to {external} (yours)");
+        }
         for (count, what) in [(report.waiting, "waiting"), (report.pinned, "pinned")] {
             if count > 0 {
                 text = format!("{text}, {count} {what}");

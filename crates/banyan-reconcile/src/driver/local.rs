@@ -78,6 +78,7 @@ impl Local {
                 specs.pgproxy_auth(),
                 reports.pgproxy,
                 supervisor.clone(),
+                config.state.secrets(),
             ),
             supervisor,
             publisher,
@@ -87,7 +88,7 @@ impl Local {
         })
     }
 
-    fn equipment(&self) -> Result<Arc<Loaded>, StepError> {
+    pub(super) fn equipment(&self) -> Result<Arc<Loaded>, StepError> {
         let equipment = self.equipment.borrow().clone();
         equipment.ok_or_else(|| StepError("no configuration was read yet".to_owned()))
     }
@@ -410,7 +411,7 @@ impl Driver for Local {
             Step::Switchover { from, to } => Box::pin(self.switchover(*from, *to, step)).await?,
             Step::StartPgproxy(pgproxy) => self.start_pgproxy(pgproxy, step).await?,
             Step::StopPgproxy(_) => return Ok(self.stop(PGPROXY).await),
-            Step::ConfigurePgproxy { .. } => self.configure_pgproxy(step).await?,
+            Step::ConfigurePgproxy { from, to } => self.configure_pgproxy(from, to, step).await?,
             Step::RunRelease(release) => self.run_release(*release, step.before).await?,
             Step::SetRelease { .. } => {}
             Step::ConfigureProcess { from: _, to } => {

@@ -114,6 +114,14 @@ async fn check_database(specs: &Specs, release: &Release, topology: &Topology) -
             let answers = server.answers().await;
             answers.map_err(|error| StepError(chain(&error)))?
         }
+        // The app says so itself if it does not answer.
+        None if topology
+            .pgproxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.external.is_some()) =>
+        {
+            true
+        }
         None => {
             let url = release.database_url.iter();
             !url.flat_map(|url| url.placeholders())

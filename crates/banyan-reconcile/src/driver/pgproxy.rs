@@ -11,13 +11,17 @@ use banyan_runtime::watched::{self, WatchedError};
 use banyan_supervisor::engine::postgres::Server;
 use banyan_supervisor::{ChildId, Handle, StartError};
 use banyan_topology::report::{HoldState, PgproxyReport};
-use banyan_topology::snapshot::pgproxy::{self, Bound, Hold, HoldCause, PgAuth, PgproxySnapshot, Told};
-use banyan_topology::{Epoch, Pgproxy, Topology};
+use banyan_topology::snapshot::pgproxy::{
+    self, Bound, Found, Hold, HoldCause, PgAuth, PgproxySnapshot, Told,
+};
+use banyan_topology::{Epoch, External, Pgproxy, Topology};
 use tokio::sync::watch;
 
 use super::local::{Local, chain};
 use super::specs::PGPROXY;
 use super::{Move, StepError};
+use crate::controller::Loaded;
+use crate::external;
 
 /// It takes a snapshot within milliseconds and looks each second.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -76,6 +80,9 @@ pub(super) struct ProxyLink {
     supervisor: Handle,
     /// Which database cluster its servers are copies of, once it is known; a fresh one takes a `down` before.
     identifier: OnceLock<u64>,
+    secrets: PathBuf,
+    /// Where the user's own server was found last, by its login.
+    found: watch::Sender<Option<(String, Found)>>,
 }
 
 impl ProxyLink {
@@ -84,8 +91,11 @@ impl ProxyLink {
         auth: PgAuth,
         reports: watch::Receiver<Option<PgproxyReport>>,
         supervisor: Handle,
+        secrets: PathBuf,
     ) -> Self {
         Self {
+            secrets,
+            found: watch::Sender::new(None),
             path,
             auth,
             reports,
@@ -117,8 +127,19 @@ impl ProxyLink {
             .as_ref()
             .map_or(Epoch::default(), |report| report.epoch);
         let last = old.as_ref().map_or(reported, |old| old.epoch.max(reported));
+        let external = topology
+            .pgproxy
+            .as_ref()
+            .and_then(|proxy| proxy.external.as_deref());
+        let auth = match external {
+            Some(external) => PgAuth::File {
+                path: external::login_file(&self.secrets, external),
+            },
+            None => self.auth.clone(),
+        };
         let told = Told {
-            auth: self.auth.clone(),
+            found: external.and_then(|external| self.found(external, &auth, old.as_ref())),
+            auth,
             hold,
             bound: bound.or(old.as_ref().and_then(|old| old.database.bound)),
             system_identifier: self.identifier.get().copied(),
@@ -135,6 +156,28 @@ impl ProxyLink {
         }
         watched::publish(&self.path, &new)?;
         Ok(new.epoch)
+    }
+
+    /// What an earlier controller has found counts, too.
+    fn found(&self, external: &External, auth: &PgAuth, old: Option<&PgproxySnapshot>) -> Option<Found> {
+        let known = self.found.borrow().clone();
+        if let Some((_, found)) = known.filter(|(login, _)| *login == external.login) {
+            return Some(found);
+        }
+        let old = old.filter(|old| old.auth == *auth)?.database.primary()?;
+        Some(Found {
+            address: old.address,
+            tls: old.tls.clone(),
+        })
+    }
+
+    /// The user's own server: its login is kept, and it is looked for.
+    async fn meet(&self, external: &External, loaded: &Loaded) -> Result<(), StepError> {
+        let failed = |error| StepError(format!("database.url: {error}"));
+        external::keep_login(&self.secrets, external, loaded).map_err(failed)?;
+        let found = external::find(external).await.map_err(failed)?;
+        self.found.send_replace(Some((external.login.clone(), found)));
+        Ok(())
     }
 
     pub(super) async fn wait(&self, epoch: Epoch, goal: Goal, limit: Duration) -> Result<(), StepError> {
@@ -177,6 +220,9 @@ impl ProxyLink {
 
 impl Local {
     pub(super) async fn start_pgproxy(&self, wanted: &Pgproxy, step: Move<'_>) -> Result<(), StepError> {
+        if let Some(external) = &wanted.external {
+            self.proxy.meet(external, &*self.equipment()?).await?;
+        }
         // Its role and function may be missing: a server of before has none.
         if let Some(database) = &step.before.database {
             let server = self.primary(database, step.before)?;
@@ -213,7 +259,18 @@ impl Local {
         )))
     }
 
-    pub(super) async fn configure_pgproxy(&self, step: Move<'_>) -> Result<(), StepError> {
+    pub(super) async fn configure_pgproxy(
+        &self,
+        from: &Pgproxy,
+        to: &Pgproxy,
+        step: Move<'_>,
+    ) -> Result<(), StepError> {
+        if let Some(external) = &to.external {
+            self.proxy.meet(external, &*self.equipment()?).await?;
+            let known = [&from.external, &to.external].into_iter().flatten();
+            let known: Vec<&External> = known.map(|external| &**external).collect();
+            external::forget_others(&self.proxy.secrets, &known);
+        }
         self.tell_pgproxy(step.after, None, None, Goal::Serves).await
     }
 

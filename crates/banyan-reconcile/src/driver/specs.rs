@@ -21,6 +21,7 @@ use super::local::{chain, stop_signal};
 use super::program::Programs;
 use super::{Attempt, StepError};
 use crate::controller::{ControllerConfig, Loaded};
+use crate::external;
 use crate::paths::StateDir;
 use crate::programs::hex;
 use crate::releases::Releases;
@@ -308,9 +309,11 @@ impl Specs {
         let pgproxy = topology.pgproxy.as_ref();
         let pgproxy =
             pgproxy.ok_or_else(|| StepError("the PostgreSQL proxy of the app does not run".to_owned()))?;
+        let external = pgproxy.external.as_ref();
         Ok(direct.map(|direct| DatabaseAddress {
             host: pgproxy.listen.ip().to_string(),
             port: pgproxy.listen.port(),
+            options: external.and_then(|external| external.options.clone()),
             ..direct.clone()
         }))
     }
@@ -326,6 +329,14 @@ impl Specs {
             let address = self
                 .server(database, database.primary, topology.app.as_str())?
                 .address();
+            return address.map(Some).map_err(|error| StepError(chain(&error)));
+        }
+        let external = topology
+            .pgproxy
+            .as_ref()
+            .and_then(|proxy| proxy.external.as_ref());
+        if let Some(external) = external.filter(|_| release.proxied) {
+            let address = external::direct(&self.state.secrets(), external);
             return address.map(Some).map_err(|error| StepError(chain(&error)));
         }
         let Some(url) = &release.database_url else {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use banyan_config::{BackupSettings, Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
+use banyan_config::{
+    BackupSettings, Durability, HoldSettings, MeasureSettings, PoolSettings, Reads, ServerTrust,
+};
 
 use crate::id::NodeId;
 
@@ -227,6 +229,32 @@ pub struct Pgproxy {
     pub reads: Reads,
     #[serde(default)]
     pub measure: MeasureSettings,
+    /// Where it leads instead of to the managed database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<Box<External>>,
+}
+
+/// The user's own PostgreSQL. No password is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct External {
+    /// A domain or an address.
+    pub host: String,
+    pub port: u16,
+    pub name: String,
+    pub user: String,
+    pub tls: ServerTrust,
+    /// The other options of its URL, for those who connect to it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+    /// Of the URL with its password, in hex: tells a change, and names the file that holds it.
+    pub login: String,
+}
+
+impl std::fmt::Display for External {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port, name, .. } = self;
+        write!(f, "{name} on {host}:{port}")
+    }
 }
 
 #[cfg(test)]

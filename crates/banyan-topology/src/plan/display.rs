@@ -37,7 +37,13 @@ impl fmt::Display for Step {
             Self::Switchover { from, to } => {
                 write!(f, "switch over from {from} to {to} while statements wait")
             }
-            Self::StartPgproxy(pgproxy) => write!(f, "start pgproxy on {}", pgproxy.listen),
+            Self::StartPgproxy(pgproxy) => {
+                write!(f, "start pgproxy on {}", pgproxy.listen)?;
+                match &pgproxy.external {
+                    Some(external) => write!(f, ", leading to {external}"),
+                    None => Ok(()),
+                }
+            }
             Self::StopPgproxy(pgproxy) => write!(f, "drain and stop pgproxy on {}", pgproxy.listen),
             Self::ConfigurePgproxy { from, to } => write!(f, "change pgproxy: {}", changes(from, to)),
             Self::RunRelease(release) => {

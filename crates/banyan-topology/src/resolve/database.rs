@@ -1,5 +1,6 @@
 //! The managed PostgreSQL and its proxy: version, servers and memory, and what may not change while it runs.
 
+mod external;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -41,7 +42,8 @@ pub(super) fn resolve(
 ) -> (Option<Database>, Option<Pgproxy>) {
     match configured {
         Some(Configured::Managed(table)) => managed(table, known, errors, notes).unwrap_or_default(),
-        Some(Configured::External(_)) | None => {
+        Some(Configured::External(table)) => external::resolve(table, known, errors, notes),
+        None => {
             if let Some(running) = &known.current.database {
                 let version = running.version;
                 notes.push(format!(
@@ -78,6 +80,10 @@ fn managed(
         settings,
     } = table;
     let running = current.database.as_ref();
+    if external::is_elsewhere(known) {
+        errors.push(ResolveError::FromExternal);
+        return None;
+    }
     let version = version(*postgres, facts, errors);
     let mut ports = Ports::new(known, [*port, pgproxy.port]);
     errors.extend(facts.dir_problem.clone().map(ResolveError::Dir));
@@ -194,6 +200,7 @@ fn proxy(
         hold: hold.clone(),
         reads,
         measure: measure.clone(),
+        external: None,
     }))
 }
 

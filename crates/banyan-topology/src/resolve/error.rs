@@ -55,6 +55,20 @@ pub enum ResolveError {
         to: String,
     },
 
+    #[error(
+        "database.url leads to another PostgreSQL than the one that Banyan runs here, and Banyan does not copy data \
+         between them: run `banyan down`, copy the data (`pg_dump` and `pg_restore`), then `banyan up` with `url`; or \
+         take `url` out again"
+    )]
+    ToExternal,
+
+    #[error(
+        "the app's data is in the PostgreSQL of database.url, and Banyan does not copy it into one of its own: run \
+         `banyan down`, then `banyan up` without `url` (its database begins empty), and copy the data (`pg_dump` and \
+         `pg_restore`); or put `url` back"
+    )]
+    FromExternal,
+
     /// Why data cannot be there, and what to do.
     #[error("database.dir: {0}")]
     Dir(String),

@@ -137,12 +137,13 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         files,
     } = &config.app;
     let database_url = config.database.as_ref().map(|database| match database {
-        Database::External(external) => external.url.clone(),
-        Database::Managed(_) => Template::literal("{{database.url}}"),
+        Database::External(external) if external.pgproxy.direct => external.url.clone(),
+        Database::External(_) | Database::Managed(_) => Template::literal("{{database.url}}"),
     });
     let proxied = match &config.database {
         Some(Database::Managed(managed)) => !managed.pgproxy.direct,
-        Some(Database::External(_)) | None => false,
+        Some(Database::External(external)) => !external.pgproxy.direct,
+        None => false,
     };
     let mut common = BTreeMap::new();
     common.extend(database_url.clone().map(|url| ("DATABASE_URL".to_owned(), url)));

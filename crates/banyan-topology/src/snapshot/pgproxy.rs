@@ -24,6 +24,15 @@ pub struct Told {
     pub bound: Option<Bound>,
     /// Of every server: they are copies of one.
     pub system_identifier: Option<u64>,
+    /// Where the user's own server was found, if the proxy leads to one.
+    pub found: Option<Found>,
+}
+
+/// A server of the user's own, as its name and it itself said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub address: SocketAddr,
+    pub tls: Option<ServerTls>,
 }
 
 /// The snapshot that makes a running proxy lead to this topology's primary; `None` when it has no proxy.
@@ -35,8 +44,14 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
         hold,
         bound,
         system_identifier,
+        found,
     } = told;
     let nodes = |database: &Database| nodes(database, system_identifier);
+    let external = pgproxy.external.as_ref();
+    let name = database.map(|database| &database.name);
+    let name = name.or(external.map(|external| &external.name));
+    let leads = external.and(found.as_ref()).map(|_| NodeId::FIRST);
+    let alone = external.and(found).map(|found| vec![external_node(found)]);
     Some(PgproxySnapshot {
         epoch,
         app: topology.app.clone(),
@@ -44,9 +59,9 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
         certificate: None,
         auth,
         database: PgDatabase {
-            name: database.map(|database| database.name.clone()).unwrap_or_default(),
-            nodes: database.map(nodes).unwrap_or_default(),
-            primary: database.map(|database| database.primary),
+            name: name.cloned().unwrap_or_default(),
+            nodes: database.map(nodes).or(alone).unwrap_or_default(),
+            primary: database.map(|database| database.primary).or(leads),
             pool: pgproxy.pool.clone(),
             reads: pgproxy.reads,
             hold,
@@ -69,6 +84,19 @@ fn nodes(database: &Database, system_identifier: Option<u64>) -> Vec<PgNode> {
         system_identifier,
     };
     database.nodes.values().map(node).collect()
+}
+
+fn external_node(found: Found) -> PgNode {
+    PgNode {
+        id: NodeId::FIRST,
+        address: found.address,
+        socket: None,
+        tls: found.tls,
+        state: NodeState::Active,
+        weight: 1,
+        zone: None,
+        system_identifier: None,
+    }
 }
 
 /// All that the pgproxy role knows. It keeps the last good one and refuses older epochs.
@@ -158,6 +186,9 @@ pub struct ServerTls {
     /// Certificates of the authorities that are believed, in PEM: `sslmode=verify-full`. `None`: `sslmode=require`, which
     /// keeps listeners out and nobody else (PostgreSQL documentation, 34.19.1).
     pub authorities: Option<PathBuf>,
+    /// Whatever name its certificate is for: `sslmode=verify-ca`.
+    #[serde(default)]
+    pub any_name: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

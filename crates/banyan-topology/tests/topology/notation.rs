@@ -156,6 +156,7 @@ pub(crate) fn pgproxy(other: bool) -> Pgproxy {
         hold: HoldSettings::default(),
         reads: Reads::Primary,
         measure: MeasureSettings::default(),
+        external: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::installation::Installation;
-use banyan_config::{Database, ExternalDatabase, Template};
+use banyan_config::{Database, ExternalDatabase, PgproxyTable, Template};
 use banyan_topology::{Change, ReleaseId, Topology, rung};
 use expect_test::{Expect, expect};
 
@@ -103,6 +103,10 @@ fn another_database_url_is_a_new_release() {
     let url = |text: &str| {
         Some(Database::External(ExternalDatabase {
             url: Template::literal(text),
+            pgproxy: PgproxyTable {
+                direct: true,
+                ..PgproxyTable::default()
+            },
         }))
     };
     it.config.database = url("postgres://db1/photos");
@@ -120,6 +124,10 @@ fn another_database_url_under_another_name_is_a_new_release_too() {
     let url = |text: &str| {
         Some(Database::External(ExternalDatabase {
             url: Template::literal(text),
+            pgproxy: PgproxyTable {
+                direct: true,
+                ..PgproxyTable::default()
+            },
         }))
     };
     it.config.database = url("postgres://db1/photos");

@@ -1,8 +1,8 @@
 //! Plans of PostgreSQL's servers and the proxy before them.
 
-use banyan_config::Durability;
+use banyan_config::{Database, Durability, ExternalDatabase, PgproxyTable, ServerTrust, Template};
 use banyan_topology::check::Rule;
-use banyan_topology::{Change, Plan, Step, check, plan};
+use banyan_topology::{Change, External, Plan, Step, check, plan};
 use expect_test::{Expect, expect};
 
 use crate::installation::Installation;
@@ -278,6 +278,65 @@ fn a_folder_needs_another_port_than_the_present_servers_and_a_place_that_can_tak
         "{}",
         refused(&it)
     );
+}
+
+/// The user's own PostgreSQL behind the proxy.
+fn external(it: &mut Installation, host: &str) {
+    it.config.database = Some(Database::External(ExternalDatabase {
+        url: Template::literal("postgres://shop:secret@db/shop"),
+        pgproxy: PgproxyTable::default(),
+    }));
+    it.facts.external = Some(External {
+        host: host.to_owned(),
+        port: 5432,
+        name: "shop".to_owned(),
+        user: "shop".to_owned(),
+        tls: ServerTrust::default(),
+        options: None,
+        login: "0123abcd".to_owned(),
+    });
+}
+
+#[test]
+fn a_database_of_ones_own_is_led_to_and_never_started_nor_stopped() {
+    let mut it = Installation::new();
+    external(&mut it, "db");
+    let (plan, _) = it.configure();
+    expect![[r#"
+        1   start pgproxy on 127.0.0.1:20000, leading to shop on db:5432
+        2 ! run the release command of r1 (not undone by rollback)
+        3   make r1 the current release
+        4   add process web
+        5   start web.1@r1 on port 20001
+        6   start edge on 127.0.0.1:8080
+        7   admit web.1@r1"#]]
+    .assert_eq(&plan.to_string());
+    external(&mut it, "db2");
+    let (plan, notes) = it.configure();
+    expect![[r#"
+        1   change pgproxy: external.host db → db2
+        the app goes from shop on db:5432 to shop on db2:5432 while it runs: what was written to the first must be in the second"#]].assert_eq(&format!("{plan}\n{}", notes.join("\n")));
+    let stop = banyan_topology::plan::between(&it.current, &it.current.stopped());
+    assert!(!stop.to_string().contains("postgres 15"), "{stop}");
+}
+
+#[test]
+fn no_data_is_copied_between_ones_own_and_banyans_so_neither_way_is_gone_while_the_app_runs() {
+    let mut it = proxied();
+    let refused = |it: &Installation| it.resolve(&Change::Configuration).unwrap_err().to_string();
+    external(&mut it, "db");
+    assert!(
+        refused(&it).contains("run `banyan down`, copy the data"),
+        "{}",
+        refused(&it)
+    );
+    it.down();
+    let (_, notes) = it.configure();
+    assert!(notes.join(" ").contains("stays where it is, unused"), "{notes:?}");
+    it.config.database = proxied().config.database;
+    assert!(refused(&it).contains("or put `url` back"), "{}", refused(&it));
+    it.down();
+    it.configure();
 }
 
 #[test]

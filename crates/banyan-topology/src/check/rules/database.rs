@@ -67,7 +67,14 @@ impl Move<'_> {
     pub(super) fn pgproxy(&self) -> Result<(), String> {
         let runs = self.after.pgproxy.as_ref();
         // Not this step's doing if the database had died before.
-        let astray = |side: &Topology| side.pgproxy.is_some() && side.database.is_none();
+        let leads = |side: &Topology| {
+            let external = side
+                .pgproxy
+                .as_ref()
+                .is_some_and(|proxy| proxy.external.is_some());
+            external || side.database.is_some()
+        };
+        let astray = |side: &Topology| side.pgproxy.is_some() && !leads(side);
         if astray(self.after) && !astray(self.before) {
             return Err("the proxy would lead to no database".to_owned());
         }

@@ -12,6 +12,9 @@ use crate::plan::Step;
 impl Planner<'_> {
     pub(super) fn begin_database(&mut self) {
         let Some(desired) = self.desired.database.clone() else {
+            // The user's own is there already.
+            self.begin_pgproxy();
+            self.configure_pgproxy();
             return;
         };
         if self.at.database.is_none() {

@@ -107,7 +107,10 @@ fn alone() -> anyhow::Result<Loader> {
             process.max = None;
         }
         match &mut config.database {
-            Some(Database::External(_)) => config.app.release = None,
+            Some(Database::External(external)) => {
+                config.app.release = None;
+                external.pgproxy.port = None;
+            }
             Some(Database::Managed(managed)) => {
                 managed.port = None;
                 managed.pgproxy.port = None;

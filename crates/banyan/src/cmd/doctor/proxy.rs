@@ -23,12 +23,13 @@ pub(crate) struct ProxyFact {
 
 /// `None`: the app goes through none.
 pub(super) fn fact(config: &Config, status: &Status) -> Option<ProxyFact> {
-    let Some(Database::Managed(managed)) = &config.database else {
-        return None;
+    let table = match config.database.as_ref()? {
+        Database::Managed(managed) => &managed.pgproxy,
+        Database::External(external) => &external.pgproxy,
     };
     let runs = status.children.iter().any(|row| row.kind == "pgproxy");
-    let pool = &managed.pgproxy.pool;
-    (!managed.pgproxy.direct && runs).then(|| ProxyFact {
+    let pool = &table.pool;
+    (!table.direct && runs).then(|| ProxyFact {
         report: status.pgproxy_report.clone(),
         max_clients: u64::from(pool.max_clients),
         pool: u64::from(pool.size),
