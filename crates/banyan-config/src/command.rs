@@ -57,24 +57,33 @@ pub(crate) fn split(text: &str) -> Result<Command, CommandError> {
     };
     let program = text[range.clone()].trim_end();
     let range = range.start..range.start + program.len();
-    if BUILTINS.contains(&program) {
-        return Err(CommandError {
-            kind: CommandErrorKind::Builtin,
-            range,
-        });
+    match no_program(program) {
+        Some(kind) => Err(CommandError { kind, range }),
+        None => Ok(command),
     }
-    match program.split_once('=') {
-        Some((name, _)) if is_variable_name(name) => Err(CommandError {
-            kind: CommandErrorKind::Assignment(name.to_owned()),
-            range,
-        }),
-        _ => Ok(command),
+}
+
+/// What a shell takes this first word for, instead of the program's name. In quotes it is the name of a program.
+fn no_program(first: &str) -> Option<CommandErrorKind> {
+    if BUILTINS.contains(&first) {
+        return Some(CommandErrorKind::Builtin);
     }
+    let (name, _) = first.split_once('=')?;
+    is_variable_name(name).then(|| CommandErrorKind::Assignment(name.to_owned()))
 }
 
 /// Words to one line that [`split`] takes apart again.
 pub(crate) fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
+    let mut words = words.into_iter();
+    let first = words.next().map(|first| match no_program(first) {
+        Some(_) => quoted(first),
+        None => quote(first),
+    });
+    first
+        .into_iter()
+        .chain(words.map(quote))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quote(word: &str) -> String {
@@ -82,6 +91,10 @@ fn quote(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) && !word.contains("${") {
         return word.to_owned();
     }
+    quoted(word)
+}
+
+fn quoted(word: &str) -> String {
     let mut quoted = String::from("\"");
     for c in word.chars() {
         if matches!(c, '"' | '\\' | '`') {

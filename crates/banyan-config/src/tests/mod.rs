@@ -206,6 +206,20 @@ fn variables_are_found_with_their_places() {
     );
 }
 
+#[test]
+fn a_program_named_like_a_builtin_or_an_assignment_stays_a_program_when_joined() {
+    for (written, joined) in [
+        (r"\. a", r#""." a"#),
+        ("'cd' cd", r#""cd" cd"#),
+        ("\"A=$B\" C=d", r#""A=$B" C=d"#),
+    ] {
+        let words = split(written).expect("quoted, it names a program").words;
+        let again = join(words.iter().map(String::as_str));
+        assert_eq!(again, joined);
+        assert_eq!(split(&again).expect("what was joined").words, words);
+    }
+}
+
 proptest! {
     #[test]
     fn words_are_those_of_a_shell(text in r#"[a-c \\'"=/-]{0,20}"#) {

@@ -91,6 +91,7 @@ fn managed(
         port: *port,
         dir: dir.clone(),
         replicas: *replicas,
+        direct: pgproxy.direct,
     };
     let servers = match servers::choose(&to_be, known, &mut ports, notes) {
         Ok(servers) => servers,

@@ -1,6 +1,7 @@
 //! Why a configuration cannot become a topology, and what to do about each.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::id::{AppName, InstanceId, NodeId, ProcessName, ReleaseId};
 
@@ -84,6 +85,19 @@ pub enum ResolveError {
          `banyan destroy` gives the data up"
     )]
     DataGone { dir: String },
+
+    #[error(
+        "the data of PostgreSQL is in {}, and it moves to database.dir only while it is used, behind the proxy: {} to \
+         start where it is, or {then}",
+        place(.dir),
+        keep(.dir)
+    )]
+    DataElsewhere {
+        /// `None`: the state folder.
+        dir: Option<PathBuf>,
+        /// What lets it move.
+        then: &'static str,
+    },
 
     /// Why there can be no backups, and what to do.
     #[error("database.backup: {0}")]
@@ -191,5 +205,19 @@ fn instead(may_choose: &bool, versions: &[u32]) -> String {
     match versions.last() {
         Some(newest) if *may_choose => format!(", or set database.postgres = {newest}"),
         _ => String::new(),
+    }
+}
+
+fn place(dir: &Option<PathBuf>) -> String {
+    match dir {
+        Some(dir) => dir.display().to_string(),
+        None => "the state folder".to_owned(),
+    }
+}
+
+fn keep(dir: &Option<PathBuf>) -> String {
+    match dir {
+        Some(dir) => format!("write database.dir = \"{}\"", dir.display()),
+        None => "take database.dir out".to_owned(),
     }
 }

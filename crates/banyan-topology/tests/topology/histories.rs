@@ -140,9 +140,14 @@ proptest! {
             let change = edit(&mut it, event);
             // A refusal changes nothing; `try_apply` itself panics on a plan that fails its check.
             let before = it.current.clone();
-            if it.try_apply(&change).is_err() {
+            let Ok((_, notes)) = it.try_apply(&change) else {
                 prop_assert_eq!(&it.current, &before);
                 continue;
+            };
+            // A start where the data is says that one more `apply` moves it: that must not be refused.
+            if notes.iter().any(|note| note.contains("`banyan apply` then moves it")) {
+                let (moves, _) = it.configure();
+                prop_assert!(moves.to_string().contains("switch over"), "does not move: {}", moves);
             }
             let (again, _) = it.configure();
             prop_assert!(again.is_empty(), "not settled: {}", again);

@@ -261,6 +261,51 @@ fn data_stays_where_it_is_over_a_stop_and_is_missed_when_it_is_away() {
 }
 
 #[test]
+fn a_start_is_refused_if_the_data_could_not_move_to_its_folder_afterwards() {
+    let mut it = proxied();
+    let refused = |it: &Installation| it.resolve(&Change::Configuration).unwrap_err().to_string();
+    it.down();
+    it.database().dir = Some("/mnt/fast".into());
+    it.database().pgproxy.direct = true;
+    expect!["the data of PostgreSQL is in the state folder, and it moves to database.dir only while it is used, behind the proxy: take database.dir out to start where it is, or write direct = false in [database.pgproxy]"]
+        .assert_eq(&refused(&it));
+    it.database().pgproxy.direct = false;
+    it.database().port = Some(20000);
+    expect!["the data of PostgreSQL is in the state folder, and it moves to database.dir only while it is used, behind the proxy: take database.dir out to start where it is, or take database.port out until it has moved, because both servers run for a while"]
+        .assert_eq(&refused(&it));
+    it.database().port = None;
+    it.configure();
+    it.configure();
+    it.down();
+    it.database().dir = None;
+    it.database().pgproxy.direct = true;
+    expect![[r#"the data of PostgreSQL is in /mnt/fast, and it moves to database.dir only while it is used, behind the proxy: write database.dir = "/mnt/fast" to start where it is, or write direct = false in [database.pgproxy]"#]]
+        .assert_eq(&refused(&it));
+    it.database().dir = Some("/mnt/fast".into());
+    it.configure();
+    assert!(it.configure().0.is_empty());
+}
+
+#[test]
+fn a_release_past_the_proxy_is_not_started_with_data_that_is_to_move() {
+    let mut it = Installation::new();
+    it.database().pgproxy.direct = true;
+    it.configure();
+    it.database().pgproxy.direct = false;
+    it.configure();
+    it.apply(Change::Rollback { to: None });
+    it.down();
+    it.database().dir = Some("/mnt/fast".into());
+    let refused = it.resolve(&Change::Configuration).unwrap_err().to_string();
+    assert!(
+        refused.ends_with("or run `banyan deploy` for a release that goes through the proxy"),
+        "{refused}"
+    );
+    it.apply(Change::Deploy);
+    assert!(it.configure().0.to_string().contains("in /mnt/fast"));
+}
+
+#[test]
 fn a_folder_needs_another_port_than_the_present_servers_and_a_place_that_can_take_it() {
     let mut it = proxied();
     it.database().port = Some(20000);

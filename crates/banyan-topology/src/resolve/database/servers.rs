@@ -13,6 +13,8 @@ pub(super) struct ToBe {
     pub(super) port: Option<u16>,
     pub(super) dir: Option<PathBuf>,
     pub(super) replicas: u32,
+    /// The proxy is to be left out.
+    pub(super) direct: bool,
 }
 
 pub(super) struct Servers {
@@ -166,10 +168,26 @@ fn first_dir(
         };
     }
     if dir != to_be.dir.as_ref() {
+        if let Some(then) = hinders_moving(to_be, known) {
+            let dir = dir.cloned();
+            return Err(ResolveError::DataElsewhere { dir, then });
+        }
         notes.push(
             "PostgreSQL starts where its data is; `banyan apply` then moves it to database.dir while it is used"
                 .to_owned(),
         );
     }
     Ok(dir.cloned())
+}
+
+/// What to do first if the data could not move once it is in use: a start that promises the move would never settle.
+fn hinders_moving(to_be: &ToBe, known: &Known<'_>) -> Option<&'static str> {
+    match (known.proxied, to_be.direct, to_be.port) {
+        (false, true, _) => Some("write direct = false in [database.pgproxy]"),
+        (false, false, _) => Some("run `banyan deploy` for a release that goes through the proxy"),
+        (true, _, Some(_)) => {
+            Some("take database.port out until it has moved, because both servers run for a while")
+        }
+        (true, _, None) => None,
+    }
 }
