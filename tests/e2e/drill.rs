@@ -9,7 +9,7 @@ use crate::kills::assert_only_received_requests_failed;
 use crate::resume::moved;
 use crate::scenario::{Loaded, changes, kills};
 use crate::soak::Soak;
-use crate::{backups, edge_restarts, failover};
+use crate::{backups, cache_disk, edge_restarts, failover};
 
 pub(crate) fn duration() -> Duration {
     Duration::from_secs(number("BANYAN_DRILL_SECONDS").unwrap_or(600))
@@ -115,4 +115,10 @@ async fn a_move_of_the_database_killed_at_each_step_ends_in_the_same_place() {
 #[ignore = "minutes long: make drill"]
 async fn a_long_history_is_restored_to_before_the_mistake() {
     backups::restored_after(duration()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn an_edge_killed_a_hundred_times_gives_no_torn_and_no_wrong_body() {
+    cache_disk::killed_over_and_over(100).await;
 }

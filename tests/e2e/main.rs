@@ -16,6 +16,7 @@ mod backups;
 mod bad_http;
 mod bad_input;
 mod cache;
+mod cache_disk;
 mod check;
 mod drill;
 mod edge_restarts;

@@ -1,11 +1,15 @@
 //! Edges at several places: they come, change and go by apply on the running system while all of them serve.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::Port;
 use banyan_testkit::http::Client;
 use banyan_testkit::wait;
+use bytes::Bytes;
+use http::Request;
+use http::header::HOST;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -73,11 +77,7 @@ async fn places_come_change_and_go_while_all_serve_and_each_is_started_again() {
         .find(|(name, _)| name == "edge-south")
         .unwrap()
         .clone();
-    kill_process(
-        Pid::from_raw(i32::try_from(killed.1).unwrap()).unwrap(),
-        Signal::KILL,
-    )
-    .unwrap();
+    kill(&killed);
     let again = async || match asks[0].get("/").await {
         Ok(answer) if answer.status() == 200 && !edges(&installation).await.contains(&killed) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -93,4 +93,86 @@ async fn places_come_change_and_go_while_all_serve_and_each_is_started_again() {
     assert_nothing_failed(&load.stop().await, &installation);
     installation.down().await;
     assert!(tokio::net::TcpStream::connect(west.address()).await.is_err());
+}
+
+fn kill(edge: &(String, u64)) {
+    let pid = Pid::from_raw(i32::try_from(edge.1).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+/// What the caches on the way say of this path, of the same site at each edge.
+async fn said(client: &Client, path: &str) -> String {
+    let request = Request::get(path).header(HOST, "shop.example");
+    let answer = client.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let lines = answer.headers().get_all("cache-status").iter();
+    let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
+    lines.join(", ")
+}
+
+/// From banyan.toml: a place asks the first edge, which has asked the app once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shield_answers_for_the_other_places_and_is_passed_over_when_it_is_gone() {
+    let mut installation = Installation::new(Manifest::photos(1));
+    installation.up().await;
+    let south = Port::free();
+    installation
+        .apply(|manifest| {
+            manifest.edge.push("cache = { shield = \"edge\" }".to_owned());
+            places(manifest, &[("south", south.number())]);
+        })
+        .await;
+    let ask = Client::fresh_connections(south.address());
+    // The edges check each other like instances.
+    let asked = Cell::new(0);
+    let through = async || {
+        asked.set(asked.get() + 1);
+        let said = said(&ask, &format!("/media/demo/7.svg?{}", asked.get())).await;
+        if said.contains("\"banyan-edge\"") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    };
+    wait::until("the shield to be asked", LIMIT, through)
+        .await
+        .unwrap();
+    let own = installation.client();
+    assert!(
+        said(&own, "/media/demo/8.svg")
+            .await
+            .contains("\"banyan-edge\"; fwd=uri-miss")
+    );
+    let at_south = said(&ask, "/media/demo/8.svg").await;
+    assert!(at_south.contains("\"banyan-edge\"; hit"), "{at_south}");
+    assert!(
+        at_south.contains("\"banyan-edge-south\"; fwd=uri-miss"),
+        "{at_south}"
+    );
+    // Edges open their sockets for questions within a second.
+    let tiers = async || {
+        let stats = installation.try_verb(&["cdn", "stats"]).await;
+        let has = |tier: &str| stats.stdout.lines().any(|line| line.starts_with(tier));
+        if has("edge ") && has("shield ") {
+            Ok(())
+        } else {
+            Err(stats.output())
+        }
+    };
+    wait::until("both tiers to tell", LIMIT, tiers).await.unwrap();
+    let shield = edges(&installation).await.swap_remove(0);
+    assert_eq!(shield.0, "edge");
+    kill(&shield);
+    // Each of these is a miss, and answered while the shield is gone and when it is back.
+    let back = async || {
+        through().await?;
+        match edges(&installation).await.first() {
+            Some(edge) if edge.0 == "edge" && *edge != shield => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    wait::until("another shield to be asked", LIMIT, back)
+        .await
+        .unwrap();
+    installation.down().await;
 }

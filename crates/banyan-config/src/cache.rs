@@ -11,6 +11,7 @@ pub use endpoint::PurgeEndpoint;
 pub(crate) use endpoint::check_port;
 
 use crate::files::Files;
+use crate::name::PlaceName;
 use crate::picture::{self, Pictures};
 use crate::read::Reader;
 use crate::report::Report;
@@ -21,7 +22,13 @@ use crate::units::{duration, duration_if_any, format_duration};
 pub struct Cache {
     /// Bytes, over all cores. Default 256 MiB.
     pub memory: u64,
+    /// Bytes of the disk, per edge; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
     pub profile: CacheProfile,
+    /// The place whose edge all others ask on a miss; `None`: each asks the instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shield: Option<PlaceName>,
     /// In the order of the file: the first that matches counts.
     #[serde(default)]
     pub rules: Vec<CacheRule>,
@@ -179,7 +186,10 @@ pub(crate) fn build(edge: &Reader<'_>, files: &Files<'_>) -> Option<Cache> {
         rules.push(rule);
     }
     Some(Cache {
+        // A place that is none is reported where places are known.
+        shield: table.text("shield").and_then(|name| name.value.parse().ok()),
         memory: table.bytes("memory"),
+        disk: table.bytes_if_any("disk"),
         profile,
         rules,
         purge: endpoint::build(&table, files),

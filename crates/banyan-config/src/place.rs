@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::EdgeTable;
 use crate::name::PlaceName;
+use crate::nearest::{list, nearest};
 use crate::read::Reader;
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
@@ -53,6 +54,26 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&mut EdgeTable>, report: &Re
             differs(&table, &name, edge, report);
             edge.places.insert(name, place);
         }
+    }
+    check_shield(root, edge, report);
+}
+
+fn check_shield(root: &Reader<'_>, edge: &EdgeTable, report: &Report) {
+    let Some(shield) = root.table("edge").table("cache").text("shield") else {
+        return;
+    };
+    let known = || edge.places.keys().map(PlaceName::as_str).chain([FIRST_PLACE]);
+    if !known().any(|name| name == shield.value) {
+        let help = match nearest(&shield.value, known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("places are {}", list(known())),
+        };
+        let message = format!("there is no place `{}`", shield.value);
+        report.error(&shield.place, message, &[&help]);
+    } else if edge.places.is_empty() {
+        let help = "write [edge.place.NAME] with a port for each edge that is to ask it";
+        let message = "`shield` has no effect: there is one edge";
+        report.warning(&shield.place, message.to_owned(), &[help]);
     }
 }
 

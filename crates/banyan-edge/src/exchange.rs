@@ -7,6 +7,7 @@ mod tally;
 pub(crate) use body::DownBody;
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ pub(crate) struct Exchange {
     pub is_hit: bool,
     /// What comes may be for others, too: it binds nobody to an instance.
     pub shares: bool,
+    /// Whose request it is, where another edge asks for it: what is done once was done there.
+    pub relayed: Option<IpAddr>,
     /// The edge's own: nobody counts or logs it.
     unseen: bool,
     /// What a refusal means, where its form says it in another way than by the status.
@@ -146,6 +149,7 @@ impl Exchange {
             cached: None,
             is_hit: false,
             shares: false,
+            relayed: None,
             unseen: false,
             meant: None,
             version,
@@ -333,7 +337,7 @@ impl Exchange {
         if let Some(filtered) = &self.filtered {
             filtered.answer(response.status(), response.headers_mut());
         }
-        if let Some(routed) = &mut self.routed {
+        if let Some(routed) = self.routed.as_mut().filter(|_| self.relayed.is_none()) {
             routed.answer(response.headers_mut());
         }
         if self.peer.secure

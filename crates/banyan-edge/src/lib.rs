@@ -34,6 +34,7 @@ mod request_body;
 mod request_id;
 mod respond;
 pub mod route;
+mod secret;
 pub mod sni;
 mod sticky;
 mod trace;
@@ -45,6 +46,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
+use banyan_config::FIRST_PLACE;
 use banyan_runtime::watched::WatchedError;
 use banyan_runtime::{Shutdown, reporter};
 use banyan_topology::PlaceName;
@@ -88,6 +90,12 @@ impl Config {
             None => self.state_dir.join("handover.sock"),
             Some(place) => self.state_dir.join(format!("handover-{place}.sock")),
         }
+    }
+
+    /// Where the cache keeps what outlives the process.
+    fn cache_path(&self) -> PathBuf {
+        let place = self.place.as_ref().map_or(FIRST_PLACE, PlaceName::as_str);
+        self.state_dir.join("cache").join(place)
     }
 
     /// Where the processes of the machine tell each other what they have measured.

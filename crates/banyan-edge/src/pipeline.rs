@@ -12,7 +12,8 @@ use http_body::Body;
 
 use banyan_upstream::retry::Effect;
 
-use crate::cache;
+use crate::cache::hop::{self, Relayed};
+use crate::cache::{self, Cache};
 use crate::core::{Core, Peer};
 use crate::exchange::{DownBody, Exchange};
 use crate::files::{self, Wanted};
@@ -56,7 +57,9 @@ pub(crate) fn serve(
             // Few do: its room is taken only then.
             outbound = Box::pin(settle(&mut exchange, outbound)).await;
         }
-        if let (Ok(outbound), Some(mirror)) = (&outbound, exchange.routed.as_ref().and_then(Routed::mirror)) {
+        if let (Ok(outbound), Some(mirror)) = (&outbound, exchange.routed.as_ref().and_then(Routed::mirror))
+            && exchange.relayed.is_none()
+        {
             mirror.copy(&exchange, &outbound.head, outbound.source.as_ref());
         }
         let result = match outbound {
@@ -201,11 +204,17 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     } else if let Some(uri) = headers::origin_form(&head.uri, &head.headers, peer.secure)? {
         head.uri = uri;
     }
+    let cache = core.cache();
+    if let Some(cache) = &cache
+        && let Some(relayed) = cache.take(&mut head.headers)?
+    {
+        return relay(exchange, cache, relayed, Request::from_parts(head, body));
+    }
     if let Some(answer) = core.challenge(head.uri.path()) {
         return Err(Early::Route(Box::new(answer)));
     }
     redirect::to_https(exchange, &head)?;
-    exchange.cached = core.cache().map(|cache| cache::Asked::of(cache, &head));
+    exchange.cached = cache.map(|cache| cache::Asked::of(cache, &head));
     let next = match core.routes() {
         Some(routes) => serving::follow(exchange, routes, &mut head)?,
         None => filter::enter(exchange, core.filters(), &mut head)?,
@@ -251,6 +260,32 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     if let (Some(source), Some(form)) = (&source, filter::form(exchange, &head)) {
         source.inspect(form);
     }
+    Ok(Outbound { head, source })
+}
+
+/// Another edge asks: limits, filters and headers were its concern.
+fn relay(
+    exchange: &mut Exchange,
+    cache: &Rc<Cache>,
+    relayed: Relayed,
+    request: Request<ClientBody>,
+) -> Result<Outbound, Early> {
+    let core = Rc::clone(&exchange.core);
+    let (mut head, body) = request.into_parts();
+    let Some(group) = core.group_of(&relayed.process) else {
+        return Err(Early::Route(Box::new(hop::unknown())));
+    };
+    exchange.group = group;
+    let routes = core.routes().zip(relayed.route);
+    exchange.routed = routes.and_then(|(routes, name)| Routed::named(routes, &name));
+    exchange.cached = Some(cache::Asked::at(Rc::clone(cache), relayed.uri, relayed.untrue));
+    exchange.relayed = Some(relayed.client);
+    if let Some(id) = head.headers.get(&headers::REQUEST_ID) {
+        exchange.id = id.clone();
+    }
+    headers::strip_hop_by_hop(&mut head.headers);
+    let source = (!body.is_end_stream()).then(|| Source::new(body, u64::MAX, 0));
+    exchange.received = source.as_ref().map(|source| source.counter());
     Ok(Outbound { head, source })
 }
 

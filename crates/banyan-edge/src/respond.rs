@@ -60,6 +60,8 @@ pub(crate) enum Refusal {
     AnswerTooLarge,
     /// The instance did not answer in time.
     GatewayTimeout,
+    /// The request has been here before (RFC 8586).
+    Loop,
 }
 
 /// What is wrong with a signed link.
@@ -115,6 +117,7 @@ impl Refusal {
             Self::NoEndpoint | Self::Busy | Self::CannotTell => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway(_) | Self::AnswerTooLarge => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
 
@@ -150,6 +153,7 @@ impl Refusal {
                 "the application broke off; it may have acted on the request"
             }
             Self::AnswerTooLarge => "the answer of the application is larger than allowed",
+            Self::Loop => "the request goes in a circle: it has been here before",
             Self::GatewayTimeout => {
                 "the application did not answer in time; it may have acted on the request"
             }
@@ -175,6 +179,7 @@ impl Refusal {
             | Self::HeaderTooLarge
             | Self::NoEndpoint
             | Self::Busy
+            | Self::Loop
             | Self::BadGateway(Effect::None) => Outcome::Refused,
             // The head and a part of the body may have been passed on before the limit was met.
             Self::Attack { in_body: true, .. }
@@ -211,6 +216,7 @@ impl Refusal {
             | Self::UseHttps { .. }
             | Self::NoEndpoint
             | Self::Busy
+            | Self::Loop
             | Self::BadGateway(_)
             | Self::AnswerTooLarge
             | Self::GatewayTimeout => false,

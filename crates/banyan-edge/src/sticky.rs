@@ -4,21 +4,18 @@
 //! whoever forges one could only choose among instances, but cannot. Values are made once per endpoint and compared as
 //! text: no cryptography on a request's path. The key is the installation's, in a file that only its owner can read.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{self, HeaderMap, HeaderValue};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use sha2::Sha256;
 
 use banyan_topology::InstanceId;
 
+use crate::secret::{BYTES, secret};
+
 const FILE: &str = "edge-sticky.key";
-const BYTES: usize = 32;
 /// Of the signature, in hexadecimal digits: 128 bits.
 const SHOWN: usize = 32;
 
@@ -28,35 +25,7 @@ pub(crate) struct Key([u8; BYTES]);
 impl Key {
     /// The installation's key; made and kept if there is none yet.
     pub(crate) fn load(secrets: &Path) -> io::Result<Self> {
-        let path = secrets.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => bytes
-                .try_into()
-                .map(Self)
-                .map_err(|_| io::ErrorKind::InvalidData.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(secrets),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn make(secrets: &Path) -> io::Result<Self> {
-        let mut bytes = [0; BYTES];
-        SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(secrets)?;
-        let unfinished = secrets.join(format!("{FILE}.new"));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, secrets.join(FILE))?;
-        Ok(Self(bytes))
+        secret(secrets, FILE).map(Self)
     }
 
     /// The cookie's value for the slot of an instance.
@@ -91,6 +60,7 @@ pub(crate) fn set(name: &str, value: &str, secure: bool) -> Option<HeaderValue> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

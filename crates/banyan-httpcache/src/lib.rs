@@ -32,6 +32,7 @@ mod tags;
 mod time;
 pub mod vary;
 mod why;
+mod written;
 
 pub use admit::{Admit, admit};
 pub use answer::{Answer, answer, for_clients};

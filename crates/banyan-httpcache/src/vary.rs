@@ -58,6 +58,15 @@ impl Selection {
         Self::of(&fields, request, codings)
     }
 
+    /// As [`Selection::written`] takes them.
+    pub(crate) fn fields(&self) -> &[(HeaderName, Option<Vec<u8>>)] {
+        &self.0
+    }
+
+    pub(crate) fn written(fields: Vec<(HeaderName, Option<Vec<u8>>)>) -> Self {
+        Self(fields)
+    }
+
     /// The fields that count.
     pub(crate) fn names(&self) -> Vec<&HeaderName> {
         self.0.iter().map(|(name, _)| name).collect()

@@ -39,6 +39,17 @@ pub struct EdgeReport {
     /// How far it is with purges.
     #[serde(default)]
     pub purge: PurgeReport,
+    /// What its cache has on the disk; `None`: nothing is to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheReport {
+    pub disk_bytes: u64,
+    pub disk_objects: u64,
+    /// Why nothing is written or read there for a while.
+    pub problem: Option<String>,
 }
 
 /// Counters since the role started, and latency over the last ten seconds.

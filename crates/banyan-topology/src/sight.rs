@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The tier that clients come to.
+pub const EDGE: &str = "edge";
+/// The tier that edges ask on a miss; clients of its own place come to it, too.
+pub const SHIELD: &str = "shield";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask")]
 pub enum Question {
@@ -32,6 +37,9 @@ pub enum Answer {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStats {
+    /// [`EDGE`] or [`SHIELD`].
+    #[serde(default = "edge")]
+    pub tier: String,
     /// This process.
     pub edge: String,
     pub pid: u32,
@@ -80,6 +88,9 @@ pub struct Missed {
 /// What would become of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
+    /// [`EDGE`] or [`SHIELD`].
+    #[serde(default = "edge")]
+    pub tier: String,
     pub edge: String,
     pub pid: u32,
     /// Under which it is stored: what a purge names.
@@ -128,6 +139,10 @@ pub struct Worst {
     pub sum_s: u64,
     /// And so much more while the app is down.
     pub if_error_s: u64,
+}
+
+fn edge() -> String {
+    EDGE.to_owned()
 }
 
 impl RouteCache {

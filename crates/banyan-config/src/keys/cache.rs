@@ -1,7 +1,7 @@
 //! `[edge.cache]`: what the edge keeps of answers.
 
 use super::Kind::{Boolean, Bytes, Duration, Integer, List, OneOf, Switch, Table, Text};
-use super::Rule::{NotEmpty, Path, SocketAddress, UrlPath};
+use super::Rule::{Name, NotEmpty, Path, SocketAddress, UrlPath};
 use super::{HOUR, Key, MIB, TIB};
 
 const YEAR: u64 = 365 * 24 * HOUR;
@@ -15,11 +15,23 @@ pub(super) static CACHE: &[Key] = &[
     .default("\"256MiB\"")
     .alias(&["size", "max_size", "memory_limit"]),
     Key::new(
+        "disk",
+        Bytes { min: 16 * MIB, max: TIB },
+        "Room on the disk for what outlives the edge's process, per edge. Default: none.",
+    )
+    .alias(&["disk_size", "storage"]),
+    Key::new(
         "profile",
         OneOf(&["safe", "rfc"]),
         "\"rfc\": all that RFC 9111 allows. \"safe\": nothing with Set-Cookie, no guessing but for assets, reloads do not reach the app.",
     )
     .default("\"safe\""),
+    Key::new(
+        "shield",
+        Text(Name),
+        "The place whose edge all other edges ask on a miss: [edge.place] or \"edge\". Default: each asks the app.",
+    )
+    .alias(&["parent", "origin_shield", "upstream"]),
     Key::new(
         "rules",
         List(&Table(RULES)),

@@ -8,7 +8,13 @@ use crate::units::{format_bytes, format_duration};
 pub(super) fn table(out: &mut Writer, cache: &Cache) {
     out.table("edge.cache");
     out.text("memory", &format_bytes(cache.memory));
+    if let Some(disk) = cache.disk {
+        out.text("disk", &format_bytes(disk));
+    }
     out.text("profile", cache.profile.name());
+    if let Some(shield) = &cache.shield {
+        out.text("shield", shield.as_str());
+    }
     out.list("rules", cache.rules.iter().map(rule));
     if let Some(purge) = &cache.purge {
         out.table("edge.cache.purge");

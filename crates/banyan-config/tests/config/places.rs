@@ -98,3 +98,36 @@ port = 9464
         no error"#]]
     .assert_eq(&told(&format!("{BASE}{plain}")));
 }
+
+#[test]
+fn a_shield_is_a_place_that_is_there_and_others_ask_it() {
+    let with =
+        |shield: &str, places: &str| told(&format!("{BASE}cache = {{ shield = \"{shield}\" }}\n{places}"));
+    let south = "[edge.place.south]\nport = 8081\n";
+    for shield in ["south", "edge"] {
+        expect!["no error"].assert_eq(&with(shield, south));
+    }
+    expect![[r#"
+        error: there is no place `suoth`
+         --> banyan.toml:6:20
+          |
+        6 | cache = { shield = "suoth" }
+          |                    ^^^^^^^
+          = did you mean `south`?
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&with("suoth", south));
+    expect![[r#"
+        warning: `shield` has no effect: there is one edge
+         --> banyan.toml:6:20
+          |
+        6 | cache = { shield = "edge" }
+          |                    ^^^^^^
+          = write [edge.place.NAME] with a port for each edge that is to ask it
+
+        no error"#]]
+    .assert_eq(&with("edge", ""));
+    let text = format!("{BASE}cache = {{ shield = \"south\" }}\n{south}");
+    let config = load(&text).unwrap().config;
+    assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+}

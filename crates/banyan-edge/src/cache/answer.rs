@@ -9,9 +9,9 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use banyan_httpcache::range::Span;
 use banyan_httpcache::{Answer, CacheStatus, Forward, Outcome, Time, Why};
 
+use super::Name;
 use super::object::Object;
 use super::reader::Reader;
-use super::{NAME, Name};
 use crate::exchange::Exchange;
 use crate::metrics::CacheResult;
 
@@ -32,7 +32,7 @@ pub(super) fn hit(
     };
     exchange.route_cells().cache.count(result, None);
     let mut response = stored(exchange, name, head, object, how, now);
-    say(response.headers_mut(), Outcome::Hit, Some(ttl), None);
+    say(exchange, response.headers_mut(), Outcome::Hit, Some(ttl), None);
     response
 }
 
@@ -61,6 +61,7 @@ pub(super) fn made(
         collapsed: None,
     };
     say(
+        exchange,
         response.headers_mut(),
         outcome,
         Some(object.head.ttl_at(now)),
@@ -93,6 +94,7 @@ pub(super) fn after_asking(
         collapsed: None,
     };
     say(
+        exchange,
         response.headers_mut(),
         outcome,
         Some(object.head.ttl_at(now)),
@@ -191,12 +193,18 @@ pub(super) fn forwarded(
         stored: stored.is_ok() && collapsed != Some(true),
         collapsed,
     };
-    say(headers, outcome, stored.ok(), Some(detail));
+    say(exchange, headers, outcome, stored.ok(), Some(detail));
 }
 
-fn say(headers: &mut HeaderMap, outcome: Outcome, ttl: Option<i64>, detail: Option<Why>) {
+fn say(
+    exchange: &Exchange,
+    headers: &mut HeaderMap,
+    outcome: Outcome,
+    ttl: Option<i64>,
+    detail: Option<Why>,
+) {
     let status = CacheStatus {
-        cache: NAME,
+        cache: exchange.core.cache_name(),
         outcome,
         ttl,
         detail,

@@ -29,6 +29,11 @@ impl Kept {
         }
     }
 
+    /// Each with the place of its first byte.
+    pub(crate) fn pieces(&self) -> &[(u64, Bytes)] {
+        &self.pieces
+    }
+
     /// Bytes that are here.
     pub(crate) fn length(&self) -> u64 {
         self.length

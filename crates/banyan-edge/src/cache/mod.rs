@@ -11,13 +11,16 @@
 
 mod answer;
 mod collapse;
+pub(crate) mod disk;
 mod elsewhere;
 pub(crate) mod explain;
 mod fetch;
 mod flow;
+pub(crate) mod hop;
 mod kept;
 mod object;
 mod origin;
+mod pass;
 mod pictures;
 mod pump;
 pub(crate) mod purge;
@@ -29,37 +32,88 @@ mod store;
 mod tops;
 
 use std::hash::Hash;
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{AUTHORIZATION, HOST, HeaderMap};
 use http::request::Parts;
-use http::{Method, Response, Uri};
+use http::{HeaderValue, Method, Response, Uri};
 
-use banyan_config::Cache as Settings;
-use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Time, Why, lookup};
+use banyan_config::{Cache as Settings, FIRST_PLACE};
+use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Standing, Time, Why, lookup};
+
+use banyan_topology::{AppName, PlaceName};
 
 use crate::core::Core;
+use crate::core::groups::Groups;
 use crate::exchange::Exchange;
+use crate::forward;
 use crate::headers::came_by_https;
+use crate::respond::Refusal;
 use crate::route::serving::Routed;
+use crate::secret::secret;
 use collapse::Fills;
+use hop::{Hop, Relayed};
 pub(crate) use reader::Reader;
 use rules::{Rule, Rules};
 pub(crate) use serve::{Reply, serve};
 use store::{Found, Store};
 use tops::Tops;
 
-/// As answers call it.
-const NAME: &str = "banyan-edge";
+/// What edges know each other by.
+const SECRET: &str = "edge-places.key";
 
 /// Over all cores.
-#[derive(Default)]
 pub(crate) struct Shared {
     pub store: Arc<Store>,
     fills: Arc<Fills>,
     pictures: Arc<pictures::Pool>,
     pub tops: Arc<Tops>,
+    /// As `Cache-Status` calls this cache.
+    name: String,
+    /// As `CDN-Loop` calls it: by the installation and the place.
+    place: HeaderValue,
+    /// There once edges ask each other.
+    secret: OnceLock<HeaderValue>,
+}
+
+impl Shared {
+    /// Of the edge there; `None`: the first.
+    pub(crate) fn at(app: &AppName, place: Option<&PlaceName>) -> Self {
+        let name = match place {
+            Some(place) => format!("banyan-edge-{place}"),
+            None => "banyan-edge".to_owned(),
+        };
+        let place = place.map_or(FIRST_PLACE, PlaceName::as_str);
+        let place = HeaderValue::try_from(format!("{app}-{place}.banyan"));
+        Self {
+            store: Arc::default(),
+            fills: Arc::default(),
+            pictures: Arc::default(),
+            tops: Arc::default(),
+            name,
+            place: place.unwrap_or(HeaderValue::from_static("banyan")),
+            secret: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The installation's; made if there is none yet.
+    pub(crate) fn know_secret(&self, secrets: &Path) -> io::Result<()> {
+        if self.secret.get().is_none() {
+            let bytes = secret(secrets, SECRET)?;
+            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let mut value = HeaderValue::try_from(text).map_err(io::Error::other)?;
+            value.set_sensitive(true);
+            self.secret.get_or_init(|| value);
+        }
+        Ok(())
+    }
 }
 
 /// One core's.
@@ -69,17 +123,30 @@ pub(crate) struct Cache {
     fills: Arc<Fills>,
     pictures: Arc<pictures::Pool>,
     tops: Arc<Tops>,
+    /// `None`: edges do not ask each other.
+    hop: Option<Hop>,
 }
 
 impl Cache {
+    /// What an edge says of a request; `None`: a client's. Fields that are for edges alone are gone then.
+    pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Relayed>, Refusal> {
+        match &self.hop {
+            Some(hop) => hop.take(headers),
+            None => Ok(None),
+        }
+    }
+
     /// `None`: nothing is kept.
-    pub(crate) fn compile(settings: Option<&Settings>, shared: &Shared) -> Option<Rc<Self>> {
+    pub(crate) fn compile(settings: Option<&Settings>, shared: &Shared, groups: &Groups) -> Option<Rc<Self>> {
         // Every core says the same.
         shared
             .store
             .resize(settings.map_or(0, |settings| settings.memory));
+        let settings = settings?;
+        let asks = settings.shield.is_some();
         Some(Rc::new(Self {
-            rules: Rules::compile(settings?),
+            hop: asks.then(|| Hop::compile(shared, groups)).flatten(),
+            rules: Rules::compile(settings),
             store: Arc::clone(&shared.store),
             fills: Arc::clone(&shared.fills),
             pictures: Arc::clone(&shared.pictures),
@@ -92,15 +159,19 @@ impl Cache {
 pub(crate) struct Asked {
     cache: Rc<Cache>,
     uri: Uri,
+    /// Another edge knows that what is stored is true no more.
+    untrue: bool,
 }
 
 impl Asked {
     /// Before the route is followed.
     pub(crate) fn of(cache: Rc<Cache>, head: &Parts) -> Box<Self> {
-        Box::new(Self {
-            cache,
-            uri: head.uri.clone(),
-        })
+        Self::at(cache, head.uri.clone(), false)
+    }
+
+    /// Of a request whose route another edge has followed.
+    pub(crate) fn at(cache: Rc<Cache>, uri: Uri, untrue: bool) -> Box<Self> {
+        Box::new(Self { cache, uri, untrue })
     }
 
     /// What only the edge is told in the address makes no other resource.
@@ -119,6 +190,8 @@ struct Name {
     origin: String,
     /// The route, and whose instances answer: what a client's cookie or header decides beside the URI.
     side: String,
+    /// As the client asked; there where edges ask each other.
+    asked: Option<Uri>,
 }
 
 impl Name {
@@ -148,6 +221,7 @@ impl Name {
             uri: key.as_str().to_owned(),
             origin: origin.as_str().to_owned(),
             side: side.unwrap_or_default(),
+            asked: asked.cache.hop.is_some().then(|| asked.uri.clone()),
         })
     }
 
@@ -159,6 +233,27 @@ impl Name {
     fn note(&self, why: Why) {
         let route = self.side.lines().next().unwrap_or_default();
         self.cache.tops.note(&self.uri, route, why);
+    }
+
+    /// Asks the shield, or the instances.
+    async fn send(&self, exchange: &mut Exchange, head: &Parts) -> Result<forward::Answer, Refusal> {
+        match &self.asked {
+            Some(uri) => {
+                let found = self.find().objects;
+                let untrue = found.iter().any(|(_, standing)| *standing == Standing::Purged);
+                hop::send(exchange, &self.cache, (uri, untrue), head, None).await
+            }
+            None => forward::send(exchange, head, None).await,
+        }
+    }
+
+    /// From the disk into the memory, if it lies there and the memory has nothing of it.
+    async fn bring(&self) {
+        if let Some(disk) = self.cache.store.disk()
+            && self.find().objects.is_empty()
+        {
+            disk.bring(&self.cache.store, &self.uri, &self.side).await;
+        }
     }
 
     fn find(&self) -> Found {
@@ -183,6 +278,13 @@ fn tag_of(origin: &str, tag: &str) -> String {
         Some(group) => format!("group:{origin}{group}"),
         None => tag.to_owned(),
     }
+}
+
+/// Of `https://host/path`: `https://host/`.
+fn origin_of(uri: &str) -> &str {
+    let host = uri.find("://").map_or(0, |at| at + 3);
+    let end = uri[host..].find('/').map_or(uri.len(), |at| host + at + 1);
+    &uri[..end]
 }
 
 fn now(core: &Core) -> Time {
@@ -211,7 +313,7 @@ fn presented<'a>(method: &'a Method, headers: &'a HeaderMap) -> Presented<'a> {
 /// The answer, if something stored gives it without anybody being asked.
 pub(crate) fn at_once(exchange: &Exchange, head: &Parts, body: bool) -> Option<Response<Box<Reader>>> {
     let asked = exchange.cached.as_ref()?;
-    if !is_plain(exchange, head, body) {
+    if asked.untrue || !is_plain(exchange, head, body) {
         return None;
     }
     if let Some(wanted) = pictures::Wanted::of(exchange, asked, head) {

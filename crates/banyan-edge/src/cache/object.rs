@@ -11,6 +11,8 @@ use super::kept::Kept;
 
 /// Beside fields and body: tables, counters, places in queues.
 const OVERHEAD: u64 = 600;
+/// Of an object that was replaced.
+const LEFT: u64 = u64::MAX;
 
 pub(crate) struct Object {
     pub head: Head,
@@ -22,6 +24,8 @@ pub(crate) struct Object {
     marks: Mutex<Marks>,
     /// No purge up to this tick concerns it.
     passed: AtomicU64,
+    /// The number of its file; 0: it has none, [`LEFT`]: it is to have none.
+    disk: AtomicU64,
 }
 
 impl Object {
@@ -34,6 +38,7 @@ impl Object {
         Self {
             weight: body.length() + fields as u64 + OVERHEAD,
             passed: AtomicU64::new(marks.born),
+            disk: AtomicU64::new(0),
             side,
             head,
             body,
@@ -49,6 +54,36 @@ impl Object {
     /// Made here of another one.
     pub(crate) fn is_made(&self) -> bool {
         self.side.contains(super::pictures::SIDE)
+    }
+
+    /// It was read from this file.
+    pub(crate) fn of_file(self, number: u64) -> Self {
+        self.disk.store(number, Ordering::Release);
+        self
+    }
+
+    /// It has a file, or is to have none.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.disk.load(Ordering::Acquire) != 0
+    }
+
+    /// `false`: it was replaced before its file was there.
+    pub(crate) fn lies_on_disk(&self, number: u64) -> bool {
+        let first = self
+            .disk
+            .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+        first.is_ok()
+    }
+
+    /// The number of its file, which is to go.
+    pub(crate) fn leave_disk(&self) -> Option<u64> {
+        let number = self.disk.swap(LEFT, Ordering::AcqRel);
+        (number != 0 && number != LEFT).then_some(number)
+    }
+
+    /// The tick of the purges at which its request began.
+    pub(crate) fn born(&self) -> u64 {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).born
     }
 
     /// The same body under another head.

@@ -22,7 +22,7 @@ use super::rollout;
 use super::store::Asking;
 use crate::answer_limits::AnswerLimits;
 use crate::exchange::Exchange;
-use crate::forward::{self, Answer};
+use crate::forward::Answer;
 use crate::headers::strip_hop_by_hop;
 use crate::respond::Refusal;
 
@@ -96,7 +96,7 @@ pub(super) async fn ask(
         let asking = name.cache.store.ask(&name.uri);
         let head = question.head_for(plan);
         let sent = name.now(exchange);
-        let mut answer = forward::send(exchange, &head, None).await?;
+        let mut answer = name.send(exchange, &head).await?;
         let times = Times {
             sent,
             received: name.now(exchange),

@@ -32,7 +32,7 @@ use super::kept::Kept;
 use super::object::Object;
 use super::reader::Reader;
 use super::serve::{self, Reply};
-use super::{Asked, Name, answer, fetch, origin, presented};
+use super::{Asked, Name, answer, fetch, origin, pass, presented};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
@@ -91,7 +91,8 @@ impl Wanted {
     /// `None`: its rule has no pictures.
     pub(super) fn of(exchange: &Exchange, asked: &Asked, head: &Parts) -> Option<Self> {
         let rules = &asked.cache.rules;
-        if !rules.have_pictures() {
+        // A shield gives the source: what is made of it, the client's edge makes.
+        if !rules.have_pictures() || exchange.relayed.is_some() {
             return None;
         }
         let rule = rules.of(asked.uri.path()).filter(|rule| rule.store)?;
@@ -103,6 +104,7 @@ impl Wanted {
         let asked = Asked {
             cache: Rc::clone(&asked.cache),
             uri: plain(&asked.uri)?,
+            untrue: false,
         };
         let mut headers = head.headers.clone();
         for own in [RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, ACCEPT] {
@@ -147,7 +149,7 @@ impl Wanted {
         if head.method == Method::HEAD {
             let mut plain = origin::parts(head, Method::HEAD, head.headers.clone());
             plain.uri = self.head.uri.clone();
-            return serve::ask_head(exchange, &self.name, &plain).await;
+            return pass::ask_head(exchange, &self.name, &plain).await;
         }
         let reply = serve::source(exchange, Rc::clone(&self.name), &self.head).await?;
         let response = match reply {

@@ -13,14 +13,18 @@ pub(super) fn ask_another(exchange: &mut Exchange, name: &Name, status: StatusCo
     if status != StatusCode::NOT_FOUND || !name.rule.versioned {
         return false;
     }
-    let Some(answered) = exchange.upstream.as_ref().map(|upstream| upstream.id.release) else {
+    let Some(id) = exchange.upstream.as_ref().map(|upstream| upstream.id.clone()) else {
         return false;
     };
+    // A shield has asked both.
+    if exchange.group.process() != Some(&id.process) {
+        return false;
+    }
     let endpoints = exchange.group.endpoints.borrow();
     let (same, other): (Vec<_>, Vec<_>) = endpoints
         .eligible()
         .map(|entry| Rc::clone(&entry.data))
-        .partition(|upstream| upstream.id.release == answered);
+        .partition(|upstream| upstream.id.release == id.release);
     drop(endpoints);
     if other.is_empty() {
         return false;

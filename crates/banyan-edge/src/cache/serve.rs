@@ -3,27 +3,24 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Response, StatusCode};
 
+use banyan_httpcache::purge::{Mode, Target};
 use banyan_httpcache::range::Span;
 use banyan_httpcache::vary::Selection;
-use banyan_httpcache::{
-    Answered, Extent, Failure, Head, Key, Lookup, Scope, Standing, Stored, Time, Times, Why, invalidates,
-    lookup,
-};
+use banyan_httpcache::{Extent, Failure, Head, Lookup, Standing, Stored, Time, Why, lookup};
 
 use super::collapse::{Entered, Progress};
 use super::object::{Coming, Object};
 use super::origin::{self, Heard, Plan, Question, ask};
 use super::reader::Reader;
 use super::store::Found;
-use super::{Asked, Name, answer, fetch, is_plain, pictures, presented, tag_of};
+use super::{Asked, Name, answer, fetch, is_plain, pass, pictures, presented};
 use crate::exchange::Exchange;
 use crate::forward;
 use crate::forward::body::Source;
-use crate::headers::{came_by_https, strip_hop_by_hop};
 use crate::metrics::CacheResult;
 use crate::respond::Refusal;
 
@@ -54,8 +51,14 @@ pub(crate) async fn serve(
         None
     };
     let Some(name) = name else {
-        return pass(exchange, asked, head, source).await;
+        return pass::pass(exchange, asked, head, source).await;
     };
+    if asked.untrue {
+        // Here alone: whoever found it out has told the others.
+        let target = Target::Url(name.uri.clone());
+        name.cache.store.purge(&target, Mode::Hard, name.now(exchange));
+    }
+    name.bring().await;
     let request = Request {
         name: Rc::new(name),
         head,
@@ -65,76 +68,15 @@ pub(crate) async fn serve(
     if head.method == Method::HEAD {
         let verdict = request.look(&request.name.find(), request.name.now(exchange));
         if verdict != Lookup::GatewayTimeout {
-            return ask_head(exchange, &request.name, head).await;
+            return pass::ask_head(exchange, &request.name, head).await;
         }
     }
     request.answer(exchange).await
 }
 
-/// Not for the cache; what it makes untrue is noted.
-async fn pass(
-    exchange: &mut Exchange,
-    asked: &Asked,
-    head: &Parts,
-    source: Option<&Rc<Source>>,
-) -> Result<Reply, Refusal> {
-    let mut response = forward::send(exchange, head, source).await?;
-    let why = if [Method::GET, Method::HEAD].contains(&head.method) {
-        Why::Rule
-    } else {
-        invalidate(exchange, asked, head, &response);
-        Why::Method
-    };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS && !exchange.is_grpc() {
-        answer::forwarded(exchange, None, response.headers_mut(), why, Err(why), None);
-    }
-    Ok(Reply::Instance(response))
-}
-
-/// RFC 9111 §4.4, RFC 9875 §3.
-fn invalidate(exchange: &Exchange, asked: &Asked, head: &Parts, response: &forward::Answer) {
-    let answered = Answered {
-        status: response.status(),
-        headers: response.headers(),
-    };
-    let scheme = if came_by_https(&head.headers) {
-        "https"
-    } else {
-        "http"
-    };
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
-    let target = host.and_then(|host| format!("{scheme}://{host}{path}").parse::<Uri>().ok());
-    let (Some(host), Some(target)) = (host, target) else {
-        return;
-    };
-    let (cache, now) = (&asked.cache, super::now(&exchange.core));
-    let key = |path: &str, query: Option<&str>| {
-        let rule = cache.rules.of(path)?;
-        Some(Key::new(scheme, host, path, query, &rule.query, &[]))
-    };
-    for scope in invalidates(&head.method, &target, answered) {
-        match scope {
-            Scope::Uri(uri) => {
-                let (path, query) = match uri.split_once('?') {
-                    Some((path, query)) => (path, Some(query)),
-                    None => (uri.as_str(), None),
-                };
-                if let Some(key) = key(path, query) {
-                    cache.store.invalidate(key.as_str(), now);
-                }
-            }
-            Scope::Tag(tag) => {
-                if let Some(origin) = key("/", None) {
-                    cache.store.invalidate_tag(tag_of(origin.as_str(), &tag), now);
-                }
-            }
-        }
-    }
-}
-
 /// As a GET for all of it, on behalf of what is made of it.
 pub(super) async fn source(exchange: &mut Exchange, name: Rc<Name>, head: &Parts) -> Result<Reply, Refusal> {
+    name.bring().await;
     let request = Request {
         name,
         head,
@@ -142,27 +84,6 @@ pub(super) async fn source(exchange: &mut Exchange, name: Rc<Name>, head: &Parts
         patience: true,
     };
     request.answer(exchange).await
-}
-
-pub(super) async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts) -> Result<Reply, Refusal> {
-    let asking = name.cache.store.ask(&name.uri);
-    let sent = name.now(exchange);
-    let mut response = forward::send(exchange, head, None).await?;
-    let times = Times {
-        sent,
-        received: name.now(exchange),
-    };
-    strip_hop_by_hop(response.headers_mut());
-    origin::after(name, head, &response, asking.born, times);
-    answer::forwarded(
-        exchange,
-        None,
-        response.headers_mut(),
-        Why::Method,
-        Err(Why::Method),
-        None,
-    );
-    Ok(Reply::Instance(response))
 }
 
 struct Request<'a> {
@@ -285,7 +206,7 @@ impl Request<'_> {
     }
 
     async fn bypass(&self, exchange: &mut Exchange, why: Why) -> Result<Reply, Refusal> {
-        let mut response = forward::send(exchange, self.head, None).await?;
+        let mut response = self.name.send(exchange, self.head).await?;
         answer::forwarded(
             exchange,
             Some(&self.name),

@@ -6,23 +6,23 @@
 //! validated, and stand in for an app that fails.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use banyan_httpcache::purge::{Marks, Mode, Table, Target};
-use banyan_httpcache::{Standing, Time};
+use banyan_httpcache::{Head, Standing, Time};
 use banyan_topology::purge::Scope;
 
+use super::disk::Disk;
 use super::elsewhere::Elsewhere;
+use super::kept::Kept;
 use super::object::Object;
+use shard::Shard;
 
 const SHARDS: usize = 64;
-/// Of what a shard has, the short queue holds so much: a tenth.
-const SHORT: u64 = 10;
-/// Uses that are counted.
-const MOST_USED: u8 = 3;
 /// Variants of one URI.
 const MOST_VARIANTS: usize = 32;
 /// One response may take this share of the memory.
@@ -41,40 +41,8 @@ pub(crate) struct Store {
     tick: AtomicU64,
     /// What other edges must hear.
     pub elsewhere: Elsewhere,
-}
-
-/// All that is stored under one URI.
-pub(crate) type Variants = Arc<[Arc<Object>]>;
-
-#[derive(Default)]
-struct Shard {
-    slots: HashMap<u64, Slot>,
-    short: VecDeque<Ticket>,
-    long: VecDeque<Ticket>,
-    short_bytes: u64,
-    bytes: u64,
-    /// What left the short queue lately: if it comes again, it goes to the long one.
-    ghosts: HashSet<u64>,
-    ghost_order: VecDeque<u64>,
-    next: u64,
-    /// URIs that the origin is being asked for.
-    asked: HashMap<u64, u32>,
-}
-
-/// A place in a queue; of a slot that was filled anew since, it means nothing.
-#[derive(Clone, Copy)]
-struct Ticket {
-    hash: u64,
-    number: u64,
-}
-
-struct Slot {
-    uri: Box<str>,
-    variants: Variants,
-    bytes: u64,
-    number: u64,
-    used: u8,
-    is_long: bool,
+    /// There once something is to be kept on the disk.
+    disk: OnceLock<Disk>,
 }
 
 /// While it is there, a purge concerns what the origin will answer. Given up when dropped.
@@ -110,6 +78,7 @@ impl Default for Store {
             purges: RwLock::default(),
             tick: AtomicU64::new(0),
             elsewhere: Elsewhere::default(),
+            disk: OnceLock::new(),
         }
     }
 }
@@ -216,9 +185,50 @@ impl Store {
                 let made = kept.iter().position(|object| object.is_made());
                 kept.remove(made.unwrap_or(0));
             }
-            kept.push(object);
+            kept.push(Arc::clone(&object));
         });
         self.make_room(hash);
+        if let Some(disk) = self.disk.get() {
+            disk.keep(uri, &object);
+        }
+    }
+
+    /// Of a file of this number. `born`: `None`: an earlier process wrote it, and nobody knows what was purged since, so
+    /// it is validated before its first use.
+    pub(crate) fn insert_from_disk(
+        &self,
+        uri: &str,
+        side: &str,
+        mut head: Head,
+        body: Kept,
+        born: Option<u64>,
+        number: u64,
+    ) {
+        head.invalidated |= born.is_none();
+        let born = born.unwrap_or_else(|| self.tick.load(Ordering::Acquire));
+        let origin = super::origin_of(uri);
+        let tags: Vec<String> = head.tags.iter().map(|tag| super::tag_of(origin, tag)).collect();
+        let marks = self.marks(uri, &tags, born);
+        let object = Object::new(head, side.into(), Arc::new(body), marks).of_file(number);
+        self.insert(uri, Arc::new(object), None);
+    }
+
+    /// Keeps what it has in that folder, too. `None`: no more.
+    pub(crate) fn use_disk(&self, folder: &Path, bytes: Option<u64>) -> io::Result<()> {
+        if self.disk.get().is_none() && bytes.is_some() {
+            let seed = crate::request_id::seed() | 1;
+            let disk = Disk::start(folder.to_owned(), seed, bytes.unwrap_or(0))?;
+            self.disk.get_or_init(|| disk);
+        }
+        if let Some(disk) = self.disk.get() {
+            disk.resize(bytes.unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    /// `None`: there is none.
+    pub(crate) fn disk(&self) -> Option<&Disk> {
+        self.disk.get()
     }
 
     pub(crate) fn remove(&self, uri: &str, object: &Arc<Object>) {
@@ -227,9 +237,19 @@ impl Store {
     }
 
     fn change(&self, hash: u64, uri: &str, change: impl FnOnce(&mut Vec<Arc<Object>>)) {
+        let disk = self.disk.get();
+        let mut left = Vec::new();
         let mut shard = self.shard(hash);
-        let (gone, come) = shard.change(hash, uri, change);
+        let (gone, come) = shard.change(hash, uri, |kept| {
+            let before = disk.map(|_| kept.clone()).unwrap_or_default();
+            change(kept);
+            let stays = |old: &Arc<Object>| kept.iter().any(|one| Arc::ptr_eq(one, old));
+            left.extend(before.into_iter().filter(|old| !stays(old)));
+        });
         drop(shard);
+        if let Some(disk) = disk {
+            left.iter().for_each(|object| disk.forget(uri, object));
+        }
         self.used.fetch_add(come, Ordering::Relaxed);
         self.used.fetch_sub(gone, Ordering::Relaxed);
     }
@@ -293,7 +313,9 @@ impl Store {
     pub(crate) fn invalidate(&self, uri: &str, now: Time) {
         let hash = self.hash(uri);
         let shard = self.shard(hash);
-        let concerns = shard.slots.contains_key(&hash) || shard.asked.contains_key(&hash);
+        // What the memory gave up may still lie on the disk.
+        let concerns =
+            self.disk.get().is_some() || shard.slots.contains_key(&hash) || shard.asked.contains_key(&hash);
         drop(shard);
         if concerns {
             self.purge(&Target::Url(uri.to_owned()), Mode::Hard, now);
@@ -320,132 +342,6 @@ impl Drop for Asking {
     }
 }
 
-impl Shard {
-    fn find(&mut self, hash: u64, uri: &str) -> Option<Variants> {
-        let slot = self.slots.get_mut(&hash).filter(|slot| *slot.uri == *uri)?;
-        slot.used = slot.used.saturating_add(1).min(MOST_USED);
-        Some(Arc::clone(&slot.variants))
-    }
-
-    /// Bytes that went, bytes that came.
-    fn change(&mut self, hash: u64, uri: &str, change: impl FnOnce(&mut Vec<Arc<Object>>)) -> (u64, u64) {
-        let slot = self.slots.get(&hash);
-        let before = slot.map_or(0, |slot| slot.bytes);
-        // Two URIs with one hash: the newer one stays.
-        let known = slot.filter(|slot| *slot.uri == *uri);
-        let mut kept: Vec<_> = known.map(|slot| slot.variants.to_vec()).unwrap_or_default();
-        if slot.is_some() && known.is_none() {
-            self.forget(hash);
-        }
-        change(&mut kept);
-        if kept.is_empty() {
-            self.forget(hash);
-            return (before, 0);
-        }
-        let bytes = kept.iter().map(|object| object.weight).sum::<u64>() + uri.len() as u64;
-        if let Some(slot) = self.slots.get_mut(&hash) {
-            (slot.variants, slot.bytes) = (kept.into(), bytes);
-            self.bytes = self.bytes + bytes - before;
-            if !slot.is_long {
-                self.short_bytes = self.short_bytes + bytes - before;
-            }
-            return (before, bytes);
-        }
-        self.enter(hash, uri, kept.into(), bytes);
-        (before, bytes)
-    }
-
-    fn enter(&mut self, hash: u64, uri: &str, variants: Variants, bytes: u64) {
-        self.next += 1;
-        let ticket = Ticket {
-            hash,
-            number: self.next,
-        };
-        let is_long = self.ghosts.remove(&hash);
-        self.bytes += bytes;
-        if is_long {
-            self.long.push_back(ticket);
-        } else {
-            self.short.push_back(ticket);
-            self.short_bytes += bytes;
-        }
-        let slot = Slot {
-            uri: uri.into(),
-            variants,
-            bytes,
-            number: ticket.number,
-            used: 0,
-            is_long,
-        };
-        self.slots.insert(hash, slot);
-    }
-
-    /// Its tickets are passed over later.
-    fn forget(&mut self, hash: u64) -> u64 {
-        let Some(slot) = self.slots.remove(&hash) else {
-            return 0;
-        };
-        self.bytes -= slot.bytes;
-        if !slot.is_long {
-            self.short_bytes -= slot.bytes;
-        }
-        slot.bytes
-    }
-
-    /// Gives one URI up; the bytes that are free then. 0: it has nothing. `gently`: nothing but what is in the short
-    /// queue beyond its share.
-    fn evict(&mut self, gently: bool) -> u64 {
-        loop {
-            let beyond = self.short_bytes > self.bytes / SHORT;
-            if gently && !beyond {
-                return 0;
-            }
-            let from_short = self.long.is_empty() || beyond;
-            let queue = if from_short && !self.short.is_empty() {
-                &mut self.short
-            } else {
-                &mut self.long
-            };
-            let Some(ticket) = queue.pop_front() else {
-                return 0;
-            };
-            let Some(slot) = self
-                .slots
-                .get_mut(&ticket.hash)
-                .filter(|slot| slot.number == ticket.number)
-            else {
-                continue;
-            };
-            if slot.used == 0 {
-                let was_short = !slot.is_long;
-                if was_short {
-                    self.remember(ticket.hash);
-                }
-                return self.forget(ticket.hash);
-            }
-            if slot.is_long {
-                slot.used -= 1;
-            } else {
-                (slot.used, slot.is_long) = (0, true);
-                self.short_bytes -= slot.bytes;
-            }
-            self.long.push_back(ticket);
-        }
-    }
-
-    fn remember(&mut self, hash: u64) {
-        let most = self.slots.len().max(64);
-        while self.ghost_order.len() >= most {
-            let Some(oldest) = self.ghost_order.pop_front() else {
-                break;
-            };
-            self.ghosts.remove(&oldest);
-        }
-        if self.ghosts.insert(hash) {
-            self.ghost_order.push_back(hash);
-        }
-    }
-}
-
+mod shard;
 #[cfg(test)]
 mod tests;

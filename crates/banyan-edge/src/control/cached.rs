@@ -2,14 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use banyan_config::FIRST_PLACE;
 use banyan_telemetry::Families;
 use banyan_telemetry::families::Kind::{Counter, Gauge};
+use banyan_topology::PlaceName;
+use banyan_topology::sight::{EDGE, SHIELD};
 
 use super::Control;
 use super::page::{Row, with};
 use crate::metrics::RouteCells;
 
 impl Control {
+    /// Of the caches between browsers and the app: which one this is.
+    pub(super) fn tier(&self) -> &'static str {
+        let own = self.place.as_ref().map_or(FIRST_PLACE, PlaceName::as_str);
+        let cache = self.snapshot.settings.cache.as_ref();
+        match cache.and_then(|cache| cache.shield.as_ref()) {
+            Some(shield) if shield.as_str() == own => SHIELD,
+            _ => EDGE,
+        }
+    }
+
     /// Nothing without a cache.
     pub(super) fn of_the_cache(&self, all: &mut Families) {
         if self.snapshot.settings.cache.is_none() {
@@ -23,7 +36,7 @@ impl Control {
         );
         for (labels, result, why, count) in sums(&rows) {
             family.count(
-                &with(labels, &[("tier", TIER), ("result", result), ("why", why)]),
+                &with(labels, &[("tier", self.tier()), ("result", result), ("why", why)]),
                 count,
             );
         }
@@ -41,7 +54,7 @@ impl Control {
         let store = &self.stored.store;
         let help = "Purges are applied up to this number.";
         all.family(Gauge, "banyan_cache_purge_seq", help)
-            .count(&[("tier", TIER)], self.purges.report().applied);
+            .count(&[("tier", self.tier())], self.purges.report().applied);
         for (name, help, value) in [
             (
                 "banyan_edge_cache_bytes",
@@ -59,11 +72,9 @@ impl Control {
         let help = "URIs given up for others.";
         all.family(Counter, "banyan_edge_cache_evictions_total", help)
             .count(&[], store.evicted());
+        self.of_its_disk(all);
     }
 }
-
-/// Of the caches between browsers and the app: this one.
-const TIER: &str = "edge";
 
 type Labels<'a> = &'a [(&'static str, String)];
 

@@ -16,6 +16,7 @@ mod health;
 mod identities;
 mod listen;
 mod measured;
+mod on_disk;
 mod page;
 mod purges;
 mod scrape;
@@ -86,6 +87,8 @@ pub(crate) struct Control {
     gates: BTreeMap<ProcessName, Arc<Gate>>,
     /// Where the installation's secrets are.
     secrets: PathBuf,
+    /// Where the cache keeps what outlives the process.
+    cache_folder: PathBuf,
     /// Read when sticky sessions by cookie are wanted for the first time.
     sticky: Option<Key>,
     /// What listeners that speak no HTTP have passed.
@@ -165,7 +168,7 @@ impl Control {
         let started_unix_ms = clock.unix_ms();
         let purges = Purges::begin(&config.purge_path(), started_unix_ms);
         let (sight, questions) = Sight::new(&config.sight_path(), started_unix_ms);
-        let door_path = config.handover_path();
+        let (door_path, cache_folder) = (config.handover_path(), config.cache_path());
         let start = clock.now();
         let (scrape, asks) = Scrape::new(&config.metrics_path(), started_unix_ms);
         let certificates = Certificates::new(&config.state_dir, Server::new().map_err(Error::Tls)?);
@@ -186,7 +189,7 @@ impl Control {
         let secrets = config.state_dir.join("secrets");
         let census = Arc::new(Census::default());
         let buckets = Arc::new(Buckets::default());
-        let stored: Arc<cache::Shared> = Arc::default();
+        let stored = Arc::new(cache::Shared::at(&snapshot.app, config.place.as_ref()));
         let (passwords, jobs) = passwords::channel();
         let cores = (0..count)
             .map(|index| {
@@ -223,6 +226,7 @@ impl Control {
             outliers,
             gates: BTreeMap::new(),
             secrets,
+            cache_folder,
             sticky: None,
             streams: streams::Cells::new(),
             listening: Vec::new(),
@@ -249,6 +253,10 @@ impl Control {
         };
         let wanted = control.snapshot.settings.sticky.clone();
         control.refused = control.need_key(wanted.as_ref()).err();
+        let known = control.need_secret(&control.snapshot);
+        control.refused = control.refused.or(known.err());
+        let kept = control.need_disk(&control.snapshot);
+        control.refused = control.refused.or(kept.err());
         let identities = control.identities.prepare(&control.snapshot.settings, start);
         control.refused = control
             .refused
@@ -413,6 +421,7 @@ impl Control {
             }),
             metrics: self.scrape.report(),
             purge: self.purges.report(),
+            cache: self.cache_report(),
         });
     }
 

@@ -113,6 +113,7 @@ impl Control {
             (Some(settings), Question::Explain { url, headers }) => {
                 match explain(settings, &self.stored, &url, &headers, self.now()) {
                     Ok(mut told) => {
+                        told.tier = self.tier().to_owned();
                         told.edge = self.edge_name();
                         told.pid = std::process::id();
                         Answer::Explained(Box::new(told))
@@ -128,6 +129,7 @@ impl Control {
     fn cache_stats(&self) -> CacheStats {
         let store = &self.stored.store;
         CacheStats {
+            tier: self.tier().to_owned(),
             edge: self.edge_name(),
             pid: std::process::id(),
             since_ms: self.started_unix_ms,

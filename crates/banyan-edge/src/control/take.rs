@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use banyan_config::{Route, Sticky};
+use banyan_config::{FIRST_PLACE, Route, Sticky};
 use banyan_runtime::Shutdown;
 use banyan_runtime::watched::{self, Watch};
 use banyan_topology::report::EdgeReport;
@@ -60,13 +60,10 @@ fn read(watch: &Watch, place: Option<&PlaceName>) -> Result<Option<EdgeSnapshot>
     let Some(snapshot) = snapshot else {
         return Ok(None);
     };
-    let snapshot = match place {
-        None => snapshot,
-        Some(place) => {
-            let epoch = snapshot.epoch;
-            let own = snapshot.at(place);
-            own.ok_or_else(|| format!("snapshot {epoch} has no place {place}"))?
-        }
+    let epoch = snapshot.epoch;
+    let Some(snapshot) = snapshot.seen_from(place) else {
+        let place = place.map_or(FIRST_PLACE, PlaceName::as_str);
+        return Err(format!("snapshot {epoch} has no place {place}"));
     };
     check(&snapshot)?;
     Ok(Some(snapshot))
@@ -176,6 +173,8 @@ impl Control {
             return self.listen_again();
         }
         self.need_key(snapshot.settings.sticky.as_ref())?;
+        self.need_secret(&snapshot)?;
+        self.need_disk(&snapshot)?;
         let identities = self.identities.prepare(&snapshot.settings, self.clock.now());
         if let Some(why) = identities.values().find_map(|entry| entry.problem()) {
             return Err(why.clone());
@@ -202,6 +201,25 @@ impl Control {
             self.sticky = Some(key);
         }
         Ok(())
+    }
+
+    /// Reads or makes what edges know each other by, if they ask each other.
+    pub(super) fn need_secret(&self, snapshot: &EdgeSnapshot) -> Result<(), String> {
+        let cache = snapshot.settings.cache.as_ref();
+        if cache.is_some_and(|cache| cache.shield.is_some()) {
+            self.stored.know_secret(&self.secrets).map_err(|error| {
+                let folder = self.secrets.display();
+                format!("no secret of the edges in {folder}: {error}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Begins to keep responses on the disk, or ends it.
+    pub(super) fn need_disk(&self, snapshot: &EdgeSnapshot) -> Result<(), String> {
+        let bytes = snapshot.settings.cache.as_ref().and_then(|cache| cache.disk);
+        let used = self.stored.store.use_disk(&self.cache_folder, bytes);
+        used.map_err(|error| format!("no threads for the disk of the cache: {error}"))
     }
 
     /// What clients' cookies say that are to stay with an endpoint. There is one cookie, so only the edge's own process

@@ -148,7 +148,7 @@ impl Core {
         *self.hsts.borrow_mut() = hsts(&settings);
         *self.filters.borrow_mut() = Filters::compile(&settings.filters, &settings);
         *self.claims.borrow_mut() = Claims::of(&settings);
-        *self.cache.borrow_mut() = Cache::compile(settings.cache.as_deref(), &self.stored);
+        let cache = settings.cache.clone();
         self.take_materials(materials);
         self.redirect_to.set(redirect_to);
         let told = upstreams
@@ -164,6 +164,7 @@ impl Core {
         self.groups
             .borrow()
             .each(|entry| entry.data.set_cookie(cookies.remove(&entry.id)));
+        *self.cache.borrow_mut() = Cache::compile(cache.as_deref(), &self.stored, &self.groups.borrow());
         // The control task has compiled them before: what it takes, compiles.
         let table = (!routes.is_empty())
             .then(|| Table::compile(&routes).ok())

@@ -33,8 +33,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use banyan_config::EdgeSettings;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_tls::ServerConfig;
-use banyan_topology::InstanceId;
 use banyan_topology::snapshot::{Listener, Speaks};
+use banyan_topology::{InstanceId, ProcessName};
 use banyan_upstream::balance::hash::Random;
 use banyan_upstream::health::Cause;
 use banyan_upstream::retry::Budget;
@@ -207,6 +207,15 @@ impl Core {
 
     pub(crate) fn cache(&self) -> Option<Rc<Cache>> {
         self.cache.borrow().clone()
+    }
+
+    /// As `Cache-Status` calls the cache.
+    pub(crate) fn cache_name(&self) -> &str {
+        self.stored.name()
+    }
+
+    pub(crate) fn group_of(&self, process: &ProcessName) -> Option<Rc<Group>> {
+        self.groups.borrow().of(process)
     }
 
     pub(crate) fn claims(&self) -> Option<Rc<Claims>> {

@@ -29,6 +29,7 @@ impl Exchange {
         own.routed = self.routed.as_ref().map(Routed::again);
         own.interim = interim;
         own.shares = true;
+        own.relayed = self.relayed;
         own.unseen = true;
         own
     }

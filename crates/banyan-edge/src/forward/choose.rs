@@ -9,14 +9,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use banyan_config::{Balance, HashBy, Sticky};
+use banyan_topology::snapshot::SHIELD;
 use banyan_upstream::Demand;
 use banyan_upstream::balance::hash;
 use banyan_upstream::queue::Ticket;
 
 use super::gate::Seat;
 use super::pool::{InFlight, Upstream};
+use crate::core::Core;
 use crate::core::groups::Group;
-use crate::core::{Core, Peer};
+use crate::exchange::Exchange;
 use crate::headers;
 use crate::respond::Refusal;
 use crate::sticky;
@@ -47,11 +49,12 @@ impl Wanted {
         }
     }
 
-    pub(super) fn of(core: &Core, peer: &Peer, head: &Parts) -> Self {
-        let settings = core.settings();
+    pub(super) fn of(exchange: &Exchange, head: &Parts) -> Self {
+        let settings = exchange.core.settings();
         let by_address = || {
             let trusted = &settings.trusted_proxies;
-            address_key(headers::client_address(&head.headers, peer.address, trusted))
+            let seen = || headers::client_address(&head.headers, exchange.peer.address, trusted);
+            address_key(exchange.relayed.unwrap_or_else(seen))
         };
         let key = match (&settings.sticky, settings.balance, settings.hash_by) {
             (Some(Sticky::Ip), _, _) | (_, Balance::IpHash, _) | (_, Balance::Ring, HashBy::Ip) => {
@@ -99,6 +102,13 @@ fn address_key(client: IpAddr) -> u64 {
     }
 }
 
+/// That of instances; a shield has limits of its own.
+fn limit_of(core: &Core, group: &Group) -> Option<u32> {
+    let limit = core.settings().queue.max_connections?;
+    let shield = group.process().is_some_and(|process| process.as_str() == SHIELD);
+    (!shield).then_some(limit)
+}
+
 /// The next endpoint's turn, waiting within limits if there is none.
 pub(super) async fn choose(
     core: &Rc<Core>,
@@ -106,7 +116,7 @@ pub(super) async fn choose(
     wanted: &Wanted,
     tried: &[Rc<Upstream>],
 ) -> Result<InFlight, Refusal> {
-    let Some(limit) = core.settings().queue.max_connections else {
+    let Some(limit) = limit_of(core, group) else {
         return ready_one(core, group, wanted, tried).await;
     };
     let begun = core.now();
@@ -124,7 +134,7 @@ pub(super) async fn choose(
 
 /// An endpoint that is free right now; waits for none, and passes nobody who does.
 pub(super) fn at_once(core: &Rc<Core>, group: &Group, wanted: &Wanted) -> Option<InFlight> {
-    match core.settings().queue.max_connections {
+    match limit_of(core, group) {
         None => pick(core, group, wanted, &[], None),
         Some(limit) if group.gate.waiting() == 0 => free_one(core, group, wanted, &[], limit),
         Some(_) => None,

@@ -114,7 +114,7 @@ impl Copy {
             group: Rc::clone(&rule.group),
             cells: Arc::clone(&rule.cells),
             ends: exchange.peer.ends,
-            wanted: Wanted::of(&exchange.core, &exchange.peer, &head),
+            wanted: Wanted::of(exchange, &head),
             head,
             body: Vec::new(),
             most: rule.body,

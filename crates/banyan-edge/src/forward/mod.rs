@@ -48,8 +48,8 @@ pub(crate) async fn send(
 ) -> Result<Answer, Refusal> {
     let core = Rc::clone(&exchange.core);
     let group = Rc::clone(&exchange.group);
-    let wanted = Wanted::of(&core, &exchange.peer, head);
-    let trusted = core.settings().trusts(exchange.peer.address);
+    let wanted = Wanted::of(exchange, head);
+    let trusted = exchange.relayed.is_some() || core.settings().trusts(exchange.peer.address);
     let routed = exchange.routed.as_ref();
     let own = exchange
         .part
@@ -115,7 +115,7 @@ pub(crate) async fn send(
 /// nobody else.
 pub(crate) fn bind(exchange: &Exchange, head: &Parts, answer: &mut Answer) {
     if let Some(upstream) = &exchange.upstream {
-        let wanted = Wanted::of(&exchange.core, &exchange.peer, head);
+        let wanted = Wanted::of(exchange, head);
         wanted.remember(&exchange.group, upstream, answer.headers_mut());
     }
 }

@@ -156,6 +156,17 @@ impl Edits {
 }
 
 impl Routed {
+    /// The route that another edge has followed; `None`: it is not known here.
+    pub(crate) fn named(routes: Rc<Routes>, name: &str) -> Option<Self> {
+        let route = (0..routes.table.len()).find(|index| routes.table.route(*index).name == name)?;
+        routes.ready[route].cells.active.increment();
+        Some(Self {
+            routes,
+            route,
+            cookie: None,
+        })
+    }
+
     /// For another request the same way; what the client is told is told once.
     pub(crate) fn again(&self) -> Self {
         Self {

@@ -6,10 +6,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use banyan_config::{
-    EdgePlace, EdgeSettings, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener, ZoneName,
+    EdgePlace, EdgeSettings, FIRST_PLACE, Protocol, ProxyProtocol, ReadyProbe, Route, StreamListener,
+    ZoneName,
 };
 
-use crate::id::{AppName, Epoch, InstanceId, PlaceName, ProcessName};
+use crate::id::{AppName, Epoch, InstanceId, PlaceName, ProcessName, ReleaseId};
 use crate::model::{Edge, Topology};
 
 /// The snapshot that makes a running edge serve this topology; `None` when it has no edge.
@@ -103,6 +104,9 @@ fn listeners(edge: &Edge) -> Vec<Listener> {
     std::iter::once(plain).chain(https).chain(streams).collect()
 }
 
+/// The group of the shield goes by this name in counters. No process should have it.
+pub const SHIELD: &str = "edge-shield";
+
 /// All that the edge role knows. It keeps the last good one and refuses older epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeSnapshot {
@@ -133,9 +137,57 @@ pub struct EdgeSnapshot {
 }
 
 impl EdgeSnapshot {
-    /// What the edge at that place serves: the same under addresses of its own, without what only the first edge has.
-    /// `None`: there is no such place.
-    pub fn at(self, place: &PlaceName) -> Option<Self> {
+    /// What the edge there serves (`None`: the first one), with the shield that it asks. `None`: there is no such place.
+    pub fn seen_from(self, place: Option<&PlaceName>) -> Option<Self> {
+        let shield = self.shield(place);
+        let mut own = match place {
+            Some(place) => self.at(place)?,
+            None => self,
+        };
+        own.others.extend(shield);
+        Some(own)
+    }
+
+    /// The group of the edge that is asked on a miss; `None`: nobody is, or it is this one.
+    fn shield(&self, asks: Option<&PlaceName>) -> Option<Upstream> {
+        let shield = self.settings.cache.as_ref()?.shield.as_ref()?;
+        let asks = asks.map_or(FIRST_PLACE, PlaceName::as_str);
+        if shield.as_str() == asks {
+            return None;
+        }
+        let mut address = match self.places.get(shield) {
+            Some(place) => place.listen,
+            None => self.listeners.first()?.address,
+        };
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let process: ProcessName = SHIELD.parse().ok()?;
+        let id = InstanceId {
+            process: process.clone(),
+            slot: 1,
+            release: ReleaseId(0),
+        };
+        // Where it takes the word of proxies on this machine for who asks, it expects one.
+        let proxies = &self.settings.trusted_proxies;
+        let told =
+            self.settings.proxy_protocol && proxies.iter().any(|network| network.contains(address.ip()));
+        Some(Upstream {
+            process,
+            ready: None,
+            endpoints: vec![Endpoint {
+                id,
+                address,
+                protocol: Protocol::Http1,
+                zone: None,
+                state: EndpointState::Active,
+            }],
+            proxy_protocol: told.then_some(ProxyProtocol::V2),
+        })
+    }
+
+    /// The same under addresses of its own, without what only the first edge has.
+    fn at(self, place: &PlaceName) -> Option<Self> {
         let own = self.places.get(place)?;
         let plain = Listener {
             address: own.listen,

@@ -3,5 +3,5 @@
 mod edge;
 pub mod pgproxy;
 
-pub use edge::{EdgeSnapshot, Endpoint, EndpointState, Listener, Speaks, Upstream, edge};
+pub use edge::{EdgeSnapshot, Endpoint, EndpointState, Listener, SHIELD, Speaks, Upstream, edge};
 pub use pgproxy::PgproxySnapshot;

@@ -80,7 +80,13 @@ fn refusals(status: &Status, paint: Paint) -> Vec<String> {
             report.totals.turned_away
         ))
     });
-    auth.chain(turned_away).collect()
+    let disk = report.cache.as_ref().and_then(|cache| cache.problem.as_ref());
+    let disk = disk.map(|why| {
+        trouble(format!(
+            "the cache keeps nothing on the disk: {why}; tried again each 30 s"
+        ))
+    });
+    auth.chain(turned_away).chain(disk).collect()
 }
 
 /// What the PostgreSQL proxy cannot do, and which servers it does not use, and why.

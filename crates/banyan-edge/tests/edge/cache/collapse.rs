@@ -12,14 +12,14 @@ use crate::world::World;
 const MANY: usize = 1000;
 
 /// Answers when it is let go; counts what it was asked before.
-struct Held {
-    upstream: Upstream,
+pub(super) struct Held {
+    pub upstream: Upstream,
     asked: watch::Receiver<usize>,
     go: Arc<Semaphore>,
 }
 
 impl Held {
-    async fn with(response: impl Fn(&Message) -> String + Clone + Send + Sync + 'static) -> Self {
+    pub(super) async fn with(response: impl Fn(&Message) -> String + Clone + Send + Sync + 'static) -> Self {
         let go = Arc::new(Semaphore::new(0));
         let (count, asked) = watch::channel(0);
         let (held, count) = (Arc::clone(&go), Arc::new(count));
@@ -37,16 +37,20 @@ impl Held {
         Self { upstream, asked, go }
     }
 
-    async fn asked(&mut self, count: usize) {
+    pub(super) async fn asked(&mut self, count: usize) {
         self.asked.wait_for(|asked| *asked >= count).await.unwrap();
     }
 
-    fn let_go(&self, count: usize) {
+    pub(super) fn count(&self) -> usize {
+        *self.asked.borrow()
+    }
+
+    pub(super) fn let_go(&self, count: usize) {
         self.go.add_permits(count);
     }
 }
 
-async fn many(world: &World, count: usize, path: &str) -> JoinSet<Message> {
+pub(super) async fn many(world: &World, count: usize, path: &str) -> JoinSet<Message> {
     let mut clients = JoinSet::new();
     for n in 0..count {
         let mut client = world.client().await;

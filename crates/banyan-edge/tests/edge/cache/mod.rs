@@ -1,6 +1,7 @@
 //! The edge as a shared cache, before a scripted origin: what reaches the origin, what clients get, what nobody may get.
 
 mod collapse;
+mod disk;
 mod fresh;
 mod leaks;
 mod parts;
@@ -8,6 +9,7 @@ mod pictures;
 mod purge;
 mod rollout;
 mod settings;
+mod shield;
 mod sight;
 mod stale;
 mod streams;
@@ -81,6 +83,8 @@ pub(crate) fn answer(status: &str, lines: &str, body: &str) -> String {
 pub(crate) fn safe() -> Cache {
     Cache {
         memory: 64 << 20,
+        shield: None,
+        disk: None,
         profile: CacheProfile::Safe,
         rules: Vec::new(),
         purge: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use banyan_runtime::control::Connection;
 use banyan_topology::sight::{Answer, CacheStats, Explained, Kept, Missed, Question, RouteCache};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::cdn::CdnExplain;
@@ -29,7 +30,7 @@ pub(super) fn stats(context: &Context) -> anyhow::Result<Exit> {
         })
         .collect();
     if context.json {
-        let (routes, misses) = (routes(&all), misses(&all));
+        let (routes, misses) = (rows(&all), misses(&all));
         context.print_json(&json!({ "edges": all, "routes": routes, "misses": misses }))?;
     } else {
         context.print(&render(&all, context))?;
@@ -100,11 +101,21 @@ async fn ask_one(socket: &Path, question: &Question) -> Option<Answer> {
     connection.receive().await.ok().flatten()
 }
 
-/// Over all edges.
-fn routes(all: &[CacheStats]) -> Vec<RouteCache> {
-    let mut sums: BTreeMap<&str, RouteCache> = BTreeMap::new();
-    for route in all.iter().flat_map(|stats| &stats.routes) {
-        let sum = sums.entry(&route.route).or_default();
+/// Over all edges of a tier: what a shield answers is a miss of who asked it.
+#[derive(Serialize)]
+struct Row<'a> {
+    tier: &'a str,
+    #[serde(flatten)]
+    route: RouteCache,
+}
+
+fn rows(all: &[CacheStats]) -> Vec<Row<'_>> {
+    let mut sums: BTreeMap<(&str, &str), RouteCache> = BTreeMap::new();
+    let routes = all
+        .iter()
+        .flat_map(|stats| stats.routes.iter().map(|route| (stats.tier.as_str(), route)));
+    for (tier, route) in routes {
+        let sum = sums.entry((tier, &route.route)).or_default();
         sum.route.clone_from(&route.route);
         for (from, to) in [(&route.results, &mut sum.results), (&route.whys, &mut sum.whys)] {
             for (name, count) in from {
@@ -115,9 +126,10 @@ fn routes(all: &[CacheStats]) -> Vec<RouteCache> {
         sum.stored_bytes += route.stored_bytes;
         sum.bytes += route.bytes;
     }
-    let mut routes: Vec<_> = sums.into_values().collect();
-    routes.sort_by_key(|route| std::cmp::Reverse(route.requests()));
-    routes
+    let rows = sums.into_iter().map(|((tier, _), route)| Row { tier, route });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|row| (row.tier, std::cmp::Reverse(row.route.requests())));
+    rows
 }
 
 fn misses(all: &[CacheStats]) -> Vec<Missed> {
@@ -137,7 +149,8 @@ fn misses(all: &[CacheStats]) -> Vec<Missed> {
     misses
 }
 
-const ROUTES: [(&str, Align); 8] = [
+const ROUTES: [(&str, Align); 9] = [
+    ("TIER", Align::Left),
     ("ROUTE", Align::Left),
     ("REQUESTS", Align::Right),
     ("HITS", Align::Right),
@@ -149,14 +162,14 @@ const ROUTES: [(&str, Align); 8] = [
 ];
 
 fn render(all: &[CacheStats], context: &Context) -> String {
-    let routes = routes(all);
-    let rows: Vec<Vec<Cell>> = routes.iter().map(row).collect();
+    let routes = rows(all);
+    let rows: Vec<Vec<Cell>> = routes.iter().map(cells).collect();
     let mut out = if rows.is_empty() {
         "no request has come to the cache yet\n".to_owned()
     } else {
         table::render(&ROUTES, &rows, context.paint)
     };
-    let remedies: Vec<String> = routes.iter().filter_map(remedy).collect();
+    let remedies: Vec<String> = routes.iter().filter_map(|row| remedy(&row.route)).collect();
     if !remedies.is_empty() {
         out.push_str("\nwhat would make more of it hits:\n");
         remedies.iter().for_each(|line| out.push_str(line));
@@ -173,7 +186,8 @@ fn render(all: &[CacheStats], context: &Context) -> String {
     }
     for stats in all {
         out.push_str(&format!(
-            "\nedge {}: {} in {} objects, {} given up for others, purges applied up to {}\n",
+            "\n{} {}: {} in {} objects, {} given up for others, purges applied up to {}\n",
+            stats.tier,
             stats.pid,
             amount::bytes(stats.stored_bytes),
             stats.stored,
@@ -184,11 +198,13 @@ fn render(all: &[CacheStats], context: &Context) -> String {
     out
 }
 
-fn row(route: &RouteCache) -> Vec<Cell> {
+fn cells(row: &Row<'_>) -> Vec<Cell> {
+    let route = &row.route;
     let (requests, answered) = (route.requests(), route.answered());
     let cacheable = requests - route.count("bypass").min(requests);
     let often = route.whys.iter().max_by_key(|(_, count)| **count);
     [
+        row.tier.to_owned(),
         route.route.clone(),
         requests.to_string(),
         share(answered, requests),
@@ -224,7 +240,7 @@ fn remedy(route: &RouteCache) -> Option<String> {
 fn explained(told: &Explained, several: bool) -> String {
     let mut lines = Vec::new();
     if several {
-        lines.push(format!("edge {}", told.pid));
+        lines.push(format!("{} {}", told.tier, told.pid));
     }
     lines.push(format!("key      {}", told.key));
     lines.push(format!(
