@@ -135,6 +135,15 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "tokens",
+        run: tokens,
+        words: &[
+            ".", "..", "=", "-", "_", "eyJ", "bnVsbA", "none", "RS256", "HS256", "{", "}", "[", "]", ",",
+            "\"keys\"", "\"kty\"", "\"alg\"", "\"kid\"", "\"crit\"", "\"use\"", "\"enc\"", "oct", "OKP",
+            "Ed25519", "AQAB", "null", "1e999",
+        ],
+    },
+    Target {
         name: "sql",
         run: sql::statements,
         words: sql::WORDS,
@@ -236,6 +245,19 @@ fn server_name(input: &[u8]) {
             assert!(plain && !name.is_empty() && name.len() <= 255, "{name:?}");
         }
     }
+}
+
+/// Nobody has the private keys: whatever is believed says what was signed once. Any text is a set of keys or none.
+fn tokens(input: &[u8]) {
+    const SET: &str = include_str!("../../crates/banyan-edge/tests/edge/filters/keys/set.json");
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    if let Some(claims) = fuzz::token(SET, text) {
+        let signed = serde_json::json!({ "sub": "ann", "roles": ["clerk"], "exp": 4_102_444_800_u64 });
+        assert_eq!(claims, signed);
+    }
+    let _any = fuzz::token(text, "e30.e30.");
 }
 
 /// Weights are within their range, and it does not matter over how many lines a list is spread.

@@ -58,3 +58,31 @@ fn function_bodies() {
 fn server_names() {
     short("sni", 4000);
 }
+
+#[test]
+fn codings() {
+    short("accept_encoding", 4000);
+}
+
+#[test]
+fn parts_of_aggregates() {
+    short("part_targets", 200);
+}
+
+#[test]
+fn path_templates() {
+    short("path_templates", 4000);
+}
+
+#[test]
+fn tokens() {
+    short("tokens", 2000);
+    const SET: &str = include_str!("../../crates/banyan-edge/tests/edge/filters/keys/set.json");
+    for signed in [
+        include_str!("../corpus/tokens/rs256"),
+        include_str!("../corpus/tokens/es256"),
+    ] {
+        let claims = banyan_edge::fuzz::token(SET, signed).expect("what was signed is believed");
+        assert_eq!(claims["sub"], "ann");
+    }
+}

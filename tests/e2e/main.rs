@@ -18,6 +18,7 @@ mod bad_input;
 mod cache;
 mod cache_disk;
 mod check;
+mod composed;
 mod drill;
 mod edge_restarts;
 mod endings;

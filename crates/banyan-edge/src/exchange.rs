@@ -28,6 +28,7 @@ use crate::forward::pool::Upstream;
 use crate::grpc;
 use crate::headers::REQUEST_ID;
 use crate::interim::Interim;
+use crate::introduction::Introduction;
 use crate::respond::{self, Form, Outcome, Refusal};
 use crate::route::serving::Routed;
 
@@ -71,6 +72,8 @@ pub(crate) struct Exchange {
     pub interim: Option<Rc<Interim>>,
     /// The head of the instance's answer may pass as lines.
     pub plain: bool,
+    /// The head for the instance does not say who asks: who writes it does ([`Introduction`]).
+    pub introduces: bool,
     /// What the instance is to be judged by comes behind the body (gRPC).
     pub end_decides: bool,
     /// What the cache is asked about; `None`: there is none.
@@ -145,6 +148,7 @@ impl Exchange {
             form,
             interim: None,
             plain: false,
+            introduces: false,
             end_decides: false,
             cached: None,
             is_hit: false,
@@ -240,6 +244,24 @@ impl Exchange {
             && self.core.passes_heads()
             && self.filtered.is_none()
             && self.routed.as_ref().is_none_or(Routed::passes_heads);
+    }
+
+    /// Whether nothing reads or changes, on the way to the instance, what it hears of who asks.
+    pub(crate) fn may_introduce_late(&self) -> bool {
+        self.core.introduces_late()
+            && self.filtered.is_none()
+            && self.cached.is_none()
+            && self.routed.as_ref().is_none_or(Routed::passes_requests)
+    }
+
+    /// What the instance is to hear besides the request's head.
+    pub(crate) fn introduction(&self) -> Option<Introduction<'_>> {
+        self.introduces.then(|| Introduction {
+            address: &self.peer.text,
+            secure: self.peer.secure,
+            id: &self.id,
+            trace: self.trace,
+        })
     }
 
     /// The route's, or the edge's.

@@ -3,8 +3,10 @@
 
 use banyan_config::Coding;
 use bytes::Bytes;
+use jsonwebtoken::Algorithm;
 
 use crate::accept_encoding::Accepted;
+use crate::filter::auth::token::KeySet;
 use crate::http1::chunked::Piece;
 use crate::http1::request::HeadLimits;
 use crate::http1::requests::Requests;
@@ -21,6 +23,17 @@ const LIMITS: HeadLimits = HeadLimits {
 pub fn accept_encoding<'a>(lines: impl Iterator<Item = &'a str>) -> [u16; 3] {
     let accepted = Accepted::read(lines);
     Coding::ALL.map(|coding| accepted.weight(coding))
+}
+
+/// Keys of a set as it was fetched, and what a token says whose signature is by one of them.
+pub fn token(set: &str, token: &str) -> Option<serde_json::Value> {
+    const ALL: [Algorithm; 4] = [
+        Algorithm::RS256,
+        Algorithm::ES256,
+        Algorithm::EdDSA,
+        Algorithm::HS256,
+    ];
+    KeySet::read(set, false).ok()?.verify(token, &ALL).ok()
 }
 
 /// The target of a part of an aggregate; the route's expression is `^/(?P<id>[^/]*)`.

@@ -9,9 +9,9 @@ use banyan_config::Network;
 use crate::respond::Refusal;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -105,6 +105,8 @@ impl Marks {
     const TE: u8 = 4;
     const EXPECT: u8 = 8;
     const CLAIM: u8 = 16;
+    /// What the edge says itself.
+    const SAID: u8 = 32;
 
     fn of(headers: &HeaderMap) -> Self {
         let mark = |name: &HeaderName| match name.as_str() {
@@ -113,6 +115,8 @@ impl Marks {
             "te" => Self::TE,
             "expect" => Self::EXPECT,
             "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-prefix" => Self::CLAIM,
+            "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-request-id" => Self::SAID,
+            "traceparent" | "tracestate" => Self::SAID,
             _ => 0,
         };
         Self(headers.keys().fold(0, |marks, name| marks | mark(name)))
@@ -181,8 +185,15 @@ pub(crate) struct Kept {
     pub body: bool,
 }
 
-/// Prepares a request's headers for the instance.
-pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &HeaderValue, kept: Kept) {
+/// Prepares a request's headers for the instance. `late`: who writes the head may introduce the client. True: and it must,
+/// the headers say nothing of it.
+pub(crate) fn to_instance(
+    headers: &mut HeaderMap,
+    client: &Client<'_>,
+    id: &HeaderValue,
+    kept: Kept,
+    late: bool,
+) -> bool {
     let marks = Marks::of(headers);
     let protocol = if kept.upgrade {
         headers.get(header::UPGRADE).cloned()
@@ -206,8 +217,12 @@ pub(crate) fn to_instance(headers: &mut HeaderMap, client: &Client<'_>, id: &Hea
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
+    if late && !client.trusted && !marks.has(Marks::CLAIM | Marks::SAID) {
+        return true;
+    }
     forwarded(headers, client, marks.has(Marks::CLAIM));
     headers.insert(REQUEST_ID, id.clone());
+    false
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -290,8 +305,7 @@ mod tests {
         headers
     }
 
-    fn sent(pairs: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
-        let mut headers = map(pairs);
+    fn passed(headers: &mut HeaderMap, trusted: bool, late: bool) -> bool {
         let text = HeaderValue::from_static("10.0.0.9");
         let client = Client {
             address: IpAddr::from([10, 0, 0, 9]),
@@ -299,13 +313,37 @@ mod tests {
             trusted,
             secure: false,
         };
-        to_instance(
-            &mut headers,
-            &client,
-            &HeaderValue::from_static("id-1"),
-            Kept::default(),
-        );
+        let id = HeaderValue::from_static("id-1");
+        to_instance(headers, &client, &id, Kept::default(), late)
+    }
+
+    fn sent(pairs: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+        let mut headers = map(pairs);
+        passed(&mut headers, trusted, false);
         headers
+    }
+
+    #[test]
+    fn only_of_strangers_who_say_nothing_of_themselves_is_it_said_later() {
+        let late = |name: &'static str, trusted| {
+            let mut headers = map(&[("host", "a"), ("accept", "*/*"), (name, "1")]);
+            let late = passed(&mut headers, trusted, true);
+            assert_eq!(headers.contains_key(REQUEST_ID), !late, "{name}");
+            late
+        };
+        assert!(late("x-other", false) && !late("x-other", true));
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-request-id",
+            "traceparent",
+            "tracestate",
+            "forwarded",
+            "x-real-ip",
+        ] {
+            assert!(!late(name, false), "{name}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod headers;
 mod http1;
 mod http2;
 mod interim;
+mod introduction;
 mod metrics;
 mod pipeline;
 mod plain;

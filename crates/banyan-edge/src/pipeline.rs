@@ -236,8 +236,10 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
         upgrade,
         body: !body.is_end_stream(),
     };
-    headers::to_instance(&mut head.headers, &client, &exchange.id, kept);
-    exchange.trace = trace::step(&core, &settings, client.trusted, &mut head.headers);
+    let late = gateway.is_none() && exchange.may_introduce_late();
+    exchange.introduces = headers::to_instance(&mut head.headers, &client, &exchange.id, kept, late);
+    let late = exchange.introduces;
+    exchange.trace = trace::step(&core, &settings, client.trusted, &mut head.headers, late);
     filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);

@@ -73,3 +73,10 @@ pub(crate) fn route_passes_heads(route: &Route) -> bool {
         && response_headers.set.is_empty()
         && response_headers.remove.is_empty()
 }
+
+/// Whether a route leaves heads of requests alone and copies none: only then is what the edge adds kept out of their maps.
+pub(crate) fn route_passes_requests(route: &Route) -> bool {
+    let mirrors = matches!(&route.action, RouteAction::Process(forward) if forward.mirror.is_some());
+    let edits = &route.request_headers;
+    !mirrors && edits.set.is_empty() && edits.remove.is_empty()
+}

@@ -6,24 +6,25 @@ use banyan_config::{EdgeSettings, Trace};
 use banyan_telemetry::trace::{TraceParent, is_trace_state};
 
 use crate::core::Core;
+use crate::introduction::TRACE_PARENT as PARENT;
 
-const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The step of this request, as the instance and the log hear of it; `None`: headers pass as they are. `trusted`: the
-/// client is a trusted proxy.
+/// client is a trusted proxy. `late`: the headers say nothing of a trace, and who writes them does.
 pub(crate) fn step(
     core: &Core,
     settings: &EdgeSettings,
     trusted: bool,
     headers: &mut HeaderMap,
+    late: bool,
 ) -> Option<TraceParent> {
     let believed = match settings.trace {
         Trace::Off => return None,
         Trace::Proxies => trusted,
         Trace::Clients => true,
     };
-    let given = if believed { given(headers) } else { None };
+    let given = if believed && !late { given(headers) } else { None };
     let mut random = core.random.borrow_mut();
     let step = match given {
         Some(parent) => parent.child(random.number()),
@@ -33,7 +34,10 @@ pub(crate) fn step(
             TraceParent::begin(trace, random.number(), sampled)
         }
     };
-    if let Ok(value) = HeaderValue::from_str(&step.to_string()) {
+    if late {
+        return Some(step);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&step.text()) {
         headers.insert(PARENT, value);
     }
     // A state belongs to its parent: without one it means nothing.

@@ -3,6 +3,8 @@
 //! For each step: skip what holds → journal `begun` → driver → topology file → journal `done`. A step whose end nobody
 //! saw is performed again; the driver makes that harmless. No choice is left here: the plan is complete.
 
+use std::pin::pin;
+
 use banyan_runtime::Clock;
 use banyan_topology::{Step, Topology};
 
@@ -116,7 +118,7 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
             self.note(Entry::Begun { step: index })?;
             self.progress(index, &step, ProgressState::Begun, None);
             let began = self.clock.now();
-            if let Err(error) = self.perform(&step).await? {
+            if let Err(error) = self.perform(index, &step).await? {
                 self.note(Entry::Failed {
                     step: index,
                     error: error.clone(),
@@ -146,7 +148,7 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
             self.progress(index, &inverse, ProgressState::Reverting, None);
             let began = self.clock.now();
             if !inverse.holds(&self.topology)
-                && let Err(error) = self.perform(&inverse).await?
+                && let Err(error) = self.perform(index, &inverse).await?
             {
                 self.progress(index, &inverse, ProgressState::Failed, self.since(began));
                 return Err(Halt::Step(index, error));
@@ -176,19 +178,26 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
     }
 
     /// The inner error is the step's, the outer the disk's.
-    async fn perform(&mut self, step: &Step) -> Result<Result<(), String>, DurableError> {
+    async fn perform(&mut self, index: usize, step: &Step) -> Result<Result<(), String>, DurableError> {
         let after = match step.apply(&self.topology) {
             Ok(after) => after,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let performed = self
-            .driver
-            .perform(Move {
+        let performed = {
+            let (driver, of) = (self.driver, self.record.steps().len());
+            let mut performing = pin!(driver.perform(Move {
                 step,
                 before: &self.topology,
                 after: &after,
-            })
-            .await;
+            }));
+            tokio::select! {
+                performed = &mut performing => performed,
+                hint = driver.hint(step) => {
+                    (self.events)(progress(index, of, hint, ProgressState::Waits, None));
+                    performing.await
+                }
+            }
+        };
         match performed {
             Err(error) => return Ok(Err(error.to_string())),
             Ok(note) => self.notes.extend(note),
@@ -206,13 +215,8 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
     }
 
     fn progress(&mut self, index: usize, step: &Step, state: ProgressState, took_ms: Option<u64>) {
-        (self.events)(Event::Progress(Progress {
-            step: index + 1,
-            of: self.record.steps().len(),
-            what: step.to_string(),
-            state,
-            took_ms,
-        }));
+        let of = self.record.steps().len();
+        (self.events)(progress(index, of, step.to_string(), state, took_ms));
     }
 
     fn since(&self, began: std::time::Instant) -> Option<u64> {
@@ -248,6 +252,16 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
             topology: self.topology,
         }
     }
+}
+
+fn progress(index: usize, of: usize, what: String, state: ProgressState, took_ms: Option<u64>) -> Event {
+    Event::Progress(Progress {
+        step: index + 1,
+        of,
+        what,
+        state,
+        took_ms,
+    })
 }
 
 /// Done steps, last first.

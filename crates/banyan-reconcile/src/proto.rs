@@ -113,6 +113,8 @@ pub enum ProgressState {
     Failed,
     /// Undoing an earlier step of this plan.
     Reverting,
+    /// It still runs; `what` says why it takes long and what to do.
+    Waits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +153,9 @@ pub struct Status {
     pub processes: Vec<ProcessRates>,
     /// An unfinished plan: (done, of, error).
     pub unfinished: Option<(usize, usize, String)>,
+    /// What is being changed right now.
+    #[serde(default)]
+    pub under_way: Option<UnderWay>,
     /// Why there is no certificate from a CA that should make one.
     #[serde(default)]
     pub certificate_problem: Option<String>,
@@ -209,6 +214,30 @@ pub struct ScaleChange {
     pub from: u32,
     pub to: u32,
     pub why: String,
+
+/// A change that is being performed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// "change", "the start", "a failover", "going down"
+    pub what: String,
+    /// Unix time in ms.
+    pub since_ms: u64,
+    /// `None`: it is being planned.
+    pub step: Option<UnderWayStep>,
+}
+
+/// The step that began last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWayStep {
+    /// 1-based.
+    pub number: usize,
+    pub of: usize,
+    /// "start web.2@r3"
+    pub what: String,
+    /// Unix time in ms.
+    pub since_ms: u64,
+    /// It is being undone.
+    pub undoes: bool,
 }
 
 /// Backups of the database, as `status` and `doctor` show them.

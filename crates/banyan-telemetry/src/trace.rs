@@ -1,6 +1,6 @@
 //! W3C Trace Context, level 1 (<https://www.w3.org/TR/trace-context-1/>): where a request belongs in a trace of many services. Pure.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Of `tracestate`; longer ones may be cut or dropped (§3.3.1.5): we drop them.
 const LONGEST_STATE: usize = 512;
@@ -74,11 +74,31 @@ impl TraceParent {
     }
 }
 
+impl TraceParent {
+    /// As it is sent. No formatting: every request has one.
+    pub fn text(self) -> [u8; 55] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        hex(&mut text[3..35], &self.trace.to_be_bytes());
+        hex(&mut text[36..52], &self.parent.to_be_bytes());
+        text[54] += u8::from(self.sampled);
+        text
+    }
+}
+
+fn hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
 /// As it is sent.
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags = u8::from(self.sampled);
-        write!(f, "00-{:032x}-{:016x}-{flags:02x}", self.trace, self.parent)
+        self.text()
+            .iter()
+            .try_for_each(|byte| f.write_char(char::from(*byte)))
     }
 }
 

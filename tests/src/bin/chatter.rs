@@ -1,11 +1,21 @@
 //! An app that speaks every way that the edge passes on: answers, uploads, events, WebSockets.
 //!
 //! `POST …` sends the body back; `/events` sends ten events over a second; an upgrade becomes an echo; everything else
-//! answers `chatter $VERSION`. Bodies must have a length. No limits: its only clients are an edge and tests.
+//! answers `chatter $VERSION`. In HTTP/2 each request is a gRPC call and gets its message back. Bodies must have a length.
+//! No limits: its only clients are an edge and tests.
 
+use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -37,6 +47,15 @@ struct Head {
 
 async fn converse(stream: TcpStream, version: String) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    // No method of HTTP/1 begins so.
+    let mut begin = [0; 2];
+    if stream.peek(&mut begin).await? == 2 && begin == *b"PR" {
+        let calls = http2::Builder::new(TokioExecutor::new());
+        let served = calls
+            .serve_connection(TokioIo::new(stream), service_fn(call))
+            .await;
+        return served.map_err(io::Error::other);
+    }
     let mut stream = BufReader::new(stream);
     while let Some(head) = head(&mut stream).await? {
         let mut body = vec![0; head.length];
@@ -77,6 +96,20 @@ async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Head>> {
             head.upgrade = true;
         }
     }
+}
+
+type Echo = BoxBody<Bytes, Infallible>;
+
+async fn call(request: Request<Incoming>) -> Result<Response<Echo>, Infallible> {
+    let message = request.into_body().collect().await;
+    let message = message.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(message).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut answer = Response::new(body.boxed());
+    let kind = HeaderValue::from_static("application/grpc");
+    answer.headers_mut().insert("content-type", kind);
+    Ok(answer)
 }
 
 async fn events(stream: &mut BufReader<TcpStream>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! An app that misbehaves as told by its arguments; without any it is a good one that answers `misfit $VERSION`.
 //!
-//! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`, `--sleep-ms N`
+//! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`, `--sleep-ms N`,
+//! `--json` (an object instead),
 //! `--file PATH`: answers what the file says when the request comes, the second half a little later.
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ struct Manners {
     status: u16,
     ignore_term: bool,
     sleep: Duration,
+    json: bool,
     version: String,
     file: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Manners {
             status: 200,
             ignore_term: false,
             sleep: Duration::ZERO,
+            json: false,
             version: std::env::var("VERSION").unwrap_or_default(),
             file: None,
         };
@@ -74,6 +77,7 @@ impl Manners {
                 "--status" => manners.status = number(),
                 "--sleep-ms" => manners.sleep = Duration::from_millis(number().into()),
                 "--ignore-term" => manners.ignore_term = true,
+                "--json" => manners.json = true,
                 other => panic!("unknown argument {other}"),
             }
         }
@@ -101,9 +105,16 @@ async fn serve(manners: &Manners) {
 
 /// Requests without bodies, one after another.
 async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> {
-    let body = format!("misfit {}\n", manners.version);
+    let (kind, body) = if manners.json {
+        (
+            "application/json",
+            format!("{{\"misfit\":\"{}\"}}", manners.version),
+        )
+    } else {
+        ("text/plain", format!("misfit {}\n", manners.version))
+    };
     let answer = format!(
-        "HTTP/1.1 {} Misfit\r\ncontent-length: {}\r\n\r\n{body}",
+        "HTTP/1.1 {} Misfit\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
         manners.status,
         body.len()
     );

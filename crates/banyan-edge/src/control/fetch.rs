@@ -1,5 +1,6 @@
 //! A small text from a URL, for the control task: no redirects, nothing kept open. Limits: 1 MiB, 10 s.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(super) enum FetchError {
     Url(String),
     #[error("failed to reach {0}: {1}")]
     Reach(String, io::Error),
-    #[error("{0}: {1}")]
+    #[error("{0}: {1}{cause}", cause = cause(.1))]
     Tls(String, ClientError),
     #[error("{0}: {1}")]
     Http(String, hyper::Error),
@@ -39,6 +40,13 @@ pub(super) enum FetchError {
     NoText(String),
     #[error("{0} did not answer within 10 s")]
     Slow(String),
+}
+
+/// What TLS says of it: people see the one line.
+fn cause(error: &ClientError) -> String {
+    error
+        .source()
+        .map_or_else(String::new, |cause| format!(": {cause}"))
 }
 
 /// `ca`: PEM file of who is believed; `None`: whom the system believes.

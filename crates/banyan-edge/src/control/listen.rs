@@ -25,6 +25,13 @@ pub(super) struct Listening {
     sockets: usize,
 }
 
+impl Listening {
+    /// Whether a connection that came to it is still there.
+    fn is_used(&self) -> bool {
+        self.cells.iter().any(|cells| cells.open.get() > 0)
+    }
+}
+
 /// What a snapshot needs that is not there yet: bound and read, and nobody is told. Dropped, nothing happened.
 pub(super) struct Ready {
     bound: Vec<(Listener, Vec<TcpListener>)>,
@@ -167,7 +174,14 @@ impl Control {
         for listening in self.listening.iter_mut().filter(|l| l.bound == at) {
             listening.sockets = listening.sockets.saturating_sub(1);
         }
-        self.listening.retain(|l| l.sockets > 0);
+        let is_over = |l: &mut Listening| l.sockets == 0;
+        self.given_up.extend(self.listening.extract_if(.., is_over));
+        self.forget_given_up();
+    }
+
+    /// Each tick.
+    pub(super) fn forget_given_up(&mut self) {
+        self.given_up.retain(Listening::is_used);
     }
 }
 

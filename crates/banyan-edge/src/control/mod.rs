@@ -14,6 +14,7 @@ mod fetch;
 mod handover;
 mod health;
 mod identities;
+mod instances;
 mod listen;
 mod measured;
 mod on_disk;
@@ -94,6 +95,8 @@ pub(crate) struct Control {
     /// What listeners that speak no HTTP have passed.
     streams: streams::Cells,
     listening: Vec<Listening>,
+    /// Addresses given up whose connections go on: they count until the last has ended.
+    given_up: Vec<Listening>,
     certificates: Certificates,
     identities: Identities,
     refused: Option<String>,
@@ -230,6 +233,7 @@ impl Control {
             sticky: None,
             streams: streams::Cells::new(),
             listening: Vec::new(),
+            given_up: Vec::new(),
             certificates,
             identities: Identities::new(jobs),
             refused: None,
@@ -314,6 +318,7 @@ impl Control {
                     self.keep_metrics();
                     self.look_at_certificates();
                     self.look_at_identities();
+                    self.forget_given_up();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
                         return Err(Error::TaskPanicked);

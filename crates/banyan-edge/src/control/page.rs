@@ -2,7 +2,7 @@
 //! one (in their Prometheus form), else begin with `banyan_edge_`; docs/reference/metrics.md lists them.
 //!
 //! Labels are bounded: routes, processes and endpoints of the snapshot, listeners, classes of statuses. Counters of what is
-//! no longer configured are gone.
+//! no longer configured are gone; those of an address, when its last connection has ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,11 @@ use std::sync::Arc;
 use banyan_runtime::own;
 use banyan_telemetry::families::Kind::{self, Counter, Gauge, Histogram};
 use banyan_telemetry::{Counted, Durations, Families};
-use banyan_topology::snapshot::{self, EndpointState, Speaks};
-use banyan_topology::{InstanceId, ProcessName};
-use banyan_upstream::zone::local_share;
+use banyan_topology::snapshot::Speaks;
 
 use super::Control;
 use super::measured::OTHER;
-use crate::metrics::{
-    ByClass, CoreMetrics, EndpointCells, ListenerCells, MirrorCells, ProcessCells, RouteCells,
-};
+use crate::metrics::{ByClass, CoreMetrics, ListenerCells, MirrorCells, RouteCells};
 
 /// What no route matched; no route can be called so.
 const NONE: &str = "*";
@@ -42,7 +38,7 @@ pub(super) fn numbers<T>(
 }
 
 /// A family with a number per row and class of status that occurred.
-fn by_class<T>(
+pub(super) fn by_class<T>(
     all: &mut Families,
     (name, help): (&str, &str),
     more: &[(&str, &str)],
@@ -64,7 +60,7 @@ fn by_class<T>(
 }
 
 /// A histogram per row that has anything.
-fn histograms<T>(
+pub(super) fn histograms<T>(
     all: &mut Families,
     (name, help): (&str, &str),
     rows: &[Row<'_, T>],
@@ -87,7 +83,7 @@ pub(super) fn with<'a>(
     own.chain(more.iter().copied()).collect()
 }
 
-fn all_of<T>(shards: &[Arc<T>]) -> Vec<&T> {
+pub(super) fn all_of<T>(shards: &[Arc<T>]) -> Vec<&T> {
     shards.iter().map(Arc::as_ref).collect()
 }
 
@@ -214,10 +210,16 @@ impl Control {
                 ("url_scheme", scheme.to_owned()),
             ]
         };
-        self.listening
-            .iter()
-            .map(|listening| (row(listening), all_of(&listening.cells)))
-            .collect()
+        let mut rows: Vec<Row<'_, ListenerCells>> = Vec::new();
+        for listening in self.listening.iter().chain(&self.given_up) {
+            let (labels, cells) = (row(listening), all_of(&listening.cells));
+            // One that is listened on again is the same as before.
+            match rows.iter_mut().find(|(known, _)| *known == labels) {
+                Some((_, all)) => all.extend(cells),
+                None => rows.push((labels, cells)),
+            }
+        }
+        rows
     }
 
     fn of_listeners(&self, all: &mut Families) {
@@ -287,148 +289,6 @@ impl Control {
             "TLS handshakes that were not completed.",
         );
         numbers(all, failed, &rows, |c| c.handshakes.failed.get());
-    }
-
-    fn of_processes(&self, all: &mut Families) {
-        let row = |name: &ProcessName| vec![("upstream", name.to_string())];
-        let processes = self.measured.processes.iter();
-        let rows: Vec<Row<'_, ProcessCells>> = processes
-            .map(|(name, shards)| (row(name), all_of(shards)))
-            .collect();
-        let requests = (
-            Counter,
-            "banyan_edge_upstream_requests_total",
-            "Requests that were to go to instances of the process.",
-        );
-        numbers(all, requests, &rows, |c| c.requests.get());
-        let errors = (
-            Counter,
-            "banyan_edge_upstream_errors_total",
-            "Of those: answered with 5xx, or broken off.",
-        );
-        numbers(all, errors, &rows, |c| c.errors.get());
-        let retries = (
-            Counter,
-            "banyan_edge_upstream_retries_total",
-            "Requests that were tried once more.",
-        );
-        numbers(all, retries, &rows, |c| c.retries.get());
-        let refused = (
-            Counter,
-            "banyan_edge_queue_refused_total",
-            "Requests refused because the queue was full or the wait too long.",
-        );
-        numbers(all, refused, &rows, |c| c.shed.get());
-        let mut family = all.family(
-            Gauge,
-            "banyan_edge_queue_length",
-            "Requests that wait for an instance.",
-        );
-        for (process, gate) in &self.gates {
-            family.count(&[("upstream", process.as_str())], gate.waiting() as u64);
-        }
-        let wait = (
-            "banyan_edge_queue_wait_seconds",
-            "How long requests waited for an instance; only with edge.queue.max_connections.",
-        );
-        histograms(all, wait, &rows, |c| &c.queue_wait);
-    }
-
-    fn of_endpoints(&self, all: &mut Families) {
-        let row = |id: &InstanceId| vec![("upstream", id.process.to_string()), ("endpoint", id.to_string())];
-        let endpoints = self.endpoints.iter();
-        let rows: Vec<Row<'_, EndpointCells>> = endpoints
-            .map(|(id, checked)| (row(id), all_of(&checked.cells)))
-            .collect();
-        let mut family = all.family(
-            Gauge,
-            "banyan_edge_endpoint_ready",
-            "1: the instance passes its checks.",
-        );
-        for (id, checked) in &self.endpoints {
-            family.count(&with(&row(id), &[]), u64::from(checked.active.ready()));
-        }
-        let answers = ("banyan_edge_endpoint_responses_total", "Answers of the instance.");
-        by_class(all, answers, &[], &rows, |c| &c.responses);
-        let took = (
-            "http_client_request_duration_seconds",
-            "From the request sent to the head of the instance's answer.",
-        );
-        histograms(all, took, &rows, |c| &c.durations);
-        let failures = (
-            Counter,
-            "banyan_edge_endpoint_failures_total",
-            "Requests to the instance that got no answer (no connection, broken off, timed out).",
-        );
-        numbers(all, failures, &rows, |c| c.failures.get());
-        let active = (
-            Gauge,
-            "banyan_edge_endpoint_active_requests",
-            "Requests under way to the instance.",
-        );
-        numbers(all, active, &rows, |c| c.in_flight.get());
-    }
-
-    fn of_ejections(&self, all: &mut Families) {
-        let each = || {
-            self.endpoints
-                .keys()
-                .map(|id| (id, id.process.to_string(), id.to_string()))
-        };
-        let mut family = all.family(
-            Gauge,
-            "banyan_edge_endpoint_ejected",
-            "1: passive health has taken the instance out for a while.",
-        );
-        for (id, process, name) in each() {
-            let out = self.why_ejected(id).is_some();
-            family.count(&[("upstream", &process), ("endpoint", &name)], u64::from(out));
-        }
-        let mut family = all.family(
-            Counter,
-            "banyan_edge_endpoint_ejections_total",
-            "How often passive health has taken the instance out.",
-        );
-        for (id, process, name) in each() {
-            family.count(
-                &[("upstream", &process), ("endpoint", &name)],
-                self.outliers.ejections(id),
-            );
-        }
-    }
-
-    /// Only where the edge is in a zone.
-    fn of_zones(&self, all: &mut Families) {
-        let Some(own) = &self.snapshot.settings.zone else {
-            return;
-        };
-        let help = "Share of the requests that goes to the edge's own zone by the zones' health; key-based policies have their own.";
-        let mut family = all.family(Gauge, "banyan_edge_zone_local_share", help);
-        for upstream in self.snapshot.upstreams() {
-            let local = |endpoint: &&snapshot::Endpoint| {
-                endpoint.state == EndpointState::Active && endpoint.zone.as_ref() == Some(own)
-            };
-            let sound = |endpoint: &&snapshot::Endpoint| {
-                let ready = self.endpoints.get(&endpoint.id).is_some_and(|c| c.active.ready());
-                ready && self.why_ejected(&endpoint.id).is_none()
-            };
-            let active = upstream.endpoints.iter().filter(local).count();
-            let eligible = upstream.endpoints.iter().filter(local).filter(sound).count();
-            let labels = [("upstream", upstream.process.as_str()), ("zone", own.as_str())];
-            family.number(&labels, local_share(eligible, active));
-        }
-        let help = "1, and where the instance is.";
-        let mut family = all.family(Gauge, "banyan_edge_endpoint_zone", help);
-        for endpoint in self.snapshot.endpoints() {
-            let Some(zone) = &endpoint.zone else { continue };
-            let (process, name) = (endpoint.id.process.to_string(), endpoint.id.to_string());
-            let labels = [
-                ("upstream", process.as_str()),
-                ("endpoint", &name),
-                ("zone", zone.as_str()),
-            ];
-            family.count(&labels, 1);
-        }
     }
 
     fn of_the_edge(&self, all: &mut Families) {

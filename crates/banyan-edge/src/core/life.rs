@@ -19,9 +19,9 @@ use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Materials};
 use crate::forward::pool::Upstream;
-use crate::plain;
 use crate::route::Table;
 use crate::route::serving::Routes;
+use crate::{introduction, plain};
 
 const TICK: Duration = Duration::from_millis(250);
 /// Each takes what up to 1024 sockets have for us.
@@ -156,6 +156,7 @@ impl Core {
             .any(|group| group.upstream.proxy_protocol.is_some());
         self.tells_ends.set(told);
         self.plain.set(plain::passes_heads(&settings));
+        self.introduces_late.set(introduction::may_be_late(&settings));
         *self.settings.borrow_mut() = Rc::new(settings);
         self.groups.borrow_mut().update(&upstreams, rules, |endpoint| {
             let cells = cells.remove(&endpoint.id).unwrap_or_default();

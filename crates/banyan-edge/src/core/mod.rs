@@ -17,6 +17,7 @@ mod proxied;
 pub(crate) mod stages;
 mod stream;
 pub(crate) mod streams;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -58,6 +59,7 @@ pub(crate) use life::run;
 pub(crate) use peer::Peer;
 use stages::Stages;
 use streams::{Stream, Streams};
+use turn::Turn;
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +76,7 @@ pub(crate) enum Stage {
 
 pub(crate) struct Core {
     pub clock: Clock,
+    turn: Turn,
     /// Common to all cores: seconds of histograms count from here.
     pub start: Instant,
     groups: RefCell<Groups>,
@@ -117,6 +120,8 @@ pub(crate) struct Core {
     tells_ends: Cell<bool>,
     /// Heads of answers pass as they are.
     plain: Cell<bool>,
+    /// Who asks is said where a head is written.
+    introduces_late: Cell<bool>,
     draining: Cell<bool>,
     /// Listeners whose queue may still hold connections.
     accepting: Cell<usize>,
@@ -151,6 +156,7 @@ impl Core {
         let date = http_date(start.clock.unix_ms());
         Self {
             clock: start.clock,
+            turn: Turn::default(),
             start: start.start,
             groups: RefCell::new(Groups::new(start.index, Rules::from(&start.settings))),
             budget: RefCell::new(Budget::new(now)),
@@ -178,6 +184,7 @@ impl Core {
             redirect_to: Cell::new(None),
             tells_ends: Cell::new(false),
             plain: Cell::new(false),
+            introduces_late: Cell::new(false),
             draining: Cell::new(false),
             accepting: Cell::new(0),
             ids: RefCell::new(RequestIds::new()),
@@ -189,7 +196,12 @@ impl Core {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.clock.now()
+        self.turn.now(self.clock)
+    }
+
+    /// For all of `work` it is one time.
+    fn at_once<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.turn.take(work)
     }
 
     pub(crate) fn settings(&self) -> Rc<EdgeSettings> {
@@ -300,6 +312,11 @@ impl Core {
     /// Whether nothing that concerns all requests reads or changes heads of answers.
     pub(crate) fn passes_heads(&self) -> bool {
         self.plain.get()
+    }
+
+    /// Whether nothing that concerns all requests reads or changes what instances hear of who asks.
+    pub(crate) fn introduces_late(&self) -> bool {
+        self.introduces_late.get()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -25,6 +25,7 @@ use super::{Answer, http2};
 use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::http1::alarm::Alarm;
+use crate::introduction::Introduction;
 use crate::proxy_protocol::{self, Ends};
 use crate::respond::Outcome;
 
@@ -60,6 +61,8 @@ pub(super) trait Party {
     fn sent(&mut self);
     /// Nobody looks into the head of the answer.
     fn plain(&self) -> bool;
+    /// What the instance hears besides the request's head.
+    fn introduction(&self) -> Option<Introduction<'_>>;
     /// An interim answer.
     fn hint(&self, answer: Response<()>);
 }
@@ -79,6 +82,10 @@ impl Party for Exchange {
 
     fn plain(&self) -> bool {
         self.plain
+    }
+
+    fn introduction(&self) -> Option<Introduction<'_>> {
+        Exchange::introduction(self)
     }
 
     fn hint(&self, answer: Response<()>) {
@@ -112,6 +119,7 @@ pub(super) async fn attempt<P: Party>(
     let extra = Extra {
         address: in_flight.upstream.address,
         time: time.told(limit),
+        introduction: party.introduction(),
     };
     connection.ask(head, UpBody::new(source.cloned()), &extra, party.plain());
     party.sent();

@@ -26,6 +26,7 @@ use super::time::Time;
 use crate::core::Core;
 use crate::core::groups::{Group, Groups};
 use crate::exchange::Exchange;
+use crate::introduction::Introduction;
 use crate::metrics::RouteCells;
 use crate::proxy_protocol::Ends;
 use crate::request_body::ClientBody;
@@ -203,6 +204,11 @@ impl Party for Copy {
     /// Seldom enough that the one reader will do.
     fn plain(&self) -> bool {
         false
+    }
+
+    /// It was copied with all that the instance hears.
+    fn introduction(&self) -> Option<Introduction<'_>> {
+        None
     }
 
     fn hint(&self, _answer: Response<()>) {}

@@ -55,6 +55,8 @@ struct Ready {
     call: Option<Rc<Call>>,
     /// Heads of answers pass as they are.
     plain: bool,
+    /// Heads of requests, too, and no copy is made of them.
+    plain_requests: bool,
 }
 
 struct Edits {
@@ -125,6 +127,7 @@ impl Routes {
                     _ => None,
                 },
                 plain: plain::route_passes_heads(route),
+                plain_requests: plain::route_passes_requests(route),
             }
         });
         let ready: Vec<Ready> = ready.collect();
@@ -216,6 +219,11 @@ impl Routed {
     /// Whether this route leaves heads of answers alone.
     pub(crate) fn passes_heads(&self) -> bool {
         self.routes.ready[self.route].plain
+    }
+
+    /// Whether this route leaves heads of requests alone, and copies none.
+    pub(crate) fn passes_requests(&self) -> bool {
+        self.routes.ready[self.route].plain_requests
     }
 
     /// Once, on whatever answer goes out.

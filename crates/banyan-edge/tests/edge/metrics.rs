@@ -392,3 +392,29 @@ async fn compression_is_told_of_by_coding_and_bytes() {
         );
     }
 }
+
+#[tokio::test]
+async fn connections_of_an_address_that_is_given_up_count_until_they_end() {
+    let upstream = Upstream::answering(|_| "ok".to_owned()).await;
+    let mut world = World::with(&[upstream.address], served).await;
+    let old = world.address();
+    let mut stays = world.client().await;
+    stays.send(get("/")).await;
+    assert_eq!(stays.message().await.unwrap().status(), 200);
+    let new = banyan_testkit::Port::free().address();
+    world.publish(|s| s.listeners[0].address = new).await;
+    world.until(|r| r.listening == [new]).await;
+    stays.send(get("/")).await;
+    assert_eq!(stays.message().await.unwrap().status(), 200);
+    let labels = format!("{{listener=\"{old}\",url_scheme=\"http\"}}");
+    let open = format!("banyan_edge_listener_open_connections{labels}");
+    assert_eq!(page(&world).await.get(&open), Some(1.0));
+    drop(stays);
+    let gone = async || match page(&world).await.get(&open) {
+        None => Ok(()),
+        Some(open) => Err(open),
+    };
+    wait::until("it is forgotten", Duration::from_secs(30), gone)
+        .await
+        .unwrap();
+}

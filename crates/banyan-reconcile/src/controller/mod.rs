@@ -4,6 +4,7 @@
 //! It ends without touching children unless it was told to bring them down: a new controller adopts them.
 
 mod backup;
+mod busy;
 mod change;
 mod handle;
 mod proposal;

@@ -9,8 +9,9 @@ use banyan_topology::{Change, ProcessName, Topology};
 use tokio::sync::mpsc;
 
 use super::change::done_reply;
+use super::busy::{Busy, What};
 use super::scale::{self, Sight};
-use super::service::{Busy, Loop, What, tell};
+use super::service::{Loop, tell};
 use crate::driver::Driver;
 use crate::proto::{AutoscaleVerb, Outcome, Reply};
 
@@ -87,17 +88,15 @@ impl<D: Driver> Loop<D> {
             changer.settle().await;
             done_reply(Box::pin(changer.apply(&config, change, None, &mut hear)).await)
         });
+        let now_ms = self.clock.unix_ms();
+        let scaled = Scaled {
+            wanted,
+            before,
+            began: self.clock.now(),
+        };
         self.busy = Some(Busy {
-            what: What::Scale,
-            task,
-            events,
-            listeners: Vec::new(),
-            last: Some("as the load asks".to_owned()),
-            scaled: Some(Scaled {
-                wanted,
-                before,
-                began: self.clock.now(),
-            }),
+            scaled: Some(scaled),
+            ..Busy::begin(What::Scale, task, events, Vec::new(), now_ms)
         });
     }
 

@@ -8,13 +8,12 @@ use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
 use banyan_topology::report::{EdgeReport, PgproxyReport, RoleReport};
 use banyan_topology::{AppName, Database, PlaceName, Topology};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
+use super::busy::{Busy, What};
 use super::change::{Changer, done_reply};
 use super::handle::{Asked, Handle, Message};
 use super::rates::Rates;
 use super::scale::{self, Scaling};
-use super::scaling::Scaled;
 use super::status::{Known, status};
 use super::{Done, Ending, Newest};
 use crate::driver::{Driver, Failing};
@@ -62,29 +61,6 @@ pub(super) struct Loop<D> {
     pub(super) ending: Option<Ending>,
     /// Who is primary may have changed: it is to be watched anew.
     pub(super) watch_anew: bool,
-}
-
-/// The one running change.
-pub(super) struct Busy {
-    pub(super) what: What,
-    pub(super) task: JoinHandle<Option<Reply>>,
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
-    /// Who hears of it; more than one when a second `down` joins the first.
-    pub(super) listeners: Vec<mpsc::UnboundedSender<Reply>>,
-    pub(super) last: Option<String>,
-    /// What the load asked for, when this is a scaling.
-    pub(super) scaled: Option<Scaled>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    BringUp,
-    Change,
-    /// The primary has failed.
-    Mend,
-    /// The load asks for more or fewer instances.
-    Scale,
-    Down,
 }
 
 enum Happened {
@@ -266,7 +242,7 @@ impl<D: Driver> Loop<D> {
                     self.cut_short("another change was asked for").await;
                     self.begin(asked, replies);
                 }
-                Some(busy) => tell(&replies, done_reply(occupied(busy))),
+                Some(busy) => tell(&replies, done_reply(busy.refusal())),
                 None => self.begin(asked, replies),
             },
         }
@@ -284,14 +260,8 @@ impl<D: Driver> Loop<D> {
             let mut hear = |event| drop(sender.send(event));
             Box::pin(perform(&changer, asked, &config, &mut hear)).await
         });
-        self.busy = Some(Busy {
-            what,
-            task,
-            events,
-            listeners: vec![replies],
-            last: None,
-            scaled: None,
-        });
+        let now_ms = self.clock.unix_ms();
+        self.busy = Some(Busy::begin(what, task, events, vec![replies], now_ms));
     }
 
     /// Cuts a running change short (what it had begun is set aside), then stops everything in order.
@@ -311,14 +281,8 @@ impl<D: Driver> Loop<D> {
             let mut hear = |event| drop(sender.send(event));
             Box::pin(bring_down(&changer, app, &config, &mut hear)).await
         });
-        self.busy = Some(Busy {
-            what: What::Down,
-            task,
-            events,
-            listeners: replies.into_iter().collect(),
-            last: None,
-            scaled: None,
-        });
+        let (listeners, now_ms) = (replies.into_iter().collect(), self.clock.unix_ms());
+        self.busy = Some(Busy::begin(What::Down, task, events, listeners, now_ms));
     }
 
     /// A change that is under way is cut short if it might take another server for the primary; it can be resumed.
@@ -343,14 +307,8 @@ impl<D: Driver> Loop<D> {
             let mut hear = |event| drop(sender.send(event));
             done_reply(Box::pin(changer.mend(&app, &mut hear)).await)
         });
-        self.busy = Some(Busy {
-            what: What::Mend,
-            task,
-            events,
-            listeners: Vec::new(),
-            last: Some("the primary of the database has failed".to_owned()),
-            scaled: None,
-        });
+        let now_ms = self.clock.unix_ms();
+        self.busy = Some(Busy::begin(What::Mend, task, events, Vec::new(), now_ms));
     }
 
     pub(super) async fn cut_short(&mut self, why: &str) {
@@ -385,14 +343,9 @@ impl<D: Driver> Loop<D> {
                 self.topology = Some(*topology);
             }
             Event::Progress(progress) => {
+                let now_ms = self.clock.unix_ms();
                 if let Some(busy) = &mut self.busy {
-                    busy.last = Some(format!(
-                        "step {} of {}, {}",
-                        progress.step, progress.of, progress.what
-                    ));
-                    for listener in &busy.listeners {
-                        tell(listener, Reply::Progress(progress.clone()));
-                    }
+                    busy.heard(progress, now_ms);
                 }
             }
         }
@@ -453,6 +406,7 @@ impl<D: Driver> Loop<D> {
             places: &self.places,
             pgproxy: self.pgproxy.as_ref(),
             unfinished: self.unfinished.clone(),
+            under_way: self.busy.as_ref().map(Busy::under_way),
             state: &self.changer.state,
             certificate_problem: self.changer.driver.certificate_problem(),
             backup: self.changer.driver.backups(),
@@ -512,24 +466,6 @@ async fn bring_down<D: Driver>(
         // Nothing was brought up by this controller: what runs was left by an earlier one.
         None => changer.take_over_and_down(config, hear).await,
     })
-}
-
-fn occupied(busy: &Busy) -> Done {
-    let what = match busy.what {
-        What::BringUp => "the start",
-        What::Change => "another change",
-        What::Mend => "a failover",
-        What::Scale => "scaling",
-        What::Down => "going down",
-    };
-    let at = busy.last.as_deref().unwrap_or("planning");
-    Done {
-        outcome: Outcome::Refused,
-        error: Some(format!(
-            "{what} is under way ({at}); nothing was changed. Try again when it is done: `banyan status` shows it"
-        )),
-        notes: Vec::new(),
-    }
 }
 
 /// Who asked may have left.

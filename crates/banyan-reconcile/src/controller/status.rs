@@ -12,7 +12,7 @@ use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
-use crate::proto::{Autoscale, BackupState, Row, Status};
+use crate::proto::{Autoscale, BackupState, Row, Status, UnderWay};
 
 pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
@@ -22,6 +22,7 @@ pub(super) struct Known<'a> {
     pub(super) places: &'a BTreeMap<PlaceName, Rates>,
     pub(super) pgproxy: Option<&'a PgproxyReport>,
     pub(super) unfinished: Option<(usize, usize, String)>,
+    pub(super) under_way: Option<UnderWay>,
     pub(super) state: &'a StateDir,
     pub(super) certificate_problem: Option<String>,
     pub(super) backup: Option<BackupState>,
@@ -37,6 +38,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         places,
         pgproxy,
         unfinished,
+        under_way,
         state,
         certificate_problem,
         backup,
@@ -59,6 +61,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         error_share: rates.error_share(now),
         processes: rates.per_process(now),
         unfinished,
+        under_way,
         certificate_problem,
         backup,
         autoscale,

@@ -24,6 +24,8 @@ use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::{BackupNow, BackupState, Trial};
 use crate::{acme, backup};
 
+/// How often a start that has not begun is asked for hints.
+const HINT_EVERY: Duration = Duration::from_millis(500);
 /// A release command that takes longer is taken for stuck.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3600);
 /// The edge takes a snapshot within milliseconds and looks each second.
@@ -398,6 +400,20 @@ impl Driver for Local {
         seen.instances.retain(|id, _| alive.contains(&id.to_string()));
         seen.rotation.retain(|id| seen.instances.contains_key(id));
         seen
+    }
+
+    async fn hint(&self, step: &Step) -> String {
+        let Step::StartInstance(instance) = step else {
+            return std::future::pending().await;
+        };
+        let id = ChildId(instance.id.to_string());
+        loop {
+            if let Some(hint) = self.supervisor.hint(&id).await {
+                return format!("{id} is not ready yet: {hint}");
+            }
+            // It is about to be started.
+            tokio::time::sleep(HINT_EVERY).await;
+        }
     }
 
     async fn perform(&self, step: Move<'_>) -> Result<Option<String>, StepError> {

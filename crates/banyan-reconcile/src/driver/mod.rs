@@ -88,6 +88,11 @@ pub trait Driver: Send + Sync + 'static {
     /// begun is performed again. `Ok`: a note for people, if any.
     fn perform(&self, step: Move<'_>) -> impl Future<Output = Result<Option<String>, StepError>> + Send;
 
+    /// What people should know while this step is performed and takes its time; never, if there is nothing.
+    fn hint(&self, _step: &Step) -> impl Future<Output = String> + Send {
+        std::future::pending()
+    }
+
     /// Stops children that `topology` does not hold and publishes its snapshots: after a change was cut short.
     fn settle(&self, topology: &Topology) -> impl Future<Output = Vec<String>> + Send;
 

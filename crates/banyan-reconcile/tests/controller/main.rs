@@ -68,7 +68,19 @@ async fn while_one_change_runs_status_answers_and_a_second_change_is_refused() {
     installation.driver.held().await;
 
     let replies = installation.ask(Request::Status).await;
-    assert!(matches!(&replies[..], [Reply::Status(_)]));
+    let [Reply::Status(status)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    let under_way = status.under_way.clone().unwrap();
+    let step = under_way.step.unwrap();
+    assert!(
+        under_way.what == "change" && step.what.starts_with("start web.3"),
+        "{step:?}"
+    );
+    assert!(
+        step.number <= step.of && step.since_ms >= under_way.since_ms && !step.undoes,
+        "{step:?}"
+    );
     let refused = installation.apply(Change::Configuration).await;
     assert_eq!(refused.outcome, Outcome::Refused);
     let error = refused.error.unwrap();

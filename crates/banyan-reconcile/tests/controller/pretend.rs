@@ -205,6 +205,7 @@ pub(crate) fn words(progress: &Progress) -> String {
         ProgressState::Skipped => "skipped",
         ProgressState::Failed => "failed",
         ProgressState::Reverting => "reverting",
+        ProgressState::Waits => "waits",
     };
     format!("{}/{} {state} {}", progress.step, progress.of, progress.what)
 }

@@ -45,6 +45,8 @@ pub(super) struct Published {
     pub(super) restarts: u32,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
+    /// Why it does not become ready, as far as its sockets tell.
+    pub(super) hint: Option<String>,
 }
 
 /// What every child task of a service shares by copy.
@@ -87,12 +89,16 @@ pub(super) struct Actor {
     live_probe: InFlight<Result<(), String>>,
     sweep: InFlight<usize>,
     kill_seen: bool,
-    /// That it listens elsewhere was said.
-    warned: bool,
+    looking: InFlight<Option<String>>,
+    last_look: Option<Instant>,
+    /// Why it does not become ready: it listens elsewhere. Only a hint: a program may open another port first and its
+    /// real one later.
+    hint: Option<String>,
 }
 
-/// A start that takes this long is looked at: an app on the wrong port would wait for its whole grace.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// A start that takes this long is looked at, and again and again: an app on the wrong port would else wait for its whole
+/// grace before anybody is told.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
     pub(super) commands: mpsc::Sender<ToChild>,
@@ -119,6 +125,7 @@ impl Actor {
             restarts: 0,
             port: spec.port,
             user: user_name(&spec),
+            hint: None,
         });
         let actor = Self {
             log_from: log::length(&spec.log),
@@ -135,7 +142,9 @@ impl Actor {
             live_probe: None,
             sweep: None,
             kill_seen: false,
-            warned: false,
+            looking: None,
+            last_look: None,
+            hint: None,
         };
         (actor, Link { commands, status })
     }
@@ -211,6 +220,7 @@ impl Actor {
                 result = in_flight(&mut self.ready_probe) => return Some(Event::Ready(result)),
                 result = in_flight(&mut self.live_probe) => return Some(Event::Live(result)),
                 left = in_flight(&mut self.sweep) => return Some(Event::Left(left)),
+                found = in_flight(&mut self.looking) => self.looked(found),
                 () = sleep_until(wake) => return Some(Event::Tick),
             }
         }
@@ -256,11 +266,13 @@ impl Actor {
             }
             if matches!(event, Event::Exited(_)) {
                 // What they would say is about the process that was.
-                (self.ready_probe, self.live_probe) = (None, None);
+                (self.ready_probe, self.live_probe, self.looking, self.hint) = (None, None, None, None);
             }
             let now = self.world.clock.now();
-            if matches!(event, Event::Ready(Err(_))) && self.machine.starting_for(now) > LOOK_AFTER {
-                self.warn_once();
+            match event {
+                Event::Ready(Err(_)) if self.machine.starting_for(now) > LOOK_AFTER => self.look(now),
+                Event::Ready(Ok(())) => self.hint = None,
+                _ => {}
             }
             for action in self.machine.step(now, event) {
                 events.extend(self.perform(action));
@@ -301,18 +313,27 @@ impl Actor {
         None
     }
 
-    /// Only a warning: a program may open another port first and its real one later.
-    fn warn_once(&mut self) {
-        if std::mem::replace(&mut self.warned, true) {
+    /// What it listens on, while it does not become ready. At most every [`LOOK_AFTER`].
+    fn look(&mut self, now: Instant) {
+        let soon = |last: Instant| now < last + LOOK_AFTER;
+        if self.looking.is_some() || self.last_look.is_some_and(soon) {
             return;
         }
-        let (id, footprint, port) = (self.spec.id.clone(), self.footprint(), self.spec.port);
-        self.world.tasks.spawn_blocking(move || {
+        self.last_look = Some(now);
+        let (footprint, port) = (self.footprint(), self.spec.port);
+        let work = self.world.tasks.spawn_blocking(move || {
             let pids: Vec<u32> = footprint.members().iter().map(|entry| entry.pid).collect();
-            if let Some(found) = diagnose::listening(&pids, port) {
-                tracing::warn!(child = %id, "not ready yet: {found}");
-            }
+            diagnose::elsewhere(&pids, port)
         });
+        self.looking = Some(Box::pin(async move { work.await.ok().flatten() }));
+    }
+
+    fn looked(&mut self, found: Option<String>) {
+        if let Some(found) = found.as_ref().filter(|found| self.hint.as_ref() != Some(found)) {
+            tracing::warn!(child = %self.spec.id, "not ready yet: {found}");
+        }
+        self.hint = found;
+        self.publish();
     }
 
     fn signal(&self, signal: Signal) {
@@ -363,6 +384,7 @@ impl Actor {
             restarts: self.machine.restarts(),
             port: self.spec.port,
             user: user_name(&self.spec),
+            hint: self.hint.clone(),
         });
     }
 

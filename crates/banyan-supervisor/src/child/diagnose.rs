@@ -11,6 +11,13 @@ pub(crate) fn listening(pids: &[u32], port: Option<u16>) -> Option<String> {
     explain(&found, port)
 }
 
+/// The same of one that is still starting: that it listens nowhere yet says nothing.
+pub(crate) fn elsewhere(pids: &[u32], port: Option<u16>) -> Option<String> {
+    let port = port?;
+    let found = listeners(pids);
+    (!found.is_empty()).then(|| explain(&found, port))?
+}
+
 fn explain(found: &BTreeSet<SocketAddr>, port: u16) -> Option<String> {
     let list = |addresses: &mut dyn Iterator<Item = String>| {
         let unique: BTreeSet<String> = addresses.collect();

@@ -38,6 +38,7 @@ impl Once {
             restarts: 0,
             port: spec.port,
             user: None,
+            hint: None,
         });
         let once = Self {
             spec,

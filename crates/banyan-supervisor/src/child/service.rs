@@ -318,6 +318,7 @@ impl Service {
                     }),
                     port: shown.port,
                     user: shown.user,
+                    hint: shown.hint,
                 }
             });
             reply.send(status.collect()).ok();

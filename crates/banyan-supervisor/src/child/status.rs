@@ -48,6 +48,9 @@ pub struct ChildStatus {
     pub cpu_ms: Option<u64>,
     pub port: Option<u16>,
     pub user: Option<String>,
+    /// While it starts: why it will not become ready, as far as its sockets tell ("it listens on 3000, but PORT is 21001 …").
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// What must be remembered on disk to adopt a running child: no secret in it.

@@ -168,6 +168,23 @@ async fn an_app_on_the_wrong_port_is_told_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_on_the_wrong_port_is_told_long_before_its_grace_is_over() {
+    let world = World::new();
+    let (wrong, right) = (free_port(), free_port());
+    let script = format!("{HELPER} serve {wrong} 200 & wait");
+    let mut spec = world.http_spec("web", right, &["sh", "-c", &script]);
+    spec.start_grace = Duration::from_secs(3600);
+    world.handle.start(spec).await.unwrap();
+    let status = world.until("web", |status| status.hint.is_some()).await;
+    assert_eq!(status.state, ChildState::Starting);
+    let said = format!("it listens on {wrong}, but PORT is {right}");
+    let hint = status.hint.unwrap();
+    assert!(hint.contains(&said), "{hint}");
+    assert_eq!(world.handle.hint(&status.id).await, Some(hint));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_health_path_that_answers_500_is_named() {
     let world = World::new();
     let port = free_port();

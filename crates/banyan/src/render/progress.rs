@@ -42,6 +42,9 @@ impl<W: Write> ProgressLine<W> {
     }
 
     pub(crate) fn event(&mut self, progress: &Progress, now: Instant) -> io::Result<()> {
+        if progress.state == ProgressState::Waits {
+            return self.say(&format!("{} {}", self.paint.yellow("!"), progress.what), now);
+        }
         self.clear()?;
         let undoing = self.running.as_ref().is_some_and(|running| running.undoing);
         if let Some(line) = ended(progress, undoing, self.paint) {
@@ -129,7 +132,7 @@ fn position(progress: &Progress, paint: Paint) -> String {
 /// The line of a step that has ended; `None` while it runs.
 fn ended(progress: &Progress, undoing: bool, paint: Paint) -> Option<String> {
     let (mark, note) = match progress.state {
-        ProgressState::Begun | ProgressState::Reverting => return None,
+        ProgressState::Begun | ProgressState::Reverting | ProgressState::Waits => return None,
         ProgressState::Done if undoing => (paint.yellow("↩"), String::new()),
         ProgressState::Done => (paint.green("✓"), String::new()),
         ProgressState::Skipped => (paint.dim("·"), "held already".to_owned()),
@@ -210,6 +213,26 @@ mod tests {
             · [ 2/12] start web.1@r1                           held already
             ✗ [ 3/12] admit web.1@r1                           failed, 1.0 s
             ↩ [ 2/12] stop web.1@r1                            20 ms
+        "#]]
+        .assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn a_hint_is_a_line_of_its_own_and_its_step_goes_on() {
+        let now = Clock.now();
+        let mut out = Vec::new();
+        let mut line = ProgressLine::new(&mut out, Paint::OFF, false);
+        let hint = "web.1@r1 is not ready yet: it listens on 3000, but PORT is 20001";
+        for (what, state, took_ms) in [
+            ("start web.1@r1", ProgressState::Begun, None),
+            (hint, ProgressState::Waits, None),
+            ("start web.1@r1", ProgressState::Done, Some(3_000)),
+        ] {
+            line.event(&step(2, what, state, took_ms), now).unwrap();
+        }
+        expect![[r#"
+            ! web.1@r1 is not ready yet: it listens on 3000, but PORT is 20001
+            ✓ [ 2/12] start web.1@r1                           3.0 s
         "#]]
         .assert_eq(&String::from_utf8(out).unwrap());
     }

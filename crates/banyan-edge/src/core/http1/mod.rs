@@ -45,7 +45,7 @@ pub(super) async fn serve(core: Rc<Core>, stream: ClientStream, begun: Vec<u8>, 
         if place.stage(cx) == Stage::Ended {
             return Poll::Ready(());
         }
-        life.as_mut().poll(cx)
+        core.at_once(|| life.as_mut().poll(cx))
     })
     .await;
 }
@@ -153,9 +153,14 @@ impl Connection {
     fn poll_patience(&mut self, cx: &mut Context<'_>, in_head: bool) -> Poll<()> {
         let settings = self.core.settings();
         let times = &settings.timeouts;
-        let waiting = *self.waiting.get_or_insert_with(Instant::now);
+        let waiting = *self
+            .waiting
+            .get_or_insert_with(|| Instant::from_std(self.core.now()));
         let due = if in_head {
-            *self.head_since.get_or_insert_with(Instant::now) + times.header
+            let since = *self
+                .head_since
+                .get_or_insert_with(|| Instant::from_std(self.core.now()));
+            since + times.header
         } else if self.fresh {
             waiting + times.header.min(times.idle)
         } else {

@@ -44,7 +44,7 @@ pub(crate) struct Verified {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Invalid,
     /// It may be sound: its key is not among ours.
     UnknownKey,
@@ -86,7 +86,7 @@ impl KeySet {
     }
 
     /// The claims, if the signature is sound. Their times and meaning are not judged here.
-    pub(super) fn verify(&self, token: &str, allowed: &[Algorithm]) -> Result<Value, Fault> {
+    pub(crate) fn verify(&self, token: &str, allowed: &[Algorithm]) -> Result<Value, Fault> {
         if token.len() > LONGEST || token.split('.').count() != 3 {
             return Err(Fault::Invalid);
         }

@@ -13,6 +13,7 @@ use hyper::ext::ReasonPhrase;
 use super::{Broke, Reading};
 use crate::http1::chunked::Chunked;
 use crate::http1::outbox::field;
+use crate::introduction::Introduction;
 
 /// Of an answer's head.
 const LINES: usize = 128;
@@ -24,6 +25,8 @@ pub(crate) struct Extra<'a> {
     pub address: SocketAddr,
     /// How long it has.
     pub time: Option<(&'a HeaderName, Duration)>,
+    /// Who asks, where the head does not say it.
+    pub introduction: Option<Introduction<'a>>,
 }
 
 /// `framing`: of a body, its length, or `None` for chunked.
@@ -33,21 +36,26 @@ pub(super) fn write(text: &mut Vec<u8>, head: &Parts, framing: Option<Option<u64
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     text.extend_from_slice(target.as_bytes());
     text.extend_from_slice(b" HTTP/1.1\r\n");
-    let (mut host, mut length) = (false, false);
+    let (mut host, mut length) = (None, false);
     for (name, value) in &head.headers {
         match *name {
             header::CONTENT_LENGTH => length = true,
             header::TRANSFER_ENCODING => {}
             ref name if extra.time.is_some_and(|(own, _)| own == name) => {}
             ref name => {
-                host |= *name == header::HOST;
+                if *name == header::HOST {
+                    host = Some(value);
+                }
                 field(text, name.as_str(), value.as_bytes());
             }
         }
     }
     // HTTP/1.0 clients may leave it out; the instance is spoken to in 1.1, which needs one.
-    if !host {
+    if host.is_none() {
         field(text, "host", extra.address.to_string().as_bytes());
+    }
+    if let Some(introduction) = &extra.introduction {
+        introduction.write(text, host);
     }
     if let Some((name, left)) = extra.time {
         field(text, name.as_str(), left.as_millis().to_string().as_bytes());
@@ -383,6 +391,7 @@ mod tests {
         let extra = Extra {
             address: "127.0.0.1:80".parse().unwrap(),
             time: Some((&name, Duration::from_millis(1500))),
+            introduction: None,
         };
         let mut text = Vec::new();
         write(&mut text, &head, framing, &extra);

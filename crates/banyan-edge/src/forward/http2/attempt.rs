@@ -25,6 +25,7 @@ use crate::forward::body::{Source, UpBody};
 use crate::forward::pool::{InFlight, Upstream};
 use crate::forward::time::Time;
 use crate::headers::HOP_BY_HOP;
+use crate::introduction::Introduction;
 
 /// One try at an endpoint that speaks HTTP/2.
 pub(in crate::forward) async fn attempt<P: Party>(
@@ -41,7 +42,7 @@ pub(in crate::forward) async fn attempt<P: Party>(
         Err(error) => return Err(not_connected(&error, source)),
     };
     in_flight.upstream.cells.requests.increment();
-    let mut request = request(head, &in_flight.upstream);
+    let mut request = request(head, party.introduction(), &in_flight.upstream);
     time.tell(request.headers_mut(), limit);
     party.sent();
     let written = link.written.get();
@@ -98,8 +99,11 @@ fn failure(error: &h2::Error, written: bool, head: &Parts, source: Option<&Rc<So
 }
 
 /// As HTTP/2 says it: scheme and authority in the target, no field that concerns a connection.
-fn request(head: &Parts, upstream: &Upstream) -> Request<()> {
+fn request(head: &Parts, introduction: Option<Introduction<'_>>, upstream: &Upstream) -> Request<()> {
     let mut headers: HeaderMap = head.headers.clone();
+    if let Some(introduction) = introduction {
+        introduction.insert(&mut headers);
+    }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }

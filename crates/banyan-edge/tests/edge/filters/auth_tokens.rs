@@ -29,7 +29,7 @@ fn now() -> u64 {
     Clock.unix_ms() / 1000
 }
 
-fn claims() -> Value {
+pub(super) fn claims() -> Value {
     json!({
         "iss": "https://id.example", "aud": "shop", "sub": "ann", "exp": now() + 600,
         "email": "ann@example.org", "roles": ["clerk"],
@@ -56,7 +56,7 @@ fn key_set(kid: &str) -> String {
     json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": ED_X, "use": "sig" }] }).to_string()
 }
 
-fn jwt(keys: JwtKeys) -> AuthBy {
+pub(super) fn jwt(keys: JwtKeys) -> AuthBy {
     AuthBy::Jwt(Box::new(Jwt {
         keys,
         algorithms: vec!["EdDSA".to_owned(), "HS256".to_owned()],

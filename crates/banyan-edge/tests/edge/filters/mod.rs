@@ -1,6 +1,7 @@
 //! What is asked of requests before they go anywhere, over real sockets.
 
 mod auth;
+mod auth_keys;
 mod auth_tokens;
 mod compress;
 mod cors;

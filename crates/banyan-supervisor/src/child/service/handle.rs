@@ -79,6 +79,14 @@ impl Handle {
         status.wait_for(gone).await.is_ok()
     }
 
+    /// Returns when it is clear why it does not become ready, although it still may: see [`ChildStatus::hint`]. `None`: there
+    /// is no such child, or no more.
+    pub async fn hint(&self, id: &ChildId) -> Option<String> {
+        let mut status = self.ask(|reply| Request::Watch(id.clone(), reply)).await?;
+        let told = status.wait_for(|published| published.hint.is_some()).await;
+        told.ok()?.hint.clone()
+    }
+
     /// SIGKILL of everything at once (second Ctrl-C), survivors of an earlier controller included; returns when all is gone.
     pub async fn kill_all(&self) {
         self.ask(Request::KillAll).await.unwrap_or_default();
