@@ -214,6 +214,7 @@ pub struct ScaleChange {
     pub from: u32,
     pub to: u32,
     pub why: String,
+}
 
 /// A change that is being performed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

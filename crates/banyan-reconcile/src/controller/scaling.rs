@@ -8,8 +8,8 @@ use banyan_runtime::TaskKind;
 use banyan_topology::{Change, ProcessName, Topology};
 use tokio::sync::mpsc;
 
-use super::change::done_reply;
 use super::busy::{Busy, What};
+use super::change::done_reply;
 use super::scale::{self, Sight};
 use super::service::{Loop, tell};
 use crate::driver::Driver;
@@ -94,10 +94,9 @@ impl<D: Driver> Loop<D> {
             before,
             began: self.clock.now(),
         };
-        self.busy = Some(Busy {
-            scaled: Some(scaled),
-            ..Busy::begin(What::Scale, task, events, Vec::new(), now_ms)
-        });
+        let mut busy = Busy::begin(What::Scale, task, events, Vec::new(), now_ms);
+        busy.scaled = Some(scaled);
+        self.busy = Some(busy);
     }
 
     /// How a scaling ended.
