@@ -22,24 +22,37 @@ use crate::core::command::Command;
 const WARM_UP: Duration = Duration::from_secs(3);
 /// For the cores to copy their sockets.
 const COLLECT: Duration = Duration::from_secs(1);
-/// After a door that failed.
+/// After a door that failed, or an answer that did not come.
 const AGAIN: Duration = Duration::from_millis(200);
+/// So often a running edge is asked that is too busy to answer, each time for up to two seconds: less than is waited for
+/// a new edge.
+const ASKED: usize = 5;
 
 /// Sockets by the address that was configured for them.
 pub(super) type Inherited = HashMap<SocketAddr, Vec<TcpListener>>;
 
-/// What a running edge of this state folder has; nothing when there is none.
+/// What a running edge of this state folder has; nothing when there is none. A busy one is asked again: without its
+/// sockets, what waits in their queues would be lost at its end.
 pub(super) async fn inherit(path: PathBuf, tasks: &Tasks) -> Inherited {
-    let asked = tasks.spawn_blocking(move || handover::ask(&path)).await;
-    let mut inherited = Inherited::new();
-    match asked {
-        Ok(Ok(sockets)) => {
-            for (address, socket) in sockets {
-                inherited.entry(address).or_default().push(socket);
+    for _ in 0..ASKED {
+        let path = path.clone();
+        match tasks.spawn_blocking(move || handover::ask(&path)).await {
+            Ok(Ok(sockets)) => return by_address(sockets),
+            Ok(Err(error)) => tracing::warn!(%error, "the running edge does not pass its sockets on"),
+            Err(_panic) => {
+                tracing::error!("asking the running edge for its sockets ended by a bug");
+                break;
             }
         }
-        Ok(Err(error)) => tracing::warn!(%error, "the running edge does not pass its sockets on"),
-        Err(_panic) => tracing::error!("asking the running edge for its sockets ended by a bug"),
+        sleep(AGAIN).await;
+    }
+    Inherited::new()
+}
+
+fn by_address(sockets: Vec<(SocketAddr, TcpListener)>) -> Inherited {
+    let mut inherited = Inherited::new();
+    for (address, socket) in sockets {
+        inherited.entry(address).or_default().push(socket);
     }
     inherited
 }

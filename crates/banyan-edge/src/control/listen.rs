@@ -69,6 +69,8 @@ impl Control {
             self.use_it(ready);
             // The port that plain requests are redirected to may be known only now.
             self.spread_snapshot();
+            // Who is reported to listen is drained or replaced: the next one must find this door, not the one before.
+            self.keep_door();
             self.publish();
         }
         Ok(())

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use banyan_runtime::handover::{Door, Passed};
+use banyan_runtime::listener::bind_per_core;
 use banyan_testkit::http::Client;
 use banyan_testkit::ledger::Outcome;
 use banyan_testkit::load::{Answer, Load};
@@ -198,6 +200,34 @@ async fn after_a_death_the_next_edge_binds() {
     old.ended().await;
     assert!(old.dir.path().join("handover.sock").exists());
     let mut new = old.successor();
+    new.until(|r| r.listening == [address]).await;
+    assert_eq!(new.get("/").await.status(), 200);
+}
+
+/// One that is too busy hangs up; binding anew instead would lose what waits in its queues.
+#[tokio::test]
+async fn a_running_edge_that_hangs_up_is_asked_again() {
+    let upstream = Upstream::answering(|_| "ok".to_owned()).await;
+    let mut old = World::start(&[upstream.address]).await;
+    old.drain();
+    old.ended().await;
+    // Plays the running edge.
+    let door = Door::open(&old.dir.path().join("handover.sock")).unwrap();
+    let asked = old.snapshot.listeners[0].address;
+    let sockets = bind_per_core(asked, 2).unwrap();
+    let address = sockets[0].local_addr().unwrap();
+    let sockets: Vec<Passed> = sockets
+        .into_iter()
+        .map(|socket| Passed {
+            asked,
+            socket: socket.into(),
+        })
+        .collect();
+    let mut new = old.successor();
+    for _ in 0..2 {
+        drop(door.asked().await.unwrap());
+    }
+    door.asked().await.unwrap().give(&sockets).unwrap();
     new.until(|r| r.listening == [address]).await;
     assert_eq!(new.get("/").await.status(), 200);
 }
