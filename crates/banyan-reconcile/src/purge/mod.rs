@@ -1,7 +1,7 @@
 //! Purges: written to the log, then waited for until every live edge has applied them.
 //!
 //! One task owns the log and hears what edges report; each order is waited for by a task of its own. An edge counts as live
-//! while its process is a child of this controller. Limits: [`PATIENCE`] an order, [`MOST_SCOPES`] names in it.
+//! while its process is a child of this controller. Limits: `PATIENCE` an order, [`MOST_SCOPES`] names in it.
 
 pub(crate) mod endpoint;
 mod log;

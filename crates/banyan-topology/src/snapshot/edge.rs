@@ -131,7 +131,7 @@ pub struct EdgeSnapshot {
     /// Names on https listeners that go to a process undecrypted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub passthrough: BTreeMap<String, ProcessName>,
-    /// Where else the edge runs; see [`EdgeSnapshot::at`].
+    /// Where else the edge runs; see `EdgeSnapshot::at`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub places: BTreeMap<PlaceName, EdgePlace>,
 }

@@ -79,7 +79,7 @@ pub(crate) struct Purge {
     /// Whole URLs, as clients ask for them; every variant goes
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
-    /// All that begins so, up to its last slash: https://shop.example/img/; may be repeated
+    /// All that begins so, up to its last slash: `https://shop.example/img/`; may be repeated
     #[arg(long, value_name = "URL")]
     pub(crate) prefix: Vec<String>,
     /// `*` is any run of characters: 'https://*/*.css'; may be repeated
