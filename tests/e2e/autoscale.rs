@@ -55,12 +55,21 @@ async fn instances_follow_the_load_until_somebody_says_stop() {
 
     let load = load(&installation);
     reaches(&installation, "four instances", |count| count >= 4).await;
-    let autoscale = shown(&installation, "status").await;
-    let change = &autoscale["changes"][0];
+    // It is noted when all that it wanted are there.
+    let change = wait::until("the change to be noted", LIMIT, async || {
+        let autoscale = shown(&installation, "status").await;
+        let first = autoscale["changes"][0].clone();
+        if first.is_null() {
+            Err(autoscale)
+        } else {
+            Ok(first)
+        }
+    });
+    let change = change.await.unwrap();
     assert_eq!((&change["process"], &change["from"]), (&"web".into(), &1.into()));
     assert!(
         change["why"].as_str().is_some_and(|why| why.contains("requests")),
-        "{autoscale}"
+        "{change}"
     );
 
     // A smaller maximum holds at once, whatever the load says; and it says so.
