@@ -37,6 +37,7 @@ mod places;
 mod proxy;
 mod purges;
 mod realworld;
+mod redis;
 mod resume;
 mod routes;
 mod scenario;

@@ -6,6 +6,10 @@ pub struct Manifest {
     pub command: String,
     pub release: Option<String>,
     pub count: u32,
+    /// Lines before all tables; tables by dotted keys.
+    pub top: Vec<String>,
+    /// More lines of `[app]`.
+    pub app: Vec<String>,
     /// Lines of `[app.env]`.
     pub env: Vec<(String, String)>,
     /// More lines of `[process.web]`.
@@ -28,6 +32,8 @@ impl Manifest {
             command: "./photos serve".to_owned(),
             release: Some("./photos migrate".to_owned()),
             count,
+            top: Vec::new(),
+            app: Vec::new(),
             env: Vec::new(),
             process: Vec::new(),
             edge: Vec::new(),
@@ -44,6 +50,8 @@ impl Manifest {
             command: format!("./misfit {args}"),
             release: None,
             count: 1,
+            top: Vec::new(),
+            app: Vec::new(),
             env: Vec::new(),
             process: Vec::new(),
             edge: Vec::new(),
@@ -73,12 +81,14 @@ impl Manifest {
     /// The file's text, with the ports that this installation was given.
     pub(crate) fn text(&self, edge: u16, database: u16) -> String {
         let mut lines = vec!["version = 1".to_owned(), "name = \"photos\"".to_owned()];
+        lines.extend(self.top.iter().cloned());
         lines.extend(["[app]".to_owned(), "dir = \"app\"".to_owned()]);
         lines.extend(
             self.release
                 .iter()
                 .map(|command| format!("release = {}", quoted(command))),
         );
+        lines.extend(self.app.iter().cloned());
         lines.push("[app.env]".to_owned());
         lines.extend(
             self.env

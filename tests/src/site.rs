@@ -148,10 +148,15 @@ pub fn judge(kind: &'static str, path: &str, answer: Result<Response<Bytes>, Fai
 
 /// As the app got it: the environment of a process can be read by root and by its own user.
 pub fn database_url(pid: u32) -> String {
+    variable(pid, "DATABASE_URL").expect("an instance has DATABASE_URL")
+}
+
+/// A variable as an instance got it.
+pub fn variable(pid: u32, name: &str) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("the instance runs");
     let text = String::from_utf8_lossy(&environment);
-    let url = text
-        .split('\0')
-        .find_map(|line| line.strip_prefix("DATABASE_URL="));
-    url.expect("an instance has DATABASE_URL").to_owned()
+    let mut lines = text.split('\0').filter_map(|line| line.split_once('='));
+    lines
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value.to_owned())
 }

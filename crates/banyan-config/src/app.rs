@@ -193,6 +193,10 @@ pub(crate) fn visible(scope: &Scope<'_>, tables: &[&BTreeMap<String, Template>])
             visible.secret.insert(name.to_owned());
         }
     }
+    for purpose in scope.redis.keys() {
+        visible.names.insert(purpose.variable().to_owned());
+        visible.secret.insert(purpose.variable().to_owned());
+    }
     for (name, template) in tables.iter().copied().flatten() {
         visible.names.insert(name.clone());
         if template.placeholders().any(|placeholder| placeholder.is_secret()) {

@@ -140,7 +140,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             help: vec![help.into()],

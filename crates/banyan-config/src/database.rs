@@ -94,7 +94,7 @@ fn pgproxy(table: &Reader<'_>, max_connections: u32) -> PgproxyTable {
 }
 
 /// Which other listener has the port.
-fn who_has(edge: &EdgeTable, port: i64) -> Option<&'static str> {
+pub(crate) fn who_has(edge: &EdgeTable, port: i64) -> Option<&'static str> {
     let metrics = edge.settings.metrics.as_ref().map(|metrics| metrics.listen);
     let taken = [
         (Some(edge.listen), "the edge listens on it"),
@@ -229,7 +229,7 @@ impl ExternalDatabase {
     }
 }
 
-fn is_one_placeholder(url: &Template) -> bool {
+pub(crate) fn is_one_placeholder(url: &Template) -> bool {
     let text = url.as_str().trim();
     text.starts_with("{{") && text.find("}}") == Some(text.len() - 2)
 }

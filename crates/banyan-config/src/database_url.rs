@@ -44,10 +44,12 @@ impl DatabaseAddress {
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, address) = authority.rsplit_once('@').ok_or(DatabaseUrlError::User)?;
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (host, port) = split_port(address)?;
+        let (host, port) = split_port(address).ok_or(DatabaseUrlError::Port)?;
+        let port = port.unwrap_or(5432);
         if host.is_empty() {
             return Err(DatabaseUrlError::Host);
         }
+        let decode = |text| decode(text).ok_or(DatabaseUrlError::Encoding);
         let user = decode(user)?;
         if user.is_empty() {
             return Err(DatabaseUrlError::User);
@@ -115,27 +117,24 @@ impl fmt::Debug for DatabaseAddress {
     }
 }
 
-fn split_port(address: &str) -> Result<(&str, u16), DatabaseUrlError> {
+/// `None`: the port is none. In it: no port is written.
+pub(crate) fn split_port(address: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match address
         .strip_prefix('[')
         .and_then(|address| address.split_once(']'))
     {
         Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(DatabaseUrlError::Port)?)),
+        Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
         None => match address.rsplit_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (address, None),
         },
     };
     let port = match port {
-        None | Some("") => 5432,
-        Some(port) => port
-            .parse()
-            .ok()
-            .filter(|&port| port != 0)
-            .ok_or(DatabaseUrlError::Port)?,
+        None | Some("") => None,
+        Some(port) => Some(port.parse().ok().filter(|&port| port != 0)?),
     };
-    Ok((host, port))
+    Some((host, port))
 }
 
 pub(crate) fn encode(text: &str) -> String {
@@ -150,7 +149,8 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
-fn decode(text: &str) -> Result<String, DatabaseUrlError> {
+/// `None`: `%` is not followed by two hexadecimal digits of UTF-8 text.
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
@@ -160,9 +160,9 @@ fn decode(text: &str) -> Result<String, DatabaseUrlError> {
         }
         let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
         let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(DatabaseUrlError::Encoding);
+            return None;
         };
         decoded.push((high * 16 + low) as u8);
     }
-    String::from_utf8(decoded).map_err(|_| DatabaseUrlError::Encoding)
+    String::from_utf8(decoded).ok()
 }

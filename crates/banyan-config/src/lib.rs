@@ -31,6 +31,8 @@ mod process;
 mod procfile;
 mod proxy_protocol;
 mod read;
+mod redis;
+mod redis_url;
 mod report;
 mod resolved;
 mod route;
@@ -67,6 +69,8 @@ pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};
 pub use pooling::{Durability, HoldSettings, MeasureSettings, NotReads, PoolMode, PoolSettings, Reads};
 pub use proxy_protocol::ProxyProtocol;
+pub use redis::{Eviction, ExternalRedis, ExternalRedisError, ManagedRedis, Purpose, Redis, RedisSetting};
+pub use redis_url::{RedisAddress, RedisKind, RedisUrlError};
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
     Aggregate, Descriptors, Forward, HeaderEdit, Mirror, Network, NetworkError, OnFailure, Part, PathMatch,
@@ -77,7 +81,7 @@ pub use schema::schema;
 pub use secrets::{Secret, Secrets};
 pub use source::{FileError, FileText, JudgeCertificate, Source, Sources};
 pub use sslmode::{ServerTrust, SslMode, TrustError};
-pub use template::{Placeholder, RenderError, Template, TemplateError, TemplateErrorKind};
+pub use template::{Placeholder, RedisPart, RenderError, Template, TemplateError, TemplateErrorKind};
 
 /// The commented banyan.toml that shows every key with its default: the manual.
 pub const MANUAL: &str = include_str!("default.toml");

@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
-use crate::{app, check, database, edge, listener, process, route, scale};
+use crate::{app, check, database, edge, listener, process, redis, route, scale};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -102,6 +102,7 @@ fn build(
     let scope = Scope {
         report,
         database: root.has("database"),
+        redis: redis::written(root),
         secrets_path,
         secrets,
         used_secrets: Default::default(),
@@ -125,6 +126,7 @@ fn build(
     scale::build(root, edge.as_ref(), &mut processes, report);
     crate::zone::edge_has_one(root, edge.as_ref(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
+    let redis = redis::build(root, edge.as_ref(), database.as_ref(), &scope);
     if !root.has("name") {
         report.file_error(
             main,
@@ -142,6 +144,7 @@ fn build(
             processes,
             edge,
             database,
+            redis,
             hosts,
         },
         secrets,

@@ -17,6 +17,7 @@ use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
 use crate::place::EdgePlace;
 use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
+use crate::redis::{Purpose, Redis};
 use crate::route::{Network, Route};
 use crate::scale::Scale;
 use crate::template::Template;
@@ -31,6 +32,9 @@ pub struct Config {
     /// `None`: no process listens (workers only).
     pub edge: Option<EdgeTable>,
     pub database: Option<Database>,
+    /// `[sessions]` and `[cache]`, as far as there are any.
+    #[serde(flatten)]
+    pub redis: BTreeMap<Purpose, Redis>,
     pub hosts: BTreeMap<HostName, Host>,
 }
 

@@ -6,6 +6,7 @@ mod cache;
 mod filters;
 mod listeners;
 mod places;
+mod redis;
 mod routes;
 mod scale;
 
@@ -20,6 +21,7 @@ use crate::model::{
     ProcessTable, Sticky, Tls, Trace,
 };
 use crate::name::HostName;
+use crate::redis::Redis;
 use crate::template::Template;
 use crate::units::{format_bytes, format_duration};
 
@@ -63,6 +65,9 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
             pgproxy(&mut out, &external.pgproxy);
         }
         Some(Database::Managed(managed)) => database_table(&mut out, managed),
+    }
+    for (purpose, table) in &config.redis {
+        redis::table(&mut out, *purpose, table);
     }
     for (name, host) in &config.hosts {
         out.table(&format!("host.{name}"));
@@ -457,6 +462,11 @@ fn mask(config: &Config) -> Config {
     }
     if let Some(Database::External(external)) = &mut config.database {
         external.url = mask_url(&external.url);
+    }
+    for redis in config.redis.values_mut() {
+        if let Redis::External(external) = redis {
+            external.url = mask_url(&external.url);
+        }
     }
     // A setting may hold a connection string, such as primary_conninfo.
     if let Some(Database::Managed(managed)) = &mut config.database {

@@ -88,6 +88,10 @@ fn text(rule: Rule) -> Value {
             json!({ "type": "string", "pattern": "^(fresh|session|primary|bounded:[0-9]+(ms|s|m|h|d))$" })
         }
         Rule::Setting => json!({ "type": "string", "pattern": "^[a-z_][a-z0-9_.]*$" }),
+        Rule::RedisSetting => json!({
+            "type": "string",
+            "enum": crate::redis::RedisSetting::ALL.iter().map(|setting| setting.name).collect::<Vec<_>>(),
+        }),
         Rule::ExtensionHeader => json!({ "type": "string", "pattern": "^[Xx]-[A-Za-z0-9-]{1,62}$" }),
         Rule::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]+(ms|s|m|h|d)$" }),
         Rule::Cookie => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),

@@ -1,15 +1,16 @@
 //! Where a template or command is used, and so what it may refer to.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::command::{self, CommandError, CommandErrorKind};
 use crate::nearest::{list, nearest};
 use crate::read::Spot;
+use crate::redis::Purpose;
 use crate::report::{Place, Report};
 use crate::secrets::Secrets;
-use crate::template::{Piece, Placeholder, Template, TemplateErrorKind, pieces};
+use crate::template::{Piece, Placeholder, RedisPart, Template, TemplateErrorKind, pieces};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -20,12 +21,15 @@ pub(crate) enum Use {
     /// Written once for all instances.
     File,
     DatabaseUrl,
+    RedisUrl,
 }
 
 /// What exists to refer to.
 pub(crate) struct Scope<'a> {
     pub(crate) report: &'a Report,
     pub(crate) database: bool,
+    /// Those that are written; whether each is one server.
+    pub(crate) redis: BTreeMap<Purpose, bool>,
     /// As written; `None`: there is no secrets file.
     pub(crate) secrets_path: Option<PathBuf>,
     /// `None`: it could not be read, which has been reported.
@@ -76,6 +80,22 @@ impl Scope<'_> {
                 message,
                 &["add a [database] table; empty, it makes Banyan run PostgreSQL"],
             );
+        }
+        if let Some(purpose) = placeholder
+            .redis()
+            .filter(|purpose| !self.redis.contains_key(purpose))
+        {
+            let message = format!("`{{{{{placeholder}}}}}` needs Redis, and there is none for it");
+            let help = format!("add a [{purpose}] table; empty, it makes Banyan run Redis");
+            return self.report.error(place, message, &[&help]);
+        }
+        if let Placeholder::Redis(purpose, RedisPart::Host | RedisPart::Port) = placeholder
+            && self.redis.get(purpose) == Some(&false)
+        {
+            let message =
+                format!("`{{{{{placeholder}}}}}` has no value: `url` in [{purpose}] names several hosts");
+            let help = format!("use {{{{{purpose}.url}}}}, which names them all");
+            return self.report.error(place, message, &[&help]);
         }
         if let Placeholder::Secret(name) = placeholder {
             self.secret(name, place);
@@ -134,7 +154,11 @@ impl Scope<'_> {
 
     fn available(&self, usage: Use) -> Vec<String> {
         let fixed = Placeholder::FIXED.into_iter();
-        let usable = fixed.filter(|p| refusal(p, usage).is_none() && (self.database || !p.is_database()));
+        let there = |p: &Placeholder| match p.redis() {
+            Some(purpose) => self.redis.contains_key(&purpose),
+            None => self.database || !p.is_database(),
+        };
+        let usable = fixed.filter(|p| refusal(p, usage).is_none() && there(p));
         let secrets = self
             .secrets
             .iter()
@@ -178,6 +202,11 @@ impl Scope<'_> {
             let near = nearest_variable(name, environment).map(|near| format!("did you mean ${near}?"));
             let add = if name == "DATABASE_URL" {
                 "add a [database] table; empty, it makes Banyan run PostgreSQL".to_owned()
+            } else if let Some(purpose) = Purpose::ALL
+                .into_iter()
+                .find(|purpose| purpose.variable() == name)
+            {
+                format!("add a [{purpose}] table; empty, it makes Banyan run Redis")
             } else {
                 format!("set {name} in [app.env]: Banyan passes nothing of its own environment on")
             };
@@ -234,6 +263,10 @@ fn refusal(placeholder: &Placeholder, usage: Use) -> Option<(&'static str, &'sta
         )),
         Use::DatabaseUrl if !matches!(placeholder, Placeholder::Secret(_)) => Some((
             "has no value in the database's own URL",
+            "only {{secret.NAME}} can be used here",
+        )),
+        Use::RedisUrl if !matches!(placeholder, Placeholder::Secret(_)) => Some((
+            "has no value in the URL of a Redis",
             "only {{secret.NAME}} can be used here",
         )),
         _ => None,

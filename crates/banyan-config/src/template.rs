@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::redis::Purpose;
+
 /// Text with placeholders, kept as written; [`Template::parse`] has proven every placeholder known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -36,12 +38,26 @@ pub enum Placeholder {
     DatabaseUrl,
     /// The same, but always to the server itself (session mode), also when a pool comes between later.
     DatabaseDirectUrl,
+    /// `sessions.url`, `cache.password` …
+    Redis(Purpose, RedisPart),
     Secret(String),
+}
+
+/// Of where a Redis is and how to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RedisPart {
+    /// `redis://user:password@host:port/0`, the parts URL-encoded.
+    Url,
+    /// Of one server; Sentinels and Clusters have several.
+    Host,
+    Port,
+    User,
+    Password,
 }
 
 impl Placeholder {
     /// All but `Secret`.
-    pub const FIXED: [Self; 13] = [
+    pub const FIXED: [Self; 23] = [
         Self::Host,
         Self::Port,
         Self::Process,
@@ -55,6 +71,16 @@ impl Placeholder {
         Self::DatabaseName,
         Self::DatabaseUrl,
         Self::DatabaseDirectUrl,
+        Self::Redis(Purpose::Sessions, RedisPart::Url),
+        Self::Redis(Purpose::Sessions, RedisPart::Host),
+        Self::Redis(Purpose::Sessions, RedisPart::Port),
+        Self::Redis(Purpose::Sessions, RedisPart::User),
+        Self::Redis(Purpose::Sessions, RedisPart::Password),
+        Self::Redis(Purpose::Cache, RedisPart::Url),
+        Self::Redis(Purpose::Cache, RedisPart::Host),
+        Self::Redis(Purpose::Cache, RedisPart::Port),
+        Self::Redis(Purpose::Cache, RedisPart::User),
+        Self::Redis(Purpose::Cache, RedisPart::Password),
     ];
 
     /// The text between the braces.
@@ -82,7 +108,17 @@ impl Placeholder {
             Self::DatabaseName => "database.name",
             Self::DatabaseUrl => "database.url",
             Self::DatabaseDirectUrl => "database.direct.url",
+            Self::Redis(Purpose::Sessions, part) => part.names().0,
+            Self::Redis(Purpose::Cache, part) => part.names().1,
             Self::Secret(name) => name,
+        }
+    }
+
+    /// Needs `[sessions]` or `[cache]`.
+    pub fn redis(&self) -> Option<Purpose> {
+        match self {
+            Self::Redis(purpose, _) => Some(*purpose),
+            _ => None,
         }
     }
 
@@ -95,8 +131,24 @@ impl Placeholder {
     pub fn is_secret(&self) -> bool {
         matches!(
             self,
-            Self::Secret(_) | Self::DatabasePassword | Self::DatabaseUrl | Self::DatabaseDirectUrl
+            Self::Secret(_)
+                | Self::DatabasePassword
+                | Self::DatabaseUrl
+                | Self::DatabaseDirectUrl
+                | Self::Redis(_, RedisPart::Url | RedisPart::Password)
         )
+    }
+}
+
+impl RedisPart {
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Url => ("sessions.url", "cache.url"),
+            Self::Host => ("sessions.host", "cache.host"),
+            Self::Port => ("sessions.port", "cache.port"),
+            Self::User => ("sessions.user", "cache.user"),
+            Self::Password => ("sessions.password", "cache.password"),
+        }
     }
 }
 

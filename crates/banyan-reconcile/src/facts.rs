@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use banyan_config::{Config, Database, EdgePlace};
+use banyan_config::{Config, Database, EdgePlace, Redis};
 use banyan_runtime::listener::{self, BindError};
 use banyan_supervisor::engine::postgres::{self, PostgresError};
+use banyan_supervisor::engine::redis;
 use banyan_topology::resolve;
 use banyan_topology::{BackupFacts, Facts, NodeId, Release, ReleaseId, Remembered, Topology};
 use sha2::{Digest, Sha256};
@@ -77,6 +78,7 @@ pub fn gather(
             .map(|found| found.major)
             .collect(),
         data_version,
+        redis_installed: redis::is_installed(),
         backup: backups(config, &data, state.path(), data_version.is_some()),
         dir_problem: dir_problem(config, &data, state.path(), current),
         memory_bytes: memory_bytes()?,
@@ -155,6 +157,7 @@ fn free_ports(installation: &Path, intent: &Intent, wanted: usize) -> Vec<u16> {
         .copied()
         .chain(intent.nodes.values().copied())
         .chain(intent.pgproxy_port)
+        .chain(intent.redis_ports.values().copied())
         .chain(intent.database_port);
     for port in remembered {
         if !free.contains(&port) && is_free(port) {
@@ -185,6 +188,10 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
         Some(Database::External(table)) => (None, local(table.pgproxy.port)),
         None => (None, None),
     };
+    let redis = config.redis.values().filter_map(|redis| match redis {
+        Redis::Managed(managed) => local(managed.port),
+        Redis::External(_) => None,
+    });
     let ours = |address: &SocketAddr| {
         let edge = current.edge.iter().flat_map(banyan_topology::Edge::addresses);
         let nodes = current
@@ -192,12 +199,14 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
             .iter()
             .flat_map(|database| database.nodes.values());
         let pgproxy = current.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
-        let mut ports = nodes.map(|node| node.port).chain(pgproxy);
+        let redis = current.redis.values().map(|redis| redis.port);
+        let mut ports = nodes.map(|node| node.port).chain(pgproxy).chain(redis);
         edge.into_iter().any(|ours| ours == *address) || ports.any(|port| port == address.port())
     };
     let configured = edge
         .chain(database)
         .chain(pgproxy)
+        .chain(redis)
         .filter(|address| address.port() != 0 && !ours(address));
     configured
         .filter(|address| matches!(listener::bind_per_core(*address, 1), Err(BindError::InUse { .. })))

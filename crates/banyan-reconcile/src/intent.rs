@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use banyan_config::Purpose;
 use banyan_runtime::watched::{self, WatchedError};
 use banyan_topology::{InstanceId, NodeId, ProcessName, ReleaseId, Remembered, Topology};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct Intent {
     pub primary: Option<NodeId>,
     #[serde(default)]
     pub pgproxy_port: Option<u16>,
+    #[serde(default)]
+    pub redis_ports: BTreeMap<Purpose, u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
     /// Of the processes whose number follows their load.
     #[serde(default)]
@@ -45,6 +48,7 @@ impl Default for Intent {
             dirs: BTreeMap::new(),
             primary: None,
             pgproxy_port: None,
+            redis_ports: BTreeMap::new(),
             instance_ports: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -89,7 +93,7 @@ impl Intent {
         }
     }
 
-    /// Where PostgreSQL is and who is primary, should it come back after it has ended. Ports of replicas that are gone
+    /// Where PostgreSQL and Redis are and who is primary, should it come back after it has ended. Ports of replicas that are gone
     /// stay remembered.
     pub fn remembering(&self, topology: &Topology) -> Self {
         let mut intent = self.clone();
@@ -108,6 +112,8 @@ impl Intent {
         if let Some(pgproxy) = &topology.pgproxy {
             intent.pgproxy_port = Some(pgproxy.listen.port());
         }
+        let redis = topology.redis.values().map(|redis| (redis.purpose, redis.port));
+        intent.redis_ports.extend(redis);
         intent
     }
 
@@ -118,6 +124,7 @@ impl Intent {
             dirs: self.dirs.clone(),
             primary: self.primary,
             pgproxy_port: self.pgproxy_port,
+            redis_ports: self.redis_ports.clone(),
             instance_ports: self.instance_ports.clone(),
             counts: self.counts.clone(),
         }

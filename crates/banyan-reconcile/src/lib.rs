@@ -21,6 +21,7 @@ pub mod paths;
 pub mod programs;
 pub mod proto;
 pub mod purge;
+pub mod redis;
 pub mod releases;
 pub mod restoring;
 pub mod takeover;

@@ -80,6 +80,11 @@ impl StateDir {
         self.0.join("snapshots").join("pgproxy.json")
     }
 
+    /// Where the processes of the machine tell each other what they measure.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")
     }

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use banyan_config::Purpose;
 use banyan_supervisor::engine::postgres::backup::archiving::Archiving;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
+pub use banyan_supervisor::engine::redis::Info;
 pub use banyan_topology::Change;
 use banyan_topology::purge::{Mode, Scope};
 use banyan_topology::report::{EdgeReport, PgproxyReport};
@@ -159,6 +161,9 @@ pub struct Status {
     /// Why there is no certificate from a CA that should make one.
     #[serde(default)]
     pub certificate_problem: Option<String>,
+    /// Those that Banyan runs.
+    #[serde(default)]
+    pub redis: Vec<RedisState>,
     /// `None`: there are no backups.
     #[serde(default)]
     pub backup: Option<BackupState>,
@@ -239,6 +244,17 @@ pub struct UnderWayStep {
     pub since_ms: u64,
     /// It is being undone.
     pub undoes: bool,
+}
+
+/// How a managed Redis is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisState {
+    pub purpose: Purpose,
+    pub port: u16,
+    /// `None`: it does not answer.
+    pub info: Option<Info>,
+    /// Why it does not answer.
+    pub problem: Option<String>,
 }
 
 /// Backups of the database, as `status` and `doctor` show them.

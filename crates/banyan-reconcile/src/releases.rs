@@ -162,6 +162,7 @@ mod tests {
             dir: ".".into(),
             user: None,
             database_url: None,
+            redis: BTreeMap::new(),
             proxied: false,
             commands: BTreeMap::new(),
             release_command: None,

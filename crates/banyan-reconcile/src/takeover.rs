@@ -85,6 +85,7 @@ fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
             | Step::StartDatabase(_)
             | Step::AddReplica(_)
             | Step::StartPgproxy(_)
+            | Step::StartRedis(_)
             | Step::StartEdge(_)
             | Step::StartPlace { .. }
             | Step::ReplaceEdge { .. }),
@@ -114,6 +115,11 @@ fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
     if saved.pgproxy.is_some() && left.pgproxy.is_none() {
         gone.push("pgproxy".to_owned());
     }
+    let lost = saved
+        .redis
+        .keys()
+        .filter(|purpose| !left.redis.contains_key(purpose));
+    gone.extend(lost.map(|purpose| format!("redis of {purpose}")));
     if saved.edge.is_some() && left.edge.is_none() {
         gone.push("edge".to_owned());
     }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use banyan_config::Purpose;
+
 use crate::id::{InstanceId, NodeId, ProcessName, ReleaseId};
 use crate::model::{External, Release};
 
@@ -12,6 +14,8 @@ pub struct Facts {
     pub postgres_installed: BTreeSet<u32>,
     /// Major version of the data directory; `None` while there is no data.
     pub data_version: Option<u32>,
+    /// Whether the program of Redis is there.
+    pub redis_installed: bool,
     /// Memory of this machine in bytes.
     pub memory_bytes: u64,
     /// Ports that nothing listens on, best first. Ports of what runs now are not in it; remembered ones are, if free.
@@ -61,6 +65,7 @@ pub struct Remembered {
     /// Who has the newest data. Not the first one, once a replica has taken over.
     pub primary: Option<NodeId>,
     pub pgproxy_port: Option<u16>,
+    pub redis_ports: BTreeMap<Purpose, u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
     /// What the load asked for last.
     pub counts: BTreeMap<ProcessName, u32>,
@@ -72,6 +77,7 @@ impl Facts {
         Self {
             postgres_installed: BTreeSet::new(),
             data_version: None,
+            redis_installed: false,
             memory_bytes: 0,
             free_ports: Vec::new(),
             taken_ports: BTreeSet::new(),

@@ -4,6 +4,7 @@
 //! It holds no secret: environments are templates, rendered only when a process is launched.
 
 mod database;
+mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use banyan_config as config;
 
 pub use database::{Database, External, Node, Pgproxy};
+pub use redis::Redis;
 
 use crate::id::{AppName, InstanceId, PlaceName, ProcessName, ReleaseId};
 
@@ -25,6 +27,9 @@ pub struct Topology {
     /// The PostgreSQL proxy; `None`: the app connects to PostgreSQL itself.
     #[serde(default)]
     pub pgproxy: Option<Pgproxy>,
+    /// Managed ones; none for a purpose: it is not configured, or the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redis: BTreeMap<config::Purpose, Redis>,
     /// The HTTP front; `None` only while everything is down.
     pub edge: Option<Edge>,
     /// How each process of the app is watched and stopped.
@@ -45,6 +50,7 @@ impl Topology {
             app,
             database: None,
             pgproxy: None,
+            redis: BTreeMap::new(),
             edge: None,
             processes: BTreeMap::new(),
             release: None,
@@ -64,7 +70,11 @@ impl Topology {
 
     /// Whether nothing runs.
     pub fn is_stopped(&self) -> bool {
-        self.database.is_none() && self.pgproxy.is_none() && self.edge.is_none() && self.instances.is_empty()
+        self.database.is_none()
+            && self.pgproxy.is_none()
+            && self.redis.is_empty()
+            && self.edge.is_none()
+            && self.instances.is_empty()
     }
 
     /// Takes out an instance that is seen to be dead. Without it in rotation either, it can be planned again.
@@ -214,6 +224,9 @@ pub struct Release {
     /// because environments and files may use it by any name.
     #[serde(default)]
     pub database_url: Option<config::Template>,
+    /// URL of each Redis that it uses: the user's own, or `{{sessions.url}}` and `{{cache.url}}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redis: BTreeMap<config::Purpose, config::Template>,
     /// Its instances connect to the PostgreSQL proxy.
     #[serde(default)]
     pub proxied: bool,

@@ -37,7 +37,18 @@ pub fn map(topology: &Topology) -> String {
         };
         format!("{left}{text:width$}{right}").trim_end().to_owned()
     };
-    boxes.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+    let lines = boxes.iter().enumerate().map(line);
+    lines.chain(beside(topology)).collect::<Vec<_>>().join("\n")
+}
+
+/// `redis for sessions, redis for cache`
+fn beside(topology: &Topology) -> Option<String> {
+    let redis = topology
+        .redis
+        .keys()
+        .map(|purpose| format!("redis for {purpose}"));
+    let all: Vec<String> = redis.collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// `pgproxy → postgres 15 db1 + db2 + db3`: the primary first.

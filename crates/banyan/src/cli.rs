@@ -148,6 +148,9 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
     Autoscale(Autoscale),
 
+    /// The app's cache (`[cache]`): what it holds and how often it is of use
+    #[command(after_help = "Example:\n  banyan cache stats\n  banyan cache stats --json | jq .hit_ratio")]
+    Cache(Cache),
     /// Backups of the database: make one now, list them, prove that the last one can be restored
     #[command(after_help = "Example:\n  banyan backup list\n  banyan backup verify")]
     Backup(Backup),
@@ -396,6 +399,18 @@ pub(crate) enum AutoscaleAction {
     Pause,
     /// Follow the load again
     Resume,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub(crate) wish: CacheWish,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheWish {
+    /// Hit ratio, memory, keys, evictions, as its server counts them since it started
+    Stats,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ pub(super) fn check(rule: Rule, text: &str) -> Option<Wrong> {
         Rule::Variable => variable(text),
         Rule::Identifier => identifier(text),
         Rule::Setting => setting(text),
+        Rule::RedisSetting => crate::redis::check_setting(text),
         Rule::Reads => reads(text),
         Rule::TimeOfDay => time_of_day(text),
         Rule::UrlPath => url_path(text),

@@ -14,6 +14,7 @@ mod listeners;
 mod metrics;
 mod places;
 mod process;
+mod redis;
 mod root;
 mod routes;
 mod scale;
@@ -89,6 +90,8 @@ pub(crate) enum Rule {
     Reads,
     /// Of a PostgreSQL setting that is the user's to set.
     Setting,
+    /// Of a setting of Redis that is the user's to choose.
+    RedisSetting,
     /// `03:00`
     TimeOfDay,
     /// Begins with `/`.

@@ -10,6 +10,7 @@ use super::edge::EDGE;
 use super::listeners::LISTENER;
 use super::metrics::METRICS;
 use super::process::PROCESS;
+use super::redis::{CACHE, SESSIONS};
 use super::routes::ROUTE;
 use super::scale::SCALE;
 
@@ -64,6 +65,18 @@ pub(crate) static ROOT: &[Key] = &[
         "PostgreSQL. Without it there is none; empty, Banyan runs one.",
     )
     .alias(&["db", "postgres", "postgresql"]),
+    Key::new(
+        "sessions",
+        Table(SESSIONS),
+        "Redis for what must not be lost: sessions, limits, queues. Without it there is none; empty, Banyan runs one.",
+    )
+    .alias(&["session", "redis", "session_store", "queue"]),
+    Key::new(
+        "cache",
+        Table(CACHE),
+        "Redis for copies of what the database has. Without it there is none; empty, Banyan runs one.",
+    )
+    .alias(&["caches", "redis_cache", "memcached"]),
     Key::new(
         "metrics",
         Table(METRICS),

@@ -11,6 +11,7 @@ use crate::external;
 use crate::facts;
 use crate::intent::Intent;
 use crate::proto::{Change, ConfigPaths};
+use crate::redis;
 use crate::releases::Releases;
 
 /// A wish, thought through; nothing of it is done.
@@ -50,14 +51,13 @@ impl<D: Driver> Changer<D> {
         }
         let mut notes = loaded.notes.clone();
         notes.extend(resolved.notes);
+        notes.extend(redis::external::notes(&loaded.config, &loaded.secrets).await);
         Ok(Proposal {
             hash: format!("{}-{}", loaded.hash, plan.fingerprint()),
             intent_after: intent.reached(&resolved.topology, resolved.pinned),
             free_port: facts.free_ports.into_iter().find(|port| {
                 let ports = resolved.topology.instances.values().map(|instance| instance.port);
-                !ports
-                    .chain(database_ports(&resolved.topology))
-                    .any(|p| p == *port)
+                !ports.chain(server_ports(&resolved.topology)).any(|p| p == *port)
             }),
             release: resolved.release,
             is_new: resolved.is_new,
@@ -105,13 +105,14 @@ impl<D: Driver> Changer<D> {
     }
 }
 
-fn database_ports(topology: &Topology) -> impl Iterator<Item = u16> {
+fn server_ports(topology: &Topology) -> impl Iterator<Item = u16> {
     let nodes = topology
         .database
         .iter()
         .flat_map(|database| database.nodes.values());
     let pgproxy = topology.pgproxy.iter().map(|pgproxy| pgproxy.listen.port());
-    nodes.map(|node| node.port).chain(pgproxy)
+    let redis = topology.redis.values().map(|redis| redis.port);
+    nodes.map(|node| node.port).chain(pgproxy).chain(redis)
 }
 
 fn refuse_unsafe(current: &Topology, plan: &Plan, desired: &Topology) -> Result<(), Refused> {

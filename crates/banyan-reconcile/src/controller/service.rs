@@ -414,6 +414,7 @@ impl<D: Driver> Loop<D> {
                 .topology
                 .as_ref()
                 .and_then(|topology| self.scaling.shown(topology)),
+            redis: self.changer.driver.redis(),
             now: self.clock.now(),
         })
     }

@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use banyan_config::Certificates;
-use banyan_supervisor::engine::postgres;
+use banyan_supervisor::engine::{postgres, redis};
 use banyan_supervisor::{ChildId, ChildStatus};
 use banyan_topology::report::{EdgeReport, EndpointReport, HoldState, PgproxyReport};
 use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
-use crate::proto::{Autoscale, BackupState, Row, Status, UnderWay};
+use crate::proto::{Autoscale, BackupState, RedisState, Row, Status, UnderWay};
 
 pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
@@ -27,6 +27,7 @@ pub(super) struct Known<'a> {
     pub(super) certificate_problem: Option<String>,
     pub(super) backup: Option<BackupState>,
     pub(super) autoscale: Option<Autoscale>,
+    pub(super) redis: Vec<RedisState>,
     pub(super) now: Instant,
 }
 
@@ -43,6 +44,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         certificate_problem,
         backup,
         autoscale,
+        redis,
         now,
     } = known;
     let report = rates.current(now);
@@ -53,7 +55,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         url: topology.edge.as_ref().map(|edge| url(edge, report)),
         edge: topology.edge.clone(),
         epoch: report.map_or(Epoch::default(), |report| report.epoch),
-        children: rows(topology, children, (rates, places), pgproxy, now),
+        children: rows(topology, children, (rates, places), pgproxy, &redis, now),
         edge_report: report.cloned(),
         place_reports: place_reports(topology, places, now),
         pgproxy_report: pgproxy.filter(|_| topology.pgproxy.is_some()).cloned(),
@@ -63,6 +65,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         unfinished,
         under_way,
         certificate_problem,
+        redis,
         backup,
         autoscale,
         rotation: topology.rotation.iter().cloned().collect(),
@@ -77,6 +80,7 @@ fn rows(
     children: Vec<ChildStatus>,
     (rates, places): (&Rates, &BTreeMap<PlaceName, Rates>),
     pgproxy: Option<&PgproxyReport>,
+    redis: &[RedisState],
     now: Instant,
 ) -> Vec<Row> {
     let report = rates.current(now);
@@ -104,7 +108,7 @@ fn rows(
             }
             Err(_) => match edge_row(topology, &child, places, now) {
                 Some(row) => (0, row),
-                None => plain(topology, child, rates, pgproxy, now),
+                None => plain(topology, child, rates, pgproxy, redis, now),
             },
         })
         .collect();
@@ -153,6 +157,7 @@ fn plain(
     child: ChildStatus,
     rates: &Rates,
     pgproxy: Option<&PgproxyReport>,
+    redis: &[RedisState],
     now: Instant,
 ) -> (u8, Row) {
     let is_edge = child.id.0 == "edge";
@@ -160,13 +165,17 @@ fn plain(
         ("edge", _) => (0, "edge".to_owned()),
         ("pgproxy", _) => (2, "pgproxy".to_owned()),
         (_, Some(database)) if postgres::node_of(&child.id).is_some() => (3, server(database, &child.id)),
-        (other, _) => (4, other.to_owned()),
+        (other, _) => match redis::purpose_of(&child.id) {
+            Some(purpose) => (4, format!("redis {purpose}")),
+            None => (5, other.to_owned()),
+        },
     };
+    let of_proxy = pgproxy.and_then(|report| detail(&child.id, topology, report));
     let row = Row {
         kind,
         in_rotation: None,
         healthy: None,
-        detail: pgproxy.and_then(|report| detail(&child.id, topology, report)),
+        detail: of_proxy.or_else(|| redis_detail(&child.id, redis)),
         ejected: None,
         rps: is_edge.then(|| rates.total(now)).flatten(),
         in_flight: rates
@@ -210,6 +219,28 @@ fn detail(child: &ChildId, topology: &Topology, report: &PgproxyReport) -> Optio
     let seen = report.nodes.iter().find(|seen| seen.id == node)?;
     let lag = seen.lag_bytes.filter(|_| !database.is_primary(node))?;
     Some(format!("{lag} B behind"))
+}
+
+/// `1.2 of 256 MiB, 3 clients`
+fn redis_detail(child: &ChildId, states: &[RedisState]) -> Option<String> {
+    let purpose = redis::purpose_of(child)?;
+    let state = states.iter().find(|state| state.purpose == purpose)?;
+    if let Some(problem) = &state.problem {
+        return Some(problem.clone());
+    }
+    let info = state.info.as_ref()?;
+    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+    let mut text = format!(
+        "{:.1} of {:.0} MiB, {} keys, {} clients",
+        mib(info.used_bytes),
+        mib(info.max_bytes),
+        info.keys,
+        info.clients
+    );
+    if info.loading {
+        text.push_str(", reads its data");
+    }
+    Some(text)
 }
 
 /// What a server is goes without saying while it is alone.

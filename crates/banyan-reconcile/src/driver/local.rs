@@ -10,6 +10,7 @@ use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks};
 use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
+use banyan_supervisor::engine::redis as redis_engine;
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
 use banyan_topology::{Epoch, Instance, InstanceId, NodeId, PlaceName, ReleaseId, Step, Topology};
 use tokio::sync::{mpsc, watch};
@@ -21,8 +22,8 @@ use super::specs::{PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
-use crate::proto::{BackupNow, BackupState, Trial};
-use crate::{acme, backup};
+use crate::proto::{BackupNow, BackupState, RedisState, Trial};
+use crate::{acme, backup, redis};
 
 /// How often a start that has not begun is asked for hints.
 const HINT_EVERY: Duration = Duration::from_millis(500);
@@ -39,6 +40,7 @@ pub struct Local {
     publisher: Arc<Publisher>,
     acme: acme::Handle,
     pub(super) backups: backup::Handle,
+    pub(super) redis: redis::Handle,
     pub(super) edge: EdgeWatch,
     pub(super) proxy: ProxyLink,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
@@ -74,6 +76,7 @@ impl Local {
                 tasks,
             ),
             backups: backup::start(supervisor.clone(), config.state.clone(), tasks),
+            redis: redis::start(&config.state, tasks),
             edge: EdgeWatch::new(&reports, supervisor.clone(), config.state.logs()),
             proxy: ProxyLink::new(
                 config.state.pgproxy_snapshot(),
@@ -294,6 +297,12 @@ impl Local {
             let spec = |database| Ok(self.server(database, node, topology)?.spec());
             return server.map(spec).transpose();
         }
+        if let Some(purpose) = redis_engine::purpose_of(id) {
+            let redis = topology.redis.get(&purpose);
+            return redis
+                .map(|redis| Ok(self.redis(redis, topology)?.spec()))
+                .transpose();
+        }
         let instance = id.0.parse::<InstanceId>().ok();
         match instance.and_then(|id| topology.instances.get(&id)) {
             Some(instance) => self
@@ -320,6 +329,11 @@ impl Driver for Local {
         }
         self.acme.want(topology);
         self.want_backups(topology);
+        self.watch_redis(topology);
+    }
+
+    fn redis(&self) -> Vec<RedisState> {
+        self.redis.states()
     }
 
     fn backups(&self) -> Option<BackupState> {
@@ -391,6 +405,8 @@ impl Driver for Local {
             database.nodes.retain(|node, _| *node == primary || lives(node));
             any.then_some(database)
         });
+        seen.redis
+            .retain(|purpose, _| alive.contains(&redis_engine::child_id(*purpose).0));
         seen.edge = seen.edge.and_then(|mut edge| {
             let known = edge.clone();
             let lives = |place: Option<&PlaceName>| alive.contains(&edge_child(&known, place).0);
@@ -428,6 +444,10 @@ impl Driver for Local {
             Step::StartPgproxy(pgproxy) => self.start_pgproxy(pgproxy, step).await?,
             Step::StopPgproxy(_) => return Ok(self.stop(PGPROXY).await),
             Step::ConfigurePgproxy { from, to } => self.configure_pgproxy(from, to, step).await?,
+            Step::StartRedis(redis) => self.start_redis(redis, step).await?,
+            Step::StopRedis(redis) => return Ok(self.stop_redis(redis, step).await),
+            Step::ConfigureRedis { from: _, to } => self.configure_redis(to, step).await?,
+            Step::RestartRedis { from, to } => self.restart_redis(from, to, step).await?,
             Step::RunRelease(release) => self.run_release(*release, step.before).await?,
             Step::SetRelease { .. } => {}
             Step::ConfigureProcess { from: _, to } => {
@@ -467,6 +487,10 @@ impl Driver for Local {
                     let database = topology.database.as_ref();
                     database
                         .is_some_and(|database| node.is_some_and(|node| database.nodes.contains_key(&node)))
+                }
+                _ if redis_engine::purpose_of(&child.id).is_some() => {
+                    let purpose = redis_engine::purpose_of(&child.id);
+                    purpose.is_some_and(|purpose| topology.redis.contains_key(&purpose))
                 }
                 name => name
                     .parse::<InstanceId>()

@@ -9,6 +9,7 @@ mod one_off;
 mod pgproxy;
 mod program;
 pub(crate) mod publisher;
+mod redis;
 mod specs;
 mod trial;
 mod wait;
@@ -27,7 +28,7 @@ pub use one_off::{OneOff, OneOffError};
 pub(crate) use specs::Specs;
 
 use crate::controller::Loaded;
-use crate::proto::{BackupNow, BackupState, Trial};
+use crate::proto::{BackupNow, BackupState, RedisState, Trial};
 
 /// Why a step could not be performed: what failed, its causes, the next action. The system is as before the step.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,11 @@ pub trait Driver: Send + Sync + 'static {
     /// Why there is no certificate from a CA that should make one; `None`: nothing is wrong.
     fn certificate_problem(&self) -> Option<String> {
         None
+    }
+
+    /// How the managed Redis servers are.
+    fn redis(&self) -> Vec<RedisState> {
+        Vec::new()
     }
 
     /// How backups are; `None`: there are none.

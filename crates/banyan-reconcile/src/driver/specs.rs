@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use banyan_config::{DatabaseAddress, Placeholder};
+use banyan_config::{DatabaseAddress, ExternalRedis, Placeholder, Purpose, RedisAddress, Template};
 use banyan_supervisor::engine::app::{self, AppContext};
 use banyan_supervisor::engine::identity;
 use banyan_supervisor::engine::postgres::{self, Server};
+use banyan_supervisor::engine::redis::{self, RedisError};
 use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_tls::local::Local;
 use banyan_topology::snapshot::pgproxy::PgAuth;
 use banyan_topology::{
-    Database, Edge, Instance, InstanceId, NodeId, Pgproxy, PlaceName, Release, ReleaseId, Topology,
+    Database, Edge, Instance, InstanceId, NodeId, Pgproxy, PlaceName, Redis, Release, ReleaseId, Topology,
 };
 use sha2::{Digest, Sha256};
 
@@ -253,6 +254,20 @@ impl Specs {
         make().map_err(|error: postgres::PostgresError| StepError(chain(&error)))
     }
 
+    pub(crate) fn redis(&self, redis: &Redis, app: &str) -> Result<redis::Server, StepError> {
+        let make = || {
+            let run_as = redis::run_as();
+            Ok(redis::Server {
+                redis: redis.clone(),
+                data: redis::place(self.state.path(), app, &run_as, redis.purpose)?,
+                secrets: self.state.secrets(),
+                log: self.log(&redis::child_id(redis.purpose).0),
+                run_as,
+            })
+        };
+        make().map_err(|error: RedisError| StepError(chain(&error)))
+    }
+
     /// Whom the app's processes run as, and what people should know about that.
     pub(super) fn identity(&self, loaded: &Loaded) -> Option<String> {
         let folder = loaded.root.join(&loaded.config.app.dir);
@@ -279,6 +294,7 @@ impl Specs {
         })?;
         let direct = self.database_address(release, topology, loaded)?;
         let database = self.before_the_proxy(release, topology, direct.as_ref())?;
+        let redis = self.redis_addresses(release, topology, loaded)?;
         let releases = Releases::new(self.state.releases());
         let context = AppContext {
             app: &topology.app,
@@ -291,6 +307,7 @@ impl Specs {
             secrets: &loaded.secrets,
             database: database.as_ref(),
             direct: direct.as_ref(),
+            redis: &redis,
             program: &|path| releases.program(release, path).filter(|copy| copy.exists()),
         };
         work(&context).map_err(|error| StepError(chain(&error)))
@@ -355,6 +372,37 @@ impl Specs {
         address
             .map(Some)
             .map_err(|error| StepError(format!("database.url: {error}")))
+    }
+
+    /// Of those that the release uses.
+    fn redis_addresses(
+        &self,
+        release: &Release,
+        topology: &Topology,
+        loaded: &Loaded,
+    ) -> Result<BTreeMap<Purpose, RedisAddress>, StepError> {
+        let address = |(purpose, url): (&Purpose, &Template)| {
+            let address = match topology.redis.get(purpose) {
+                Some(redis) => {
+                    let address = self.redis(redis, topology.app.as_str())?.address();
+                    address.map_err(|error| StepError(chain(&error)))?
+                }
+                None if url
+                    .placeholders()
+                    .any(|placeholder| placeholder.redis().is_some()) =>
+                {
+                    return Err(StepError(format!("the Redis of {purpose} does not run")));
+                }
+                None => {
+                    let external = ExternalRedis { url: url.clone() };
+                    // Without the URL: it holds the password.
+                    let address = external.address(&loaded.secrets);
+                    address.map_err(|error| StepError(format!("{purpose}.url: {}", chain(&error))))?
+                }
+            };
+            Ok((*purpose, address))
+        };
+        release.redis.iter().map(address).collect()
     }
 
     fn plain(&self, id: &str) -> ChildSpec {

@@ -277,6 +277,11 @@ impl World {
             Step::StopPgproxy(_) => drop(truth.children.remove("pgproxy")),
             Step::StartPlace { name, .. } => start(format!("edge-{name}")),
             Step::StopPlace { name, .. } => drop(truth.children.remove(&format!("edge-{name}"))),
+            Step::StartRedis(redis) => start(format!("redis-{}", redis.purpose)),
+            Step::StopRedis(redis) => drop(truth.children.remove(&format!("redis-{}", redis.purpose))),
+            Step::ConfigureRedis { to: redis, .. } | Step::RestartRedis { to: redis, .. } => {
+                assert!(truth.children.contains_key(&format!("redis-{}", redis.purpose)));
+            }
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
             | Step::ConfigureEdge { .. }
@@ -297,6 +302,8 @@ fn names(topology: &Topology) -> BTreeSet<String> {
         .iter()
         .flat_map(banyan_topology::Database::replicas);
     names.extend(replicas.map(|node| node.id.to_string()));
+    let redis = topology.redis.keys();
+    names.extend(redis.map(|purpose| format!("redis-{purpose}")));
     names.extend(topology.pgproxy.as_ref().map(|_| "pgproxy".to_owned()));
     names.extend(topology.edge.as_ref().map(|_| "edge".to_owned()));
     names
@@ -323,6 +330,8 @@ impl Driver for World {
         let truth = self.truth.lock().unwrap();
         let mut seen = expected.clone();
         seen.database = seen.database.filter(|_| truth.children.contains_key("postgres"));
+        seen.redis
+            .retain(|purpose, _| truth.children.contains_key(&format!("redis-{purpose}")));
         seen.edge = seen.edge.filter(|_| truth.children.contains_key("edge"));
         seen.instances
             .retain(|id, _| truth.children.contains_key(&id.to_string()));

@@ -337,7 +337,7 @@ impl Rules {
                 fall: (*fall).max(1),
             },
             // One lost connect is no verdict.
-            Probe::Tcp { interval, .. } => Readiness::Probed {
+            Probe::Tcp { interval, .. } | Probe::Redis { interval, .. } => Readiness::Probed {
                 interval: *interval,
                 rise: 1,
                 fall: 2,

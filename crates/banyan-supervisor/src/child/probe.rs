@@ -1,4 +1,4 @@
-//! Asking a child how it is: one TCP connect, one GET (HTTP/1.1 or HTTP/2), or gRPC's health method.
+//! Asking a child how it is: one TCP connect, one GET (HTTP/1.1 or HTTP/2), gRPC's health method, or Redis's PING.
 //!
 //! Small and strict on purpose: the answer must begin with a status line and have a complete header of at most 16 KiB;
 //! bodies are not read. Every failure is a sentence that can be shown as it is.
@@ -57,6 +57,12 @@ pub(crate) async fn run(probe: Probe) -> Result<(), String> {
         })
         .await
         .map(drop),
+        Probe::Redis { address, timeout, .. } => {
+            limited(timeout, ping(address), || {
+                format!("PING on {address} was not answered within {timeout:?}")
+            })
+            .await
+        }
         Probe::Running { .. } => Ok(()),
     }
 }
@@ -107,6 +113,23 @@ async fn get(address: SocketAddr, greeting: &[u8], path: &str, host: &str) -> Re
         }
     }
     status(&answer).ok_or_else(|| format!("GET {path} was not answered in HTTP/1.1"))
+}
+
+/// An inline command of <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+async fn ping(address: SocketAddr) -> Result<(), String> {
+    let mut stream = connect(address).await?;
+    let broken = |error: io::Error| format!("the connection to {address} broke: {error}");
+    stream.write_all(b"PING\r\n").await.map_err(broken)?;
+    let mut answer = Vec::with_capacity(128);
+    while !answer.ends_with(b"\r\n") {
+        if answer.len() > HEADER_LIMIT || stream.read_buf(&mut answer).await.map_err(broken)? == 0 {
+            return Err(format!("PING on {address} got no whole answer"));
+        }
+    }
+    match answer.first() {
+        Some(b'+' | b'-') => Ok(()),
+        _ => Err(format!("what listens on {address} is no Redis")),
+    }
 }
 
 fn status(answer: &[u8]) -> Option<u16> {

@@ -126,6 +126,12 @@ pub enum Probe {
         interval: Duration,
         timeout: Duration,
     },
+    /// Redis says something to PING: that it knows nobody who has not logged in is an answer too.
+    Redis {
+        address: SocketAddr,
+        interval: Duration,
+        timeout: Duration,
+    },
     /// Still running this long after its start.
     Running { for_at_least: Duration },
 }

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banyan_config::{
-    DatabaseAddress, DatabaseUrlError, Placeholder, Protocol, RenderError, Secrets, Template,
+    DatabaseAddress, DatabaseUrlError, Placeholder, Protocol, Purpose, RedisAddress, RenderError, Secrets,
+    Template,
 };
 use banyan_topology::model::Launch;
 use banyan_topology::{AppName, InstanceId, Process, ProcessName, Release};
 
-use super::postgres::files::{Owner, write_private};
+use super::files::{Owner, write_private};
 use crate::account;
 use crate::child::{ChildId, ChildSpec, LiveRule, Probe, RunAs, StopSignal};
 
@@ -36,6 +37,8 @@ pub struct AppContext<'a> {
     pub database: Option<&'a DatabaseAddress>,
     /// PostgreSQL itself, past the proxy; the same as `database` where there is none.
     pub direct: Option<&'a DatabaseAddress>,
+    /// Of those that the release uses, managed or not.
+    pub redis: &'a BTreeMap<Purpose, RedisAddress>,
     /// Where the release's copy of a program lies, by the path that commands name it with.
     pub program: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
@@ -362,6 +365,7 @@ fn value(context: &AppContext<'_>, own: &Own, placeholder: &Placeholder) -> Opti
         Placeholder::DatabaseDirectUrl if context.direct.is_some() => {
             context.direct.map(DatabaseAddress::url)
         }
+        Placeholder::Redis(purpose, part) => context.redis.get(purpose)?.part(*part),
         database => own.database.as_ref()?.value(database),
     }
 }

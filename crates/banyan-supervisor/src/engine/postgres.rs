@@ -6,7 +6,6 @@
 
 pub mod backup;
 mod control;
-pub(crate) mod files;
 mod init;
 mod place;
 mod provision;
@@ -18,7 +17,7 @@ mod version;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,8 +30,9 @@ pub use provision::PGPROXY_ROLE;
 pub use trouble::PostgresError;
 pub use version::{Installation, choose, installed, of_data};
 
-use self::files::Owner;
+use super::files::{FileError, Owner};
 use super::identity;
+use super::serving::{self, Engine};
 use crate::account;
 use crate::child::diagnose;
 use crate::child::{ChildId, ChildSpec, Handle, NotReady, Probe, RunAs, StopSignal, procfs};
@@ -135,50 +135,7 @@ impl Server {
     /// From whatever there is (nothing, a data directory, a crashed server's leftovers, our own running server) to a
     /// server that answers and has the app's role and database. On failure nothing that it started is left running.
     pub async fn start(&self, handle: &Handle) -> Result<(), PostgresError> {
-        if self.runs_already(handle).await {
-            return self.become_ready(handle).await;
-        }
-        init::prepare(self, handle).await?;
-        self.check_place().await?;
-        handle.start(self.spec()).await?;
-        let started = self.become_ready(handle).await;
-        if started.is_err() {
-            handle.stop(&self.id()).await;
-        }
-        started
-    }
-
-    /// As a child, or (then it is adopted) as one that an earlier controller left.
-    async fn runs_already(&self, handle: &Handle) -> bool {
-        let id = self.id();
-        if handle.status().await.iter().any(|child| child.id == id) {
-            return true;
-        }
-        let survivor = handle
-            .survivors()
-            .await
-            .into_iter()
-            .find(|survivor| survivor.id == id);
-        match survivor {
-            Some(survivor) => handle.adopt(self.spec(), &survivor).await,
-            None => false,
-        }
-    }
-
-    async fn become_ready(&self, handle: &Handle) -> Result<(), PostgresError> {
-        handle.ready(&self.id()).await.map_err(|error| {
-            let known = match &error {
-                NotReady::Exited { log_tail, .. } | NotReady::Timeout { log_tail, .. } => {
-                    self.known_trouble(log_tail)
-                }
-                _ => None,
-            };
-            known.unwrap_or(PostgresError::NotReady(error))
-        })?;
-        if self.is_primary() {
-            self.provision().await?;
-        }
-        Ok(())
+        serving::start(self, handle).await
     }
 
     /// Waits until it answers queries; makes what is missing of the app's role and database. For an adopted server too.
@@ -225,7 +182,7 @@ impl Server {
         }
         end_backends(&self.data).await?;
         self.remove_foreign_lock()?;
-        if TcpStream::connect_timeout(&self.socket(), Duration::from_secs(1)).is_ok() {
+        if serving::is_taken(self.socket()) {
             return Err(PostgresError::PortInUse {
                 port: self.port(),
                 by: diagnose::owner_of(self.port()),
@@ -247,6 +204,36 @@ impl Server {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Engine for Server {
+    type Error = PostgresError;
+
+    fn spec(&self) -> ChildSpec {
+        self.spec()
+    }
+
+    async fn prepare(&self, handle: &Handle) -> Result<(), PostgresError> {
+        init::prepare(self, handle).await?;
+        self.check_place().await
+    }
+
+    async fn provision(&self) -> Result<(), PostgresError> {
+        if self.is_primary() {
+            self.provision().await?;
+        }
+        Ok(())
+    }
+
+    fn not_ready(&self, error: NotReady) -> PostgresError {
+        let known = match &error {
+            NotReady::Exited { log_tail, .. } | NotReady::Timeout { log_tail, .. } => {
+                self.known_trouble(log_tail)
+            }
+            _ => None,
+        };
+        known.unwrap_or(PostgresError::NotReady(error))
     }
 }
 
@@ -289,16 +276,5 @@ async fn end_backends(data: &Path) -> Result<(), PostgresError> {
 }
 
 fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PostgresError + 'a {
-    move |source| {
-        if source.kind() == io::ErrorKind::StorageFull {
-            return PostgresError::DiskFull {
-                path: path.to_owned(),
-            };
-        }
-        PostgresError::File {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
-    }
+    move |source| FileError::new(operation, path)(source).into()
 }

@@ -6,5 +6,6 @@ mod adopt;
 mod backup;
 mod life;
 mod postgres;
+mod redis;
 mod replica;
 mod world;

@@ -29,7 +29,7 @@ pub enum Rule {
     Purpose,
     /// What is in rotation runs; what enters it is of a process that the edge serves before or after.
     Rotation,
-    /// No two of edge, database and instances have one port.
+    /// No two of edge, database, Redis and instances have one port.
     Ports,
     /// Every instance is of a process whose readiness and grace are known.
     Watched,
@@ -44,6 +44,8 @@ pub enum Rule {
     Servers,
     /// The proxy leads to a primary; one that stays is never stopped; no instance runs without the one of its side.
     Proxy,
+    /// A Redis that stays is never stopped; no instance runs without the one of its side.
+    Redis,
     /// An edge that stays is never stopped.
     Edge,
     /// No instance starts before the release command of its release has run.
@@ -128,6 +130,7 @@ fn reached(current: &Topology, result: &Topology, desired: &Topology) -> Result<
         ("app", result.app != wanted.app),
         ("database", result.database != wanted.database),
         ("proxy", result.pgproxy != wanted.pgproxy),
+        ("Redis", result.redis != wanted.redis),
         ("edge", result.edge != wanted.edge),
         ("processes", result.processes != wanted.processes),
         ("release", result.release != wanted.release),

@@ -1,6 +1,7 @@
 //! The rules, each over one step: from where the plan began, to where it shall lead, before and after the step.
 
 mod database;
+mod redis;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ impl Move<'_> {
             (Rule::Database, self.database()),
             (Rule::Servers, self.servers()),
             (Rule::Proxy, self.pgproxy()),
+            (Rule::Redis, self.redis()),
             (Rule::Edge, self.edge()),
             (Rule::Released, self.released()),
         ];
@@ -77,6 +79,11 @@ impl Move<'_> {
                 let edge = self.desired.edge.as_ref();
                 edge.is_some_and(|edge| edge.places.get(name) == Some(place))
             }
+            Step::StartRedis(redis) => self.desired.redis.get(&redis.purpose) != Some(redis),
+            Step::StopRedis(redis) => {
+                let desired = self.desired.redis.get(&redis.purpose);
+                desired.is_some_and(|desired| desired.port == redis.port)
+            }
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
             | Step::StartEdge(_)
@@ -85,7 +92,9 @@ impl Move<'_> {
             | Step::ReplaceEdge { .. }
             | Step::ConfigureDatabase { .. }
             | Step::RestartDatabase { .. }
-            | Step::ConfigurePgproxy { .. } => false,
+            | Step::ConfigurePgproxy { .. }
+            | Step::ConfigureRedis { .. }
+            | Step::RestartRedis { .. } => false,
         };
         if against {
             Err(format!("`{}` works against the wanted result", self.step))
@@ -129,7 +138,9 @@ impl Move<'_> {
             .instances
             .values()
             .map(|instance| (instance.port, instance.id.to_string()));
-        for (port, name) in edge.chain(database).chain(pgproxy).chain(instances) {
+        let redis = self.after.redis.values();
+        let redis = redis.map(|redis| (redis.port, format!("redis of {}", redis.purpose)));
+        for (port, name) in edge.chain(redis).chain(database).chain(pgproxy).chain(instances) {
             if let Some(other) = holders.insert(port, name.clone()) {
                 return Err(format!("{other} and {name} would both have port {port}"));
             }

@@ -1,7 +1,7 @@
 //! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
 //!
-//! Order: database with its servers, proxy; release command; current release; how processes are watched; edge process; edge settings;
-//! instances, the edge's process first; then what goes away: processes, current release, database last.
+//! Order: database with its servers, proxy; Redis; release command; current release; how processes are watched; edge process; edge settings;
+//! instances, the edge's process first; then what goes away: processes, current release, Redis, database last.
 //!
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
 //!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
@@ -16,6 +16,7 @@
 
 mod database;
 mod places;
+mod redis;
 
 use std::collections::BTreeSet;
 
@@ -84,6 +85,7 @@ impl Planner<'_> {
             self.push(Step::StopEdge(edge.clone()));
         }
         self.begin_database();
+        self.begin_redis();
         for release in self.desired.released.difference(&self.at.released.clone()) {
             self.push(Step::RunRelease(*release));
         }
@@ -112,6 +114,7 @@ impl Planner<'_> {
             }
         }
         self.set_release();
+        self.end_redis();
         self.end_database();
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
+use banyan_config as config;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::id::{NodeId, ReleaseId};
-use crate::model::{Database, Edge, Process};
+use crate::model::{Database, Edge, Process, Redis};
 use crate::plan::{Plan, Step};
 
 impl fmt::Display for Step {
@@ -46,6 +47,17 @@ impl fmt::Display for Step {
             }
             Self::StopPgproxy(pgproxy) => write!(f, "drain and stop pgproxy on {}", pgproxy.listen),
             Self::ConfigurePgproxy { from, to } => write!(f, "change pgproxy: {}", changes(from, to)),
+            Self::StartRedis(redis) => write!(f, "start redis for {} on port {}", redis.purpose, redis.port),
+            Self::StopRedis(redis) if redis.keeps() => {
+                write!(f, "stop redis of {} (its data stays)", redis.purpose)
+            }
+            Self::StopRedis(redis) => write!(f, "stop redis of {}", redis.purpose),
+            Self::ConfigureRedis { from, to } => {
+                write!(f, "change redis of {}: {}", to.purpose, redis_changes(from, to))
+            }
+            Self::RestartRedis { from, to } => {
+                write!(f, "restart redis of {}: {}", to.purpose, redis_changes(from, to))
+            }
             Self::RunRelease(release) => {
                 write!(f, "run the release command of {release} (not undone by rollback)")
             }
@@ -144,6 +156,20 @@ pub(crate) fn changes<T: Serialize>(from: &T, to: &T) -> String {
     let mut found = Vec::new();
     compare("", &value(from), &value(to), &mut found);
     found.join(", ")
+}
+
+/// Memory as it is written in banyan.toml.
+fn redis_changes(from: &Redis, to: &Redis) -> String {
+    let same_memory = Redis {
+        memory_bytes: to.memory_bytes,
+        ..from.clone()
+    };
+    let memory = |redis: &Redis| config::units::format_bytes(redis.memory_bytes);
+    let memory =
+        (from.memory_bytes != to.memory_bytes).then(|| format!("memory {} → {}", memory(from), memory(to)));
+    let rest = Some(changes(&same_memory, to)).filter(|text| !text.is_empty());
+    let all: Vec<String> = memory.into_iter().chain(rest).collect();
+    all.join(", ")
 }
 
 /// Routes are named, not spelled out.

@@ -17,7 +17,7 @@ pub use step::StepError;
 use banyan_config::EdgePlace;
 
 use crate::id::{InstanceId, NodeId, PlaceName, ReleaseId};
-use crate::model::{Database, Edge, Instance, Node, Pgproxy, Process};
+use crate::model::{Database, Edge, Instance, Node, Pgproxy, Process, Redis};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step", content = "with")]
@@ -44,6 +44,14 @@ pub enum Step {
     StopPgproxy(Pgproxy),
     /// Change the running proxy by snapshot; done when it reports the epoch.
     ConfigurePgproxy { from: Pgproxy, to: Pgproxy },
+    /// Start a Redis; done when it answers with all it had kept.
+    StartRedis(Redis),
+    /// Stop a Redis; what it keeps stays on the disk.
+    StopRedis(Redis),
+    /// Change settings that a running Redis takes.
+    ConfigureRedis { from: Redis, to: Redis },
+    /// Start a Redis anew with other settings.
+    RestartRedis { from: Redis, to: Redis },
     /// Run the release command once to success. Irreversible: migrations are not undone.
     RunRelease(ReleaseId),
     /// Make this the release that new instances are made of.

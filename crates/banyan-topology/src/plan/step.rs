@@ -2,6 +2,7 @@
 
 mod database;
 mod places;
+mod redis;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,9 @@ impl Step {
             Self::StartPgproxy(pgproxy) => at.pgproxy.as_ref() == Some(pgproxy),
             Self::StopPgproxy(_) => at.pgproxy.is_none(),
             Self::ConfigurePgproxy { from: _, to } => at.pgproxy.as_ref() == Some(to),
+            Self::StartRedis(redis) => redis::runs(at, redis),
+            Self::StopRedis(redis) => !redis::runs(at, redis),
+            Self::ConfigureRedis { from: _, to } | Self::RestartRedis { from: _, to } => redis::runs(at, to),
             Self::RunRelease(release) => at.released.contains(release),
             Self::SetRelease { from: _, to } => at.release == *to,
             Self::ConfigureProcess { from, to } => {
@@ -85,6 +89,10 @@ impl Step {
             Self::StartPgproxy(pgproxy) => Self::StopPgproxy(pgproxy),
             Self::StopPgproxy(pgproxy) => Self::StartPgproxy(pgproxy),
             Self::ConfigurePgproxy { from, to } => Self::ConfigurePgproxy { from: to, to: from },
+            Self::StartRedis(redis) => Self::StopRedis(redis),
+            Self::StopRedis(redis) => Self::StartRedis(redis),
+            Self::ConfigureRedis { from, to } => Self::ConfigureRedis { from: to, to: from },
+            Self::RestartRedis { from, to } => Self::RestartRedis { from: to, to: from },
             Self::RunRelease(_) => return None,
             Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
             Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
@@ -126,6 +134,10 @@ impl Step {
                 })?;
                 exchange(&mut at.pgproxy, Some(from), Some(to), "the proxy")
             }
+            Self::StartRedis(redis) => redis::put(at, None, Some(redis)),
+            Self::StopRedis(redis) => redis::put(at, Some(redis), None),
+            Self::ConfigureRedis { from, to } => redis::configure(at, from, to, false),
+            Self::RestartRedis { from, to } => redis::configure(at, from, to, true),
             Self::RunRelease(release) => must(at.released.insert(*release), || {
                 format!("the release command of {release} has run already")
             }),

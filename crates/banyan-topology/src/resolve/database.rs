@@ -85,7 +85,7 @@ fn managed(
         return None;
     }
     let version = version(*postgres, facts, errors);
-    let mut ports = Ports::new(known, [*port, pgproxy.port]);
+    let mut ports = Ports::new(facts, current, [*port, pgproxy.port]);
     errors.extend(facts.dir_problem.clone().map(ResolveError::Dir));
     let to_be = servers::ToBe {
         port: *port,
@@ -214,14 +214,17 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    fn new(known: &Known<'_>, configured: [Option<u16>; 2]) -> Self {
-        let instances = &known.facts.remembered.instance_ports;
-        let usable =
-            |port: &u16| !instances.values().any(|taken| taken == port) && !uses(known.current, *port);
+    pub(super) fn new(
+        facts: &Facts,
+        current: &Topology,
+        configured: impl IntoIterator<Item = Option<u16>>,
+    ) -> Self {
+        let instances = &facts.remembered.instance_ports;
+        let usable = |port: &u16| !instances.values().any(|taken| taken == port) && !uses(current, *port);
         Self {
-            free: known.facts.free_ports.iter().copied().filter(usable).collect(),
+            free: facts.free_ports.iter().copied().filter(usable).collect(),
             taken: configured.into_iter().flatten().collect(),
-            kept: known.facts.remembered.pgproxy_port,
+            kept: facts.remembered.pgproxy_port,
         }
     }
 

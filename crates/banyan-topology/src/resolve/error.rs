@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use banyan_config::Purpose;
+
 use crate::id::{AppName, InstanceId, NodeId, ProcessName, ReleaseId};
 
 /// All of them at once: the user mends once.
@@ -98,6 +100,24 @@ pub enum ResolveError {
         /// What lets it move.
         then: &'static str,
     },
+
+    #[error(
+        "Redis is not installed, and [{0}] needs it; run `sudo apt-get install -y redis-server` (its own service is not \
+         needed: `sudo systemctl disable --now redis-server`), or set {0}.url to a Redis of your own"
+    )]
+    RedisMissing(Purpose),
+
+    #[error(
+        "{purpose}.port cannot change while the app uses it ({from} → {to}); run `banyan down`, then `banyan up` with \
+         the new configuration"
+    )]
+    RedisPort { purpose: Purpose, from: u16, to: u16 },
+
+    #[error(
+        "{release} uses the Redis of [{purpose}], which the configuration no longer has Banyan run; put [{purpose}] back, \
+         or `banyan deploy` a release without it"
+    )]
+    RedisOfRelease { release: ReleaseId, purpose: Purpose },
 
     /// Why there can be no backups, and what to do.
     #[error("database.backup: {0}")]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use banyan_config::Purpose;
+
 use crate::facts::Facts;
 use crate::id::{InstanceId, ProcessName};
 use crate::model::{Instance, Release, Topology};
@@ -93,6 +95,7 @@ pub(super) fn uses(topology: &Topology, port: u16) -> bool {
             .pgproxy
             .as_ref()
             .is_some_and(|pgproxy| pgproxy.listen.port() == port)
+        || topology.redis.values().any(|redis| redis.port == port)
         || topology.instances.values().any(|instance| instance.port == port)
 }
 
@@ -127,7 +130,12 @@ pub(super) fn check_ports(
     let places = topology.edge.iter().flat_map(|edge| edge.places.values());
     let places = places.flat_map(banyan_config::EdgePlace::addresses);
     let places = places.map(|address| ("edge.place", Some(address.port())));
-    for (key, port) in own.into_iter().chain(listeners).chain(places) {
+    let redis = topology.redis.values().map(|redis| match redis.purpose {
+        Purpose::Sessions => ("sessions.port", Some(redis.port)),
+        Purpose::Cache => ("cache.port", Some(redis.port)),
+    });
+    let all = own.into_iter().chain(listeners).chain(places).chain(redis);
+    for (key, port) in all {
         let Some(port) = port else { continue };
         let holder = current.instances.values().find(|instance| instance.port == port);
         if let Some(holder) = holder {

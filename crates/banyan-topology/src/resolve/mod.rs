@@ -5,6 +5,7 @@
 mod database;
 mod error;
 mod instances;
+mod redis;
 mod release;
 mod scale;
 mod switchover;
@@ -66,6 +67,7 @@ pub fn resolve(
         processes,
         edge,
         database,
+        redis,
         hosts: _,
     } = config;
     match change {
@@ -91,6 +93,11 @@ pub fn resolve(
         proxied: picked.as_ref().is_ok_and(|picked| picked.release.proxied),
     };
     let (database, pgproxy) = database::resolve(database.as_ref(), &known, &mut errors, &mut notes);
+    let tables = redis;
+    let redis = redis::resolve(tables, facts, current, &mut errors, &mut notes);
+    if let Ok(picked) = &picked {
+        redis::check_release(&picked.release, tables, &mut errors);
+    }
     let edge = edge.as_ref().map(|table| resolve_edge(table, facts, current));
     let picked = match picked {
         Ok(picked) => picked,
@@ -102,6 +109,7 @@ pub fn resolve(
     let mut topology = Topology {
         database,
         pgproxy,
+        redis,
         edge,
         release: Some(picked.release.id),
         released: current.released.clone(),

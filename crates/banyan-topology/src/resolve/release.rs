@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use banyan_config::{App, Config, Database, Protocol, Template};
+use banyan_config::{App, Config, Database, Protocol, Purpose, Redis, Template};
 
 use crate::facts::Facts;
 use crate::id::ReleaseId;
@@ -151,6 +151,10 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         let past_the_proxy = Template::literal("{{database.direct.url}}");
         common.insert("DATABASE_DIRECT_URL".to_owned(), past_the_proxy);
     }
+    for purpose in config.redis.keys() {
+        let url = Template::literal(format!("{{{{{purpose}.url}}}}"));
+        common.insert(purpose.variable().to_owned(), url);
+    }
     common.extend(env.clone());
     let command = |(name, table): (&_, &banyan_config::ProcessTable)| {
         let mut env = common.clone();
@@ -169,6 +173,7 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         dir: dir.clone(),
         user: user.clone(),
         database_url,
+        redis: config.redis.iter().map(redis_url).collect(),
         proxied,
         commands: config.processes.iter().map(command).collect(),
         release_command: release.as_ref().map(|argv| Launch {
@@ -180,4 +185,12 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         programs: facts.programs.clone(),
         secrets_digest: facts.secrets_digest.clone(),
     }
+}
+
+fn redis_url((purpose, redis): (&Purpose, &Redis)) -> (Purpose, Template) {
+    let url = match redis {
+        Redis::External(external) => external.url.clone(),
+        Redis::Managed(_) => Template::literal(format!("{{{{{purpose}.url}}}}")),
+    };
+    (*purpose, url)
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use banyan_config::{
-    App, Config, Database, Durability, EdgeTable, ManagedDatabase, ProcessTable, Reads, Template,
+    App, Config, Database, Durability, EdgeTable, Eviction, ManagedDatabase, ManagedRedis, ProcessTable,
+    Purpose, Reads, Redis, Template,
 };
 use banyan_topology::{
     Change, Facts, Plan, ReleaseId, ResolveErrors, Resolved, Topology, check, plan, resolve,
@@ -22,6 +23,7 @@ impl Installation {
     pub(crate) fn new() -> Self {
         let facts = Facts {
             postgres_installed: BTreeSet::from([15]),
+            redis_installed: true,
             memory_bytes: 8 << 30,
             free_ports: (20000..20020).collect(),
             ..Facts::nothing()
@@ -85,11 +87,17 @@ impl Installation {
             .flat_map(|database| database.nodes.values());
         let nodes: BTreeMap<_, _> = nodes.map(|node| (node.id, node.port)).collect();
         let pgproxy = topology.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
+        let redis: BTreeMap<_, _> = topology
+            .redis
+            .values()
+            .map(|redis| (redis.purpose, redis.port))
+            .collect();
         let in_use = instances
             .values()
             .copied()
             .chain(nodes.values().copied())
-            .chain(pgproxy);
+            .chain(pgproxy)
+            .chain(redis.values().copied());
         let in_use: BTreeSet<u16> = in_use.collect();
         self.facts.free_ports = (20000..20020).filter(|port| !in_use.contains(port)).collect();
         if !topology.is_stopped() {
@@ -106,6 +114,7 @@ impl Installation {
                 None => drop(self.facts.remembered.dirs.remove(&node.id)),
             }
         }
+        self.facts.remembered.redis_ports.extend(redis);
         self.facts.remembered.pgproxy_port = pgproxy.or(self.facts.remembered.pgproxy_port);
         if let Some(database) = &topology.database {
             self.facts.data_version = Some(database.version);
@@ -124,6 +133,25 @@ impl Installation {
         match &mut self.config.database {
             Some(Database::Managed(table)) => table,
             _ => panic!("no managed database"),
+        }
+    }
+
+    /// A Redis with the defaults of its table.
+    pub(crate) fn redis(&mut self, purpose: Purpose) -> &mut ManagedRedis {
+        let table = self.config.redis.entry(purpose).or_insert_with(|| {
+            Redis::Managed(ManagedRedis {
+                port: None,
+                memory_bytes: 256 << 20,
+                eviction: match purpose {
+                    Purpose::Sessions => Eviction::None,
+                    Purpose::Cache => Eviction::Lfu,
+                },
+                settings: BTreeMap::new(),
+            })
+        });
+        match table {
+            Redis::Managed(table) => table,
+            Redis::External(_) => panic!("no managed Redis"),
         }
     }
 
@@ -177,6 +205,7 @@ fn config() -> Config {
         processes: BTreeMap::from([("web".parse().unwrap(), process("web"))]),
         edge: Some(edge),
         database: Some(Database::Managed(database)),
+        redis: BTreeMap::new(),
         hosts: BTreeMap::new(),
     }
 }

@@ -9,6 +9,7 @@ mod notation;
 mod pictures;
 mod plans;
 mod planted;
+mod redis;
 mod resolving;
 mod servers;
 mod worlds;

@@ -4,6 +4,8 @@
 //! - `db`: PostgreSQL 15 on port 25432. `db=2+1`: db2 (on 25433) is primary, db1 its replica; `db!`: synchronous;
 //!   `db~`: with other settings; `db^`: with settings that need a restart. `pgproxy`, `pgproxy~`: a proxy on 26432, with
 //!   another pool.
+//! - `sessions`, `cache`: a Redis on 26379 or 26380; `cache~`: with other memory; `cache^`: with a setting that needs a
+//!   restart; `cache:6390`: on that port.
 //! - `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
 //!   `edge~`: with another idle timeout; `edge+api`: with a route to `api`; `edge*`: of another program.
 //! - `at:south:8081`, behind the edge: one of its places.
@@ -14,11 +16,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use banyan_config::{
-    Durability, EdgePlace, EdgeSettings, EdgeTimeouts, Forward, HeaderEdit, HoldSettings, MeasureSettings,
-    PoolSettings, ProcessSettings, Reads, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
+    Durability, EdgePlace, EdgeSettings, EdgeTimeouts, Eviction, Forward, HeaderEdit, HoldSettings,
+    MeasureSettings, PoolSettings, ProcessSettings, Purpose, Reads, Route, RouteAction, RouteBounds,
+    RouteMatch, Share, SplitBy,
 };
 use banyan_topology::{
-    Database, Edge, Instance, InstanceId, Node, NodeId, Pgproxy, Process, ProcessName, ReleaseId, Topology,
+    Database, Edge, Instance, InstanceId, Node, NodeId, Pgproxy, Process, ProcessName, Redis, ReleaseId,
+    Topology,
 };
 
 pub(crate) fn topology(text: &str) -> Topology {
@@ -34,6 +38,8 @@ fn add(topology: &mut Topology, word: &str) {
         topology.database = Some(servers(word));
     } else if word.starts_with("pgproxy") {
         topology.pgproxy = Some(pgproxy(word.ends_with('~')));
+    } else if let Some(redis) = redis(word) {
+        topology.redis.insert(redis.purpose, redis);
     } else if let Some(id) = word.strip_prefix("ran:") {
         topology.released.insert(release(id));
     } else if let Some(place) = word.strip_prefix("at:") {
@@ -118,6 +124,30 @@ pub(crate) fn node(number: u32) -> Node {
         port,
         dir: None,
     }
+}
+
+fn redis(word: &str) -> Option<Redis> {
+    let end = word.find([':', '~', '^']).unwrap_or(word.len());
+    let (name, marks) = word.split_at(end);
+    let purpose = Purpose::ALL.into_iter().find(|purpose| purpose.name() == name)?;
+    let usual = match purpose {
+        Purpose::Sessions => 26379,
+        Purpose::Cache => 26380,
+    };
+    let memory = if marks.contains('~') { 512 } else { 256 };
+    let setting = ("databases".to_owned(), "4".to_owned());
+    Some(Redis {
+        purpose,
+        port: marks
+            .strip_prefix(':')
+            .map_or(usual, |port| port.parse().unwrap()),
+        memory_bytes: memory << 20,
+        eviction: match purpose {
+            Purpose::Sessions => Eviction::None,
+            Purpose::Cache => Eviction::Lfu,
+        },
+        settings: marks.contains('^').then_some(setting).into_iter().collect(),
+    })
 }
 
 fn servers(word: &str) -> Database {

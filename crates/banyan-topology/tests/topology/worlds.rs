@@ -82,13 +82,20 @@ fn database() -> impl Strategy<Value = String> {
     (servers, pgproxy).prop_map(|(servers, pgproxy)| format!("{servers} {pgproxy}"))
 }
 
+/// As words of the notation.
+fn redis() -> impl Strategy<Value = String> {
+    let sessions = proptest::sample::select(&["", "sessions", "sessions", "sessions~", "sessions^"][..]);
+    let cache = proptest::sample::select(&["", "cache", "cache~", "cache^"][..]);
+    (sessions, cache).prop_map(|(sessions, cache)| format!("{sessions} {cache}"))
+}
+
 /// Complete and at rest: one release, slots from 1, every instance of the edge's process in rotation.
 pub(crate) fn settled() -> impl Strategy<Value = Topology> {
     let database = proptest::option::of(database());
-    (1..=3u32, database, any::<bool>(), edge(), processes()).prop_map(
-        |(release, database, has_command, edge, processes)| {
+    (1..=3u32, (database, redis()), any::<bool>(), edge(), processes()).prop_map(
+        |(release, (database, redis), has_command, edge, processes)| {
             let database = database.unwrap_or_default();
-            let mut topology = topology(&format!("r{release} {edge} {database}"));
+            let mut topology = topology(&format!("r{release} {edge} {database} {redis}"));
             if has_command {
                 topology.released.insert(ReleaseId(release));
             }
@@ -141,6 +148,10 @@ pub(crate) fn change() -> impl Strategy<Value = (Topology, Topology)> {
             match (&start.database, &mut end.database) {
                 (Some(_), Some(_)) => {}
                 (old, new) => new.clone_from(old),
+            }
+            let purposes = |side: &Topology| side.redis.keys().copied().collect::<Vec<_>>();
+            if purposes(&start) != purposes(&end) {
+                end.redis.clone_from(&start.redis);
             }
             if start.pgproxy.is_none() || end.pgproxy.is_none() {
                 end.pgproxy.clone_from(&start.pgproxy);

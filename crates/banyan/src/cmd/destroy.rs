@@ -5,8 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use banyan_config::Purpose;
 use banyan_reconcile::{Lock, StateDir};
-use banyan_supervisor::engine::postgres;
+use banyan_supervisor::engine::{postgres, redis};
 use banyan_topology::Topology;
 use serde_json::json;
 
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &Destroy, context: &Context) -> anyhow::Result<Exit> {
     }
     let doomed = doomed(&state);
     agree(args, &name(&state, context)?, &doomed, context)?;
-    // First, because only this knows whether a server still runs on the data.
+    // First, because only these know whether a server still runs on the data.
+    redis::destroy(state.path())?;
     postgres::destroy(state.path())?;
     for path in &doomed {
         remove(path).with_context(|| format!("failed to delete {}", path.display()))?;
@@ -54,9 +56,11 @@ pub(crate) fn run(args: &Destroy, context: &Context) -> anyhow::Result<Exit> {
 
 /// What is deleted, the folder that remembers the rest last.
 fn doomed(state: &StateDir) -> Vec<PathBuf> {
-    let outside = fs::read_link(state.path().join("data").join("postgres"))
-        .ok()
-        .filter(|target| target.starts_with(OUTSIDE) && target.parent() != Some(Path::new(OUTSIDE)));
+    let redis = Purpose::ALL.map(|purpose| redis::child_id(purpose).0);
+    let names = std::iter::once("postgres").chain(redis.iter().map(String::as_str));
+    let mut targets = names.filter_map(|name| fs::read_link(state.path().join("data").join(name)).ok());
+    let outside =
+        targets.find(|target| target.starts_with(OUTSIDE) && target.parent() != Some(Path::new(OUTSIDE)));
     let own_folder = outside.and_then(|target| target.parent().map(Path::to_owned));
     own_folder.into_iter().chain([state.path().to_owned()]).collect()
 }

@@ -2,10 +2,11 @@
 
 mod judge;
 mod proxy;
+mod redis;
 
 use std::path::PathBuf;
 
-use banyan_config::{Config, Database};
+use banyan_config::{Config, Database, Purpose, Redis};
 use banyan_reconcile::proto::{BackupState, Status};
 use banyan_runtime::Clock;
 use banyan_supervisor::CgroupUse;
@@ -13,6 +14,7 @@ use banyan_supervisor::engine::identity::{self, Identity};
 use banyan_supervisor::engine::postgres;
 
 use self::proxy::ProxyFact;
+use self::redis::RedisFact;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::machine::{self, Holder, System};
@@ -34,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) programs: Vec<ProgramFact>,
     /// `None`: the app goes through none, or nothing runs.
     pub(crate) pgproxy: Option<ProxyFact>,
+    /// Of each table of banyan.toml that there is.
+    pub(crate) redis: Vec<RedisFact>,
     /// `None`: no configuration, or no folder.
     pub(crate) identity: Option<Identity>,
     pub(crate) open_files: (Option<u64>, Option<u64>),
@@ -87,7 +91,10 @@ pub(crate) struct ProgramFact {
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<Exit> {
     let status = super::simple_runtime()?.block_on(running(context));
-    let findings = judge::judge(&gather(&context.place, status.as_ref()));
+    let findings = super::simple_runtime()?.block_on(async {
+        let facts = gather(&context.place, status.as_ref()).await;
+        judge::judge(&facts)
+    });
     if context.json {
         context.print_json(&findings)?;
     } else {
@@ -104,13 +111,18 @@ async fn running(context: &Context) -> Option<Status> {
     client.status(context).await.ok()
 }
 
-fn gather(place: &Place, status: Option<&Status>) -> Facts {
+async fn gather(place: &Place, status: Option<&Status>) -> Facts {
     let file = place.config().display().to_string();
     let (fact, config) = match (place.config().exists(), loading::load(place)) {
         (false, _) => (ConfigFact::Missing(file), None),
-        (true, Ok(loaded)) => (ConfigFact::Good(file), Some(loaded.config)),
+        (true, Ok(loaded)) => (ConfigFact::Good(file), Some(loaded)),
         (true, Err(error)) => (ConfigFact::Wrong(format!("{error:#}")), None),
     };
+    let redis = match &config {
+        Some(loaded) => redis::facts(&loaded.config, &loaded.secrets, status).await,
+        None => Vec::new(),
+    };
+    let config = config.map(|loaded| loaded.config);
     let state = place.state().ok().map(|state| state.path().to_owned());
     let data = state
         .as_ref()
@@ -142,6 +154,7 @@ fn gather(place: &Place, status: Option<&Status>) -> Facts {
             .map(|config| programs(config, place))
             .unwrap_or_default(),
         pgproxy: config.as_ref().and_then(|config| proxy::fact(config, status?)),
+        redis,
         open_files: machine::open_files(),
         cgroup: banyan_supervisor::cgroup_use(),
         disk: state.and_then(|state| Some((state.clone(), machine::free_disk(&state)?))),
@@ -210,7 +223,18 @@ fn ports(config: &Config, state: &str) -> Vec<PortFact> {
             ours,
         }
     };
-    let all = edge.into_iter().chain(places).chain(database).chain(pgproxy);
+    let redis = config
+        .redis
+        .iter()
+        .filter_map(|(purpose, redis)| match (purpose, redis) {
+            (Purpose::Sessions, Redis::Managed(table)) => {
+                Some((table.port?, "redis of sessions", "sessions.port"))
+            }
+            (Purpose::Cache, Redis::Managed(table)) => Some((table.port?, "redis of cache", "cache.port")),
+            (_, Redis::External(_)) => None,
+        });
+    let servers = database.into_iter().chain(pgproxy).chain(redis);
+    let all = edge.into_iter().chain(places).chain(servers);
     all.map(fact).collect()
 }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod autoscale;
 mod backup;
+mod cache;
 mod cdn;
 mod check;
 mod completions;
@@ -47,6 +48,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
         Verb::Autoscale(args) => autoscale::run(&args, context),
+        Verb::Cache(args) => cache::run(&args, context),
         Verb::Backup(args) => backup::run(&args, context),
         Verb::Restore(args) => restore::run(&args, context),
         Verb::Purge(args) => purge::run(&args, context),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use banyan_reconcile::proto::{ProcessRates, Row, Status, UnderWay};
+use banyan_reconcile::proto::{ProcessRates, RedisState, Row, Status, UnderWay};
 use banyan_supervisor::ChildState;
 use banyan_topology::report::{NodeReport, StreamReport};
 
@@ -33,6 +33,7 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     }
     for line in servers(status, paint)
         .into_iter()
+        .chain(redis(status, paint))
         .chain(certificates(status, paint))
         .chain(refusals(status, paint))
     {
@@ -107,6 +108,14 @@ fn refusals(status: &Status, paint: Paint) -> Vec<String> {
         ))
     });
     auth.chain(turned_away).chain(disk).collect()
+}
+
+/// What a Redis suffers from.
+fn redis(status: &Status, paint: Paint) -> Vec<String> {
+    let problems = status.redis.iter().flat_map(RedisState::problems);
+    problems
+        .map(|text| format!("{} {text}", paint.yellow("!")))
+        .collect()
 }
 
 /// What the PostgreSQL proxy cannot do, and which servers it does not use, and why.

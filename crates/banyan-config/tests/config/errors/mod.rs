@@ -6,6 +6,7 @@ mod database;
 mod edge;
 mod file;
 mod process;
+mod redis;
 mod value;
 
 use expect_test::Expect;

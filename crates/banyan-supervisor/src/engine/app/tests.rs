@@ -45,6 +45,7 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
         }],
         programs: BTreeMap::new(),
         database_url: None,
+        redis: BTreeMap::new(),
         proxied: false,
         secrets_digest: String::new(),
     }
@@ -61,10 +62,15 @@ fn database() -> DatabaseAddress {
     }
 }
 
+fn redis() -> RedisAddress {
+    RedisAddress::parse("redis://default:geheim@127.0.0.1:20006/0").unwrap()
+}
+
 /// Renders with everything there is.
 fn with_context<T>(release: &Release, folder: &Path, test: impl FnOnce(&AppContext<'_>) -> T) -> T {
     let base = BTreeMap::from([("PATH".to_owned(), "/usr/bin".to_owned())]);
     let database = database();
+    let redis = BTreeMap::from([(Purpose::Sessions, redis())]);
     let copied = |path: &str| (path == "bin/web").then(|| PathBuf::from("/state/releases/3/ab-web"));
     test(&AppContext {
         app: &"photos".parse().unwrap(),
@@ -77,12 +83,30 @@ fn with_context<T>(release: &Release, folder: &Path, test: impl FnOnce(&AppConte
         secrets: &Secrets::default(),
         database: Some(&database),
         direct: None,
+        redis: &redis,
         program: &copied,
     })
 }
 
 fn id() -> InstanceId {
     "web.1@r3".parse().unwrap()
+}
+
+#[test]
+fn an_instance_finds_each_redis_that_its_release_uses() {
+    let release = release(
+        &["bin/web"],
+        &[
+            ("REDIS_URL", "{{sessions.url}}"),
+            ("BROKER", "{{sessions.host}} {{sessions.port}}"),
+        ],
+    );
+    let spec = with_context(&release, Path::new("/app"), |context| {
+        instance(context, &id(), 20101, &process(), true).unwrap()
+    });
+    assert_eq!(spec.env["REDIS_URL"], "redis://default:geheim@127.0.0.1:20006/0");
+    assert_eq!(spec.env["BROKER"], "127.0.0.1 20006");
+    assert!(!format!("{spec:?}").contains("geheim"));
 }
 
 #[test]

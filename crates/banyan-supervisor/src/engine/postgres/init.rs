@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{create_private_dir, sync_parent, write_private};
 use super::{PostgresError, SUPERUSER, Server, backup, io_error, replica, secret, settings, version};
 use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
+use crate::engine::files::{create_private_dir, sync_parent, write_private};
 
 /// Some seconds usually; slow disks need more.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -1,23 +1,16 @@
-//! Where the data directory lies.
-//!
-//! In the state folder (`data/postgres`), or in the configured folder (`DIR/NAME-0123abcd/postgres`) with a symbolic link in
-//! the state folder. When root runs Banyan and the server's user cannot reach the state folder (a clone in /root), the
-//! folder is /var/lib/banyan.
+//! Where the data directories lie: as any server's ([`place`](crate::engine::place)), or in the configured folder
+//! (`DIR/NAME-0123abcd/postgres`) with a symbolic link in the state folder.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use banyan_topology::NodeId;
-use sha2::{Digest, Sha256};
 
 use super::{PostgresError, io_error};
 use crate::account;
 use crate::child::{ChildId, RunAs};
-use crate::engine::identity;
-
-const ELSEWHERE: &str = "/var/lib/banyan";
+use crate::engine::{identity, place};
 
 /// Of a server's child and folder. The first has no number: it was there before others were thought of.
 pub(super) fn name(node: NodeId) -> String {
@@ -35,36 +28,13 @@ pub fn place(
     node: NodeId,
     dir: Option<&Path>,
 ) -> Result<PathBuf, PostgresError> {
+    let Some(dir) = dir else {
+        return Ok(place::place(state, app, run_as, &name(node))?);
+    };
     let state = fs::canonicalize(state).map_err(io_error("find", state))?;
     let inside = state.join("data").join(name(node));
-    make_parent(&inside)?;
-    if let Some(dir) = dir {
-        return elsewhere(&inside, own_folder(dir, &state, app).join(name(node)));
-    }
-    match fs::read_link(&inside) {
-        // Decided before; the data stays where it is.
-        Ok(target) => {
-            make_parent(&target)?;
-            return Ok(target);
-        }
-        Err(_) if inside.is_dir() => return Ok(inside),
-        Err(_) => {}
-    }
-    let RunAs::User(user) = run_as else {
-        return Ok(inside);
-    };
-    let account = account::find(user).ok_or_else(|| PostgresError::NoUser { user: user.clone() })?;
-    if identity::reaches(&state.join("data"), &account) {
-        return Ok(inside);
-    }
-    let outside = own_folder(Path::new(ELSEWHERE), &state, app).join(name(node));
-    make_parent(&outside)?;
-    link(&inside, &outside)?;
-    Ok(outside)
-}
-
-fn link(inside: &Path, outside: &Path) -> Result<(), PostgresError> {
-    std::os::unix::fs::symlink(outside, inside).map_err(io_error("link", inside))
+    place::make_parent(&inside)?;
+    elsewhere(&inside, place::own_folder(dir, &state, app).join(name(node)))
 }
 
 /// In the configured folder. Its own folder there is made once: if it is away later, so is the disk.
@@ -90,16 +60,9 @@ fn elsewhere(inside: &Path, outside: PathBuf) -> Result<PathBuf, PostgresError> 
             });
         }
     }
-    make_parent(&outside)?;
-    link(inside, &outside)?;
+    place::make_parent(&outside)?;
+    place::link(inside, &outside)?;
     Ok(outside)
-}
-
-/// Two installations of one name never meet.
-fn own_folder(dir: &Path, state: &Path, app: &str) -> PathBuf {
-    let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
-    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    dir.join(format!("{app}-{hex}"))
 }
 
 /// Why data cannot be in this folder; `None`: it can. Looks, and changes nothing. `size`: of the data, in bytes.
@@ -184,15 +147,6 @@ fn nodes(state: &Path) -> Vec<NodeId> {
     found
 }
 
-fn make_parent(data: &Path) -> Result<(), PostgresError> {
-    let parent = data.parent().unwrap_or(Path::new("/"));
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(parent)
-        .map_err(io_error("create", parent))
-}
-
 /// Deletes every data directory for good. Nothing else in Banyan does; refuses while a server runs in one.
 /// `None`: there was none. Else the first.
 pub fn destroy(state: &Path) -> Result<Option<PathBuf>, PostgresError> {
@@ -200,12 +154,10 @@ pub fn destroy(state: &Path) -> Result<Option<PathBuf>, PostgresError> {
     if !nodes.contains(&NodeId::FIRST) {
         nodes.insert(0, NodeId::FIRST);
     }
-    let place = |node: &NodeId| {
-        let inside = state.join("data").join(name(*node));
-        let data = fs::read_link(&inside).unwrap_or_else(|_not_a_link| inside.clone());
-        (inside, data)
-    };
-    let places: Vec<_> = nodes.iter().map(place).collect();
+    let places: Vec<_> = nodes
+        .iter()
+        .map(|node| place::found(state, &name(*node)))
+        .collect();
     for (_, data) in &places {
         if let Some(pid) = super::running_server(data) {
             return Err(PostgresError::AnotherServer {
@@ -223,19 +175,6 @@ pub fn destroy(state: &Path) -> Result<Option<PathBuf>, PostgresError> {
 }
 
 fn delete(inside: &Path, data: &Path) -> Result<bool, PostgresError> {
-    let existed = data.is_dir();
-    for folder in [
-        super::init::unfinished(data),
-        super::replica::former(data),
-        data.to_owned(),
-    ] {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("delete", &folder)(error));
-            }
-            _ => {}
-        }
-    }
     for file in super::backup::beside(data) {
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -244,25 +183,13 @@ fn delete(inside: &Path, data: &Path) -> Result<bool, PostgresError> {
             _ => {}
         }
     }
-    if data != inside {
-        fs::remove_file(inside).map_err(io_error("delete the link", inside))?;
-        // Only when empty: it is the installation's own folder.
-        data.parent().map(fs::remove_dir).transpose().ok();
-    }
-    Ok(existed)
+    let also = [super::init::unfinished(data), super::replica::former(data)];
+    Ok(place::delete(inside, data, &also)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn installations_of_one_name_have_places_of_their_own() {
-        let of = |state| own_folder(Path::new(ELSEWHERE), Path::new(state), "photos");
-        let (one, other) = (of("/root/a/.banyan"), of("/root/b/.banyan"));
-        assert_ne!(one, other);
-        assert!(one.starts_with("/var/lib/banyan"), "{}", one.display());
-    }
 
     #[test]
     fn destroy_removes_the_data_and_says_what() {

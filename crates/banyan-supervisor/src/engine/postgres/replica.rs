@@ -11,11 +11,11 @@ use std::time::Duration;
 use banyan_runtime::Clock;
 
 use super::control::query;
-use super::files::write_private;
 use super::init::{clear, configure, end_earlier, put_in_place, unfinished, with_suffix};
 use super::provision::{REPLICATION_ROLE, create_or_alter};
 use super::{PostgresError, Server, io_error, secret, version};
 use crate::child::{ChildId, ChildSpec, Handle};
+use crate::engine::files::write_private;
 
 /// A copy takes as long as there is data; one that takes longer than a day hangs.
 const COPY_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -176,7 +176,8 @@ impl Server {
         let spec = self.tool("pg_basebackup", arguments.into(), &password_file);
         end_earlier(spec.clone(), handle).await;
         clear(&folder)?;
-        super::files::create_private_dir(&folder, &self.owner()).map_err(io_error("create", &folder))?;
+        crate::engine::files::create_private_dir(&folder, &self.owner())
+            .map_err(io_error("create", &folder))?;
         write_password(self, &password_file)?;
         let outcome = handle.run(spec, COPY_LIMIT).await?;
         fs::remove_file(&password_file).map_err(io_error("delete", &password_file))?;

@@ -8,6 +8,8 @@ use banyan_topology::NodeId;
 
 use super::{Server, settings};
 use crate::child::{NotReady, StartError};
+use crate::engine::files::FileError;
+use crate::engine::place::PlaceError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
@@ -109,6 +111,33 @@ pub enum PostgresError {
     Start(#[from] StartError),
     #[error(transparent)]
     NotReady(NotReady),
+}
+
+impl From<FileError> for PostgresError {
+    fn from(error: FileError) -> Self {
+        let FileError {
+            operation,
+            path,
+            source,
+        } = error;
+        if source.kind() == io::ErrorKind::StorageFull {
+            return Self::DiskFull { path };
+        }
+        Self::File {
+            operation,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<PlaceError> for PostgresError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::NoUser(user) => Self::NoUser { user },
+            PlaceError::File(error) => error.into(),
+        }
+    }
 }
 
 fn by_whom(by: &Option<String>) -> String {

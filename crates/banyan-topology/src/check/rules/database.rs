@@ -97,7 +97,7 @@ impl Move<'_> {
 
     /// An instance that runs although the side it was made for `lacks` something. One that stays does with either side:
     /// another database or proxy would have made it another release.
-    fn stranded(&self, lacks: impl Fn(&Topology) -> bool) -> Option<&InstanceId> {
+    pub(super) fn stranded(&self, lacks: impl Fn(&Topology) -> bool) -> Option<&InstanceId> {
         let stranded = |(id, instance): &(&InstanceId, &Instance)| {
             let is_in = |side: &Topology| side.instances.get(*id) == Some(*instance);
             match (is_in(self.current), is_in(self.desired)) {

@@ -25,6 +25,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.backups.as_ref().map(|fact| backups(fact, facts)));
     findings.extend(facts.programs.iter().map(program));
     findings.extend(facts.pgproxy.as_ref().map(super::proxy::judge));
+    findings.extend(
+        facts
+            .redis
+            .iter()
+            .map(|fact| super::redis::judge(fact, &facts.system)),
+    );
     findings.extend(facts.identity.as_ref().map(of_identity));
     findings.extend(facts.ports.iter().map(port));
     findings.push(open_files(facts));
@@ -303,6 +309,7 @@ mod tests {
                 found: Some("/usr/bin/node".into()),
             }],
             pgproxy: None,
+            redis: Vec::new(),
             identity: Some(Identity {
                 run_as: RunAs::Same,
                 warning: None,

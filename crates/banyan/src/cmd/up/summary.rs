@@ -88,7 +88,8 @@ impl Summary {
         let edge = self.status.edge.as_ref();
         let mut processes: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
         for row in &self.status.children {
-            if row.kind != "edge" && !is_proxy(&row.kind) && !is_engine(&row.kind) {
+            let kind = row.kind.as_str();
+            if kind != "edge" && ![is_proxy, is_engine, is_redis].iter().any(|is| is(kind)) {
                 processes.entry(&row.kind).or_default().push(row);
             }
         }
@@ -112,6 +113,9 @@ impl Summary {
                 lines.push((depth, named(edge.process.as_str(), &rows), detail.join(", ")));
                 depth += 1;
             }
+        }
+        for row in self.rows(is_redis) {
+            lines.push((depth, row.kind.clone(), ports(&[row])));
         }
         for row in proxies {
             lines.push((depth, "pgproxy".to_owned(), ports(&[row])));
@@ -157,6 +161,10 @@ fn is_proxy(kind: &str) -> bool {
 
 fn is_engine(kind: &str) -> bool {
     kind.starts_with("postgres")
+}
+
+fn is_redis(kind: &str) -> bool {
+    kind.starts_with("redis ")
 }
 
 fn named(kind: &str, rows: &[&Row]) -> String {

@@ -24,11 +24,11 @@ use std::time::Duration;
 use banyan_config::BackupSettings;
 use serde::{Deserialize, Serialize};
 
-use super::files::{Owner, write_private};
 use super::init::with_suffix;
 use super::provision::BACKUP_ROLE;
 use super::{PostgresError, Server, io_error, secret};
 use crate::child::{ChildId, ChildSpec, Handle};
+use crate::engine::files::{Owner, write_private};
 
 pub use info::{Archive, Backup, Catalogue, InfoError};
 pub use program::PROGRAM;

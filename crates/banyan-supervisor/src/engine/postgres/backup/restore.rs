@@ -14,9 +14,9 @@ use super::scratch::{Folder, Program, Scratch};
 use super::{Backup, Catalogue};
 use crate::account;
 use crate::child::RunAs;
+use crate::engine::files::{Owner, create_private_dir, write_private};
 use crate::engine::identity;
 use crate::engine::postgres::PostgresError;
-use crate::engine::postgres::files::{Owner, create_private_dir, write_private};
 
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -13,9 +13,9 @@ use tokio_postgres::Config;
 
 use super::super::SUPERUSER;
 use super::super::control::Session;
-use super::super::files::{Owner, write_private};
 use super::program::command;
 use crate::child::{RunAs, log};
+use crate::engine::files::{Owner, write_private};
 
 /// Socket paths may have 107 bytes, so not in anybody's deep folder.
 const SHORT: &str = "/tmp";

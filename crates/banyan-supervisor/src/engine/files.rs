@@ -3,10 +3,33 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::account;
 use crate::child::RunAs;
+
+/// Something failed with a file or folder.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {operation} {path}")]
+pub struct FileError {
+    pub operation: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new<'a>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
 
 /// Who owns what is written; `None`: who runs this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
