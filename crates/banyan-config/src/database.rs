@@ -201,6 +201,22 @@ fn external(table: &Reader<'_>, url: &Spot<String>, scope: &Scope<'_>) -> Extern
     external
 }
 
+/// A URL with its secrets. One that is only a part of it is URL-encoded, so that any password works.
+pub(crate) fn filled(url: &Template, secrets: &Secrets) -> Result<String, RenderError> {
+    let whole = is_one_placeholder(url);
+    url.render(&|placeholder| match placeholder {
+        Placeholder::Secret(name) => {
+            let value = secrets.get(name)?.expose();
+            Some(if whole {
+                value.trim().to_owned()
+            } else {
+                crate::database_url::encode(value)
+            })
+        }
+        _ => None,
+    })
+}
+
 /// Why a `url` leads to no database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalDatabaseError {
@@ -211,25 +227,14 @@ pub enum ExternalDatabaseError {
 }
 
 impl ExternalDatabase {
-    /// Fills in the secrets. One that is only a part of the URL is URL-encoded, so that any password works.
+    /// Fills in the secrets.
     pub fn address(&self, secrets: &Secrets) -> Result<DatabaseAddress, ExternalDatabaseError> {
-        let whole = is_one_placeholder(&self.url);
-        let url = self.url.render(&|placeholder| match placeholder {
-            Placeholder::Secret(name) => {
-                let value = secrets.get(name)?.expose();
-                Some(if whole {
-                    value.trim().to_owned()
-                } else {
-                    crate::database_url::encode(value)
-                })
-            }
-            _ => None,
-        })?;
+        let url = filled(&self.url, secrets)?;
         Ok(DatabaseAddress::parse(&url)?)
     }
 }
 
-pub(crate) fn is_one_placeholder(url: &Template) -> bool {
+fn is_one_placeholder(url: &Template) -> bool {
     let text = url.as_str().trim();
     text.starts_with("{{") && text.find("}}") == Some(text.len() - 2)
 }

@@ -7,14 +7,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::database::{is_one_placeholder, who_has};
+use crate::database::{filled, who_has};
 use crate::model::{Database, EdgeTable};
 use crate::read::{Reader, Spot};
 use crate::redis_url::{RedisAddress, RedisUrlError};
 use crate::report::Report;
 use crate::scope::{Scope, Use};
 use crate::secrets::Secrets;
-use crate::template::{Placeholder, RenderError, Template};
+use crate::template::{RenderError, Template};
 use crate::tree::{Entry, Value};
 
 pub use setting::RedisSetting;
@@ -274,20 +274,9 @@ pub enum ExternalRedisError {
 }
 
 impl ExternalRedis {
-    /// Fills in the secrets. One that is only a part of the URL is URL-encoded, so that any password works.
+    /// Fills in the secrets.
     pub fn address(&self, secrets: &Secrets) -> Result<RedisAddress, ExternalRedisError> {
-        let whole = is_one_placeholder(&self.url);
-        let url = self.url.render(&|placeholder| match placeholder {
-            Placeholder::Secret(name) => {
-                let value = secrets.get(name)?.expose();
-                Some(if whole {
-                    value.trim().to_owned()
-                } else {
-                    crate::database_url::encode(value)
-                })
-            }
-            _ => None,
-        })?;
+        let url = filled(&self.url, secrets)?;
         Ok(RedisAddress::parse(&url)?)
     }
 }

@@ -78,9 +78,8 @@ impl Watcher {
             }
             self.warn(&states);
             self.states.send_replace(states);
-            match timeout(LOOK, self.wanted.changed()).await {
-                Ok(Err(_ended)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_ended)) = timeout(LOOK, self.wanted.changed()).await {
+                return;
             }
         }
     }

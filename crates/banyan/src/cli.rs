@@ -410,6 +410,7 @@ pub(crate) struct Cache {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheWish {
     /// Hit ratio, memory, keys, evictions, as its server counts them since it started
+    #[command(after_help = "Example:\n  banyan cache stats --json | jq .hit_ratio")]
     Stats,
 }
 
