@@ -236,9 +236,7 @@ async fn a_redis_of_ones_own_is_judged_left_alone_and_passed_on() {
     );
     let doctor = installation.try_verb(&["doctor"]).await;
     assert!(
-        doctor
-            .output()
-            .contains("it throws sessions away; set noeviction"),
+        doctor.output().contains("throws sessions away; set noeviction"),
         "{}",
         doctor.output()
     );
