@@ -50,7 +50,7 @@ fn settings_change_in_the_running_one_where_it_takes_them() {
         "r1 edge web.1@r1* sessions cache",
         "r1 edge web.1@r1* sessions~ cache^",
         expect![[r#"
-            1   change redis of sessions: memory_bytes 268435456 → 536870912
+            1   change redis of sessions: memory 256MiB → 512MiB
             2   restart redis of cache: databases unset → 4"#]],
     );
 }
