@@ -174,13 +174,16 @@ fn holder(
     if let Some(who) = edge.and_then(|edge| who_has(edge, port.into())) {
         return Some(who.to_owned());
     }
-    if let Some(Database::Managed(table)) = database {
-        if table.port == Some(port) {
-            return Some("it is PostgreSQL's (database.port)".to_owned());
-        }
-        if table.pgproxy.port == Some(port) {
-            return Some("it is the PostgreSQL proxy's (database.pgproxy.port)".to_owned());
-        }
+    let (server, proxy) = match database {
+        Some(Database::Managed(table)) => (table.port, table.pgproxy.port),
+        Some(Database::External(table)) => (None, table.pgproxy.port),
+        None => (None, None),
+    };
+    if server == Some(port) {
+        return Some("it is PostgreSQL's (database.port)".to_owned());
+    }
+    if proxy == Some(port) {
+        return Some("it is the PostgreSQL proxy's (database.pgproxy.port)".to_owned());
     }
     let same = |redis: &Redis| matches!(redis, Redis::Managed(managed) if managed.port == Some(port));
     let other = others.iter().find(|(_, redis)| same(redis));

@@ -94,7 +94,10 @@ pub fn resolve(
     };
     let (database, pgproxy) = database::resolve(database.as_ref(), &known, &mut errors, &mut notes);
     let tables = redis;
-    let redis = redis::resolve(tables, facts, current, &mut errors, &mut notes);
+    let nodes = database.iter().flat_map(|database| database.nodes.values());
+    let proxy = pgproxy.iter().map(|pgproxy| pgproxy.listen.port());
+    let given: Vec<u16> = nodes.map(|node| node.port).chain(proxy).collect();
+    let redis = redis::resolve(tables, facts, current, &given, &mut errors, &mut notes);
     if let Ok(picked) = &picked {
         redis::check_release(&picked.release, tables, &mut errors);
     }

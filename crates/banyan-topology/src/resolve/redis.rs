@@ -9,10 +9,12 @@ use crate::facts::Facts;
 use crate::model::{Redis, Release, Topology};
 use crate::resolve::ResolveError;
 
+/// `given`: the ports that this configuration's database and its proxy have got.
 pub(super) fn resolve(
     tables: &BTreeMap<Purpose, config::Redis>,
     facts: &Facts,
     current: &Topology,
+    given: &[u16],
     errors: &mut Vec<ResolveError>,
     notes: &mut Vec<String>,
 ) -> BTreeMap<Purpose, Redis> {
@@ -21,7 +23,9 @@ pub(super) fn resolve(
         config::Redis::External(_) => None,
     });
     let managed: BTreeMap<Purpose, &ManagedRedis> = managed.collect();
-    let mut ports = Ports::new(facts, current, managed.values().map(|table| table.port));
+    let configured = managed.values().map(|table| table.port);
+    let given = given.iter().copied().map(Some);
+    let mut ports = Ports::new(facts, current, configured.chain(given));
     let mut found = BTreeMap::new();
     for (purpose, table) in &managed {
         match one(*purpose, table, facts, current, &mut ports) {

@@ -1,5 +1,7 @@
 //! Plans of Redis: there before who uses it, gone after, changed while it runs.
 
+use std::collections::BTreeSet;
+
 use banyan_config::{ExternalRedis, Purpose, Redis, Template};
 use banyan_topology::check::Rule;
 use banyan_topology::{Change, Plan, Step, check, plan};
@@ -125,6 +127,24 @@ fn an_installation_gains_and_loses_it() {
     expect![[r#"
         r2 uses the Redis of [sessions], which the configuration no longer has Banyan run; put [sessions] back, or `banyan deploy` a release without it
         r2 uses the Redis of [cache], which the configuration no longer has Banyan run; put [cache] back, or `banyan deploy` a release without it"#]].assert_eq(&refused);
+}
+
+#[test]
+fn a_first_start_gives_each_server_a_port_of_its_own() {
+    let mut it = Installation::new();
+    it.redis(Purpose::Sessions);
+    it.redis(Purpose::Cache);
+    it.configure();
+    let nodes = it
+        .current
+        .database
+        .iter()
+        .flat_map(|database| database.nodes.values());
+    let proxy = it.current.pgproxy.iter().map(|proxy| proxy.listen.port());
+    let redis = it.current.redis.values().map(|redis| redis.port);
+    let ports: Vec<u16> = nodes.map(|node| node.port).chain(proxy).chain(redis).collect();
+    let unique: BTreeSet<u16> = ports.iter().copied().collect();
+    assert!(ports.len() >= 3 && unique.len() == ports.len(), "{ports:?}");
 }
 
 #[test]

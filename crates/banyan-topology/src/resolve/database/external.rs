@@ -18,7 +18,7 @@ pub(super) fn resolve(
     } else if known.current.is_stopped() && known.facts.data_version.is_some() {
         notes.push("the data of Banyan's own PostgreSQL stays where it is, unused".to_owned());
     }
-    let mut ports = Ports::new(known, [table.pgproxy.port, None]);
+    let mut ports = Ports::new(known.facts, known.current, [table.pgproxy.port]);
     let made = proxy(&table.pgproxy, Reads::Primary, known, &mut ports, errors);
     let mut proxy = made.unwrap_or_else(|error| {
         errors.push(error);
