@@ -1,6 +1,6 @@
 //! How the managed Redis servers are, asked now and then: for `status`, metrics and warnings.
 //!
-//! Two tasks, one of them for metrics. The other learns from [`Handle::want`] which there are, asks each for `INFO`, and publishes what it heard last.
+//! Two tasks, one of them for metrics. The other learns from `Handle::want` which there are, asks each for `INFO`, and publishes what it heard last.
 
 pub mod external;
 mod metrics;
