@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_heavy_library_has_its_place() {
-        let broken = broken(&[package("banyan-config", &[("sqlx", None)])]);
-        assert_eq!(broken, ["banyan-config: sqlx is used only in photos"]);
+        let broken = broken(&[package("banyan-config", &[("axum", None)])]);
+        assert_eq!(broken, ["banyan-config: axum is used only in photos"]);
     }
 
     #[test]
