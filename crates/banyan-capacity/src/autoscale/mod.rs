@@ -107,8 +107,7 @@ pub fn decide(scale: &Scale, mut state: State, seen: &Observation) -> (Decision,
     let current = seen.running();
     state.guards.take(seen);
     state.moves.take(seen.at);
-    let memory = remembered(&scale.policy, state.policy.take());
-    let (proposal, memory) = propose(scale, memory, &state.moves, seen);
+    let (proposal, memory) = propose(scale, state.policy.take(), &state.moves, seen);
     let mut guards = state.guards.against(scale, seen, &state.moves);
     let allowed = guard::bounded(proposal.want, current, &guards);
     let want = allowed.clamp(floor, scale.max);
@@ -136,39 +135,30 @@ pub fn decide(scale: &Scale, mut state: State, seen: &Observation) -> (Decision,
     )
 }
 
-fn propose(scale: &Scale, memory: Memory, moves: &Moves, seen: &Observation) -> (Proposal, Memory) {
-    match (&scale.policy, memory) {
-        (ScalePolicy::Target(rule), Memory::Target(mut memory)) => {
+/// `kept` is the policy's own, or another's, that says nothing to it.
+fn propose(scale: &Scale, kept: Option<Memory>, moves: &Moves, seen: &Observation) -> (Proposal, Memory) {
+    match (&scale.policy, kept) {
+        (ScalePolicy::Headroom, kept) => {
+            let mut memory = match kept {
+                Some(Memory::Headroom(memory)) => memory,
+                _ => Box::default(),
+            };
+            (memory.propose(scale, moves, seen), Memory::Headroom(memory))
+        }
+        (ScalePolicy::Target(rule), kept) => {
+            let mut memory = match kept {
+                Some(Memory::Target(memory)) => memory,
+                _ => Target::default(),
+            };
             (memory.propose(rule, seen), Memory::Target(memory))
         }
-        (ScalePolicy::Spec(rules), Memory::Spec(mut memory)) => {
+        (ScalePolicy::Spec(rules), kept) => {
+            let mut memory = match kept {
+                Some(Memory::Spec(memory)) => memory,
+                _ => Spec::default(),
+            };
             (memory.propose(rules, seen), Memory::Spec(memory))
         }
-        (_, Memory::Headroom(mut memory)) => {
-            let proposal = memory.propose(scale, moves, seen);
-            (proposal, Memory::Headroom(memory))
-        }
-        // `remembered` has made the memory of this very policy.
-        (_, memory) => (unchanged(seen), memory),
-    }
-}
-
-fn unchanged(seen: &Observation) -> Proposal {
-    Proposal {
-        need: seen.running(),
-        want: seen.running(),
-        reason: Reason::Present { rate: seen.rate_15s },
-    }
-}
-
-fn remembered(policy: &ScalePolicy, memory: Option<Memory>) -> Memory {
-    match (policy, memory) {
-        (ScalePolicy::Headroom, Some(memory @ Memory::Headroom(_)))
-        | (ScalePolicy::Target(_), Some(memory @ Memory::Target(_)))
-        | (ScalePolicy::Spec(_), Some(memory @ Memory::Spec(_))) => memory,
-        (ScalePolicy::Headroom, _) => Memory::Headroom(Box::default()),
-        (ScalePolicy::Target(_), _) => Memory::Target(Target::default()),
-        (ScalePolicy::Spec(_), _) => Memory::Spec(Spec::default()),
     }
 }
 

@@ -24,35 +24,30 @@ const SETTINGS: Key = Key::new(
 )
 .alias(&["config", "conf", "parameters"]);
 
-pub(super) static SESSIONS: &[Key] = &[
-    URL,
-    PORT,
+const fn memory(doc: &'static str) -> Key {
     Key::new(
         "memory",
         Bytes {
             min: 4 * MIB,
             max: 64 * TIB,
         },
-        "Data that fits; when it is full, writes are refused and nothing is thrown away.",
+        doc,
     )
     .default("\"256MiB\"")
-    .alias(&["maxmemory", "max_memory", "size", "limit"]),
+    .alias(&["maxmemory", "max_memory", "size", "limit"])
+}
+
+pub(super) static SESSIONS: &[Key] = &[
+    URL,
+    PORT,
+    memory("Data that fits; when it is full, writes are refused and nothing is thrown away."),
     SETTINGS,
 ];
 
 pub(super) static CACHE: &[Key] = &[
     URL,
     PORT,
-    Key::new(
-        "memory",
-        Bytes {
-            min: 4 * MIB,
-            max: 64 * TIB,
-        },
-        "Memory of the server; four fifths of it are data.",
-    )
-    .default("\"256MiB\"")
-    .alias(&["maxmemory", "max_memory", "size", "limit"]),
+    memory("Memory of the server; four fifths of it are data."),
     Key::new(
         "eviction",
         OneOf(&["lfu", "lru", "fifo"]),
