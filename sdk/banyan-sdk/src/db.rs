@@ -15,7 +15,11 @@ const KEPT: u32 = 2;
 /// A connection idle for longer is tried before use: the database may have been restarted meanwhile.
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(1);
 
+/// What [`Database::install`] makes, and the number to raise when that changes.
 const TABLES: &str = include_str!("../sql/invalidation.sql");
+const VERSION: i32 = 1;
+const INSTALLED: &str = "create table if not exists banyan.installed (
+    one boolean primary key default true check (one), version integer not null)";
 
 /// A pool of connections to one database. A cheap clone.
 #[derive(Clone, Debug)]
@@ -54,15 +58,41 @@ impl Database {
         &self.pool
     }
 
-    /// Creates what the cache needs in schema `banyan` (`sql/invalidation.sql`); harmless when it is there.
+    /// Creates what the SDK needs in schema `banyan` (`sql/*.sql`), with the rights of the app's user; a look when it is there.
+    /// [`crate::Banyan::serve`] does it.
     pub async fn install(&self) -> Result<(), sqlx::Error> {
+        // Even `create index if not exists` would wait for every open transaction that has written, and all others for it.
+        if self.installed().await? {
+            return Ok(());
+        }
         let mut transaction = self.pool.begin().await?;
         // `if not exists` alone races with another that creates the same.
         sqlx::query("select pg_advisory_xact_lock(hashtext('banyan install'))")
             .execute(&mut *transaction)
             .await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        sqlx::raw_sql(INSTALLED).execute(&mut *transaction).await?;
+        sqlx::query(
+            "insert into banyan.installed (version) values ($1)
+             on conflict (one) do update set version = greatest(installed.version, excluded.version)",
+        )
+        .bind(VERSION)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await
+    }
+
+    async fn installed(&self) -> Result<bool, sqlx::Error> {
+        let there: bool = sqlx::query_scalar("select to_regclass('banyan.installed') is not null")
+            .fetch_one(&self.pool)
+            .await?;
+        if !there {
+            return Ok(false);
+        }
+        sqlx::query_scalar("select coalesce(max(version), 0) >= $1 from banyan.installed")
+            .bind(VERSION)
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// Opens the connections that are kept, so that the first requests do not.

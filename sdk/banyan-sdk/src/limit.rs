@@ -7,8 +7,10 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponseParts, ResponseParts};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Script};
+use redis::{Client, RedisError, Script};
 use tokio::time::{Instant, timeout};
 
 use crate::breaker::{Breaker, Verdict};
@@ -99,9 +101,26 @@ impl Decision {
     }
 }
 
+/// The headers of [`Decision::headers`] as parts of an axum answer: `(StatusCode::TOO_MANY_REQUESTS, decision, "later\n")`.
+impl IntoResponseParts for Decision {
+    type Error = std::convert::Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
+        let headers: &mut HeaderMap = parts.headers_mut();
+        for (name, value) in self.headers() {
+            // Digits and quotes: always a header's value.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(parts)
+    }
+}
+
 /// Counts in Redis (`REDIS_URL`, the one that evicts nothing).
 pub struct Limiter {
-    manager: ConnectionManager,
+    /// `None`: there is no Redis, each process counts for itself.
+    manager: Option<ConnectionManager>,
     script: Script,
     slow: Duration,
     instances: NonZeroU32,
@@ -119,23 +138,42 @@ impl Limiter {
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None);
+        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
+        Ok(Self::over(Some(manager), slow, instances))
+    }
+
+    /// Without Redis: this process allows one of `instances` parts of each limit.
+    pub fn alone(instances: NonZeroU32) -> Self {
+        Self::over(None, Duration::ZERO, instances)
+    }
+
+    fn over(manager: Option<ConnectionManager>, slow: Duration, instances: NonZeroU32) -> Self {
         let start = Instant::now();
-        Ok(Self {
-            manager: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
+        Self {
+            manager,
             script: Script::new(include_str!("lua/limit.lua")),
             slow,
             instances,
             breaker: Breaker::new(start),
             start,
             local: Mutex::default(),
-        })
+        }
+    }
+
+    /// Connects and loads the script, so that the first requests do not.
+    pub async fn warm_up(&self) -> Result<(), RedisError> {
+        if let Some(manager) = &self.manager {
+            self.script.load_async(&mut manager.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Counts one request of `name`, for example `login:203.0.113.7`. Never fails.
     pub async fn check(&self, name: &str, rate: Rate) -> Decision {
         let verdict = self.breaker.verdict(Instant::now());
         if verdict != Verdict::Skip
-            && let Some(decision) = self.check_shared(name, rate).await
+            && let Some(manager) = &self.manager
+            && let Some(decision) = self.check_shared(manager.clone(), name, rate).await
         {
             if verdict == Verdict::Probe {
                 self.breaker.close();
@@ -145,8 +183,12 @@ impl Limiter {
         self.check_alone(name, rate.part(self.instances))
     }
 
-    async fn check_shared(&self, name: &str, rate: Rate) -> Option<Decision> {
-        let mut connection = self.manager.clone();
+    async fn check_shared(
+        &self,
+        mut connection: ConnectionManager,
+        name: &str,
+        rate: Rate,
+    ) -> Option<Decision> {
         let mut script = self.script.key(format!("limit:{name}"));
         script.arg(rate.micros_each()).arg(rate.burst.get());
         let asked = script.invoke_async::<(u8, u32, u64)>(&mut connection);

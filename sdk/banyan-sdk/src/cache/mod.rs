@@ -76,13 +76,23 @@ struct Inner {
 impl Cache {
     /// Connects when first used: no error while Redis is away.
     pub fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
-        Ok(Self {
+        Ok(Self::over(Store::open(url, settings.slow)?, settings))
+    }
+
+    /// For an app that has none (yet): each read is a load, at most `settings.direct_loads` at once. Writers insert their rows all
+    /// the same, because other instances of the app may have one: while it is added to a running system they do.
+    pub fn without_redis(settings: Settings) -> Self {
+        Self::over(Store::without_redis(), settings)
+    }
+
+    fn over(store: Store, settings: Settings) -> Self {
+        Self {
             inner: Arc::new(Inner {
-                store: Store::open(url, settings.slow)?,
+                store,
                 flights: Flights::default(),
                 direct: DirectLoads::new(settings.direct_loads),
             }),
-        })
+        }
     }
 
     /// Entries of one kind; `kind` is the head of their keys and stays the same for ever, or old entries are not found.
@@ -111,7 +121,7 @@ impl Cache {
 
     #[cfg(test)]
     pub(crate) fn manager(&self) -> redis::aio::ConnectionManager {
-        self.inner.store.manager()
+        self.inner.store.manager().expect("the tests have a Redis")
     }
 
     async fn mark(&self, tx: &mut Tx, kind: Kind, key: String) -> Result<(), sqlx::Error> {

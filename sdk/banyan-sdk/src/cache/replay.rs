@@ -19,6 +19,8 @@ use super::Cache;
 use crate::Database;
 
 const PASS_EVERY: Duration = Duration::from_secs(1);
+/// Between passes of an app without Redis, which only sweep.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// A pass that hangs would hold the lock.
 const PASS_LIMIT: Duration = Duration::from_secs(30);
 const REDIS_LIMIT: Duration = Duration::from_secs(5);
@@ -52,6 +54,8 @@ impl Cache {
     /// For ever; started by each process of an app.
     pub async fn keep_right(self, database: Database) {
         let mut was_well = true;
+        let has_redis = self.inner.store.manager().is_some();
+        let pause = if has_redis { PASS_EVERY } else { SWEEP_EVERY };
         loop {
             let pass = timeout(PASS_LIMIT, self.apply_invalidations(&database)).await;
             let full = match pass {
@@ -78,14 +82,17 @@ impl Cache {
                 }
             };
             if !full {
-                sleep(PASS_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
+                sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
             }
         }
     }
 
     /// One pass: at most 1,000 rows. Safe anywhere and at any time.
     pub async fn apply_invalidations(&self, database: &Database) -> Result<Applied, ReplayError> {
-        let mut redis = self.inner.store.manager();
+        let Some(mut redis) = self.inner.store.manager() else {
+            sweep(database).await?;
+            return Ok(Applied::default());
+        };
         let mut transaction = database.pool().begin().await?;
         let ours: bool =
             sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtext('banyan invalidation'))")
@@ -150,7 +157,10 @@ async fn check_time(
     let mut applied = Applied::default();
     if run_id != seen.run_id || found.is_none_or(|found| found < seen.beat) {
         match found {
-            Some(found) if seen.now - found < YOUNG_MILLIS => applied.again = unmark(transaction).await?,
+            // Without a run id rows are missing: see `sweep`.
+            Some(found) if !seen.run_id.is_empty() && seen.now - found < YOUNG_MILLIS => {
+                applied.again = unmark(transaction).await?;
+            }
             _ => {
                 applied.flushed = true;
                 let mut flush = redis::cmd("FLUSHALL");
@@ -163,6 +173,20 @@ async fn check_time(
             .await?;
     }
     Ok(applied)
+}
+
+/// What nobody applied for long: there is no Redis, or it is away. Whichever comes after that is emptied, as rows are missing.
+async fn sweep(database: &Database) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with gone as (
+             delete from banyan.invalidation
+             where coalesce(applied_at, created_at) < now() - interval '10 minutes' returning applied_at
+         )
+         update banyan.cache_seen set run_id = '' where exists (select from gone where applied_at is null)",
+    )
+    .execute(database.pool())
+    .await
+    .map(|_| ())
 }
 
 async fn beat(

@@ -20,7 +20,8 @@ const INVALIDATE_LIMIT: Duration = Duration::from_secs(2);
 const REMEMBERED: usize = 65_536;
 
 pub(super) struct Store {
-    manager: ConnectionManager,
+    /// `None`: the app has no Redis for its cache.
+    manager: Option<ConnectionManager>,
     slow: Duration,
     breaker: Breaker,
     /// Locked to add or take only.
@@ -70,15 +71,25 @@ impl Store {
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(1024);
-        Ok(Self {
-            manager: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
+        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
+        Ok(Self::over(Some(manager), slow))
+    }
+
+    /// Never has anything.
+    pub(super) fn without_redis() -> Self {
+        Self::over(None, Duration::ZERO)
+    }
+
+    fn over(manager: Option<ConnectionManager>, slow: Duration) -> Self {
+        Self {
+            manager,
             slow,
             breaker: Breaker::new(Instant::now()),
             missed: Mutex::default(),
             get: Script::new(include_str!("../lua/get.lua")),
             fill: Script::new(include_str!("../lua/fill.lua")),
             counters: Counters::default(),
-        })
+        }
     }
 
     /// `early`: how many times the last load's duration before the soft time it counts as past it.
@@ -155,12 +166,14 @@ impl Store {
     /// Deletes value and lease. What cannot be reached is remembered.
     pub(super) async fn invalidate(&self, key: &str) {
         self.counters.invalidated();
+        let Some(mut connection) = self.manager.clone() else {
+            return;
+        };
         let limit = if self.breaker.is_open() {
             self.slow
         } else {
             INVALIDATE_LIMIT
         };
-        let mut connection = self.manager.clone();
         let mut command = redis::cmd("UNLINK");
         command.arg(key);
         if self
@@ -180,29 +193,31 @@ impl Store {
     }
 
     /// Fails with the reason; for whoever applies rows, and has time.
-    pub(super) fn manager(&self) -> ConnectionManager {
+    pub(super) fn manager(&self) -> Option<ConnectionManager> {
         self.manager.clone()
     }
 
     /// Loads the scripts, so that the first readers do not.
     pub(super) async fn warm_up(&self) -> Result<(), RedisError> {
-        let mut connection = self.manager.clone();
-        self.get.load_async(&mut connection).await?;
-        self.fill.load_async(&mut connection).await?;
+        if let Some(mut connection) = self.manager.clone() {
+            self.get.load_async(&mut connection).await?;
+            self.fill.load_async(&mut connection).await?;
+        }
         Ok(())
     }
 
     async fn connection(&self) -> Option<ConnectionManager> {
+        let manager = self.manager.as_ref()?;
         match self.breaker.verdict(Instant::now()) {
             Verdict::Ask => {}
             Verdict::Skip => return None,
-            Verdict::Probe => self.catch_up().await?,
+            Verdict::Probe => self.catch_up(manager.clone()).await?,
         }
-        Some(self.manager.clone())
+        Some(manager.clone())
     }
 
     /// What this process could not invalidate goes before it reads again.
-    async fn catch_up(&self) -> Option<()> {
+    async fn catch_up(&self, mut connection: ConnectionManager) -> Option<()> {
         let missed: Vec<String> = {
             let missed = self.missed.lock().expect("no holder of this lock panics");
             missed.iter().cloned().collect()
@@ -216,7 +231,6 @@ impl Store {
                 pipe.cmd("UNLINK").arg(key);
             }
         }
-        let mut connection = self.manager.clone();
         let asked = pipe.query_async::<redis::Value>(&mut connection);
         self.within(self.slow, asked).await?;
         self.breaker.close();

@@ -161,6 +161,28 @@ async fn a_copy_whose_age_is_unknown_is_emptied() {
     assert_eq!(world.read(0).await.unwrap(), Some(1));
 }
 
+#[tokio::test]
+async fn a_redis_that_missed_swept_rows_is_emptied() {
+    let world = World::with(1).await;
+    world.read(0).await.unwrap();
+    // A writer without the cache, long ago by now.
+    let update = "update item set version = 1 where id = 0;
+        insert into banyan.invalidation (key, created_at) values ('item:0', now() - interval '11 minutes')";
+    sqlx::raw_sql(update)
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    let without = Cache::without_redis(Settings::default());
+    without.apply_invalidations(&world.database).await.unwrap();
+    assert_eq!(
+        world.read(0).await.unwrap(),
+        Some(0),
+        "the row that would have told it is gone"
+    );
+    assert!(world.pass().await.flushed);
+    assert_eq!(world.read(0).await.unwrap(), Some(1));
+}
+
 async fn dump(world: &World) -> HashMap<String, Vec<u8>> {
     let mut redis = world.cache.manager();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();

@@ -1,0 +1,6 @@
+//! Apps made with the SDK, as processes: the examples, from start to exit.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod app;
+mod serving;
