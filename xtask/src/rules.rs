@@ -119,8 +119,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-e2e", &["banyan-testkit", "banyan-runtime", "banyan-tls"]),
     // Published, for apps: nothing of the platform comes along.
     ("banyan-sdk", &[]),
-    // The sample app is an app like any other: it knows nothing of ours.
-    ("photos", &[]),
+    // The sample app is an app like any other: it knows of ours what is made for apps.
+    ("photos", &["banyan-sdk"]),
     ("xtask", &[]),
 ];
 
@@ -146,9 +146,9 @@ const IMPURE: &[&str] = &[
 /// A heavy library is used in one place: its build time, its attack surface and its next major version stay there.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["banyan", "photos"]),
-    ("image", &["banyan-pictures"]),
+    ("image", &["banyan-pictures", "photos"]),
     ("ravif", &["banyan-pictures"]),
-    ("webp", &["banyan-pictures"]),
+    ("webp", &["banyan-pictures", "photos"]),
     ("axum", &["banyan-sdk", "photos"]),
     ("sqlx", &["banyan-sdk", "photos"]),
     ("redis", &["banyan-sdk"]),

@@ -20,7 +20,7 @@ use crate::drain::{self, Drain, StopSignals};
 use crate::error::ApiError;
 use crate::health::{self, Readiness};
 use crate::ids::Ids;
-use crate::media::{self, MediaStore};
+use crate::media::{self, Darkroom, MediaStore};
 use crate::settings::Settings;
 use crate::{api, store, web};
 
@@ -32,6 +32,7 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) tokens: Tokens,
     pub(crate) media: MediaStore,
+    pub(crate) darkroom: Darkroom,
     pub(crate) readiness: Readiness,
     pub(crate) drain: Drain,
     served_by: HeaderValue,
@@ -122,6 +123,7 @@ fn app(settings: &Settings) -> Result<App, ServeError> {
         passwords: Passwords::new(),
         tokens: Tokens::new(&secret::load(settings.secret_key.clone(), &settings.data_dir)?),
         media: MediaStore::open(&settings.data_dir)?,
+        darkroom: Darkroom::new(),
         readiness: Readiness::not_yet(),
         drain: Drain::new(),
         served_by: served_by.map_err(|_| ServeError::Instance(settings.instance.clone()))?,

@@ -1,9 +1,11 @@
-//! The outside world of the tests: ports, PostgreSQL, Redis, processes, an HTTP client, load, and the ledger that judges writes.
+//! The outside world of the tests: ports, PostgreSQL, Redis, processes, an HTTP client, a browser, load, and the ledger that
+//! judges writes.
 //!
 //! Everything here cleans up when it is dropped, kills only what it started (by process id), and is safe for many test
 //! processes at once (cargo-nextest runs each test in its own). Nothing reaches the internet.
 
 pub mod acme;
+pub mod browser;
 pub mod exposition;
 pub mod http;
 pub mod hurl;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{Given, JsonOf, PathOf, QueryOf, given};
 use super::fields::{Problems, Rule};
+use super::search::Search;
 use super::views::ArticleView;
 use crate::auth::{MaybeViewer, Viewer};
 use crate::error::ApiError;
@@ -40,6 +41,8 @@ pub(super) struct ListQuery {
     tag: Option<String>,
     author: Option<String>,
     favorited: Option<String>,
+    /// Beyond RealWorld.
+    search: Option<String>,
     #[serde(flatten)]
     page: PageQuery,
 }
@@ -77,10 +80,19 @@ pub(super) async fn list(
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Json<ArticlesAnswer>, ApiError> {
     let page = query.page.page()?;
+    let search = query.search.as_deref().map(Search::parse).transpose()?;
+    if search.as_ref().is_some_and(Search::is_empty) {
+        return Ok(answer_list(Listing::default()));
+    }
     let mut filter = Filter {
         tag: query.tag.as_deref(),
         ..Filter::default()
     };
+    if let Some(search) = &search {
+        filter.tag = filter.tag.or(search.tag.as_deref());
+        filter.words = search.words.as_deref();
+        filter.plain = Some(&search.plain);
+    }
     for (name, id) in [
         (&query.author, &mut filter.author),
         (&query.favorited, &mut filter.liked_by),

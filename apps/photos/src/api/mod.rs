@@ -1,4 +1,5 @@
-//! The RealWorld (Conduit) API: 19 endpoints under `/api`, and `POST /photos` beside it in `media`.
+//! The RealWorld (Conduit) API: 19 endpoints under `/api`, a search of posts and people beside them; `POST /photos` is in
+//! `media`.
 
 mod articles;
 mod body;
@@ -6,6 +7,7 @@ mod comments;
 mod favorites;
 mod fields;
 mod profiles;
+mod search;
 mod tags;
 mod users;
 mod views;
@@ -33,6 +35,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/users", post(users::register))
         .route("/users/login", post(users::log_in))
         .route("/user", get(users::current).put(users::update))
+        .route("/profiles", get(profiles::list))
         .route("/profiles/{username}", get(profiles::show))
         .route(
             "/profiles/{username}/follow",

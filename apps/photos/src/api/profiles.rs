@@ -1,13 +1,13 @@
-//! What others see of a user; follow and unfollow.
+//! What others see of a user; who is called so; follow and unfollow.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::body::PathOf;
-use super::views::ProfileView;
+use super::body::{PathOf, QueryOf};
+use super::views::{ProfileView, WholeProfileView};
 use crate::auth::{MaybeViewer, Viewer};
 use crate::error::ApiError;
 use crate::serve::App;
@@ -19,12 +19,43 @@ pub(super) struct ProfileAnswer {
     profile: ProfileView,
 }
 
+#[derive(Serialize)]
+pub(super) struct WholeProfileAnswer {
+    profile: WholeProfileView,
+}
+
+#[derive(Serialize)]
+pub(super) struct ProfilesAnswer {
+    profiles: Vec<ProfileView>,
+}
+
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     viewer: MaybeViewer,
     PathOf(username): PathOf<String>,
-) -> Result<Json<ProfileAnswer>, ApiError> {
-    find(&app, &username, viewer.id()).await.map(answer)
+) -> Result<Json<WholeProfileAnswer>, ApiError> {
+    let profile = find(&app, &username, viewer.id()).await?;
+    let figures = users::figures(&app.pool, profile.id).await?;
+    Ok(Json(WholeProfileAnswer {
+        profile: WholeProfileView::new(profile, figures),
+    }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    search: String,
+}
+
+/// Beyond RealWorld: a few whose names begin so.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    viewer: MaybeViewer,
+    QueryOf(query): QueryOf<ListQuery>,
+) -> Result<Json<ProfilesAnswer>, ApiError> {
+    let found = users::called(&app.pool, query.search.trim(), viewer.id()).await?;
+    Ok(Json(ProfilesAnswer {
+        profiles: found.into_iter().map(ProfileView::from).collect(),
+    }))
 }
 
 pub(super) async fn follow(

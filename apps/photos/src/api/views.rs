@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::media::url_of;
 use crate::store::articles::Article;
 use crate::store::comments::Comment;
 use crate::store::iso;
-use crate::store::users::{Account, Profile};
+use crate::store::users::{Account, Figures, Profile};
 
 #[derive(Serialize)]
 pub(super) struct UserView {
@@ -47,6 +48,28 @@ impl From<Profile> for ProfileView {
     }
 }
 
+/// Beyond RealWorld: the figures.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WholeProfileView {
+    #[serde(flatten)]
+    profile: ProfileView,
+    posts_count: i64,
+    followers_count: i64,
+    following_count: i64,
+}
+
+impl WholeProfileView {
+    pub(super) fn new(profile: Profile, figures: Figures) -> Self {
+        Self {
+            profile: profile.into(),
+            posts_count: figures.posts,
+            followers_count: figures.followers,
+            following_count: figures.following,
+        }
+    }
+}
+
 /// Beyond RealWorld: `photo`, the address of the picture or null.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,7 +104,7 @@ impl ArticleView {
             title: article.title,
             description: article.description,
             body: None,
-            photo: article.photo.map(|blob| format!("/media/{blob}")),
+            photo: article.photo.as_deref().map(url_of),
             tag_list: article.tags,
             created_at: iso(article.created_at),
             updated_at: iso(article.updated_at),

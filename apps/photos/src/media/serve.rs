@@ -1,6 +1,7 @@
-//! `GET /media/{blob}`: the bytes of a photo, which never change under their name.
+//! `GET /media/{blob}/{size}.webp`: the bytes of a photo, which never change under their name.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
+use super::sniff::Format;
 use crate::api::PathOf;
 use crate::error::ApiError;
 use crate::serve::App;
@@ -19,14 +21,30 @@ const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn photo(
     State(app): State<Arc<App>>,
-    PathOf(blob): PathOf<String>,
+    PathOf((blob, size)): PathOf<(String, String)>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let not_found = || ApiError::not_found("photo");
-    let (path, format) = app.media.path_of(&blob).ok_or_else(not_found)?;
-    let (file, bytes) = match open(&path).await {
+    let path = app.media.path_of(&blob, &size);
+    let path = path.ok_or_else(|| ApiError::not_found("photo"))?;
+    let tag = format!("\"{blob}-{size}\"");
+    answer(&path, Format::WebP, &tag, &request).await
+}
+
+/// What earlier versions of the app kept.
+pub(super) async fn upload(
+    State(app): State<Arc<App>>,
+    PathOf(name): PathOf<String>,
+    request: HeaderMap,
+) -> Result<Response, ApiError> {
+    let found = app.media.path_of_upload(&name);
+    let (path, format) = found.ok_or_else(|| ApiError::not_found("photo"))?;
+    answer(&path, format, &format!("\"{name}\""), &request).await
+}
+
+async fn answer(path: &Path, format: Format, tag: &str, request: &HeaderMap) -> Result<Response, ApiError> {
+    let (file, bytes) = match open(path).await {
         Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ApiError::not_found("photo")),
         Err(error) => {
             return Err(ApiError::Broken {
                 doing: "open a photo",
@@ -34,7 +52,6 @@ pub(super) async fn photo(
             });
         }
     };
-    let tag = format!("\"{blob}\"");
     let known = request
         .get(header::IF_NONE_MATCH)
         .is_some_and(|value| value.as_bytes() == tag.as_bytes());
@@ -47,14 +64,14 @@ pub(super) async fn photo(
     };
     let headers = response.headers_mut();
     describe(headers, format.content_type());
-    // The tag is made of hexadecimal digits and an extension.
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    // The tag is made of hexadecimal digits and the name of a size.
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
     Ok(response)
 }
 
-async fn open(path: &std::path::Path) -> io::Result<(File, u64)> {
+async fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = File::open(path).await?;
     let bytes = file.metadata().await?.len();
     Ok((file, bytes))

@@ -1,16 +1,23 @@
-//! What a file is, from its bytes: JPEG, PNG, WebP or GIF, whole, with its size in pixels.
+//! What a file is, from its bytes: JPEG, PNG or WebP, whole, with its size in pixels.
 //!
-//! Checks structure (every block within the file, an end where one belongs), not pixels: decoding and making smaller
-//! variants is work for a queue.
+//! Checks structure (every block within the file, an end where one belongs) and arithmetic (as many bytes as the pixels need
+//! at the least), before anyone decodes: a bomb or a lie costs a pass over its bytes.
 
-/// A bomb is refused by its header, before anyone decodes it.
+/// By its header.
 const PIXEL_LIMIT: u64 = 50_000_000;
+/// Each scan of a progressive JPEG is a pass over the pixels: cameras and editors make some 10.
+const PASS_LIMIT: u64 = 600_000_000;
+/// A block of 8 by 8 takes a bit of Huffman code at the least.
+const JPEG_PIXELS_PER_BYTE: u64 = 8 * 64;
+/// Deflate's best: 258 bytes out of two bits.
+const DEFLATE_RATIO: u64 = 1032;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Jpeg,
     Png,
     WebP,
+    /// Taken by earlier versions of the app: still served.
     Gif,
 }
 
@@ -19,16 +26,32 @@ pub(crate) struct Picture {
     pub(crate) format: Format,
     pub(crate) width: u32,
     pub(crate) height: u32,
+    /// JPEG's scans; 1 for others.
+    pub(crate) passes: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAPicture {
-    #[error("is not a JPEG, PNG, WebP or GIF picture")]
+    #[error("is not a JPEG, PNG or WebP picture")]
     Unknown,
     #[error("is damaged or incomplete")]
     Damaged,
     #[error("has more than {} million pixels", PIXEL_LIMIT / 1_000_000)]
     TooManyPixels,
+    #[error("takes too much work to decode")]
+    TooMuchWork,
+    #[error("moves: only still pictures are taken")]
+    Moves,
+}
+
+/// What a format's blocks say.
+struct Found {
+    width: u32,
+    height: u32,
+    passes: u32,
+    moves: bool,
+    /// Pixels that so few bytes can hold.
+    most_pixels: u64,
 }
 
 impl Format {
@@ -41,49 +64,53 @@ impl Format {
         }
     }
 
-    pub(crate) fn extension(self) -> &'static str {
-        match self {
-            Self::Jpeg => "jpg",
-            Self::Png => "png",
-            Self::WebP => "webp",
-            Self::Gif => "gif",
-        }
-    }
-
     pub(crate) fn of_extension(extension: &str) -> Option<Self> {
-        [Self::Jpeg, Self::Png, Self::WebP, Self::Gif]
-            .into_iter()
-            .find(|format| format.extension() == extension)
+        match extension {
+            "jpg" => Some(Self::Jpeg),
+            "png" => Some(Self::Png),
+            "webp" => Some(Self::WebP),
+            "gif" => Some(Self::Gif),
+            _ => None,
+        }
     }
 }
 
 pub(crate) fn picture(bytes: &[u8]) -> Result<Picture, NotAPicture> {
-    let (format, size) = if bytes.starts_with(b"\xff\xd8\xff") {
+    let (format, found) = if bytes.starts_with(b"\xff\xd8\xff") {
         (Format::Jpeg, jpeg(bytes))
     } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         (Format::Png, png(bytes))
     } else if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
         (Format::WebP, webp(bytes))
-    } else if bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a") {
-        (Format::Gif, gif(bytes))
     } else {
         return Err(NotAPicture::Unknown);
     };
-    let (width, height) = size
-        .filter(|(width, height)| *width > 0 && *height > 0)
+    let found = found
+        .filter(|found| found.width > 0 && found.height > 0)
         .ok_or(NotAPicture::Damaged)?;
-    if u64::from(width) * u64::from(height) > PIXEL_LIMIT {
+    let pixels = u64::from(found.width) * u64::from(found.height);
+    if pixels > PIXEL_LIMIT {
         return Err(NotAPicture::TooManyPixels);
+    }
+    if pixels * u64::from(found.passes) > PASS_LIMIT {
+        return Err(NotAPicture::TooMuchWork);
+    }
+    if pixels > found.most_pixels {
+        return Err(NotAPicture::Damaged);
+    }
+    if found.moves {
+        return Err(NotAPicture::Moves);
     }
     Ok(Picture {
         format,
-        width,
-        height,
+        width: found.width,
+        height: found.height,
+        passes: found.passes,
     })
 }
 
-/// Segments up to the scan; the frame header among them; the end marker after it.
-fn jpeg(bytes: &[u8]) -> Option<(u32, u32)> {
+/// Segments up to the first scan; one frame header among them; the end marker after it.
+fn jpeg(bytes: &[u8]) -> Option<Found> {
     let mut at = 2;
     let mut size = None;
     loop {
@@ -102,13 +129,21 @@ fn jpeg(bytes: &[u8]) -> Option<(u32, u32)> {
                     return None;
                 }
                 if matches!(marker, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf) {
+                    if size.is_some() {
+                        return None;
+                    }
                     let height = u32::from(be16(bytes, at + 5)?);
                     size = Some((u32::from(be16(bytes, at + 7)?), height));
                 }
                 if marker == 0xda {
-                    // Some cameras append data after the end marker.
-                    let ends = bytes.get(end..)?.windows(2).any(|pair| pair == b"\xff\xd9");
-                    return size.filter(|_| ends);
+                    let (width, height) = size?;
+                    return scans(bytes, at).map(|passes| Found {
+                        width,
+                        height,
+                        passes,
+                        moves: false,
+                        most_pixels: ((bytes.len() - end) as u64).saturating_mul(JPEG_PIXELS_PER_BYTE),
+                    });
                 }
                 at = end;
             }
@@ -116,11 +151,26 @@ fn jpeg(bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
+/// From the first scan to the end marker; some cameras append data after it. Within coded data FF is followed by 00, so what
+/// looks like a scan is one, or costs nothing to count.
+fn scans(bytes: &[u8], first: usize) -> Option<u32> {
+    let mut scans = 0;
+    for pair in bytes.get(first..)?.windows(2) {
+        match pair {
+            [0xff, 0xda] => scans += 1,
+            [0xff, 0xd9] => return Some(scans),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Chunks with their checksums, IHDR first, some IDAT, IEND last.
-fn png(bytes: &[u8]) -> Option<(u32, u32)> {
+fn png(bytes: &[u8]) -> Option<Found> {
     let mut at = 8;
-    let mut size = None;
-    let mut data = false;
+    let mut header = None;
+    let mut data = 0_u64;
+    let mut moves = false;
     loop {
         let length = usize::try_from(be32(bytes, at)?).ok()?;
         let end = at.checked_add(8)?.checked_add(length)?;
@@ -128,89 +178,81 @@ fn png(bytes: &[u8]) -> Option<(u32, u32)> {
         if be32(bytes, end)? != crc32(bytes.get(at + 4..end)?) {
             return None;
         }
-        match (kind, size) {
-            (b"IHDR", None) if length == 13 => size = Some((be32(bytes, at + 8)?, be32(bytes, at + 12)?)),
+        match (kind, header) {
+            (b"IHDR", None) if length == 13 => {
+                header = Some((
+                    be32(bytes, at + 8)?,
+                    be32(bytes, at + 12)?,
+                    *bytes.get(at + 16)?,
+                    *bytes.get(at + 17)?,
+                ));
+            }
             (_, None) => return None,
-            (b"IDAT", _) => data = true,
-            (b"IEND", _) => return size.filter(|_| data),
+            (b"IDAT", _) => data += length as u64,
+            (b"acTL", _) => moves = true,
+            (b"IEND", Some((width, height, depth, colour))) => {
+                let bits = u64::from(depth) * channels(colour)?;
+                return (data > 0 && bits > 0).then_some(Found {
+                    width,
+                    height,
+                    passes: 1,
+                    moves,
+                    most_pixels: data.saturating_mul(DEFLATE_RATIO * 8) / bits,
+                });
+            }
             _ => {}
         }
         at = end + 4;
     }
 }
 
+fn channels(colour: u8) -> Option<u64> {
+    match colour {
+        0 | 3 => Some(1),
+        4 => Some(2),
+        2 => Some(3),
+        6 => Some(4),
+        _ => None,
+    }
+}
+
 /// The RIFF length must be the file's; the first chunk says the size in one of three forms.
-fn webp(bytes: &[u8]) -> Option<(u32, u32)> {
+fn webp(bytes: &[u8]) -> Option<Found> {
     let riff = usize::try_from(le32(bytes, 4)?).ok()?;
     let chunk = usize::try_from(le32(bytes, 16)?).ok()?;
     if riff.checked_add(8)? > bytes.len() || chunk.checked_add(12)? > riff {
         return None;
     }
     let data = bytes.get(20..)?;
-    match bytes.get(12..16)? {
+    let (width, height) = match bytes.get(12..16)? {
         b"VP8 " if data.get(3..6)? == b"\x9d\x01\x2a" => {
             let side = |at| {
                 Some(u32::from(
                     u16::from_le_bytes([*data.get(at)?, *data.get(at + 1)?]) & 0x3fff,
                 ))
             };
-            Some((side(6)?, side(8)?))
+            (side(6)?, side(8)?)
         }
         b"VP8L" if *data.first()? == 0x2f => {
             let bits = le32(data, 1)?;
-            Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+            ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1)
         }
         b"VP8X" => {
             let side = |at| {
                 Some(u32::from_le_bytes([*data.get(at)?, *data.get(at + 1)?, *data.get(at + 2)?, 0]) + 1)
             };
-            Some((side(4)?, side(7)?))
+            (side(4)?, side(7)?)
         }
-        _ => None,
-    }
-}
-
-/// Blocks up to the trailer, at least one of them a picture.
-fn gif(bytes: &[u8]) -> Option<(u32, u32)> {
-    let side = |at| {
-        Some(u32::from(u16::from_le_bytes([
-            *bytes.get(at)?,
-            *bytes.get(at + 1)?,
-        ])))
+        _ => return None,
     };
-    let size = (side(6)?, side(8)?);
-    let table = |flags: u8| {
-        if flags & 0x80 == 0 {
-            0
-        } else {
-            3 << ((flags & 7) + 1)
-        }
-    };
-    let mut at = 13 + table(*bytes.get(10)?);
-    let mut frames = 0;
-    loop {
-        match *bytes.get(at)? {
-            0x21 => at = after_blocks(bytes, at + 2)?,
-            0x2c => {
-                let data = at + 10 + table(*bytes.get(at + 9)?) + 1;
-                at = after_blocks(bytes, data)?;
-                frames += 1;
-            }
-            0x3b => return (frames > 0).then_some(size),
-            _ => return None,
-        }
-    }
-}
-
-/// GIF's data comes in blocks with their length before them; an empty one is the last.
-fn after_blocks(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        let length = usize::from(*bytes.get(at)?);
-        at += 1 + length;
-        if length == 0 {
-            return Some(at);
-        }
-    }
+    Some(Found {
+        width,
+        height,
+        passes: 1,
+        moves: bytes.get(12..16)? == b"VP8X" && *data.first()? & 0b10 != 0,
+        // A single colour takes no bits at all.
+        most_pixels: u64::MAX,
+    })
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -260,6 +302,10 @@ pub(crate) mod tests {
 
     /// A whole PNG of one chunk of data (which no decoder would like).
     pub(crate) fn png_of(width: u32, height: u32) -> Vec<u8> {
+        png_with(width, height, [8, 2], &[1, 2, 3])
+    }
+
+    pub(crate) fn png_with(width: u32, height: u32, [depth, colour]: [u8; 2], data: &[u8]) -> Vec<u8> {
         let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
         let mut chunk = |kind: &[u8], data: &[u8]| {
             file.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
@@ -268,8 +314,8 @@ pub(crate) mod tests {
             file.extend(crc32(&body).to_be_bytes());
         };
         let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
-        chunk(b"IHDR", &[&sides[..], &[8, 2, 0, 0, 0]].concat());
-        chunk(b"IDAT", &[1, 2, 3]);
+        chunk(b"IHDR", &[&sides[..], &[depth, colour, 0, 0, 0]].concat());
+        chunk(b"IDAT", data);
         chunk(b"IEND", &[]);
         file
     }
@@ -279,14 +325,6 @@ pub(crate) mod tests {
         file.extend(height.to_be_bytes());
         file.extend(width.to_be_bytes());
         file.extend(b"\x01\x11\x00\x00\xff\xda\x00\x02data\xff\xd9");
-        file
-    }
-
-    fn gif_of(width: u8, height: u8) -> Vec<u8> {
-        let mut file = b"GIF89a".to_vec();
-        file.extend([width, 0, height, 0, 0x80, 0, 0, 1, 2, 3, 4, 5, 6]);
-        file.extend(b"\x21\xf9\x04\x00\x00\x00\x00\x00");
-        file.extend(b"\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x4c\x01\x00\x3b");
         file
     }
 
@@ -308,11 +346,11 @@ pub(crate) mod tests {
             format,
             width: 3,
             height: 2,
+            passes: 1,
         };
         vec![
             (png_of(3, 2), picture(Format::Png)),
             (jpeg_of(3, 2), picture(Format::Jpeg)),
-            (gif_of(3, 2), picture(Format::Gif)),
             (
                 webp_of(b"VP8 ", b"\0\0\0\x9d\x01\x2a\x03\0\x02\0"),
                 picture(Format::WebP),
@@ -349,6 +387,7 @@ pub(crate) mod tests {
             b"<!doctype html>",
             b"%PDF",
             b"RIFF\x04\0\0\0WAVE",
+            b"GIF89a\x01\0\x01\0\x80\0\0",
         ] {
             assert_eq!(picture(lie), Err(NotAPicture::Unknown));
         }
@@ -357,6 +396,35 @@ pub(crate) mod tests {
         assert_eq!(picture(&flipped), Err(NotAPicture::Damaged));
         assert_eq!(picture(&png_of(0, 2)), Err(NotAPicture::Damaged));
         assert_eq!(picture(&png_of(50_000, 50_000)), Err(NotAPicture::TooManyPixels));
+    }
+
+    #[test]
+    fn fewer_bytes_than_the_pixels_need_are_a_lie() {
+        assert_eq!(picture(&png_of(5_000, 5_000)), Err(NotAPicture::Damaged));
+        assert_eq!(picture(&jpeg_of(5_000, 5_000)), Err(NotAPicture::Damaged));
+    }
+
+    #[test]
+    fn scan_upon_scan_is_too_much_work() {
+        let few = jpeg_of(3_000, 2_000);
+        let scan = b"\xff\xda\x00\x02data";
+        let end = few.len() - 2;
+        let many = [&few[..end], &scan.repeat(2_000)[..], b"\xff\xd9"].concat();
+        assert_eq!(picture(&many), Err(NotAPicture::TooMuchWork));
+    }
+
+    #[test]
+    fn two_sizes_in_one_jpeg_are_a_lie() {
+        let one = jpeg_of(3, 2);
+        let frame = one.windows(2).position(|pair| pair == b"\xff\xc0").unwrap();
+        let two = [&one[..frame], &one[frame..frame + 13], &one[frame..]].concat();
+        assert_eq!(picture(&two), Err(NotAPicture::Damaged));
+    }
+
+    #[test]
+    fn what_moves_is_refused() {
+        let webp = webp_of(b"VP8X", b"\x02\0\0\0\x02\0\0\x01\0\0");
+        assert_eq!(picture(&webp), Err(NotAPicture::Moves));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `POST /photos`: one file in a multipart form, streamed to disk.
+//! `POST /photos`: one file in a multipart form, streamed to disk, then made into a photo.
 
 use std::io;
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use super::darkroom::DevelopError;
 use super::sniff::NotAPicture;
 use super::store::{FinishError, Incoming, MediaError, Stored};
+use super::url_of;
 use crate::auth::Viewer;
 use crate::error::ApiError;
 use crate::serve::App;
@@ -31,12 +33,38 @@ pub(super) struct PhotoAnswer {
 struct PhotoView {
     /// For `article.photo`.
     id: String,
+    /// Of the largest size.
     url: String,
-    #[serde(rename = "type")]
-    content_type: &'static str,
+    width: u32,
+    height: u32,
+    sizes: Vec<SizeView>,
+}
+
+#[derive(Serialize)]
+struct SizeView {
+    url: String,
     bytes: u64,
     width: u32,
     height: u32,
+}
+
+impl From<Stored> for PhotoView {
+    fn from(stored: Stored) -> Self {
+        let (width, height) = stored.pixels();
+        let sizes = stored.sizes.iter().map(|size| SizeView {
+            url: format!("/media/{}/{}", stored.blob, size.file),
+            bytes: size.bytes,
+            width: size.width,
+            height: size.height,
+        });
+        Self {
+            url: url_of(&stored.blob),
+            sizes: sizes.collect(),
+            id: stored.blob,
+            width,
+            height,
+        }
+    }
 }
 
 pub(super) async fn take(
@@ -53,14 +81,7 @@ pub(super) async fn take(
         .await
         .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "photo", "took too long to arrive"))??;
     uploads::insert(&app.pool, viewer.id(), &stored).await?;
-    let photo = PhotoView {
-        url: format!("/media/{}", stored.blob),
-        id: stored.blob,
-        content_type: stored.picture.format.content_type(),
-        bytes: stored.bytes,
-        width: stored.picture.width,
-        height: stored.picture.height,
-    };
+    let photo = PhotoView::from(stored);
     Ok((StatusCode::CREATED, Json(PhotoAnswer { photo })))
 }
 
@@ -70,7 +91,7 @@ async fn receive(app: &App, mut form: Multipart) -> Result<Stored, ApiError> {
         if field.file_name().is_some() || field.name() == Some("photo") {
             let mut incoming = app.media.begin().await.map_err(no_room)?;
             copy(field, &mut incoming).await?;
-            return incoming.finish(&app.media).await.map_err(refused);
+            return incoming.finish(&app.media, &app.darkroom).await.map_err(refused);
         }
     }
     Err(ApiError::invalid("photo", "is missing"))
@@ -94,12 +115,22 @@ fn bad_form(error: MultipartError) -> ApiError {
 
 fn refused(error: FinishError) -> ApiError {
     match error {
-        FinishError::NotAPicture(NotAPicture::Unknown) => ApiError::new(
+        FinishError::Develop(DevelopError::NotAPicture(NotAPicture::Unknown)) => ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "photo",
             NotAPicture::Unknown.to_string(),
         ),
-        FinishError::NotAPicture(problem) => ApiError::invalid("photo", problem.to_string()),
+        FinishError::Develop(DevelopError::NotAPicture(problem)) => {
+            ApiError::invalid("photo", problem.to_string())
+        }
+        FinishError::Develop(DevelopError::Unusable(problem)) => {
+            ApiError::invalid("photo", problem.to_string())
+        }
+        FinishError::Develop(error @ DevelopError::NoTurn) => ApiError::Busy(error.to_string()),
+        FinishError::Develop(error @ DevelopError::Read(_)) => ApiError::Broken {
+            doing: "store a photo",
+            cause: error.to_string(),
+        },
         FinishError::Media(error) => no_room(error),
     }
 }

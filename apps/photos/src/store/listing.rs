@@ -1,7 +1,7 @@
-//! Pages of posts with their exact total: all, by author, by tag, liked by someone, or of the users one follows.
+//! Pages of posts with their total: all, by author, by tag, by words, liked by someone, or of the users one follows.
 //!
 //! A page is found by key first, on one index, and only its posts are then fetched in full. Totals come from counts kept
-//! with the writes, except those by tag and by like, which count index entries.
+//! with the writes, except those by tag and by like, which count index entries, and by words, which count to 1,000.
 
 use sqlx::PgPool;
 
@@ -22,6 +22,10 @@ pub(crate) struct Filter<'a> {
     pub(crate) tag: Option<&'a str>,
     pub(crate) author: Option<i64>,
     pub(crate) liked_by: Option<i64>,
+    /// A `tsquery` of the configuration `simple`.
+    pub(crate) words: Option<&'a str>,
+    /// The text of the search: posts with it as their tag are found by words, too.
+    pub(crate) plain: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +41,7 @@ pub(crate) struct Listing {
     pub(crate) total: i64,
 }
 
-/// Parameters of all: $1 viewer, $2 limit, $3 offset, $4 tag, $5 author, $6 liked by.
+/// Parameters of all: $1 viewer, $2 limit, $3 offset, $4 tag, $5 author, $6 liked by, $7 words, $8 the text they come from.
 struct Sql {
     keys: &'static str,
     total: &'static str,
@@ -66,6 +70,24 @@ const LIKED: Sql = Sql {
     total: "select count(*) from likes where user_id = $6",
 };
 
+/// The expression is that of the index `posts_words`.
+const WITH_WORDS: Sql = Sql {
+    keys: "select author_id, id
+           from (
+                select author_id, id, created_at from posts
+                where to_tsvector('simple', title || ' ' || description || ' ' || body) @@ to_tsquery('simple', $7)
+                union
+                select author_id, post_id, created_at from post_tags where tag in ($8, lower($8))) found
+           order by created_at desc, id desc",
+    total: "select count(*)
+            from (
+                select author_id, id from posts
+                where to_tsvector('simple', title || ' ' || description || ' ' || body) @@ to_tsquery('simple', $7)
+                union
+                select author_id, post_id from post_tags where tag in ($8, lower($8))
+                limit 1000) found",
+};
+
 const MIXED: Sql = Sql {
     keys: "select author_id, id from posts p
            where ($5::bigint is null or author_id = $5)
@@ -73,13 +95,17 @@ const MIXED: Sql = Sql {
                 select from post_tags t where t.author_id = p.author_id and t.post_id = p.id and t.tag = $4))
              and ($6::bigint is null or exists (
                 select from likes l where l.post_author_id = p.author_id and l.post_id = p.id and l.user_id = $6))
+             and ($7::text is null
+                or to_tsvector('simple', title || ' ' || description || ' ' || body) @@ to_tsquery('simple', $7))
            order by created_at desc, id desc",
     total: "select count(*) from posts p
            where ($5::bigint is null or author_id = $5)
              and ($4::text is null or exists (
                 select from post_tags t where t.author_id = p.author_id and t.post_id = p.id and t.tag = $4))
              and ($6::bigint is null or exists (
-                select from likes l where l.post_author_id = p.author_id and l.post_id = p.id and l.user_id = $6))",
+                select from likes l where l.post_author_id = p.author_id and l.post_id = p.id and l.user_id = $6))
+             and ($7::text is null
+                or to_tsvector('simple', title || ' ' || description || ' ' || body) @@ to_tsquery('simple', $7))",
 };
 
 /// Of each followed author no more than could be on the page, so the work does not grow with their archives.
@@ -104,11 +130,14 @@ impl Wanted<'_> {
                 tag,
                 author,
                 liked_by,
-            }) => match (tag, author, liked_by) {
-                (None, None, None) => ALL,
-                (None, Some(_), None) => OF_AUTHOR,
-                (Some(_), None, None) => WITH_TAG,
-                (None, None, Some(_)) => LIKED,
+                words,
+                plain: _,
+            }) => match (tag, author, liked_by, words) {
+                (None, None, None, None) => ALL,
+                (None, Some(_), None, None) => OF_AUTHOR,
+                (Some(_), None, None, None) => WITH_TAG,
+                (None, None, Some(_), None) => LIKED,
+                (None, None, None, Some(_)) => WITH_WORDS,
                 _ => MIXED,
             },
         }
@@ -145,6 +174,8 @@ pub(crate) async fn list(
         .bind(filter.tag)
         .bind(filter.author)
         .bind(filter.liked_by)
+        .bind(filter.words)
+        .bind(filter.plain)
         .fetch_all(pool)
         .await?;
     let total: Option<i64> = sqlx::query_scalar(sql.total)
@@ -154,6 +185,8 @@ pub(crate) async fn list(
         .bind(filter.tag)
         .bind(filter.author)
         .bind(filter.liked_by)
+        .bind(filter.words)
+        .bind(filter.plain)
         .fetch_optional(pool)
         .await?;
     Ok(Listing {

@@ -25,6 +25,14 @@ pub(crate) struct Profile {
     pub(crate) following: bool,
 }
 
+/// Of a user's page.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub(crate) struct Figures {
+    pub(crate) posts: i64,
+    pub(crate) followers: i64,
+    pub(crate) following: i64,
+}
+
 pub(crate) struct NewUser<'a> {
     pub(crate) id: i64,
     pub(crate) username: &'a str,
@@ -109,6 +117,44 @@ pub(crate) async fn profile(
     .bind(viewer)
     .fetch_optional(pool)
     .await
+}
+
+/// Index entries are counted.
+pub(crate) async fn figures(pool: &PgPool, id: i64) -> Result<Figures, sqlx::Error> {
+    sqlx::query_as(
+        "select posts,
+                (select count(*) from follows where followee_id = $1) as followers,
+                (select count(*) from follows where follower_id = $1) as following
+         from users where id = $1",
+    )
+    .bind(id)
+    .fetch_one(pool)
+    .await
+}
+
+/// A few users whose names begin so, in their order.
+pub(crate) async fn called(
+    pool: &PgPool,
+    beginning: &str,
+    viewer: Option<i64>,
+) -> Result<Vec<Profile>, sqlx::Error> {
+    sqlx::query_as(
+        "select id, username, bio, image,
+                exists (select from follows where follower_id = $2 and followee_id = users.id) as following
+         from users
+         where lower(username) like $1 and $1 <> '%'
+         order by lower(username)
+         limit 6",
+    )
+    .bind(format!("{}%", escaped(&beginning.to_lowercase())))
+    .bind(viewer)
+    .fetch_all(pool)
+    .await
+}
+
+/// What means something to LIKE means itself.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 pub(crate) async fn update(pool: &PgPool, id: i64, change: Change) -> Result<Account, ApiError> {

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test, with its line")]
 
 mod auth;
+mod browser;
 mod database;
 mod drain;
 mod ledger;
 mod realworld;
+mod search;
 mod seed;
 mod uploads;
 mod web;

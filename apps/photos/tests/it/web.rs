@@ -9,7 +9,8 @@ async fn the_page_and_its_parts_come_from_the_app_alone() {
     for (path, content_type) in [
         ("/", "text/html"),
         ("/app.css", "text/css"),
-        ("/app.js", "text/javascript"),
+        ("/app/main.js", "text/javascript"),
+        ("/app/theme.js", "text/javascript"),
         ("/icon.svg", "image/svg+xml"),
     ] {
         let answer = app.get(path).await;
