@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("banyan-config", &["banyan-transcode"]),
     ("banyan-httpcache", &[]),
     ("banyan-topology", &["banyan-config"]),
+    ("banyan-alert", &["banyan-config"]),
     ("banyan-capacity", &["banyan-config"]),
     (
         "banyan-upstream",
@@ -90,6 +91,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "banyan",
         &[
+            "banyan-alert",
             "banyan-config",
             "banyan-topology",
             "banyan-upstream",
@@ -126,6 +128,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// No tokio, no sockets, no randomness: decisions are values that tests can compare.
 const PURE: &[&str] = &[
+    "banyan-alert",
     "banyan-config",
     "banyan-httpcache",
     "banyan-pictures",

@@ -2,6 +2,7 @@
 //!
 //! Only this crate gives text a meaning. Pure: the binary hands in [`Sources`], reading files through a closure.
 
+mod alerts;
 mod app;
 mod auth;
 mod backup;
@@ -48,6 +49,7 @@ mod tree;
 pub mod units;
 mod zone;
 
+pub use alerts::{AlertReceiver, AlertRule, Alerts, Limit, LimitUnit, NoSuchRule, RuleChange, TellBy};
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
 pub use cache::{Cache, CacheClass, CacheProfile, CacheRule, PurgeEndpoint};

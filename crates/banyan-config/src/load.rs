@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
-use crate::{app, check, database, edge, listener, process, redis, route, scale};
+use crate::{alerts, app, check, database, edge, listener, process, redis, route, scale};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -127,6 +127,7 @@ fn build(
     crate::zone::edge_has_one(root, edge.as_ref(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
     let redis = redis::build(root, edge.as_ref(), database.as_ref(), &scope);
+    let alerts = alerts::build(root, edge.as_ref(), files);
     if !root.has("name") {
         report.file_error(
             main,
@@ -145,6 +146,7 @@ fn build(
             edge,
             database,
             redis,
+            alerts,
             hosts,
         },
         secrets,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::Alerts;
 use crate::auth::Auth;
 use crate::backup::BackupSettings;
 use crate::cache::Cache;
@@ -35,6 +36,8 @@ pub struct Config {
     /// `[sessions]` and `[cache]`, as far as there are any.
     #[serde(flatten)]
     pub redis: BTreeMap<Purpose, Redis>,
+    /// `None`: nothing is judged.
+    pub alerts: Option<Alerts>,
     pub hosts: BTreeMap<HostName, Host>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Masked, it can be shown to others: passwords in URLs and values that look secret become `***`.
 
+mod alerts;
 mod cache;
 mod filters;
 mod listeners;
@@ -69,6 +70,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     for (purpose, table) in &config.redis {
         redis::table(&mut out, *purpose, table);
     }
+    alerts::tables(&mut out, config.alerts.as_ref());
     for (name, host) in &config.hosts {
         out.table(&format!("host.{name}"));
         match host.kind {
@@ -467,6 +469,9 @@ fn mask(config: &Config) -> Config {
         if let Redis::External(external) = redis {
             external.url = mask_url(&external.url);
         }
+    }
+    if let Some(alerts) = &mut config.alerts {
+        alerts::mask(alerts);
     }
     // A setting may hold a connection string, such as primary_conninfo.
     if let Some(Database::Managed(managed)) = &mut config.database {

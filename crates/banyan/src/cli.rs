@@ -1,6 +1,7 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
 pub(crate) mod cdn;
+pub(crate) mod export;
 
 use std::path::PathBuf;
 
@@ -147,7 +148,14 @@ pub(crate) enum Verb {
     /// Numbers of instances that follow their load: what they are, why, and a pause
     #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
     Autoscale(Autoscale),
-
+    /// Alerting rules and dashboards for Prometheus, Alertmanager and Grafana
+    ///
+    /// The rules are those of [alerts], over the page of [metrics]. Reads the configuration only; nothing needs to run.
+    #[command(
+        after_help = "Example:\n  banyan export prometheus --out /etc/prometheus/banyan.yml\n  \
+                      banyan export alertmanager\n  banyan export grafana --out dashboards"
+    )]
+    Export(export::Export),
     /// The app's cache (`[cache]`): what it holds and how often it is of use
     #[command(after_help = "Example:\n  banyan cache stats\n  banyan cache stats --json | jq .hit_ratio")]
     Cache(Cache),

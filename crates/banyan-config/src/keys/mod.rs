@@ -2,6 +2,7 @@
 //!
 //! The checks, the defaults, the nearest-key help, the JSON schema and the test of default.toml all read it.
 
+mod alerts;
 mod app;
 mod auth;
 mod balance;

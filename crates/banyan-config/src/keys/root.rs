@@ -3,6 +3,7 @@
 use super::Key;
 use super::Kind::{Integer, List, Map, OneOf, Table, Text};
 use super::Rule::Name;
+use super::alerts::ALERTS;
 use super::app::APP;
 use super::auth::AUTH;
 use super::database::DATABASE;
@@ -83,6 +84,12 @@ pub(crate) static ROOT: &[Key] = &[
         "What is measured, for Prometheus and its like. Without it: on this machine's port 9464.",
     )
     .alias(&["prometheus", "monitoring", "observability"]),
+    Key::new(
+        "alerts",
+        Table(ALERTS),
+        "When somebody is told, and who. Without it: rules are judged, and `banyan alerts` shows what fires.",
+    )
+    .alias(&["alert", "alerting", "alarms", "notifications"]),
     Key::new(
         "host",
         Map(Name, &Table(HOST)),

@@ -36,6 +36,7 @@ fn assert_sound(text: &str) {
             "./settings.ini.in" => "db = {{database.url}}\n",
             "partners.keys" | "links.keys" => "",
             "people.htpasswd" => "",
+            "chat.url" => "https://chat.example/hook/1",
             "purge.token" => "0123456789abcdef0123456789abcdef",
             "api/shop.pb" => {
                 let set = include_bytes!("../../../banyan-transcode/sample/shop.pb");

@@ -294,6 +294,11 @@ fn the_resolved_form_shows_all_but_secrets() {
         "pg_stat_statements.max" = "100"
         work_mem = "16MB"
 
+        [alerts]
+        every = "30s"
+        clear = "1m"
+        slo = 0.999
+
         [host.here]
         kind = "machine"
     "#]].assert_eq(&render_resolved(&config, true));

@@ -1,6 +1,7 @@
 //! Text in, text out: what people write, and what they are told.
 
 mod aggregate;
+mod alerts;
 mod auth;
 mod cache;
 mod detect;

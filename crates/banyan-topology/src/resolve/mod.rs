@@ -68,6 +68,7 @@ pub fn resolve(
         edge,
         database,
         redis,
+        alerts: _,
         hosts: _,
     } = config;
     match change {

@@ -12,6 +12,7 @@ mod database;
 mod destroy;
 mod doctor;
 mod down;
+mod export;
 mod init;
 mod logs;
 mod plan;
@@ -48,6 +49,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
         Verb::Autoscale(args) => autoscale::run(&args, context),
+        Verb::Export(args) => export::run(&args, context),
         Verb::Cache(args) => cache::run(&args, context),
         Verb::Backup(args) => backup::run(&args, context),
         Verb::Restore(args) => restore::run(&args, context),
