@@ -77,6 +77,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "banyan-observe",
+        &[
+            "banyan-config",
+            "banyan-topology",
+            "banyan-runtime",
+            "banyan-telemetry",
+        ],
+    ),
+    (
         "banyan-reconcile",
         &[
             "banyan-capacity",
@@ -96,6 +105,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "banyan-topology",
             "banyan-upstream",
             "banyan-edge",
+            "banyan-observe",
             "banyan-pgproxy",
             "banyan-supervisor",
             "banyan-reconcile",

@@ -25,6 +25,7 @@ mod metrics;
 mod model;
 mod name;
 mod nearest;
+mod observe;
 mod picture;
 mod place;
 mod pooling;
@@ -67,6 +68,7 @@ pub use model::{
     Protocol, ReadyProbe, Sticky, Tls, Trace,
 };
 pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
+pub use observe::{ObserveSettings, ObserveTable};
 pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};
 pub use pooling::{Durability, HoldSettings, MeasureSettings, NotReads, PoolMode, PoolSettings, Reads};

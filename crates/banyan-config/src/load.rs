@@ -147,6 +147,7 @@ fn build(
             database,
             redis,
             alerts,
+            observe: crate::observe::build(root),
             hosts,
         },
         secrets,

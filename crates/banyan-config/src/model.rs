@@ -15,6 +15,7 @@ use crate::filter::Filters;
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
 use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
+use crate::observe::ObserveTable;
 use crate::place::EdgePlace;
 use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
@@ -38,6 +39,8 @@ pub struct Config {
     pub redis: BTreeMap<Purpose, Redis>,
     /// `None`: nothing is judged.
     pub alerts: Option<Alerts>,
+    /// `None`: nothing is kept, and there is no dashboard.
+    pub observe: Option<ObserveTable>,
     pub hosts: BTreeMap<HostName, Host>,
 }
 

@@ -6,6 +6,7 @@ mod alerts;
 mod cache;
 mod filters;
 mod listeners;
+mod observe;
 mod places;
 mod redis;
 mod routes;
@@ -71,6 +72,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
         redis::table(&mut out, *purpose, table);
     }
     alerts::tables(&mut out, config.alerts.as_ref());
+    observe::table(&mut out, config.observe.as_ref());
     for (name, host) in &config.hosts {
         out.table(&format!("host.{name}"));
         match host.kind {

@@ -158,6 +158,7 @@ fn free_ports(installation: &Path, intent: &Intent, wanted: usize) -> Vec<u16> {
         .chain(intent.nodes.values().copied())
         .chain(intent.pgproxy_port)
         .chain(intent.redis_ports.values().copied())
+        .chain(intent.observe_port)
         .chain(intent.database_port);
     for port in remembered {
         if !free.contains(&port) && is_free(port) {
@@ -192,6 +193,7 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
         Redis::Managed(managed) => local(managed.port),
         Redis::External(_) => None,
     });
+    let observe = config.observe.as_ref().and_then(|observe| local(observe.port));
     let ours = |address: &SocketAddr| {
         let edge = current.edge.iter().flat_map(banyan_topology::Edge::addresses);
         let nodes = current
@@ -200,13 +202,16 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
             .flat_map(|database| database.nodes.values());
         let pgproxy = current.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
         let redis = current.redis.values().map(|redis| redis.port);
-        let mut ports = nodes.map(|node| node.port).chain(pgproxy).chain(redis);
+        let observe = current.observe.as_ref().map(|observe| observe.port);
+        let engines = nodes.map(|node| node.port).chain(pgproxy).chain(redis);
+        let mut ports = engines.chain(observe);
         edge.into_iter().any(|ours| ours == *address) || ports.any(|port| port == address.port())
     };
     let configured = edge
         .chain(database)
         .chain(pgproxy)
         .chain(redis)
+        .chain(observe)
         .filter(|address| address.port() != 0 && !ours(address));
     configured
         .filter(|address| matches!(listener::bind_per_core(*address, 1), Err(BindError::InUse { .. })))

@@ -31,6 +31,8 @@ pub struct Intent {
     pub pgproxy_port: Option<u16>,
     #[serde(default)]
     pub redis_ports: BTreeMap<Purpose, u16>,
+    #[serde(default)]
+    pub observe_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
     /// Of the processes whose number follows their load.
     #[serde(default)]
@@ -49,6 +51,7 @@ impl Default for Intent {
             primary: None,
             pgproxy_port: None,
             redis_ports: BTreeMap::new(),
+            observe_port: None,
             instance_ports: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -114,6 +117,9 @@ impl Intent {
         }
         let redis = topology.redis.values().map(|redis| (redis.purpose, redis.port));
         intent.redis_ports.extend(redis);
+        if let Some(observe) = &topology.observe {
+            intent.observe_port = Some(observe.port);
+        }
         intent
     }
 
@@ -125,6 +131,7 @@ impl Intent {
             primary: self.primary,
             pgproxy_port: self.pgproxy_port,
             redis_ports: self.redis_ports.clone(),
+            observe_port: self.observe_port,
             instance_ports: self.instance_ports.clone(),
             counts: self.counts.clone(),
         }

@@ -80,6 +80,15 @@ impl StateDir {
         self.0.join("snapshots").join("pgproxy.json")
     }
 
+    pub fn observe_snapshot(&self) -> PathBuf {
+        self.0.join("snapshots").join("observe.json")
+    }
+
+    /// What a person shows the dashboard.
+    pub fn dashboard_token(&self) -> PathBuf {
+        self.secrets().join("dashboard-token")
+    }
+
     /// Where the processes of the machine tell each other what they measure.
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics")

@@ -10,7 +10,7 @@ use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 pub use banyan_supervisor::engine::redis::Info;
 pub use banyan_topology::Change;
 use banyan_topology::purge::{Mode, Scope};
-use banyan_topology::report::{EdgeReport, PgproxyReport};
+use banyan_topology::report::{EdgeReport, ObserveReport, PgproxyReport};
 use banyan_topology::{Edge, Epoch, InstanceId, PlaceName, Plan, ProcessName, ReleaseId};
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,9 @@ pub struct Status {
     /// What the PostgreSQL proxy said last.
     #[serde(default)]
     pub pgproxy_report: Option<PgproxyReport>,
+    /// What the role that keeps what is measured said last.
+    #[serde(default)]
+    pub observe_report: Option<ObserveReport>,
     /// Requests per second over the last seconds.
     pub rps: Option<f64>,
     pub error_share: Option<f64>,

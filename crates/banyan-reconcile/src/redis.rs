@@ -1,6 +1,6 @@
 //! How the managed Redis servers are, asked now and then: for `status`, metrics and warnings.
 //!
-//! Two tasks, one of them for metrics. The other learns from `Handle::want` which there are, asks each for `INFO`, and publishes what it heard last.
+//! One task: it learns from `Handle::want` which there are, asks each for `INFO`, and publishes what it heard last.
 
 pub mod external;
 mod metrics;
@@ -13,8 +13,9 @@ use banyan_supervisor::engine::redis::Server;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub(crate) use metrics::families;
+
 use crate::driver::chain;
-use crate::paths::StateDir;
 use crate::proto::RedisState;
 
 /// Counters move slowly, and a person who looks wants fresh ones.
@@ -33,7 +34,7 @@ struct Watcher {
     states: watch::Sender<Vec<RedisState>>,
 }
 
-pub(crate) fn start(paths: &StateDir, tasks: &Tasks) -> Handle {
+pub(crate) fn start(tasks: &Tasks) -> Handle {
     let (wanted, wants) = watch::channel(Vec::new());
     let (states, state) = watch::channel(Vec::new());
     let watcher = Watcher {
@@ -41,10 +42,6 @@ pub(crate) fn start(paths: &StateDir, tasks: &Tasks) -> Handle {
         states,
     };
     tasks.spawn(TaskKind::Background, "redis watch", watcher.run());
-    let (folder, told) = (paths.metrics(), state.clone());
-    tasks.spawn(TaskKind::Background, "redis metrics", async move {
-        metrics::serve(&folder, told).await;
-    });
     Handle {
         wanted,
         states: state,

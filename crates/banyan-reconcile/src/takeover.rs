@@ -115,6 +115,9 @@ fn gone(saved: &Topology, left: &Topology) -> Vec<String> {
     if saved.pgproxy.is_some() && left.pgproxy.is_none() {
         gone.push("pgproxy".to_owned());
     }
+    if saved.observe.is_some() && left.observe.is_none() {
+        gone.push("observe".to_owned());
+    }
     let lost = saved
         .redis
         .keys()

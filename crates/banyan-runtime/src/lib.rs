@@ -15,6 +15,7 @@ pub mod own;
 pub mod reporter;
 pub mod shutdown;
 pub mod task;
+pub mod token;
 pub mod watched;
 
 pub use clock::Clock;

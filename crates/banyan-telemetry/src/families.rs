@@ -55,6 +55,20 @@ enum Value {
     Counted(Vec<u64>, u64),
 }
 
+/// One line of the page.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number<'a> {
+    pub family: &'a str,
+    /// What its name has after the family's: `_bucket`, `_sum`, `_count`, or nothing.
+    pub part: &'static str,
+    /// It only grows.
+    pub counts: bool,
+    pub labels: &'a [(String, String)],
+    /// Upper bound of the bucket, in seconds.
+    pub below: Option<f64>,
+    pub value: f64,
+}
+
 /// The family that samples are added to, each with other labels.
 pub struct Filling<'a>(&'a mut Family);
 
@@ -93,6 +107,24 @@ impl Families {
                 None => self.0.push(theirs),
             }
         }
+    }
+
+    /// Every number of the page, as [`Families::render`] writes them: of a histogram the buckets, their sum and their count.
+    pub fn numbers(&self) -> impl Iterator<Item = Number<'_>> {
+        self.0.iter().flat_map(|family| {
+            let kind = family.kind;
+            family.samples.iter().flat_map(move |sample| match &sample.value {
+                Value::Number(value) => vec![Number {
+                    family: &family.name,
+                    part: "",
+                    counts: kind == Kind::Counter,
+                    labels: &sample.labels,
+                    below: None,
+                    value: *value,
+                }],
+                Value::Counted(counts, sum_us) => of_histogram(&family.name, sample, counts, *sum_us),
+            })
+        })
     }
 
     /// The whole page.
@@ -207,6 +239,29 @@ impl Value {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "the text format's numbers are floats")]
+fn of_histogram<'a>(name: &'a str, sample: &'a Sample, counts: &[u64], sum_us: u64) -> Vec<Number<'a>> {
+    let number = |part, below, value| Number {
+        family: name,
+        part,
+        counts: true,
+        labels: &sample.labels,
+        below,
+        value,
+    };
+    let mut reached = 0;
+    let bounds = Durations::bounds().chain([f64::INFINITY]).zip(counts);
+    let mut all: Vec<Number<'_>> = bounds
+        .map(|(bound, count)| {
+            reached += count;
+            number("_bucket", Some(bound), reached as f64)
+        })
+        .collect();
+    all.push(number("_sum", None, sum_us as f64 / 1e6));
+    all.push(number("_count", None, reached as f64));
+    all
+}
+
 fn unit(name: &str) -> Option<&'static str> {
     ["seconds", "bytes"]
         .into_iter()
@@ -283,6 +338,24 @@ mod tests {
         );
         assert!(text.contains("# UNIT app_duration_seconds seconds\n"), "{text}");
         assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn each_number_is_as_the_page_writes_it() {
+        let page = page();
+        let written = |number: Number<'_>| {
+            let below = number.below.map(|bound| match bound {
+                f64::INFINITY => "+Inf".to_owned(),
+                bound => bound.to_string(),
+            });
+            let labels = labels(number.labels, below.as_deref());
+            format!("{}{}{labels} {}", number.family, number.part, number.value)
+        };
+        let lines: Vec<String> = page.numbers().map(written).collect();
+        let text = page.render(Format::Prometheus);
+        let of_page: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, of_page);
+        assert!(page.numbers().filter(|number| number.counts).count() > 20);
     }
 
     #[test]

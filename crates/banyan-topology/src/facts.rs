@@ -66,6 +66,7 @@ pub struct Remembered {
     pub primary: Option<NodeId>,
     pub pgproxy_port: Option<u16>,
     pub redis_ports: BTreeMap<Purpose, u16>,
+    pub observe_port: Option<u16>,
     pub instance_ports: BTreeMap<InstanceId, u16>,
     /// What the load asked for last.
     pub counts: BTreeMap<ProcessName, u32>,

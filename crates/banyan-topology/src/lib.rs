@@ -21,6 +21,8 @@ pub mod snapshot;
 
 pub use facts::{BackupFacts, Facts, Remembered};
 pub use id::{AppName, Epoch, InstanceId, NodeId, PlaceName, ProcessName, ReleaseId};
-pub use model::{Database, Edge, External, Instance, Node, Pgproxy, Process, Redis, Release, Topology};
+pub use model::{
+    Database, Edge, External, Instance, Node, Observe, Pgproxy, Process, Redis, Release, Topology,
+};
 pub use plan::{Plan, PlannedStep, Step, StepError};
 pub use resolve::{Change, ResolveError, ResolveErrors, Resolved, resolve};

@@ -4,6 +4,7 @@
 //! It holds no secret: environments are templates, rendered only when a process is launched.
 
 mod database;
+mod observe;
 mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use banyan_config as config;
 
 pub use database::{Database, External, Node, Pgproxy};
+pub use observe::Observe;
 pub use redis::Redis;
 
 use crate::id::{AppName, InstanceId, PlaceName, ProcessName, ReleaseId};
@@ -36,6 +38,9 @@ pub struct Topology {
     pub processes: BTreeMap<ProcessName, Process>,
     /// The release new instances are made of; `None` before the first.
     pub release: Option<ReleaseId>,
+    /// History and dashboard; `None`: not configured, or everything is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observe: Option<Observe>,
     /// Releases whose release command has run to success in this installation.
     pub released: BTreeSet<ReleaseId>,
     pub instances: BTreeMap<InstanceId, Instance>,
@@ -54,6 +59,7 @@ impl Topology {
             edge: None,
             processes: BTreeMap::new(),
             release: None,
+            observe: None,
             released: BTreeSet::new(),
             instances: BTreeMap::new(),
             rotation: BTreeSet::new(),
@@ -74,6 +80,7 @@ impl Topology {
             && self.pgproxy.is_none()
             && self.redis.is_empty()
             && self.edge.is_none()
+            && self.observe.is_none()
             && self.instances.is_empty()
     }
 

@@ -251,4 +251,20 @@ pub struct NodeSignals {
 pub enum RoleReport {
     Edge(Box<EdgeReport>),
     Pgproxy(Box<PgproxyReport>),
+    Observe(Box<ObserveReport>),
+}
+
+/// What the role that keeps what is measured tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserveReport {
+    pub pid: u32,
+    pub epoch: Epoch,
+    /// Of the dashboard; `None`: its port is taken, and it is tried again.
+    pub listening: Option<SocketAddr>,
+    /// Why something of it is missing: the port is taken, the disk is full.
+    pub problem: Option<String>,
+    /// Series that are kept, and those that were one too many.
+    pub series: u64,
+    pub dropped: u64,
+    pub disk_bytes: u64,
 }

@@ -497,6 +497,8 @@ pub(crate) enum RoleName {
     Edge,
     /// The PostgreSQL proxy.
     Pgproxy,
+    /// Keeps what is measured, and shows it.
+    Observe,
 }
 
 #[derive(Debug, Args)]

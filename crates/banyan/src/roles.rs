@@ -16,6 +16,7 @@ pub(crate) fn run(args: &Role, context: &Context) -> anyhow::Result<Exit> {
     match args.role {
         RoleName::Edge => edge(args, context),
         RoleName::Pgproxy => pgproxy(context),
+        RoleName::Observe => observe(context),
     }
 }
 
@@ -34,6 +35,14 @@ fn pgproxy(context: &Context) -> anyhow::Result<Exit> {
     let config = banyan_pgproxy::Config::new(context.place.state()?.path());
     serve("pgproxy", "the PostgreSQL proxy", |shutdown| {
         let (service, _handle) = banyan_pgproxy::build(config)?;
+        Ok(service.run(shutdown))
+    })
+}
+
+fn observe(context: &Context) -> anyhow::Result<Exit> {
+    let config = banyan_observe::Config::new(context.place.state()?.path());
+    serve("observe", "what keeps the measurements", |shutdown| {
+        let (service, _handle) = banyan_observe::build(config)?;
         Ok(service.run(shutdown))
     })
 }

@@ -13,6 +13,7 @@ mod filters;
 mod limits;
 mod listeners;
 mod metrics;
+mod observe;
 mod places;
 mod process;
 mod redis;

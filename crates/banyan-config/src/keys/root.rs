@@ -10,6 +10,7 @@ use super::database::DATABASE;
 use super::edge::EDGE;
 use super::listeners::LISTENER;
 use super::metrics::METRICS;
+use super::observe::OBSERVE;
 use super::process::PROCESS;
 use super::redis::{CACHE, SESSIONS};
 use super::routes::ROUTE;
@@ -83,7 +84,13 @@ pub(crate) static ROOT: &[Key] = &[
         Table(METRICS),
         "What is measured, for Prometheus and its like. Without it: on this machine's port 9464.",
     )
-    .alias(&["prometheus", "monitoring", "observability"]),
+    .alias(&["prometheus", "monitoring"]),
+    Key::new(
+        "observe",
+        Table(OBSERVE),
+        "History of what is measured, and the dashboard. Without it: the defaults.",
+    )
+    .alias(&["observability", "dashboard", "history"]),
     Key::new(
         "alerts",
         Table(ALERTS),

@@ -299,6 +299,10 @@ fn the_resolved_form_shows_all_but_secrets() {
         clear = "1m"
         slo = 0.999
 
+        [observe]
+        disk = "256MiB"
+        keep = "60d"
+
         [host.here]
         kind = "machine"
     "#]].assert_eq(&render_resolved(&config, true));

@@ -112,13 +112,14 @@ impl Control {
         self.scrape
             .serving
             .take_if(|serving| Some(serving.asked) != wanted);
-        let Some(asked) = wanted else {
-            (self.scrape.own, self.scrape.problem) = (None, None);
-            return;
-        };
+        // Others of the machine ask whether or not there is a port.
         if self.scrape.own.is_none() {
             self.scrape.own = open_own(&self.scrape, &self.tasks);
         }
+        let Some(asked) = wanted else {
+            self.scrape.problem = None;
+            return;
+        };
         // At a further place the first edge has the port, and tells what this one says.
         if self.scrape.serving.is_some() || self.place.is_some() {
             return;

@@ -7,6 +7,7 @@ mod backup;
 mod busy;
 mod change;
 mod handle;
+mod measured;
 mod proposal;
 mod purging;
 mod rates;
@@ -25,7 +26,7 @@ use banyan_config::{Config, Secrets};
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Tasks};
 use banyan_topology::PlaceName;
-use banyan_topology::report::{EdgeReport, PgproxyReport};
+use banyan_topology::report::{EdgeReport, ObserveReport, PgproxyReport};
 use tokio::sync::{mpsc, watch};
 
 pub use handle::{Done, Handle};
@@ -103,6 +104,7 @@ pub(crate) struct Newest {
     /// Of the edge's places.
     places: watch::Sender<BTreeMap<PlaceName, EdgeReport>>,
     pgproxy: watch::Sender<Option<PgproxyReport>>,
+    observe: watch::Sender<Option<ObserveReport>>,
 }
 
 /// The driver's end of it.
@@ -111,6 +113,7 @@ pub(crate) struct Reports {
     pub(crate) edge: watch::Receiver<Option<EdgeReport>>,
     pub(crate) places: watch::Receiver<BTreeMap<PlaceName, EdgeReport>>,
     pub(crate) pgproxy: watch::Receiver<Option<PgproxyReport>>,
+    pub(crate) observe: watch::Receiver<Option<ObserveReport>>,
 }
 
 impl Newest {
@@ -128,6 +131,7 @@ impl Newest {
             edge: self.edge.subscribe(),
             places: self.places.subscribe(),
             pgproxy: self.pgproxy.subscribe(),
+            observe: self.observe.subscribe(),
         }
     }
 }

@@ -112,7 +112,12 @@ fn server_ports(topology: &Topology) -> impl Iterator<Item = u16> {
         .flat_map(|database| database.nodes.values());
     let pgproxy = topology.pgproxy.iter().map(|pgproxy| pgproxy.listen.port());
     let redis = topology.redis.values().map(|redis| redis.port);
-    nodes.map(|node| node.port).chain(pgproxy).chain(redis)
+    let observe = topology.observe.iter().map(|observe| observe.port);
+    nodes
+        .map(|node| node.port)
+        .chain(pgproxy)
+        .chain(redis)
+        .chain(observe)
 }
 
 fn refuse_unsafe(current: &Topology, plan: &Plan, desired: &Topology) -> Result<(), Refused> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use banyan_runtime::control::Listener;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
-use banyan_topology::report::{EdgeReport, PgproxyReport, RoleReport};
+use banyan_topology::report::{EdgeReport, ObserveReport, PgproxyReport, RoleReport};
 use banyan_topology::{AppName, Database, PlaceName, Topology};
 use tokio::sync::mpsc;
 
@@ -54,6 +54,7 @@ pub(super) struct Loop<D> {
     pub(super) places: BTreeMap<PlaceName, Rates>,
     /// What the PostgreSQL proxy said last.
     pub(super) pgproxy: Option<PgproxyReport>,
+    pub(super) observe: Option<ObserveReport>,
     pub(super) scaling: Scaling,
     pub(super) busy: Option<Busy>,
     pub(super) unfinished: Option<(usize, usize, String)>,
@@ -80,7 +81,13 @@ impl<D: Driver> Service<D> {
     /// (Ctrl-C); `shutdown` at `Now` kills everything at once.
     pub async fn run(self, mut shutdown: Shutdown) -> Ending {
         let (reports, mut reported) = mpsc::channel(REPORTS);
+        let metrics = self.changer.state.metrics();
         let acceptors = [
+            self.tasks.spawn(
+                TaskKind::Background,
+                "metrics of the controller",
+                super::measured::serve(metrics, self.handle.clone()),
+            ),
             self.tasks.spawn(
                 TaskKind::Background,
                 "control socket",
@@ -106,6 +113,7 @@ impl<D: Driver> Service<D> {
             rates: Rates::default(),
             places: BTreeMap::new(),
             pgproxy: None,
+            observe: None,
             busy: None,
             unfinished: None,
             clock: Clock,
@@ -124,6 +132,11 @@ impl<D: Driver> Service<D> {
                 () = drain.draining(), if !draining => Happened::Drain,
                 Some(report) = reported.recv() => match report {
                     RoleReport::Edge(report) => Happened::Report(report),
+                    RoleReport::Observe(report) => {
+                        state.observe = Some((*report).clone());
+                        self.newest.observe.send_replace(Some(*report));
+                        continue;
+                    }
                     RoleReport::Pgproxy(report) => {
                         state.pgproxy = Some((*report).clone());
                         self.newest.pgproxy.send_replace(Some(*report));
@@ -405,6 +418,7 @@ impl<D: Driver> Loop<D> {
             rates: &self.rates,
             places: &self.places,
             pgproxy: self.pgproxy.as_ref(),
+            observe: self.observe.as_ref(),
             unfinished: self.unfinished.clone(),
             under_way: self.busy.as_ref().map(Busy::under_way),
             state: &self.changer.state,

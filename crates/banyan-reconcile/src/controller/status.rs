@@ -7,7 +7,7 @@ use std::time::Instant;
 use banyan_config::Certificates;
 use banyan_supervisor::engine::{postgres, redis};
 use banyan_supervisor::{ChildId, ChildStatus};
-use banyan_topology::report::{EdgeReport, EndpointReport, HoldState, PgproxyReport};
+use banyan_topology::report::{EdgeReport, EndpointReport, HoldState, ObserveReport, PgproxyReport};
 use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
@@ -21,6 +21,7 @@ pub(super) struct Known<'a> {
     /// Of the edge's places.
     pub(super) places: &'a BTreeMap<PlaceName, Rates>,
     pub(super) pgproxy: Option<&'a PgproxyReport>,
+    pub(super) observe: Option<&'a ObserveReport>,
     pub(super) unfinished: Option<(usize, usize, String)>,
     pub(super) under_way: Option<UnderWay>,
     pub(super) state: &'a StateDir,
@@ -38,6 +39,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         rates,
         places,
         pgproxy,
+        observe,
         unfinished,
         under_way,
         state,
@@ -58,6 +60,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         children: rows(topology, children, (rates, places), pgproxy, &redis, now),
         edge_report: report.cloned(),
         place_reports: place_reports(topology, places, now),
+        observe_report: observe.filter(|_| topology.observe.is_some()).cloned(),
         pgproxy_report: pgproxy.filter(|_| topology.pgproxy.is_some()).cloned(),
         rps: rates.total(now),
         error_share: rates.error_share(now),

@@ -16,9 +16,10 @@ use banyan_topology::{Epoch, Instance, InstanceId, NodeId, PlaceName, ReleaseId,
 use tokio::sync::{mpsc, watch};
 
 use super::judge::Goal;
+use super::observe::ObserveLink;
 use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
-use super::specs::{PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge};
+use super::specs::{OBSERVE, PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
@@ -43,6 +44,7 @@ pub struct Local {
     pub(super) redis: redis::Handle,
     pub(super) edge: EdgeWatch,
     pub(super) proxy: ProxyLink,
+    pub(super) observe: ObserveLink,
     equipment: watch::Sender<Option<Arc<Loaded>>>,
     supervisor_ends: ShutdownTrigger,
 }
@@ -76,7 +78,7 @@ impl Local {
                 tasks,
             ),
             backups: backup::start(supervisor.clone(), config.state.clone(), tasks),
-            redis: redis::start(&config.state, tasks),
+            redis: redis::start(tasks),
             edge: EdgeWatch::new(&reports, supervisor.clone(), config.state.logs()),
             proxy: ProxyLink::new(
                 config.state.pgproxy_snapshot(),
@@ -85,6 +87,7 @@ impl Local {
                 supervisor.clone(),
                 config.state.secrets(),
             ),
+            observe: ObserveLink::new(&config.state, reports.observe, supervisor.clone()),
             supervisor,
             publisher,
             specs,
@@ -101,6 +104,7 @@ impl Local {
     pub(super) fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
         self.certificates(topology)?;
         self.publish_to_pgproxy(topology, None, None)?;
+        self.observe.tell(topology);
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         self.acme.want(topology);
         epoch.map_err(|error| StepError(chain(&error)))
@@ -291,6 +295,12 @@ impl Local {
                 .as_ref()
                 .map(|pgproxy| self.specs.pgproxy(pgproxy)));
         }
+        if id.0 == OBSERVE {
+            return Ok(topology
+                .observe
+                .as_ref()
+                .map(|observe| self.specs.observe(observe)));
+        }
         if let Some(node) = postgres::node_of(id) {
             let database = topology.database.as_ref();
             let server = database.filter(|database| database.nodes.contains_key(&node));
@@ -330,6 +340,7 @@ impl Driver for Local {
         self.acme.want(topology);
         self.want_backups(topology);
         self.watch_redis(topology);
+        self.observe.tell(topology);
     }
 
     fn redis(&self) -> Vec<RedisState> {
@@ -397,6 +408,7 @@ impl Driver for Local {
         let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
         let mut seen = expected.clone();
         seen.pgproxy = seen.pgproxy.filter(|_| alive.contains(PGPROXY));
+        seen.observe = seen.observe.filter(|_| alive.contains(OBSERVE));
         seen.database = seen.database.and_then(|mut database| {
             let lives = |node: &NodeId| alive.contains(&postgres::child_id(*node).0);
             let any = database.nodes.keys().any(lives);
@@ -448,6 +460,9 @@ impl Driver for Local {
             Step::StopRedis(redis) => return Ok(self.stop_redis(redis, step).await),
             Step::ConfigureRedis { from: _, to } => self.configure_redis(to, step).await?,
             Step::RestartRedis { from, to } => self.restart_redis(from, to, step).await?,
+            Step::StartObserve(observe) => return Ok(self.start_observe(observe, step).await),
+            Step::StopObserve(_) => return Ok(self.stop(OBSERVE).await),
+            Step::ConfigureObserve { .. } => self.observe.tell(step.after),
             Step::RunRelease(release) => self.run_release(*release, step.before).await?,
             Step::SetRelease { .. } => {}
             Step::ConfigureProcess { from: _, to } => {
@@ -481,6 +496,7 @@ impl Driver for Local {
                     .as_ref()
                     .is_some_and(|edge| edge.everywhere().any(|place| edge_child(edge, place) == child.id)),
                 PGPROXY => topology.pgproxy.is_some(),
+                OBSERVE => topology.observe.is_some(),
                 _ if child.id == postgres::backup::child_id() => topology.database.is_some(),
                 _ if postgres::node_of(&child.id).is_some() => {
                     let node = postgres::node_of(&child.id);

@@ -5,6 +5,7 @@ mod edge;
 mod failover;
 mod judge;
 mod local;
+mod observe;
 mod one_off;
 mod pgproxy;
 mod program;

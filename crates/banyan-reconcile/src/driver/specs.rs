@@ -14,7 +14,8 @@ use banyan_supervisor::{ChildId, ChildSpec, Probe, RunAs, StopSignal};
 use banyan_tls::local::Local;
 use banyan_topology::snapshot::pgproxy::PgAuth;
 use banyan_topology::{
-    Database, Edge, Instance, InstanceId, NodeId, Pgproxy, PlaceName, Redis, Release, ReleaseId, Topology,
+    Database, Edge, Instance, InstanceId, NodeId, Observe, Pgproxy, PlaceName, Redis, Release, ReleaseId,
+    Topology,
 };
 use sha2::{Digest, Sha256};
 
@@ -30,6 +31,7 @@ use crate::releases::Releases;
 /// What people call it; also the name of its log. Its child is named by [`edge_child`].
 pub(super) const EDGE: &str = "edge";
 pub(super) const PGPROXY: &str = "pgproxy";
+pub(super) const OBSERVE: &str = "observe";
 pub(super) const TRIAL: &str = "trial";
 
 /// Two edges run while one replaces the other: they are told apart by what they were started as.
@@ -123,18 +125,27 @@ impl Specs {
     }
 
     pub(super) fn pgproxy(&self, pgproxy: &Pgproxy) -> ChildSpec {
+        self.role(PGPROXY, pgproxy.listen.port())
+    }
+
+    pub(super) fn observe(&self, observe: &Observe) -> ChildSpec {
+        self.role(OBSERVE, observe.port)
+    }
+
+    /// One of those that run the newest program and tell by their report how they are.
+    fn role(&self, name: &str, port: u16) -> ChildSpec {
         let state = self.state.path().to_string_lossy().into_owned();
-        let argv = ["role", PGPROXY, "--state", &state].map(str::to_owned);
+        let argv = ["role", name, "--state", &state].map(str::to_owned);
         let program = self.programs.path("");
         let program = program.to_string_lossy().into_owned();
         ChildSpec {
             argv: std::iter::once(program).chain(argv).collect(),
             env: self.base_env.clone(),
-            port: Some(pgproxy.listen.port()),
+            port: Some(port),
             ready: Probe::Running {
                 for_at_least: Duration::from_millis(100),
             },
-            ..self.plain(PGPROXY)
+            ..self.plain(name)
         }
     }
 

@@ -6,16 +6,14 @@
 //! [`BODY`], [`HEAD`].
 
 use std::convert::Infallible;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_config::PurgeEndpoint;
-use banyan_runtime::{TaskKind, Tasks, listener};
+use banyan_runtime::{TaskKind, Tasks, listener, token};
 use banyan_topology::purge::{Actor, Mode, Scope};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
@@ -24,10 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -42,7 +37,6 @@ const BODY: usize = 1 << 20;
 const HEAD: Duration = Duration::from_secs(5);
 /// A port that was taken may be free.
 const AGAIN: Duration = Duration::from_secs(1);
-const TOKEN_BYTES: usize = 32;
 
 /// What is wanted, changed by each topology that is reached.
 pub(crate) type Wanted = watch::Sender<Option<PurgeEndpoint>>;
@@ -79,7 +73,7 @@ async fn listen(
         let token = endpoint.token_file.clone().unwrap_or_else(|| own_token(secrets));
         let own = endpoint.token_file.is_none();
         let ready = if own {
-            make(&token).map_err(|e| e.to_string())
+            token::make(&token).map_err(|e| e.to_string())
         } else {
             Ok(())
         };
@@ -245,11 +239,11 @@ impl Desk {
     }
 
     fn knows(&self, headers: &HeaderMap) -> io::Result<bool> {
-        let token = read(&self.token)?;
+        let token = token::read(&self.token)?;
         let shown = headers
             .get(AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        Ok(shown.is_some_and(|shown| same(shown, token.as_bytes())))
+        Ok(shown.is_some_and(|shown| token::same(shown, token.as_bytes())))
     }
 }
 
@@ -268,68 +262,10 @@ impl Body {
     }
 }
 
-/// How long it takes says nothing of where they differ: digests are compared, and all of their bytes.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
-    let differs = a.iter().zip(b.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    differs == 0
-}
-
-/// Nobody else may read it, and it is not empty.
-fn read(path: &Path) -> io::Result<String> {
-    let mode = fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(io::Error::other("others may read it: chmod 600"));
-    }
-    let token = fs::read_to_string(path)?.trim().to_owned();
-    if token.len() < 16 {
-        return Err(io::Error::other("it has less than 16 characters"));
-    }
-    Ok(token)
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    let mut bytes = [0; TOKEN_BYTES];
-    SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&new, path)
-}
-
 fn json(status: StatusCode, text: String) -> Response<String> {
     let mut response = Response::new(text + "\n");
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_token_is_made_once_private_and_unguessable() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let path = own_token(dir.path());
-        make(&path).unwrap();
-        let token = read(&path).unwrap();
-        make(&path).unwrap();
-        assert_eq!((read(&path).unwrap(), token.len()), (token.clone(), 64));
-        assert!(same(token.as_bytes(), token.as_bytes()));
-        assert!(!same(b"", token.as_bytes()) && !same(&token.as_bytes()[1..], token.as_bytes()));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("chmod 600"));
-    }
 }

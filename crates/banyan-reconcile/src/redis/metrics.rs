@@ -1,51 +1,9 @@
-//! What the Redis servers count, for the page that the edge serves.
-//!
-//! One task, on a unix socket in `.banyan/metrics/` as every process has that measures: who connects is told everything, once.
+//! What the Redis servers count, for the pages of metrics.
 
-use std::path::Path;
-use std::time::Duration;
-
-use banyan_runtime::control::Listener;
 use banyan_telemetry::Families;
 use banyan_telemetry::families::Kind;
-use tokio::sync::watch;
 
 use crate::proto::{Info, RedisState};
-
-/// The edge reads at once.
-const READ_LIMIT: Duration = Duration::from_secs(2);
-const AFTER_AN_ERROR: Duration = Duration::from_millis(100);
-
-/// Ends with the watcher.
-pub(super) async fn serve(folder: &Path, mut states: watch::Receiver<Vec<RedisState>>) {
-    let path = folder.join(format!("controller-{}.sock", std::process::id()));
-    let bound = std::fs::create_dir_all(folder).map_err(|error| error.to_string());
-    let listener = match bound.and_then(|()| Listener::bind(&path).map_err(|error| error.to_string())) {
-        Ok(listener) => listener,
-        Err(why) => return tracing::warn!(why, "what Redis counts is on no page of metrics"),
-    };
-    loop {
-        let reader = tokio::select! {
-            reader = listener.accept() => reader,
-            changed = states.changed() => match changed {
-                Ok(()) => continue,
-                Err(_ended) => return,
-            },
-        };
-        let told = match reader {
-            Ok(mut reader) => {
-                let families = families(&states.borrow());
-                let told = tokio::time::timeout(READ_LIMIT, reader.send(&families)).await;
-                told.unwrap_or(Ok(()))
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
-            tracing::debug!(%error, "a reader of metrics went away");
-            tokio::time::sleep(AFTER_AN_ERROR).await;
-        }
-    }
-}
 
 /// A family: its kind, its name, what it means, and where its number is.
 type Row = (Kind, &'static str, &'static str, fn(&Info) -> u64);
@@ -132,7 +90,7 @@ const FAMILIES: [Row; 14] = [
     ),
 ];
 
-fn families(states: &[RedisState]) -> Families {
+pub(crate) fn families(states: &[RedisState]) -> Families {
     let mut families = Families::default();
     for state in states {
         let mut up = families.family(Kind::Gauge, "redis_up", "1: it answers.");

@@ -12,9 +12,8 @@ use banyan_runtime::ShutdownStage;
 use expect_test::expect;
 use pretend::{Installation, words};
 
-const ONE: &str = "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\n[edge]\n";
-const THREE: &str =
-    "version = 1\nname = \"photos\"\n[process.web]\ncommand = \"serve $PORT\"\ncount = 3\n[edge]\n";
+const ONE: &str = "version = 1\nname = \"photos\"\nobserve.enabled = false\n[process.web]\ncommand = \"serve $PORT\"\n[edge]\n";
+const THREE: &str = "version = 1\nname = \"photos\"\nobserve.enabled = false\n[process.web]\ncommand = \"serve $PORT\"\ncount = 3\n[edge]\n";
 
 #[tokio::test]
 async fn a_start_reports_each_step_and_status_shows_what_was_reached() {

@@ -275,6 +275,8 @@ impl World {
             Step::RemoveReplica(node) => drop(truth.children.remove(&node.id.to_string())),
             Step::StartPgproxy(_) => start("pgproxy".to_owned()),
             Step::StopPgproxy(_) => drop(truth.children.remove("pgproxy")),
+            Step::StartObserve(_) => start("observe".to_owned()),
+            Step::StopObserve(_) => drop(truth.children.remove("observe")),
             Step::StartPlace { name, .. } => start(format!("edge-{name}")),
             Step::StopPlace { name, .. } => drop(truth.children.remove(&format!("edge-{name}"))),
             Step::StartRedis(redis) => start(format!("redis-{}", redis.purpose)),
@@ -288,6 +290,7 @@ impl World {
             | Step::ConfigureDatabase { .. }
             | Step::RestartDatabase { .. }
             | Step::Switchover { .. }
+            | Step::ConfigureObserve { .. }
             | Step::ConfigurePgproxy { .. } => {}
             Step::ReplaceEdge { .. } => assert!(truth.children.contains_key("edge")),
         }
@@ -305,6 +308,7 @@ fn names(topology: &Topology) -> BTreeSet<String> {
     let redis = topology.redis.keys();
     names.extend(redis.map(|purpose| format!("redis-{purpose}")));
     names.extend(topology.pgproxy.as_ref().map(|_| "pgproxy".to_owned()));
+    names.extend(topology.observe.as_ref().map(|_| "observe".to_owned()));
     names.extend(topology.edge.as_ref().map(|_| "edge".to_owned()));
     names
 }

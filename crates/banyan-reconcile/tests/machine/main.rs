@@ -28,7 +28,7 @@ impl Machine {
     fn new(command: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "version = 1\nname = \"photos\"\n[process.worker]\ncommand = \"{HELPER} {command}\"\ncount = 2\nready = {{ path = \"/\" }}\n"
+            "version = 1\nname = \"photos\"\nobserve.enabled = false\n[process.worker]\ncommand = \"{HELPER} {command}\"\ncount = 2\nready = {{ path = \"/\" }}\n"
         );
         std::fs::write(folder.path().join("banyan.toml"), config).unwrap();
         let (handle, trigger, service) = start(folder.path());

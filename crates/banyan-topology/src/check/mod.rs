@@ -132,6 +132,7 @@ fn reached(current: &Topology, result: &Topology, desired: &Topology) -> Result<
         ("proxy", result.pgproxy != wanted.pgproxy),
         ("Redis", result.redis != wanted.redis),
         ("edge", result.edge != wanted.edge),
+        ("observe", result.observe != wanted.observe),
         ("processes", result.processes != wanted.processes),
         ("release", result.release != wanted.release),
         ("release commands that ran", result.released != wanted.released),

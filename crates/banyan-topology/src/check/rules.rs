@@ -84,7 +84,12 @@ impl Move<'_> {
                 let desired = self.desired.redis.get(&redis.purpose);
                 desired.is_some_and(|desired| desired.port == redis.port)
             }
+            Step::StartObserve(observe) => {
+                self.desired.observe.as_ref().map(|o| o.port) != Some(observe.port)
+            }
+            Step::StopObserve(observe) => self.desired.observe.as_ref().map(|o| o.port) == Some(observe.port),
             Step::SetRelease { .. }
+            | Step::ConfigureObserve { .. }
             | Step::ConfigureProcess { .. }
             | Step::StartEdge(_)
             | Step::StopEdge(_)
@@ -140,7 +145,10 @@ impl Move<'_> {
             .map(|instance| (instance.port, instance.id.to_string()));
         let redis = self.after.redis.values();
         let redis = redis.map(|redis| (redis.port, format!("redis of {}", redis.purpose)));
-        for (port, name) in edge.chain(redis).chain(database).chain(pgproxy).chain(instances) {
+        let observe = self.after.observe.iter();
+        let observe = observe.map(|observe| (observe.port, "observe".to_owned()));
+        let engines = redis.chain(database).chain(pgproxy);
+        for (port, name) in edge.chain(engines).chain(instances).chain(observe) {
             if let Some(other) = holders.insert(port, name.clone()) {
                 return Err(format!("{other} and {name} would both have port {port}"));
             }

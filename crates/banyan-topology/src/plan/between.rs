@@ -1,7 +1,7 @@
 //! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
 //!
 //! Order: database with its servers, proxy; Redis; release command; current release; how processes are watched; edge process; edge settings;
-//! instances, the edge's process first; then what goes away: processes, current release, Redis, database last.
+//! instances, the edge's process first; then what goes away: processes, current release, Redis, database, observe last.
 //!
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
 //!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
@@ -15,6 +15,7 @@
 //!   it while instances are in rotation on both sides.
 
 mod database;
+mod observe;
 mod places;
 mod redis;
 
@@ -77,6 +78,7 @@ impl Planner<'_> {
         rest.iter().for_each(|process| self.roll(process));
         self.start_edge();
         self.end();
+        self.observe();
     }
 
     /// What must stand before an instance may start.

@@ -58,6 +58,9 @@ impl fmt::Display for Step {
             Self::RestartRedis { from, to } => {
                 write!(f, "restart redis of {}: {}", to.purpose, redis_changes(from, to))
             }
+            Self::StartObserve(observe) => write!(f, "start observe on {}", observe.listen()),
+            Self::StopObserve(_) => f.write_str("stop observe (its history stays)"),
+            Self::ConfigureObserve { from, to } => write!(f, "change observe: {}", changes(from, to)),
             Self::RunRelease(release) => {
                 write!(f, "run the release command of {release} (not undone by rollback)")
             }

@@ -17,7 +17,7 @@ pub use step::StepError;
 use banyan_config::EdgePlace;
 
 use crate::id::{InstanceId, NodeId, PlaceName, ReleaseId};
-use crate::model::{Database, Edge, Instance, Node, Pgproxy, Process, Redis};
+use crate::model::{Database, Edge, Instance, Node, Observe, Pgproxy, Process, Redis};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step", content = "with")]
@@ -52,6 +52,12 @@ pub enum Step {
     ConfigureRedis { from: Redis, to: Redis },
     /// Start a Redis anew with other settings.
     RestartRedis { from: Redis, to: Redis },
+    /// Start the role that keeps what is measured; done when it reports. Where its port is taken it says so, and tries on.
+    StartObserve(Observe),
+    /// Stop it; its history stays.
+    StopObserve(Observe),
+    /// Change the running one by snapshot.
+    ConfigureObserve { from: Observe, to: Observe },
     /// Run the release command once to success. Irreversible: migrations are not undone.
     RunRelease(ReleaseId),
     /// Make this the release that new instances are made of.

@@ -49,6 +49,9 @@ impl Step {
             Self::StartRedis(redis) => redis::runs(at, redis),
             Self::StopRedis(redis) => !redis::runs(at, redis),
             Self::ConfigureRedis { from: _, to } | Self::RestartRedis { from: _, to } => redis::runs(at, to),
+            Self::StartObserve(observe) => at.observe.as_ref() == Some(observe),
+            Self::StopObserve(_) => at.observe.is_none(),
+            Self::ConfigureObserve { from: _, to } => at.observe.as_ref() == Some(to),
             Self::RunRelease(release) => at.released.contains(release),
             Self::SetRelease { from: _, to } => at.release == *to,
             Self::ConfigureProcess { from, to } => {
@@ -93,6 +96,9 @@ impl Step {
             Self::StopRedis(redis) => Self::StartRedis(redis),
             Self::ConfigureRedis { from, to } => Self::ConfigureRedis { from: to, to: from },
             Self::RestartRedis { from, to } => Self::RestartRedis { from: to, to: from },
+            Self::StartObserve(observe) => Self::StopObserve(observe),
+            Self::StopObserve(observe) => Self::StartObserve(observe),
+            Self::ConfigureObserve { from, to } => Self::ConfigureObserve { from: to, to: from },
             Self::RunRelease(_) => return None,
             Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
             Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
@@ -138,6 +144,12 @@ impl Step {
             Self::StopRedis(redis) => redis::put(at, Some(redis), None),
             Self::ConfigureRedis { from, to } => redis::configure(at, from, to, false),
             Self::RestartRedis { from, to } => redis::configure(at, from, to, true),
+            Self::StartObserve(observe) => exchange(&mut at.observe, None, Some(observe), "observe"),
+            Self::StopObserve(observe) => exchange(&mut at.observe, Some(observe), None, "observe"),
+            Self::ConfigureObserve { from, to } => {
+                must(from.port == to.port, || "a running observe keeps its port".into())?;
+                exchange(&mut at.observe, Some(from), Some(to), "observe")
+            }
             Self::RunRelease(release) => must(at.released.insert(*release), || {
                 format!("the release command of {release} has run already")
             }),

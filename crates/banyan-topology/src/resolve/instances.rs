@@ -96,6 +96,10 @@ pub(super) fn uses(topology: &Topology, port: u16) -> bool {
             .as_ref()
             .is_some_and(|pgproxy| pgproxy.listen.port() == port)
         || topology.redis.values().any(|redis| redis.port == port)
+        || topology
+            .observe
+            .as_ref()
+            .is_some_and(|observe| observe.port == port)
         || topology.instances.values().any(|instance| instance.port == port)
 }
 
@@ -126,6 +130,10 @@ pub(super) fn check_ports(
         ("edge.https_port", https),
         ("database.port", database),
         ("database.pgproxy.port", pgproxy),
+        (
+            "observe.port",
+            topology.observe.as_ref().map(|observe| observe.port),
+        ),
     ];
     let places = topology.edge.iter().flat_map(|edge| edge.places.values());
     let places = places.flat_map(banyan_config::EdgePlace::addresses);

@@ -5,6 +5,7 @@
 mod database;
 mod error;
 mod instances;
+mod observe;
 mod redis;
 mod release;
 mod scale;
@@ -69,6 +70,7 @@ pub fn resolve(
         database,
         redis,
         alerts: _,
+        observe,
         hosts: _,
     } = config;
     match change {
@@ -135,6 +137,7 @@ pub fn resolve(
         current,
         &mut errors,
     );
+    topology.observe = observe::resolve(observe.as_ref(), &topology, facts, current, &mut errors);
     instances::check_ports(&topology, facts, current, &mut errors);
     note_ready(&topology, current, &mut notes);
     instances::note_max(&topology, current, &mut notes);

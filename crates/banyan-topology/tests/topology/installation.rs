@@ -206,6 +206,8 @@ fn config() -> Config {
         edge: Some(edge),
         database: Some(Database::Managed(database)),
         redis: BTreeMap::new(),
+        observe: None,
+        alerts: None,
         hosts: BTreeMap::new(),
     }
 }

@@ -1,0 +1,162 @@
+//! Follows snapshots, runs what collects, keeps and shows, and reports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banyan_runtime::control::{self, Listener};
+use banyan_runtime::watched::{self, Watch};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, reporter};
+use banyan_topology::report::{ObserveReport, RoleReport};
+use banyan_topology::snapshot::ObserveSnapshot;
+use tokio::sync::watch;
+
+use crate::collect::{self, Places, Rounds};
+use crate::keep::Keeper;
+use crate::page::{self, Listening};
+use crate::{Config, Error};
+
+/// After the end was asked for, connections of people who look are closed.
+const END: Duration = Duration::from_millis(200);
+
+/// What every part of the role may use; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) tasks: Tasks,
+    pub(crate) keeper: Keeper,
+    pub(crate) places: Places,
+    /// What there is to be seen.
+    pub(crate) snapshot: watch::Receiver<Arc<ObserveSnapshot>>,
+    /// While somebody has a receiver of it, there is one each second.
+    pub(crate) rounds: Arc<watch::Sender<Rounds>>,
+}
+
+pub(crate) async fn run(
+    config: Config,
+    reports: watch::Sender<ObserveReport>,
+    mut shutdown: Shutdown,
+) -> Result<(), Error> {
+    let (trigger, _inner) = banyan_runtime::shutdown::channel();
+    let tasks = Tasks::new(trigger);
+    let mut watch = Watch::new(&config.snapshot_path())?;
+    let reporter = reporter::report(config.report_path(), reports.subscribe(), |report| {
+        RoleReport::Observe(Box::new(report))
+    });
+    tasks.spawn(TaskKind::Background, "report", reporter);
+    let Some(first) = first(&mut watch, &mut shutdown).await else {
+        return Ok(());
+    };
+    let (snapshots, snapshot) = watch::channel(Arc::new(first));
+    let started_unix_ms = Clock.unix_ms();
+    let own = format!("{}-{started_unix_ms}.sock", std::process::id());
+    let parts = Parts {
+        keeper: Keeper::start(&tasks),
+        places: Places {
+            own: config.metrics_dir().join(own),
+            folder: config.metrics_dir(),
+            state_dir: config.state_dir.clone(),
+            started_unix_ms,
+        },
+        tasks,
+        snapshot,
+        rounds: Arc::default(),
+    };
+    let listening = start(&parts);
+    loop {
+        report(&parts, &listening, &reports).await;
+        tokio::select! {
+            () = watch.changed() => follow(&watch, &snapshots).await,
+            () = shutdown.draining() => break,
+        }
+    }
+    let _gone = std::fs::remove_file(&parts.places.own);
+    tokio::time::sleep(END).await;
+    Ok(())
+}
+
+/// A line for everything that goes on.
+fn start(parts: &Parts) -> watch::Receiver<Listening> {
+    let background = TaskKind::Background;
+    let Parts { tasks, .. } = parts;
+    let collect = collect::run(
+        parts.places.clone(),
+        parts.keeper.clone(),
+        Arc::clone(&parts.rounds),
+    );
+    tasks.spawn(background, "collect", collect);
+    tasks.spawn(background, "metrics of this process", tell(parts.clone()));
+    let (told, listening) = watch::channel(Listening::default());
+    tasks.spawn(background, "page", page::run(parts.clone(), told));
+    listening
+}
+
+/// As every process that measures does.
+async fn tell(parts: Parts) {
+    let made = std::fs::create_dir_all(&parts.places.folder).map_err(|error| error.to_string());
+    let bound = made.and_then(|()| Listener::bind(&parts.places.own).map_err(|error| error.to_string()));
+    match bound {
+        Ok(listener) => {
+            let say = async || Some(parts.places.of_this_process(&parts.keeper.held().await).await);
+            control::tell(&listener, "metrics", say).await;
+        }
+        Err(why) => tracing::warn!(why, "what the machine does is on no page of metrics"),
+    }
+}
+
+/// Waits for the first good snapshot; `None`: the end came before.
+async fn first(watch: &mut Watch, shutdown: &mut Shutdown) -> Option<ObserveSnapshot> {
+    loop {
+        if let Some(snapshot) = read(watch.path().to_owned()) {
+            return Some(snapshot);
+        }
+        tokio::select! {
+            () = watch.changed() => {}
+            () = shutdown.draining() => return None,
+        }
+    }
+}
+
+/// What cannot be read is as if nothing had changed.
+fn read(path: PathBuf) -> Option<ObserveSnapshot> {
+    watched::read(&path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the newest snapshot cannot be read");
+        None
+    })
+}
+
+async fn follow(watch: &Watch, snapshots: &watch::Sender<Arc<ObserveSnapshot>>) {
+    let path = watch.path().to_owned();
+    let new = banyan_runtime::task::blocking(move || read(path)).await;
+    if let Ok(Some(new)) = new {
+        snapshots.send_if_modified(|known| {
+            let newer = new.epoch > known.epoch;
+            if newer {
+                *known = Arc::new(new);
+            }
+            newer
+        });
+    }
+}
+
+async fn report(
+    parts: &Parts,
+    listening: &watch::Receiver<Listening>,
+    reports: &watch::Sender<ObserveReport>,
+) {
+    let held = parts.keeper.held().await;
+    let listening = listening.borrow().clone();
+    let new = ObserveReport {
+        pid: std::process::id(),
+        epoch: parts.snapshot.borrow().epoch,
+        listening: listening.at,
+        problem: listening.problem.or(held.problem),
+        series: held.series,
+        dropped: held.dropped,
+        disk_bytes: held.disk_bytes,
+    };
+    reports.send_if_modified(|report| {
+        let differs = *report != new;
+        *report = new;
+        differs
+    });
+}
