@@ -167,6 +167,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("redis", &["banyan-sdk"]),
     ("argon2", &["banyan-edge", "banyan-sdk", "photos"]),
     ("jsonwebtoken", &["banyan-edge", "banyan-sdk", "photos"]),
+    ("axum-login", &["banyan-sdk"]),
+    ("tower-sessions", &["banyan-sdk"]),
     ("bcrypt", &["banyan-edge"]),
     ("mimalloc", &["banyan"]),
     ("rustls", &["banyan-tls"]),

@@ -16,8 +16,11 @@ const KEPT: u32 = 2;
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// What [`Database::install`] makes, and the number to raise when that changes.
-const TABLES: &str = include_str!("../sql/invalidation.sql");
-const VERSION: i32 = 1;
+const TABLES: [&str; 2] = [
+    include_str!("../sql/invalidation.sql"),
+    include_str!("../sql/session.sql"),
+];
+const VERSION: i32 = 2;
 const INSTALLED: &str = "create table if not exists banyan.installed (
     one boolean primary key default true check (one), version integer not null)";
 
@@ -70,7 +73,9 @@ impl Database {
         sqlx::query("select pg_advisory_xact_lock(hashtext('banyan install'))")
             .execute(&mut *transaction)
             .await?;
-        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        for tables in TABLES {
+            sqlx::raw_sql(tables).execute(&mut *transaction).await?;
+        }
         sqlx::raw_sql(INSTALLED).execute(&mut *transaction).await?;
         sqlx::query(
             "insert into banyan.installed (version) values ($1)

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 
+use crate::session::Lifetimes;
+
 const DEFAULT_PORT: u16 = 3000;
 const DEFAULT_POOL: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub instances: NonZeroU32,
     /// DATABASE_POOL: connections at most; default 10.
     pub connections: NonZeroU32,
+    /// How long sessions last; the app's own choice, not the environment's.
+    pub sessions: Lifetimes,
     /// DATABASE_URL, the one that must be there.
     pub(crate) database: PgConnectOptions,
     /// REDIS_URL: sessions, limits, one-time codes.
@@ -84,6 +88,7 @@ impl Settings {
             instances: parsed(&text, "INSTANCES", "a number above 0")?.unwrap_or(NonZeroU32::MIN),
             connections: parsed(&text, "DATABASE_POOL", "a number above 0")?.unwrap_or(DEFAULT_POOL),
             database: database(&text)?.application_name(&app),
+            sessions: Lifetimes::default(),
             redis: redis(&text, "REDIS_URL")?,
             cache: redis(&text, "REDIS_CACHE_URL")?,
             app,

@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::cache::{self, Cached};
 use crate::env::{self, EnvError, Settings};
-use crate::limit;
 use crate::serve::{Drain, Readiness};
-use crate::{Cache, Database, Limiter};
+use crate::session::Pace;
+use crate::state::State;
+use crate::{Cache, Database, Limiter, Sessions};
 
 /// Two calls in a row that take longer, and a Redis is not asked until a probe is quicker.
 const SLOW: Duration = Duration::from_millis(50);
@@ -23,7 +24,7 @@ pub enum InitError {
     #[error("REDIS_CACHE_URL: {0}")]
     Cache(#[from] cache::OpenError),
     #[error("REDIS_URL: {0}")]
-    Redis(#[from] limit::OpenError),
+    Redis(redis::RedisError),
 }
 
 speaks_plainly!(InitError);
@@ -39,6 +40,7 @@ struct Inner {
     database: Database,
     cache: Cache,
     limiter: Limiter,
+    sessions: Sessions,
     readiness: Readiness,
     drain: Drain,
 }
@@ -64,14 +66,17 @@ impl Banyan {
             Some(address) => Cache::open(&address.0, cache::Settings::default())?,
             None => Cache::without_redis(cache::Settings::default()),
         };
-        let limiter = match &settings.redis {
-            Some(address) => Limiter::open(&address.0, SLOW, settings.instances)?,
-            None => Limiter::alone(settings.instances),
-        };
+        let state = settings
+            .redis
+            .as_ref()
+            .map(|address| State::open(&address.0, SLOW));
+        let state = state.transpose().map_err(InitError::Redis)?;
+        let database = Database::lazy(settings.database.clone(), settings.connections.get());
         let inner = Inner {
-            database: Database::lazy(settings.database.clone(), settings.connections.get()),
+            limiter: Limiter::over(state.clone(), settings.instances),
+            sessions: Sessions::new(database.clone(), state, settings.sessions, Pace::default()),
+            database,
             cache,
-            limiter,
             readiness: Readiness::default(),
             drain: Drain::default(),
             settings,
@@ -102,6 +107,11 @@ impl Banyan {
     /// Without REDIS_URL each process counts alone.
     pub fn limiter(&self) -> &Limiter {
         &self.inner.limiter
+    }
+
+    /// Their layer gives handlers a [`crate::session::Session`]: `.layer(banyan.sessions().layer())`.
+    pub fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
     }
 
     /// `/readyz` says no until `prepare` has succeeded once; it is tried again each half second. For migrations that must fit,

@@ -1,5 +1,5 @@
 //! For apps behind Banyan: from the environment to a served [`axum::Router`], with health, readiness and drain; a cache in front
-//! of PostgreSQL that is never wrong for long; rate limits over all instances.
+//! of PostgreSQL that is never wrong for long; rate limits over all instances; sessions.
 //!
 //! The crate imports nothing of the platform; an app needs it for nothing but comfort, and what it does in Redis and
 //! PostgreSQL is documented for other languages (`docs/sdk.md`).
@@ -23,6 +23,8 @@ mod init;
 pub mod limit;
 mod point;
 mod serve;
+pub mod session;
+mod state;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -33,3 +35,4 @@ pub use env::{EnvError, Settings};
 pub use init::{Banyan, InitError, init};
 pub use limit::Limiter;
 pub use serve::ServeError;
+pub use session::Sessions;

@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponseParts, ResponseParts};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
-use tokio::time::{Instant, timeout};
+use redis::{RedisError, Script};
+use tokio::time::Instant;
 
-use crate::breaker::{Breaker, Verdict};
+use crate::state::State;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// Names counted in this process; beyond it those are forgotten that may come anyway.
 const LOCAL_NAMES: usize = 10_000;
 
@@ -120,11 +118,9 @@ impl IntoResponseParts for Decision {
 /// Counts in Redis (`REDIS_URL`, the one that evicts nothing).
 pub struct Limiter {
     /// `None`: there is no Redis, each process counts for itself.
-    manager: Option<ConnectionManager>,
+    state: Option<State>,
     script: Script,
-    slow: Duration,
     instances: NonZeroU32,
-    breaker: Breaker,
     start: Instant,
     /// By name: when the next is due, in microseconds since `start`. Locked for one look.
     local: Mutex<HashMap<String, u64>>,
@@ -134,74 +130,53 @@ impl Limiter {
     /// `slow`: two calls in a row that take longer, and this process counts alone until a probe is quicker. `instances`:
     /// how many processes share the limits then. Connects when first used.
     pub fn open(url: &str, slow: Duration, instances: NonZeroU32) -> Result<Self, OpenError> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(None);
-        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-        Ok(Self::over(Some(manager), slow, instances))
+        Ok(Self::over(Some(State::open(url, slow)?), instances))
     }
 
     /// Without Redis: this process allows one of `instances` parts of each limit.
     pub fn alone(instances: NonZeroU32) -> Self {
-        Self::over(None, Duration::ZERO, instances)
+        Self::over(None, instances)
     }
 
-    fn over(manager: Option<ConnectionManager>, slow: Duration, instances: NonZeroU32) -> Self {
-        let start = Instant::now();
+    pub(crate) fn over(state: Option<State>, instances: NonZeroU32) -> Self {
         Self {
-            manager,
+            state,
             script: Script::new(include_str!("lua/limit.lua")),
-            slow,
             instances,
-            breaker: Breaker::new(start),
-            start,
+            start: Instant::now(),
             local: Mutex::default(),
         }
     }
 
     /// Connects and loads the script, so that the first requests do not.
     pub async fn warm_up(&self) -> Result<(), RedisError> {
-        if let Some(manager) = &self.manager {
-            self.script.load_async(&mut manager.clone()).await?;
+        if let Some(state) = &self.state {
+            self.script.load_async(&mut state.manager()).await?;
         }
         Ok(())
     }
 
     /// Counts one request of `name`, for example `login:203.0.113.7`. Never fails.
     pub async fn check(&self, name: &str, rate: Rate) -> Decision {
-        let verdict = self.breaker.verdict(Instant::now());
-        if verdict != Verdict::Skip
-            && let Some(manager) = &self.manager
-            && let Some(decision) = self.check_shared(manager.clone(), name, rate).await
+        if let Some(state) = &self.state
+            && let Some(decision) = self.check_shared(state, name, rate).await
         {
-            if verdict == Verdict::Probe {
-                self.breaker.close();
-            }
             return decision;
         }
         self.check_alone(name, rate.part(self.instances))
     }
 
-    async fn check_shared(
-        &self,
-        mut connection: ConnectionManager,
-        name: &str,
-        rate: Rate,
-    ) -> Option<Decision> {
+    async fn check_shared(&self, state: &State, name: &str, rate: Rate) -> Option<Decision> {
         let mut script = self.script.key(format!("limit:{name}"));
         script.arg(rate.micros_each()).arg(rate.burst.get());
-        let asked = script.invoke_async::<(u8, u32, u64)>(&mut connection);
-        if let Ok(Ok((allowed, remaining, wait))) = timeout(self.slow, asked).await {
-            self.breaker.succeeded();
-            return Some(Decision {
-                rate,
-                remaining,
-                retry_after: (allowed == 0).then_some(Duration::from_micros(wait)),
-            });
-        }
-        self.breaker.failed(Instant::now());
-        None
+        let asked =
+            state.ask(|mut redis| async move { script.invoke_async::<(u8, u32, u64)>(&mut redis).await });
+        let (allowed, remaining, wait) = asked.await?;
+        Some(Decision {
+            rate,
+            remaining,
+            retry_after: (allowed == 0).then_some(Duration::from_micros(wait)),
+        })
     }
 
     fn check_alone(&self, name: &str, rate: Rate) -> Decision {

@@ -116,7 +116,8 @@ impl Banyan {
 
     async fn prepare_database(&self) -> Result<(), sqlx::Error> {
         self.db().warm_up().await?;
-        self.db().install().await
+        self.db().install().await?;
+        self.sessions().arrive().await
     }
 
     /// Connections and scripts.

@@ -16,7 +16,7 @@ pub(crate) use self::drain::Drain;
 pub(crate) use self::health::Readiness;
 
 use self::drain::StopSignals;
-use crate::{Banyan, task};
+use crate::{Banyan, session, task};
 
 #[derive(thiserror::Error)]
 pub enum ServeError {
@@ -84,7 +84,10 @@ impl Banyan {
 
     /// What runs beside requests, until dropped.
     fn start_background(&self) -> Vec<task::Running> {
-        vec![task::start(self.caches().clone().keep_right(self.db().clone()))]
+        vec![
+            task::start(self.caches().clone().keep_right(self.db().clone())),
+            task::start(self.sessions().clone().keep_right()),
+        ]
     }
 
     /// Begins the drain at the first signal; returns when waiting for its end is over.
@@ -106,6 +109,7 @@ impl Banyan {
                 .route("/readyz", get(health::readyz))
                 .with_state(self.clone()),
         )
+        .layer(middleware::from_fn(session::fit_to_connection))
         .layer(outermost)
     }
 }

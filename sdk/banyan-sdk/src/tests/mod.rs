@@ -3,6 +3,7 @@
 mod caching;
 mod faults;
 mod interleavings;
+mod moves;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -4,3 +4,4 @@
 
 mod app;
 mod serving;
+mod visits;
