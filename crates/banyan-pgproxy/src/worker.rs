@@ -19,6 +19,7 @@ use crate::backend::connect::{ConnectError, Credentials};
 use crate::control::Request;
 use crate::fresh::Fresh;
 use crate::frontend::Shared;
+use crate::frontend::hidden::Definitions;
 use crate::hold::Gate;
 use crate::metrics::WorkerMetrics;
 use crate::parse::PostgresGrammar;
@@ -96,6 +97,7 @@ pub(crate) struct Worker {
     pub(crate) tls: RefCell<Option<TlsAcceptor>>,
     pub(crate) fresh: Arc<Fresh>,
     planner: RefCell<Planner<PostgresGrammar>>,
+    pub(crate) definitions: RefCell<Definitions>,
 }
 
 /// What a worker is made of.
@@ -131,6 +133,7 @@ impl Worker {
             all_metrics: start.all_metrics,
             control: start.control,
             tls: RefCell::new(start.tls),
+            definitions: RefCell::new(Definitions::new(&start.fresh)),
             fresh: start.fresh,
             planner: RefCell::new(Planner::new(PostgresGrammar)),
         });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use banyan_pgproxy::fresh::{self, ClientFreshness, Fresh, Lsn, Need, Nodes, Server};
+use banyan_pgproxy::fresh::{self, ClientFreshness, Entrance, Fresh, Lsn, Need, Nodes, Server};
 use banyan_pgproxy::parse::PostgresGrammar;
 use banyan_pgproxy::route::{Freshness, Planner, SessionView, Target, decide};
 use banyan_runtime::{Clock, TaskKind, Tasks};
@@ -92,8 +92,14 @@ impl World {
             .zip(2..)
             .map(|(replica, id)| (server(id, replica), 1))
             .collect();
+        let primary = server(1, &self.primary);
+        let definitions = Entrance {
+            config: primary.login.clone(),
+            tls: None,
+        };
         Nodes {
-            primary: Some(server(1, &self.primary)),
+            definitions: Some(definitions),
+            primary: Some(primary),
             replicas,
         }
     }

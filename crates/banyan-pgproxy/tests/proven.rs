@@ -45,15 +45,10 @@ fn describe(catalog: &Catalog, sql: &str) -> String {
         Ok(tables) => format!("reads {}", names(catalog, &tables)),
         Err(reason) => format!("no read: {reason}"),
     };
-    let Effect {
-        tables,
-        definitions,
-        hidden,
-    } = catalog.effect(&facts);
+    let Effect { tables, definitions } = catalog.effect(&facts);
     let definitions = if definitions { " and definitions" } else { "" };
-    let hidden = if hidden { " and hidden session state" } else { "" };
     format!(
-        "{sql}\n    {read}; may change {}{definitions}{hidden}\n",
+        "{sql}\n    {read}; may change {}{definitions}\n",
         names(catalog, &tables)
     )
 }

@@ -152,6 +152,7 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         failovers: 0,
         guard: None,
         farewell: None,
+        unclean: false,
         sequences: false,
         free_us: 0,
         cancels: Rc::new(Cell::new(0)),

@@ -57,6 +57,8 @@ pub(crate) struct After {
 pub(crate) enum Ours {
     /// The session's settings are brought to these.
     Settings(Rc<Settings>),
+    /// All others are reset, known or not.
+    Anew(Rc<Settings>),
     /// What is the session now?
     Truth { marks: Marks, names: Vec<Touched> },
     /// ROLLBACK or DISCARD ALL before the backend goes to another client.

@@ -7,7 +7,7 @@ use super::known::Has;
 use super::{Backend, Unnamed};
 use crate::session::marks::{Marks, Touched};
 use crate::session::prepared::Statement;
-use crate::session::settings::{Settings, difference};
+use crate::session::settings::{Settings, anew, difference};
 use crate::session::truth;
 use crate::wire::message;
 
@@ -24,7 +24,14 @@ impl Backend {
         self.ask(&sql, Ours::Settings(Rc::clone(settings)));
     }
 
+    /// As [`Self::bring_to`], after a client whose settings are not all known.
+    pub(crate) fn bring_anew(&mut self, settings: &Rc<Settings>) {
+        self.ask(&anew(settings), Ours::Anew(Rc::clone(settings)));
+    }
+
     pub(crate) fn ask_truth(&mut self, marks: Marks, names: Vec<Touched>) {
+        self.unclean |= marks.has(Marks::HIDDEN);
+        let marks = truth::all_of(marks);
         let sql = truth::question(marks, &names);
         self.ask(&sql, Ours::Truth { marks, names });
     }

@@ -22,11 +22,14 @@ impl Backend {
     ) {
         let session = &mut *sink.session;
         session.pins = session.pins.without(marks).with(answer.ties);
-        if names.is_empty() {
+        if names.is_empty() && answer.set.is_none() {
             return;
         }
         let mut theirs = Settings::clone(&session.settings);
         let mut real = Settings::clone(&self.settings);
+        if let Some(set) = answer.set {
+            take_all(&set, &session.startup, &mut theirs, &mut real);
+        }
         for (touched, value) in names.iter().zip(answer.values) {
             let name = &*touched.name;
             match value.text {
@@ -115,6 +118,27 @@ impl Backend {
             }
         }
         sink.session.parameters = Rc::clone(&self.parameters);
+    }
+}
+
+/// What is not among all that is set has been reset. Of names with a dot the server does not tell.
+fn take_all(set: &[(String, String)], startup: &Settings, theirs: &mut Settings, real: &mut Settings) {
+    let told = |name: &str| !name.contains('.') && !Settings::is_identity(name);
+    let gone: Vec<String> = real
+        .iter()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| told(name) && !set.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)))
+        .collect();
+    for name in &gone {
+        real.remove(name);
+        theirs.remove(name);
+        if let Some(first) = startup.get(name) {
+            theirs.set(name, first);
+        }
+    }
+    for (name, value) in set {
+        real.set(name, value);
+        theirs.set(name, value);
     }
 }
 

@@ -105,6 +105,8 @@ pub(crate) struct Backend {
     pub(crate) guard: Option<Box<Guard>>,
     /// What the server said when it ended the connection; the client has not been told.
     pub(crate) farewell: Option<Vec<u8>>,
+    /// Code that cannot be looked into has run in its session.
+    pub(crate) unclean: bool,
     /// Its session has advanced sequences.
     pub(crate) sequences: bool,
     /// Cancel requests on their way to it.

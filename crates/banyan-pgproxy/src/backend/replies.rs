@@ -376,6 +376,11 @@ impl Backend {
                 self.settings = settings;
                 self.tell_parameters(sink);
             }
+            Ours::Anew(settings) if !failed => {
+                self.unclean = false;
+                self.settings = settings;
+                self.tell_parameters(sink);
+            }
             Ours::Truth { marks, names } => {
                 let row = row.filter(|_| !failed);
                 let answer = row.and_then(|row| truth::answer(marks, &names, row));
@@ -396,7 +401,7 @@ impl Backend {
                 message::ready(sink.out, self.status);
                 sink.received.ended = true;
             }
-            Ours::Settings(_) | Ours::Clean | Ours::Forget | Ours::Begin => {}
+            Ours::Settings(_) | Ours::Anew(_) | Ours::Clean | Ours::Forget | Ours::Begin => {}
         }
     }
 }

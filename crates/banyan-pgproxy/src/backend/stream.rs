@@ -52,7 +52,8 @@ async fn tcp(address: &SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// By SSLRequest. Only its answer is read before the handshake, so that nobody can put anything in between.
-async fn secure(mut plain: TcpStream, tls: &ServerTls) -> io::Result<Stream> {
+pub(crate) async fn secured(address: &SocketAddr, tls: &ServerTls) -> io::Result<client::Stream> {
+    let mut plain = tcp(address).await?;
     plain.write_all(&SSL_REQUEST).await?;
     if plain.read_u8().await? != b'S' {
         return Err(io::Error::other("the server does not speak TLS"));
@@ -63,18 +64,20 @@ async fn secure(mut plain: TcpStream, tls: &ServerTls) -> io::Result<Stream> {
         None => Trust::Anybody,
     };
     let secured = client::connect(plain, &tls.name, trust, &[]).await;
-    let secured = secured.map_err(|error| {
+    secured.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         io::Error::other(format!("{error}{}", cause.unwrap_or_default()))
-    })?;
-    Ok(Stream::Secured(Box::new(secured)))
+    })
 }
 
 impl Stream {
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => tcp(address).await.map(Self::Tcp),
-            Address::Tls(address, tls) => secure(tcp(address).await?, tls).await,
+            Address::Tls(address, tls) => {
+                let stream = secured(address, tls).await?;
+                Ok(Self::Secured(Box::new(stream)))
+            }
             Address::Unix(path) => LocalStream::connect(path).await.map(Self::Unix),
         }
     }

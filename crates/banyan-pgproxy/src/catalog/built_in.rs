@@ -95,6 +95,27 @@ const LIBRARIES: [&str; 16] = [
     "dict_int",
 ];
 
+/// Others of Debian's and of many services whose volatile functions leave a session as it was.
+const LEAVE_NOTHING: [&str; 17] = [
+    "moddatetime",
+    "autoinc",
+    "insert_username",
+    "refint",
+    "lo",
+    "tablefunc",
+    "pg_stat_statements",
+    "pgstattuple",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_prewarm",
+    "amcheck",
+    "pgrowlocks",
+    "pg_visibility",
+    "pg_freespacemap",
+    "tcn",
+    "postgis-3",
+];
+
 /// Of these two, volatile means random.
 const RANDOM_LIBRARIES: [&str; 2] = ["pgcrypto", "uuid-ossp"];
 
@@ -124,4 +145,10 @@ pub(super) fn library_computes(library: &str, volatile: bool) -> bool {
     } else {
         LIBRARIES.contains(&name)
     }
+}
+
+/// `set_limit` of pg_trgm changes a setting.
+pub(super) fn library_leaves_nothing(library: &str, function: &str) -> bool {
+    let name = library.strip_prefix("$libdir/").unwrap_or_default();
+    (LIBRARIES.contains(&name) || LEAVE_NOTHING.contains(&name)) && function != "set_limit"
 }

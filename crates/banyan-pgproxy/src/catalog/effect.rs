@@ -12,8 +12,6 @@ pub struct Effect {
     pub tables: Tables,
     /// Definitions may change: the catalog must be read again before anything else is proven.
     pub definitions: bool,
-    /// A function or block may leave settings, locks or a listener in the session, unseen in the statement's own text.
-    pub hidden: bool,
 }
 
 impl Effect {
@@ -21,7 +19,6 @@ impl Effect {
         Self {
             tables: Tables::none(),
             definitions: false,
-            hidden: false,
         }
     }
 
@@ -30,7 +27,6 @@ impl Effect {
         Self {
             tables: Tables::All,
             definitions: false,
-            hidden: false,
         }
     }
 
@@ -38,19 +34,17 @@ impl Effect {
         Self {
             tables: Tables::All,
             definitions: true,
-            hidden: true,
         }
     }
 
     pub fn is_none(&self) -> bool {
-        self.tables.is_none() && !self.definitions && !self.hidden
+        self.tables.is_none() && !self.definitions
     }
 
     pub fn union(&self, other: &Self) -> Self {
         Self {
             tables: self.tables.union(&other.tables),
             definitions: self.definitions || other.definitions,
-            hidden: self.hidden || other.hidden,
         }
     }
 }
@@ -73,10 +67,7 @@ impl Catalog {
             | Kind::Explain { analyze: true } => None,
             Kind::Execute(_) | Kind::CreateTemporary => Some(Effect::rows()),
             Kind::FinishPrepared | Kind::Do | Kind::Call => Some(Effect::everything()),
-            Kind::Other => Some(Effect {
-                hidden: false,
-                ..Effect::everything()
-            }),
+            Kind::Other => Some(Effect::everything()),
             Kind::Begin(_) | Kind::Commit { .. } | Kind::Rollback { .. } | Kind::PrepareTransaction => {
                 Some(Effect::none())
             }
@@ -103,13 +94,11 @@ impl Catalog {
             truncates: facts.kind == StatementKind::Truncate,
             work: Worklist::new(),
             tables: Vec::new(),
-            hidden: false,
         };
         match bound.statement(facts).and_then(|()| bound.implied()) {
             Ok(()) => Effect {
                 tables: bound.tables.into_iter().collect(),
                 definitions: false,
-                hidden: bound.hidden,
             },
             Err(Unbounded::Rows) => Effect::rows(),
             Err(Unbounded::Everything) => Effect::everything(),
@@ -134,7 +123,6 @@ struct Bound<'c> {
     truncates: bool,
     work: Worklist<Item>,
     tables: Vec<TableId>,
-    hidden: bool,
 }
 
 impl Bound<'_> {
@@ -245,11 +233,6 @@ impl Bound<'_> {
         }
         self.work
             .add_all(catalog.reachable_relations(body).map(Item::Read));
-        self.hidden |= body.acts
-            || body
-                .calls
-                .iter()
-                .any(|name| name.starts_with("set_config") || name.starts_with("pg_advisory"));
         if body.writes {
             let user = catalog
                 .reachable_relations(body)

@@ -19,7 +19,7 @@ pub struct LoadError {
 /// An empty search path makes the server qualify every name that it prints which is not its own.
 const FUNCTIONS: &str = "
 SELECT p.oid, n.nspname::text, p.proname::text, p.prokind::text, p.provolatile::text, l.lanname::text,
-       CASE WHEN p.oid >= 16384 AND l.lanname IN ('sql', 'plpgsql')
+       CASE WHEN p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
             THEN coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) ELSE '' END,
        coalesce(p.probin, ''),
        CASE WHEN a.aggfnoid IS NULL OR p.oid < 16384 THEN '{}'::oid[] ELSE
@@ -55,6 +55,8 @@ const FOREIGN_KEYS: &str = "
 SELECT conrelid, confrelid, confupdtype IN ('c', 'n', 'd'), confdeltype IN ('c', 'n', 'd') FROM pg_constraint WHERE contype = 'f'";
 
 const TRIGGERS: &str = "SELECT tgrelid, tgfoid FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'";
+
+const EVENT_TRIGGERS: &str = "SELECT evtfoid FROM pg_event_trigger WHERE evtenabled <> 'D'";
 
 const IMPLIED: &str = "
 SELECT castfunc FROM pg_cast WHERE castfunc >= 16384
@@ -92,6 +94,7 @@ pub async fn load(client: &mut Client) -> Result<Rows, LoadError> {
             .await?,
             foreign_keys: all(&transaction, "foreign keys", FOREIGN_KEYS, foreign_key).await?,
             triggers: all(&transaction, "triggers", TRIGGERS, |row| (row.get(0), row.get(1))).await?,
+            event_triggers: all(&transaction, "event triggers", EVENT_TRIGGERS, |row| row.get(0)).await?,
         },
         implied_functions: all(&transaction, "casts and types", IMPLIED, |row| row.get(0)).await?,
     };

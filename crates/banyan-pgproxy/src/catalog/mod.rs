@@ -14,6 +14,7 @@
 pub mod body;
 mod built_in;
 pub mod effect;
+pub(crate) mod leaves;
 pub mod load;
 pub mod read;
 pub(crate) mod refresh;
@@ -22,6 +23,7 @@ mod tables;
 mod worklist;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub use effect::Effect;
 pub use read::Reason;
@@ -29,6 +31,7 @@ pub use rows::Rows;
 pub use tables::{TableId, Tables};
 
 use self::body::Body;
+use self::leaves::Leaves;
 use self::rows::{FunctionRow, RelationRow};
 use crate::parse::{Grammar, Name, StatementFacts};
 
@@ -48,6 +51,9 @@ pub struct Catalog {
     relation_names: HashMap<Box<str>, Vec<usize>>,
     /// What any statement may run without naming it: casts, type functions, domain checks.
     implied: Implied,
+    /// Functions that run when definitions change.
+    event_triggers: Vec<u32>,
+    leaves: Arc<Leaves>,
 }
 
 #[derive(Debug)]
@@ -91,6 +97,7 @@ struct Implied {
 #[derive(Debug)]
 struct Expression {
     policy: bool,
+    text: Box<str>,
     /// None if it was not understood.
     facts: Option<StatementFacts>,
 }
@@ -110,6 +117,8 @@ impl Catalog {
                 functions: rows.implied_functions,
                 expressions: Vec::new(),
             },
+            event_triggers: rows.links.event_triggers.clone(),
+            leaves: Arc::default(),
         };
         for row in rows.functions {
             catalog.add_function(row);
@@ -128,6 +137,7 @@ impl Catalog {
             let expression = Expression {
                 policy: row.policy,
                 facts: facts_of(grammar, &format!("SELECT ({})", row.text)),
+                text: row.text,
             };
             match catalog.relation_of.get(&row.relation) {
                 Some(at) => catalog.relations[*at].expressions.push(expression),
@@ -137,7 +147,13 @@ impl Catalog {
             }
         }
         catalog.link(&rows.links);
+        catalog.leaves = Arc::new(Leaves::of(&catalog));
         catalog
+    }
+
+    /// What statements may leave in their session.
+    pub(crate) fn leaves(&self) -> &Arc<Leaves> {
+        &self.leaves
     }
 
     pub fn generation(&self) -> u64 {

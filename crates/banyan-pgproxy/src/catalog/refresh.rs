@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_runtime::{Clock, Tasks};
 
 use super::load::{LoadError, load};
 use super::{Catalog, Rows};
-use crate::fresh::Fresh;
+use crate::fresh::entrance::EnterError;
+use crate::fresh::{Entrance, Fresh};
 use crate::parse::PostgresGrammar;
 
 /// For definitions changed by others than this proxy.
@@ -25,7 +26,7 @@ pub(crate) enum Refresh {
     Now,
     Soon,
     /// Another primary; None: there is none.
-    From(Option<Box<tokio_postgres::Config>>),
+    From(Option<Box<Entrance>>),
 }
 
 pub(crate) struct Keeper {
@@ -38,7 +39,7 @@ pub(crate) struct Keeper {
 #[derive(Debug, thiserror::Error)]
 enum RefreshError {
     #[error("failed to connect to the primary")]
-    Connect(#[source] tokio_postgres::Error),
+    Connect(#[source] EnterError),
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("the primary did not answer in time")]
@@ -49,7 +50,7 @@ enum RefreshError {
 
 impl Keeper {
     pub(crate) async fn run(mut self) {
-        let mut login: Option<Box<tokio_postgres::Config>> = None;
+        let mut login: Option<Box<Entrance>> = None;
         let mut client = None;
         let mut wait = PERIOD;
         loop {
@@ -73,7 +74,7 @@ impl Keeper {
             if due && let Err(error) = self.refresh(login, &mut client).await {
                 tracing::warn!(
                     error = with_causes(&error),
-                    "definitions could not be read: everything goes to the primary"
+                    "definitions could not be read: everything goes to the primary, and servers are asked after each unit what it left in the session"
                 );
                 client = None;
                 wait = AGAIN;
@@ -81,17 +82,14 @@ impl Keeper {
         }
     }
 
-    async fn refresh(
-        &self,
-        login: &tokio_postgres::Config,
-        client: &mut Option<Client>,
-    ) -> Result<(), RefreshError> {
+    async fn refresh(&self, login: &Entrance, client: &mut Option<Client>) -> Result<(), RefreshError> {
         let start = Clock.now();
         loop {
             let generation = self.fresh.marks.definitions();
             let reading = async {
                 if client.as_ref().is_none_or(Client::is_closed) {
-                    *client = Some(self.connect(login).await?);
+                    let made = login.enter(&self.tasks, "catalog connection").await;
+                    *client = Some(made.map_err(RefreshError::Connect)?);
                 }
                 match client {
                     Some(client) => Ok(load(client).await?),
@@ -113,16 +111,6 @@ impl Keeper {
                 return Ok(());
             }
         }
-    }
-
-    async fn connect(&self, login: &tokio_postgres::Config) -> Result<Client, RefreshError> {
-        let (client, connection) = login.connect(NoTls).await.map_err(RefreshError::Connect)?;
-        self.tasks
-            .spawn(TaskKind::Background, "catalog connection", async move {
-                // Its error shows in the client's next query.
-                connection.await.is_ok()
-            });
-        Ok(client)
     }
 }
 

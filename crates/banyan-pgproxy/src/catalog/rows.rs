@@ -21,7 +21,7 @@ pub struct FunctionRow {
     pub kind: FunctionKind,
     pub volatility: Volatility,
     pub language: Box<str>,
-    /// Text of the user's functions in SQL and PL/pgSQL.
+    /// Text of the user's functions; empty in C.
     pub body: Box<str>,
     /// Library of a C function (`probin`).
     pub library: Box<str>,
@@ -96,6 +96,8 @@ pub struct Links {
     pub foreign_keys: Vec<ForeignKeyRow>,
     /// (relation, function), the user's.
     pub triggers: Vec<(u32, u32)>,
+    /// Functions that event triggers run.
+    pub event_triggers: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]

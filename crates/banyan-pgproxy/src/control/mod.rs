@@ -200,7 +200,7 @@ impl Control {
         tasks.spawn(TaskKind::Background, "freshness", watcher.run(tasks.clone()));
         let (logins, asked) = watch::channel(Ok(None));
         let (told, sampled) = watch::channel(Arc::default());
-        let sampler = sampler::run(asked, told, Arc::clone(&fresh), tasks.clone());
+        let sampler = sampler::run(asked, told, tasks.clone());
         tasks.spawn(TaskKind::Background, "figures", sampler);
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::new(WorkerMetrics::default())).collect();
         let mut control = Self {
@@ -329,7 +329,7 @@ impl Control {
             Ok(nodes) => self.fresh.nodes(nodes),
             Err(why) => tracing::error!(why, "replicas cannot be watched: reads go to the primary"),
         }
-        let login = nodes::of_primary(&self.snapshot);
+        let login = nodes::entrance(&self.snapshot);
         self.logins.send_if_modified(|known| {
             let other = *known != login;
             *known = login;

@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 use banyan_topology::report::NodeReport;
 use banyan_topology::snapshot::pgproxy::{NodeState, PgAuth, PgNode, PgproxySnapshot, Reads};
 
-use super::sampler::Login;
 use super::verifiers::secret;
-use crate::fresh::{Nodes, Replica, Server, View};
+use crate::fresh::{Entrance, Nodes, Replica, Server, View};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// None at all while there is one server. Those that may not serve reads are watched all the same: `status` tells of them.
+/// While there is one server, nobody is asked for positions. Those that may not serve reads are watched all the same: `status` tells of them.
 pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
     let database = &snapshot.database;
+    let definitions = entrance(snapshot)?;
     if database.nodes.len() < 2 {
-        return Ok(Nodes::default());
+        return Ok(Nodes {
+            definitions,
+            ..Nodes::default()
+        });
     }
     if database
         .nodes
@@ -34,6 +37,7 @@ pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
         .iter()
         .filter(|node| Some(node.id) != database.primary);
     Ok(Nodes {
+        definitions,
         primary: database.primary().map(server),
         replicas: replicas
             .map(|node| (server(node), weight(node, database.reads)))
@@ -41,15 +45,16 @@ pub(super) fn of(snapshot: &PgproxySnapshot) -> Result<Nodes, String> {
     })
 }
 
-/// How the primary is asked for its figures.
-pub(super) fn of_primary(snapshot: &PgproxySnapshot) -> Login {
+/// How the primary is asked for its figures and its definitions; `None`: there is none.
+pub(super) fn entrance(snapshot: &PgproxySnapshot) -> Result<Option<Entrance>, String> {
     let Some(node) = snapshot.database.primary() else {
         return Ok(None);
     };
-    if node.tls.is_some() && node.socket.is_none() {
-        return Err("figures are not asked for over TLS yet".to_owned());
-    }
-    login(snapshot).map(|login| Some(at(&login, node)))
+    let tls = node.tls.clone().filter(|_| node.socket.is_none());
+    Ok(Some(Entrance {
+        config: at(&login(snapshot)?, node),
+        tls: tls.map(|tls| (node.address, tls)),
+    }))
 }
 
 /// 0 gets no reads.

@@ -8,22 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
-use banyan_runtime::{Clock, TaskKind, Tasks};
+use banyan_runtime::{Clock, Tasks};
 use banyan_topology::signals::{IndexSignal, ServerSignals, TableSignal, WaitEvent};
 
-use crate::catalog::Catalog;
-use crate::catalog::load::load;
-use crate::fresh::Fresh;
-use crate::parse::PostgresGrammar;
+use crate::fresh::Entrance;
+use crate::fresh::entrance::EnterError;
 
 const EVERY: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(5);
 /// Some 2 µs of the server's time per table.
 const SIZES_EVERY: Duration = Duration::from_secs(15);
-/// Some 50 ms of the server's time.
-const DEFINITIONS_EVERY: Duration = Duration::from_secs(60);
 /// What rates and shares look back on.
 const WINDOW: usize = 60;
 /// Kinds of waits that are counted; more are "other".
@@ -60,30 +56,21 @@ pub(super) struct Sampled {
     pub(super) server: ServerSignals,
     /// How often a session was seen so, since the proxy started: by kind and event of the wait.
     pub(super) seen: BTreeMap<(String, String), u64>,
-    /// Of nobody else's reading.
-    pub(super) catalog: Option<Arc<Catalog>>,
 }
 
 /// Where the primary is, or why it cannot be asked; `Ok(None)`: there is none.
-pub(super) type Login = Result<Option<Config>, String>;
+pub(super) type Login = Result<Option<Entrance>, String>;
 
 /// Publishes what it learns to `told`; ends with the process.
-pub(super) async fn run(
-    mut logins: watch::Receiver<Login>,
-    told: watch::Sender<Arc<Sampled>>,
-    fresh: Arc<Fresh>,
-    tasks: Tasks,
-) {
+pub(super) async fn run(mut logins: watch::Receiver<Login>, told: watch::Sender<Arc<Sampled>>, tasks: Tasks) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut sampler = Sampler {
         tasks,
-        fresh,
         session: None,
         minute: Minute::default(),
         sampled: Sampled::default(),
         sized: None,
-        defined: None,
     };
     loop {
         tick.tick().await;
@@ -110,12 +97,10 @@ struct Session {
 
 struct Sampler {
     tasks: Tasks,
-    fresh: Arc<Fresh>,
     session: Option<Session>,
     minute: Minute,
     sampled: Sampled,
     sized: Option<Instant>,
-    defined: Option<Instant>,
 }
 
 impl Sampler {
@@ -134,10 +119,10 @@ impl Sampler {
         self.minute.tell(&mut self.sampled.server);
     }
 
-    async fn ask(&mut self, login: &Config) -> Result<(), String> {
+    async fn ask(&mut self, login: &Entrance) -> Result<(), String> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => connect(login, &self.tasks).await.map_err(words)?,
+            None => connect(login, &self.tasks).await?,
         };
         let waits = session
             .client
@@ -169,29 +154,20 @@ impl Sampler {
                 Err(error) => tracing::debug!(error = words(error), "sizes of tables could not be read"),
             }
         }
-        if due(self.defined, DEFINITIONS_EVERY) && self.fresh.catalog().is_none() {
-            self.defined = Some(now);
-            if let Ok(rows) = load(&mut session.client).await {
-                let building = self
-                    .tasks
-                    .spawn_blocking(move || Catalog::build(1, rows, &PostgresGrammar));
-                self.sampled.catalog = building.await.ok().map(Arc::new);
-            }
-        }
         Ok(())
     }
 }
 
-async fn connect(login: &Config, tasks: &Tasks) -> Result<Session, tokio_postgres::Error> {
-    let (client, connection) = login.connect(NoTls).await?;
-    tasks.spawn(TaskKind::Background, "figures of the primary", async move {
-        // Its error shows in the client's next query.
-        connection.await.is_ok()
-    });
-    client.batch_execute(SETTINGS).await?;
+async fn connect(login: &Entrance, tasks: &Tasks) -> Result<Session, String> {
+    let client = match login.enter(tasks, "figures of the primary").await {
+        Ok(client) => client,
+        Err(EnterError::Server(error)) => return Err(words(error)),
+        Err(EnterError::Tls(error)) => return Err(error.to_string()),
+    };
+    client.batch_execute(SETTINGS).await.map_err(words)?;
     Ok(Session {
-        activity: client.prepare(ACTIVITY).await?,
-        written: client.prepare(WRITTEN).await?,
+        activity: client.prepare(ACTIVITY).await.map_err(words)?,
+        written: client.prepare(WRITTEN).await.map_err(words)?,
         client,
     })
 }

@@ -71,8 +71,7 @@ async fn ask<T>(
 
 impl Control {
     fn judged(&mut self, counts: Vec<(Counts, f64)>) -> Workloads {
-        let read_here = self.sampled.borrow().catalog.clone();
-        self.judge.workloads(self.fresh.catalog().or(read_here), counts)
+        self.judge.workloads(self.fresh.last_catalog(), counts)
     }
 
     pub(super) async fn signals(&mut self) -> Signals {

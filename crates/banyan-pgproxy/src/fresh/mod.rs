@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod commits;
+pub mod entrance;
 pub mod lsn;
 pub mod marks;
 pub mod sampler;
@@ -26,6 +27,7 @@ pub mod watcher;
 
 pub use client::ClientFreshness;
 pub use commits::{Commits, Ticket};
+pub use entrance::Entrance;
 pub use lsn::Lsn;
 pub use marks::{Epoch, Marks};
 pub use shared::{Candidates, Fresh, Need};

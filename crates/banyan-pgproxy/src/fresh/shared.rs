@@ -51,6 +51,23 @@ impl Fresh {
         (catalog.generation() == self.marks.definitions()).then_some(catalog)
     }
 
+    /// The catalog that was read last: good enough for figures.
+    pub(crate) fn last_catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.borrow().clone()
+    }
+
+    /// Definitions as they are read, and again when they have changed.
+    pub(crate) fn catalogs(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        self.catalog.clone()
+    }
+
+    /// Before the acknowledgement of a change of definitions is forwarded.
+    pub(crate) fn definitions_changed(&self) {
+        self.marks.definitions_changed();
+        // Nobody reads the catalog again in a process that ends.
+        let _ended: Result<(), _> = self.asks.send(Ask::Definitions).map_err(drop);
+    }
+
     /// Whether anything of all this is of use: without replicas no statement is looked into.
     pub fn has_replicas(&self) -> bool {
         self.replicas.load(SeqCst)
@@ -122,9 +139,7 @@ impl Fresh {
     /// since, what it says of tables is void.
     pub fn changed(&self, effect: &Effect, generation: u64) -> Epoch {
         if effect.definitions {
-            self.marks.definitions_changed();
-            // Nobody reads the catalog again in a process that ends.
-            let _ended: Result<(), _> = self.asks.send(Ask::Definitions).map_err(drop);
+            self.definitions_changed();
         }
         let current = generation == self.marks.definitions();
         self.marks

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_topology::NodeId;
 
+use super::entrance::Entrance;
 use super::marks::Epoch;
 use super::sampler::{Action, Event, Sampler};
 use super::server::{self, Question};
@@ -33,6 +34,9 @@ pub enum Ask {
 /// Where the servers are, and how to log in as the role that may look.
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
+    /// Where definitions are read.
+    pub definitions: Option<Entrance>,
+    /// Whose positions are asked for; nobody's while there is one server.
     pub primary: Option<Server>,
     /// With their weights; 0 gets nothing.
     pub replicas: Vec<(Server, u32)>,
@@ -159,11 +163,13 @@ impl Running {
 
     fn follow(&mut self, nodes: Nodes) {
         if nodes.primary != self.nodes.primary {
-            let login = nodes.primary.as_ref().map(|server| server.login.clone());
             self.primary = nodes.primary.as_ref().map(|server| self.connect(server));
             self.fresh.marks.reset();
-            self.fresh.marks.definitions_changed();
             self.step(Event::PrimaryChanged);
+        }
+        if nodes.definitions != self.nodes.definitions || nodes.primary != self.nodes.primary {
+            self.fresh.marks.definitions_changed();
+            let login = nodes.definitions.clone();
             self.catalog(Refresh::From(login.map(Box::new)));
         }
         let some = nodes.replicas.iter().any(|(_, weight)| *weight > 0);

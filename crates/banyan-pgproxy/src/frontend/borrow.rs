@@ -13,16 +13,21 @@ use crate::session::scan::Scan;
 
 /// Backends that are tried before a client is told that its session cannot be restored.
 const UNFIT: u32 = 3;
+/// The same, when what ended it was a limit of the client before or a cancel: on each backend some times, and each is closed
+/// then, so that new ones come.
+const CUT_SHORT: u32 = 60;
 
 impl Client {
     /// Whether a message may go to the backend that is held. RESET leads to the server's default; what the client asked
-    /// for at its start instead is set before its next unit.
+    /// for at its start instead is set before its next unit. In a hold the backend is given back first.
     fn may_go_on(&mut self) -> bool {
         let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_open()) else {
             return true;
         };
         let in_transaction = lease.is_quiet() && lease.status != b'I';
-        if !in_transaction && self.session.touched.iter().any(|one| one.reset) {
+        let ours = lease.status == b'I' && lease.expected.iter().all(|one| one.hidden);
+        let waits_for_it = ours && !self.pinned && self.worker.holding();
+        if waits_for_it || !in_transaction && self.session.touched.iter().any(|one| one.reset) {
             self.blocked = Blocked::Settled;
         } else if lease.is_idle() && !Rc::ptr_eq(&lease.settings, &self.session.settings) {
             lease.bring_to(&self.session.settings);
@@ -31,8 +36,13 @@ impl Client {
         self.blocked == Blocked::No
     }
 
-    /// A backend for what these marks mean. `false`: blocked, or refused.
-    pub(super) fn ready_for(&mut self, tag: u8, scan: Option<&Scan>) -> Result<bool, Ending> {
+    /// A backend for what these marks mean; `left`: those of code that the statement may run without showing it. `false`: blocked, or refused.
+    pub(super) fn ready_for(
+        &mut self,
+        tag: u8,
+        scan: Option<&Scan>,
+        left: Option<&Scan>,
+    ) -> Result<bool, Ending> {
         if self.lease.is_some() {
             return Ok(self.may_go_on());
         }
@@ -45,7 +55,8 @@ impl Client {
             self.blocked = Blocked::Backend;
             return Ok(false);
         };
-        let ties = scan.map_or(Marks::NONE, |scan| scan.ties);
+        let of = |scan: Option<&Scan>| scan.map_or(Marks::NONE, |scan| scan.ties);
+        let ties = of(scan).with(of(left));
         if !ties.is_none() && !pool.may_pin() {
             self.refuse_unit(
                 tag,
@@ -80,7 +91,8 @@ impl Client {
         self.worker.metrics.active.increment();
         self.shared.activity.set(Activity::Active);
         lease.info.client.set(self.shared.number);
-        if lease.tenant != self.shared.number {
+        let others = lease.tenant != self.shared.number;
+        if others {
             lease.tenant = self.shared.number;
             lease.tenure += 1;
             if lease.sequences && self.account.reads_sequences.get() {
@@ -88,7 +100,10 @@ impl Client {
                 self.blocked = Blocked::Quiet;
             }
         }
-        if !Rc::ptr_eq(&lease.settings, &self.session.settings) {
+        if others && lease.unclean {
+            lease.bring_anew(&self.session.settings);
+            self.blocked = Blocked::Quiet;
+        } else if !Rc::ptr_eq(&lease.settings, &self.session.settings) {
             lease.bring_to(&self.session.settings);
             self.blocked = Blocked::Quiet;
         } else {
@@ -110,20 +125,27 @@ impl Client {
         let Some(lease) = &mut self.lease else {
             return Ok(());
         };
+        if lease.failure.is_some() && !lease.is_quiet() {
+            // Its end is still to come.
+            return Ok(());
+        }
         if let Some(failure) = lease.failure.take() {
             self.unfit += 1;
-            // Each is closed: when all that former clients left their limits on are gone, a new one comes.
             let most = match failure.is_cut_short() {
-                true => UNFIT.max(self.worker.pool_size()),
+                true => CUT_SHORT,
                 false => UNFIT,
             };
             if self.unfit > most || !lease.is_idle() {
                 lease.spent = true;
                 return Err(Refusal::Settings(failure.words).into());
             }
-            if self.pinned {
-                // A cancel of the client's own can hit what restores its session: all of that or nothing has happened.
-                lease.bring_to(&self.session.settings);
+            // A cancel of the client's own, or the time limit of the client before, can hit what restores its session: all of
+            // that or nothing has happened.
+            if self.pinned || failure.is_cut_short() && !self.unfit.is_multiple_of(UNFIT) {
+                match lease.unclean && !self.pinned {
+                    true => lease.bring_anew(&self.session.settings),
+                    false => lease.bring_to(&self.session.settings),
+                }
                 self.blocked = Blocked::Quiet;
                 return Ok(());
             }
@@ -151,7 +173,11 @@ impl Client {
         session.pins = session.pins.with(marks.only(forever));
         let ask = marks.without(forever.with(Marks::FREE));
         if !ask.is_none() {
-            let touched = dedup(std::mem::take(&mut session.touched));
+            let mut touched = dedup(std::mem::take(&mut session.touched));
+            if ask.has(Marks::HIDDEN) && !touched.iter().any(|one| &*one.name == "role") {
+                let name = "role".into();
+                touched.push(Touched { name, reset: false });
+            }
             if touched.iter().any(|one| one.reset) {
                 // What comes next must not run before it is known which value it is to see.
                 self.blocked = Blocked::Settled;

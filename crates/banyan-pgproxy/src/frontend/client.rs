@@ -394,6 +394,9 @@ impl Client {
                 }
                 if received.ended {
                     self.again = 0;
+                    if self.session.marks.has(Marks::DEFINITIONS) && lease.status == b'I' {
+                        self.worker.fresh.definitions_changed();
+                    }
                     self.session.ask_again();
                     lease.info.units.set(lease.info.units.get() + 1);
                     self.worker.metrics.units.increment();

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod console;
 mod flight;
 mod greet;
+pub(crate) mod hidden;
 mod leave;
 mod login;
 mod lost;

@@ -113,7 +113,8 @@ impl Client {
             client.worker.shop.statement(text, types, &meaning)
         };
         let mut statement = shop_statement(self, text);
-        if !self.ready_for(b'P', Some(&statement.scan))? {
+        let left = self.left_by(&statement.text);
+        if !self.ready_for(b'P', Some(&statement.scan), left.as_ref())? {
             return Ok(self.not_ready());
         }
         let quiet = self.lease()?.expected.is_empty();

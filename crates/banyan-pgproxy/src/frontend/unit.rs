@@ -239,7 +239,8 @@ impl Client {
     fn query(&mut self, whole: &[u8], body: &[u8]) -> Result<Taken, Ending> {
         let text = body.strip_suffix(&[0]).ok_or(MALFORMED)?;
         let scan = self.scan(text);
-        if !self.ready_for(b'Q', Some(&scan))? {
+        let left = self.left_by(text);
+        if !self.ready_for(b'Q', Some(&scan), left.as_ref())? {
             return Ok(self.not_ready());
         }
         let careful = !scan.is_plain() || scan.marks.has(Marks::SEQUENCE_READ);
@@ -254,6 +255,9 @@ impl Client {
             return Ok(Taken::Blocked);
         }
         self.note(&scan);
+        if let Some(left) = &left {
+            self.note(left);
+        }
         let guarded = self.track(text);
         let mut after = None;
         let rewritten = self.rewrite(text, &scan)?;
@@ -311,7 +315,11 @@ impl Client {
             Named::Is(statement) => Some(&statement.scan),
             _ => None,
         };
-        if !self.ready_for(b'B', scan)? {
+        let left = match &named {
+            Named::Is(statement) => self.left_by(&statement.text),
+            _ => None,
+        };
+        if !self.ready_for(b'B', scan, left.as_ref())? {
             return Ok(self.not_ready());
         }
         if let Named::Is(statement) = &named
@@ -327,7 +335,10 @@ impl Client {
         self.measure_bound(resolved.statement());
         match resolved.statement() {
             Some(statement) => self.bind_known(portal, statement),
-            None => self.track_unknown(),
+            None => {
+                self.note_anything();
+                self.track_unknown();
+            }
         }
         let ours = resolved.name();
         let lease = self.lease()?;
@@ -350,6 +361,9 @@ impl Client {
         }
         if self.session.lexable() {
             self.note(&statement.scan);
+            if let Some(left) = self.left_by(&statement.text) {
+                self.note(&left);
+            }
         } else {
             self.session.marks = self.session.marks.with(Marks::UNKNOWN);
         }
@@ -360,7 +374,7 @@ impl Client {
 
     fn describe(&mut self, whole: &[u8], body: &[u8]) -> Result<Taken, Ending> {
         let (kind, name) = message::read_target(body).ok_or(MALFORMED)?;
-        if !self.ready_for(b'E', None)? {
+        if !self.ready_for(b'E', None, None)? {
             return Ok(self.not_ready());
         }
         if kind == b'P' {
@@ -409,7 +423,7 @@ impl Client {
 
     fn execute(&mut self, whole: &[u8], body: &[u8]) -> Result<Taken, Ending> {
         let (portal, _) = frame::text(body).ok_or(MALFORMED)?;
-        if !self.ready_for(b'E', None)? {
+        if !self.ready_for(b'E', None, None)? {
             return Ok(self.not_ready());
         }
         let bound = self.bound.take_if(|(name, _)| **name == *portal);
@@ -439,9 +453,14 @@ impl Client {
     }
 
     fn function(&mut self, head: Head) -> Result<Taken, Ending> {
-        if !self.ready_for(b'F', None)? {
+        if !self.ready_for(b'F', None, None)? {
             return Ok(self.not_ready());
         }
+        let mut call = Scan::default();
+        // By its number: it may be any.
+        call.doubt(Marks::HIDDEN);
+        self.note(&call);
+        self.note_anything();
         self.track_unknown();
         self.lease()?.expect(Kind::Function, false);
         Ok(self.pass_message(head))

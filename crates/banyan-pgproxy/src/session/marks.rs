@@ -28,8 +28,13 @@ impl Marks {
     pub(crate) const SESSION_MODE: Self = Self(1 << 10);
     /// The server did not answer what the session is (a `statement_timeout` of the client's, a cancel): it is asked again.
     pub(crate) const DOUBT: Self = Self(1 << 11);
+    /// Code that cannot be looked into has run: the server is asked for all that it can tell, and what it cannot tell
+    /// (settings that nobody has defined) is reset before another client gets the backend.
+    pub(crate) const HIDDEN: Self = Self(1 << 12);
+    /// Definitions may have changed: what a name stands for is to be read anew.
+    pub(crate) const DEFINITIONS: Self = Self(1 << 13);
     /// Needs no question to the server.
-    pub(crate) const FREE: Self = Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0);
+    pub(crate) const FREE: Self = Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0 | Self::DEFINITIONS.0);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -56,7 +61,7 @@ impl Marks {
 
     /// For people: the first reason.
     pub(crate) fn reason(self) -> &'static str {
-        const NAMES: [(Marks, &str); 10] = [
+        const NAMES: [(Marks, &str); 11] = [
             (Marks::SESSION_MODE, "session mode"),
             (Marks::TEMPORARY, "temporary objects"),
             (Marks::ADVISORY, "advisory locks"),
@@ -66,6 +71,7 @@ impl Marks {
             (Marks::LOAD, "LOAD"),
             (Marks::UNKNOWN, "unknown settings"),
             (Marks::DOUBT, "session not known yet"),
+            (Marks::HIDDEN, "code that cannot be looked into"),
             (Marks::SEQUENCE_WRITE, "sequence state"),
         ];
         let found = NAMES.iter().find(|(mark, _)| self.has(*mark));

@@ -1,5 +1,6 @@
 //! What a client's session is made of, so that any backend can continue it: settings, prepared statements, pins.
 
+pub(crate) mod code;
 pub(crate) mod intern;
 pub(crate) mod marks;
 pub(crate) mod prepared;

@@ -4,6 +4,7 @@
 //! Everything else is split into tokens. Doubt means a mark, and a mark means that the server is asked before its
 //! backend goes to another client.
 
+use super::code;
 use super::marks::{Effect, Marks, Reference, Touched};
 use super::words;
 use crate::parse::lex::{self, Token, TokenKind};
@@ -28,6 +29,37 @@ impl Scan {
             },
             None => slow(text),
         }
+    }
+
+    /// What is not known keeps the backend with its client.
+    pub(crate) fn doubt(&mut self, marks: Marks) {
+        self.marks = self.marks.with(marks);
+        self.ties = self.ties.with(marks.only(Marks::UNKNOWN));
+    }
+
+    /// What another piece of the same statement may do, too.
+    pub(crate) fn absorb(&mut self, other: &Self) -> bool {
+        let before = (self.marks, self.ties, self.touched.len(), self.effects.len());
+        self.marks = self.marks.with(other.marks);
+        self.ties = self.ties.with(other.ties);
+        for one in &other.touched {
+            match self.touched.iter_mut().find(|known| known.name == one.name) {
+                // Set by one and reset by the other: the value that is there counts.
+                Some(known) => known.reset &= one.reset,
+                None => self.touched.push(one.clone()),
+            }
+        }
+        for effect in &other.effects {
+            if !self.effects.contains(effect) {
+                self.effects.push(effect.clone());
+            }
+        }
+        before != (self.marks, self.ties, self.touched.len(), self.effects.len())
+    }
+
+    /// One statement more, by its tokens without comments.
+    pub(super) fn judge(&mut self, text: &[u8], tokens: &[Token]) {
+        Words { text, tokens }.judge(self);
     }
 
     fn tie(&mut self, marks: Marks) {
@@ -166,6 +198,7 @@ impl Words<'_> {
             "drop" => mark(Marks::TEMPORARY),
             "declare" if self.any("hold") => scan.tie(Marks::CURSOR),
             "prepare" if !self.is(1, "transaction") => scan.tie(Marks::PREPARED),
+            "create" | "alter" | "import" if !self.is_temporary() => self.define(scan),
             "do" => self.block(scan),
             "call" => mark(Marks::ADVISORY.with(Marks::TEMPORARY).with(Marks::SEQUENCE_WRITE)),
             "insert" | "update" | "delete" | "with" | "copy" | "merge" => mark(Marks::SEQUENCE_WRITE),
@@ -173,6 +206,27 @@ impl Words<'_> {
         }
         self.execute(scan);
         self.functions(scan);
+    }
+
+    /// What it defines may be called before it can be read: the settings that it names are looked at.
+    fn define(&self, scan: &mut Scan) {
+        scan.marks = scan.marks.with(Marks::DEFINITIONS);
+        if !self.any("function") && !self.any("procedure") {
+            return;
+        }
+        for token in self.tokens.iter().filter(|token| token.kind == TokenKind::Text) {
+            let text = std::str::from_utf8(self.text).ok();
+            if let Some(body) = text.and_then(|text| code::constant(text, token)) {
+                for one in code::of(&body).scan.touched {
+                    touch(scan, &one.name, false);
+                }
+            }
+        }
+    }
+
+    /// CREATE of what others never see.
+    fn is_temporary(&self) -> bool {
+        (1..3).any(|at| self.is(at, "temp") || self.is(at, "temporary"))
     }
 
     /// Behind opening parentheses.
@@ -196,12 +250,15 @@ impl Words<'_> {
                 "temp" | "temporary" => scan.tie(Marks::TEMPORARY),
                 "lastval" | "currval" => mark(Marks::SEQUENCE_READ),
                 "nextval" | "setval" => mark(Marks::SEQUENCE_WRITE),
+                "set_config" if self.is_local(at + 1) => {}
                 "set_config" => match self.constant(at + 2) {
                     Some(name) if self.bytes(at + 1) == b"(" && self.bytes(at + 3) == b"," => {
                         touch(scan, &name, false);
                     }
                     _ => scan.tie(Marks::UNKNOWN),
                 },
+                // They run a text that may be anything.
+                word if word.starts_with("query_to_xml") || word == "ts_stat" => mark(Marks::HIDDEN),
                 word if word.starts_with("pg_temp") => scan.tie(Marks::TEMPORARY),
                 word if word.contains("advisory_unlock") || word.contains("advisory_xact") => {
                     mark(Marks::ADVISORY)
@@ -322,33 +379,44 @@ impl Words<'_> {
         Some(name)
     }
 
-    /// DO: its text is code of another language.
+    /// DO: its text is code.
     fn block(&self, scan: &mut Scan) {
-        let text = String::from_utf8_lossy(self.text).to_ascii_lowercase();
-        let words: Vec<&str> = text
-            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .collect();
-        let any = |wanted: &[&str]| wanted.iter().any(|w| words.contains(w));
-        let mut mark = |marks: Marks| scan.tie(marks);
-        mark(Marks::SEQUENCE_WRITE);
-        if any(&["set", "set_config", "reset", "role", "load", "execute"]) {
-            mark(Marks::UNKNOWN);
+        scan.tie(Marks::SEQUENCE_WRITE);
+        let language = (0..self.tokens.len()).find(|at| self.is(*at, "language"));
+        let language = language.and_then(|at| self.identifier(at + 1));
+        let mut texts = self.tokens.iter().filter(|token| token.kind == TokenKind::Text);
+        let text = texts
+            .next()
+            .and_then(|token| code::constant(std::str::from_utf8(self.text).ok()?, token));
+        match (text, language.as_deref()) {
+            (Some(text), None | Some(b"plpgsql")) => {
+                let code = code::of(&text);
+                scan.absorb(&code.scan);
+                if code.reaches_all {
+                    scan.doubt(Marks::HIDDEN);
+                }
+            }
+            (Some(text), Some(_)) => {
+                scan.absorb(&code::of_other_language(&text));
+            }
+            (None, _) => scan.doubt(Marks::UNKNOWN),
         }
-        if text.contains("temp") {
-            mark(Marks::TEMPORARY);
+    }
+
+    /// `set_config(name, value, true)` ends with the transaction.
+    fn is_local(&self, open: usize) -> bool {
+        let mut depth = 0_i32;
+        for at in open..self.tokens.len() {
+            match self.bytes(at) {
+                b"(" => depth += 1,
+                b")" => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return at > open && self.is(at - 1, "true") && self.bytes(at - 2) == b",";
+            }
         }
-        if text.contains("advisory") {
-            mark(Marks::ADVISORY);
-        }
-        if any(&["hold"]) {
-            mark(Marks::CURSOR);
-        }
-        if any(&["listen", "unlisten"]) {
-            mark(Marks::LISTEN);
-        }
-        if any(&["prepare", "deallocate", "discard"]) {
-            mark(Marks::PREPARED.with(Marks::UNKNOWN));
-        }
+        false
     }
 }
 
@@ -360,117 +428,4 @@ fn touch(scan: &mut Scan, name: &str, reset: bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::expect;
-
-    use super::*;
-
-    fn show(texts: &[&str]) -> String {
-        let mut out = String::new();
-        for text in texts {
-            let scan = Scan::of(text.as_bytes());
-            let references: Vec<_> = scan
-                .references
-                .iter()
-                .map(|r| format!("{}@{}", String::from_utf8_lossy(&r.name), &text[r.start..r.end]))
-                .collect();
-            out.push_str(&format!(
-                "{text} -> {:#x} {:?} {references:?} {:?}\n",
-                scan.marks.0,
-                scan.touched
-                    .iter()
-                    .map(|t| format!("{}{}", t.name, if t.reset { "!" } else { "" }))
-                    .collect::<Vec<_>>(),
-                scan.effects
-                    .iter()
-                    .map(|e| format!("{e:?}").split('(').next().unwrap_or_default().to_owned())
-                    .collect::<Vec<_>>(),
-            ));
-        }
-        out
-    }
-
-    #[test]
-    fn what_leaves_nothing_behind_has_no_marks() {
-        for text in [
-            "SELECT 1",
-            " /* a /* b */ */ select * from t where a = 'SET x'",
-            "BEGIN",
-            "(SELECT 1) UNION SELECT 2;",
-            "SET LOCAL work_mem = '1MB'",
-            "SET TRANSACTION READ ONLY",
-            "SELECT 1; SELECT 'set_config'; COMMIT",
-            "SELECT temperature FROM attempts",
-            "CREATE TABLE t (a int)",
-            "",
-            "GRANT EXECUTE ON FUNCTION f TO x",
-        ] {
-            assert_eq!(Scan::of(text.as_bytes()), Scan::default(), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_stays_in_the_session_is_named() {
-        let found = show(&[
-            "SET search_path TO a, b",
-            "set session statement_timeout = 5",
-            "SET my.tenant = '4'",
-            "/* x */ SET TIME ZONE 'UTC'",
-            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-            "SET ROLE bob",
-            "SET SESSION AUTHORIZATION bob",
-            "SELECT set_config('a.b', 'x', false)",
-            "SELECT set_config(name, 'x', false) FROM t",
-            "BEGIN; SET work_mem = '1MB'; SELECT 1",
-            "RESET ALL",
-            "RESET role",
-            "DISCARD ALL",
-            "DEALLOCATE PREPARE \"Ab\"",
-            "DEALLOCATE ALL",
-            "EXPLAIN EXECUTE foo(1)",
-            "PREPARE foo AS SELECT 1",
-            "PREPARE TRANSACTION 'x'",
-            "CREATE TEMP TABLE x (a int)",
-            "SELECT 1 INTO TEMPORARY y",
-            "SELECT pg_try_advisory_lock(1)",
-            "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
-            "LISTEN x",
-            "LOAD 'auto_explain'",
-            "SELECT lastval()",
-            "INSERT INTO t VALUES (nextval('s'))",
-            "DO $$ begin set work_mem = '1MB'; end $$",
-            "SELECT 'unterminated; SET x = 1",
-        ]);
-        expect![[r#"
-            SET search_path TO a, b -> 0x1 ["search_path"] [] []
-            set session statement_timeout = 5 -> 0x1 ["statement_timeout"] [] []
-            SET my.tenant = '4' -> 0x1 ["my.tenant"] [] []
-            /* x */ SET TIME ZONE 'UTC' -> 0x1 ["timezone"] [] []
-            SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY -> 0x1 ["default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"] [] []
-            SET ROLE bob -> 0x1 ["role"] [] []
-            SET SESSION AUTHORIZATION bob -> 0x1 ["session_authorization", "role"] [] []
-            SELECT set_config('a.b', 'x', false) -> 0x1 ["a.b"] [] []
-            SELECT set_config(name, 'x', false) FROM t -> 0x80 [] [] []
-            BEGIN; SET work_mem = '1MB'; SELECT 1 -> 0x1 ["work_mem"] [] []
-            RESET ALL -> 0x1 [] [] ["ResetAll"]
-            RESET role -> 0x1 ["role!"] [] []
-            DISCARD ALL -> 0x3f [] [] ["DiscardAll"]
-            DEALLOCATE PREPARE "Ab" -> 0x10 [] ["Ab@\"Ab\""] ["Deallocate"]
-            DEALLOCATE ALL -> 0x10 [] [] ["DeallocateAll"]
-            EXPLAIN EXECUTE foo(1) -> 0x200 [] ["foo@foo"] []
-            PREPARE foo AS SELECT 1 -> 0x10 [] [] []
-            PREPARE TRANSACTION 'x' -> 0x0 [] [] []
-            CREATE TEMP TABLE x (a int) -> 0x2 [] [] []
-            SELECT 1 INTO TEMPORARY y -> 0x2 [] [] []
-            SELECT pg_try_advisory_lock(1) -> 0x4 [] [] []
-            DECLARE c CURSOR WITH HOLD FOR SELECT 1 -> 0x8 [] [] []
-            LISTEN x -> 0x20 [] [] []
-            LOAD 'auto_explain' -> 0x40 [] [] []
-            SELECT lastval() -> 0x100 [] [] []
-            INSERT INTO t VALUES (nextval('s')) -> 0x200 [] [] []
-            DO $$ begin set work_mem = '1MB'; end $$ -> 0x280 [] [] []
-            SELECT 'unterminated; SET x = 1 -> 0x80 [] [] []
-        "#]]
-        .assert_eq(&found);
-    }
-}
+mod tests;

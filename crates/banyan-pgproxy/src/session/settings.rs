@@ -11,6 +11,8 @@ pub(crate) struct Settings(BTreeMap<Box<str>, Box<str>>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Parameters(BTreeMap<Box<str>, Box<str>>);
 
+const TIME_LIMIT: &str = "statement_timeout";
+
 const IDENTITY: [&str; 2] = ["session_authorization", "role"];
 
 impl Settings {
@@ -28,6 +30,11 @@ impl Settings {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Is it who the session is?
+    pub(crate) fn is_identity(name: &str) -> bool {
+        IDENTITY.contains(&name)
     }
 
     fn identity(&self) -> bool {
@@ -62,6 +69,10 @@ pub(crate) fn difference(from: &Settings, to: &Settings) -> String {
     if from == to {
         return sql;
     }
+    if from.get(TIME_LIMIT).is_some() {
+        // That of the client before is not to end what follows.
+        sql.push_str("SET statement_timeout TO 0;");
+    }
     // Who the session is decides what it may set: first nobody special, at last who it is to be.
     if from.identity() {
         sql.push_str("RESET ROLE;RESET SESSION AUTHORIZATION;");
@@ -74,11 +85,12 @@ pub(crate) fn difference(from: &Settings, to: &Settings) -> String {
             sql.push(';');
         }
     }
+    let other = |name: &str, value: &str| from.get(name) != Some(value) || name == TIME_LIMIT;
     let changed =
         to.0.iter()
-            .filter(|(name, value)| plain(&&***name) && from.0.get(*name) != Some(*value));
+            .filter(|(name, value)| plain(&&***name) && other(name, value));
     // A short time limit is not to end what follows it here.
-    let (last, first): (Vec<_>, Vec<_>) = changed.partition(|(name, _)| &***name == "statement_timeout");
+    let (last, first): (Vec<_>, Vec<_>) = changed.partition(|(name, _)| &***name == TIME_LIMIT);
     let changed = first.into_iter().chain(last);
     let identity = IDENTITY.iter().filter_map(|name| to.0.get_key_value(*name));
     for (name, value) in changed.chain(identity) {
@@ -88,6 +100,14 @@ pub(crate) fn difference(from: &Settings, to: &Settings) -> String {
         sql.push_str(&literal(value));
         sql.push_str(",false);");
     }
+    sql
+}
+
+/// As [`difference`], from a session in which anything may be set.
+pub(crate) fn anew(to: &Settings) -> String {
+    let mut sql =
+        String::from("SET statement_timeout TO 0;RESET ROLE;RESET SESSION AUTHORIZATION;RESET ALL;");
+    sql.push_str(&difference(&Settings::default(), to));
     sql
 }
 

@@ -33,6 +33,19 @@ const TIES: [(Marks, &str); 5] = [
     ),
 ];
 
+/// All that is set in the session, as far as the server tells: not those that nobody has defined (`my.tenant`), nor who the
+/// session is. Names and values end with bytes that neither holds.
+const SET_NOW: &str = ", (SELECT pg_catalog.string_agg(name || pg_catalog.chr(1) || \
+    pg_catalog.current_setting(name), pg_catalog.chr(2)) FROM pg_catalog.pg_settings WHERE source = 'session')";
+
+/// What is to be asked for: after code that cannot be looked into, everything.
+pub(crate) fn all_of(marks: Marks) -> Marks {
+    if !marks.has(Marks::HIDDEN) {
+        return marks;
+    }
+    TIES.iter().fold(marks, |marks, (mark, _)| marks.with(*mark))
+}
+
 /// The question for these marks and settings.
 ///
 /// Of a setting that was reset the value does not tell whether a rollback took that back: it may have been set to the
@@ -41,6 +54,9 @@ pub(crate) fn question(marks: Marks, touched: &[Touched]) -> String {
     let mut sql = String::from("SELECT 0");
     for (_, count) in TIES.iter().filter(|(mark, _)| marks.has(*mark)) {
         let _infallible = write!(sql, ", {count}");
+    }
+    if marks.has(Marks::HIDDEN) {
+        sql.push_str(SET_NOW);
     }
     for one in touched {
         let name = literal(&one.name);
@@ -61,6 +77,8 @@ pub(crate) struct Answer {
     pub(crate) ties: Marks,
     /// In the order of the names.
     pub(crate) values: Vec<Value>,
+    /// All that is set, if that was asked for.
+    pub(crate) set: Option<Vec<(String, String)>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -81,13 +99,27 @@ pub(crate) fn answer(marks: Marks, touched: &[Touched], row: Vec<Option<String>>
             ties = ties.with(*mark);
         }
     }
+    let set = match marks.has(Marks::HIDDEN) {
+        true => Some(pairs(row.next()?.as_deref().unwrap_or_default())?),
+        false => None,
+    };
     let mut values = Vec::with_capacity(touched.len());
     for one in touched {
         let text = row.next()?;
         let reset = one.reset && row.next()?.as_deref() != Some("session");
         values.push(Value { text, reset });
     }
-    row.next().is_none().then_some(Answer { ties, values })
+    row.next().is_none().then_some(Answer { ties, values, set })
+}
+
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split('\u{2}').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('\u{1}')?;
+            Some((name.to_owned(), value.to_owned()))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -120,8 +152,28 @@ mod tests {
                 value(Some("UTC"), false),
                 value(None, true),
             ],
+            set: None,
         };
         assert_eq!(answer(marks, &touched, row), Some(expected));
         assert_eq!(answer(marks, &touched, vec![Some("0".into())]), None);
+    }
+
+    #[test]
+    fn after_code_that_cannot_be_looked_into_everything_is_asked_for() {
+        let marks = all_of(Marks::HIDDEN);
+        let sql = question(marks, &[]);
+        assert!(sql.contains("pg_locks") && sql.contains("pg_cursors") && sql.contains("'session'"));
+        let ties = TIES.len();
+        let row = |set: Option<&str>| {
+            let zeros = (0..=ties).map(|_| Some("0".to_owned()));
+            zeros.chain([set.map(str::to_owned)]).collect::<Vec<_>>()
+        };
+        let found = answer(marks, &[], row(Some("work_mem\u{1}4MB\u{2}search_path\u{1}a, b"))).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            found.set,
+            Some(vec![pair("work_mem", "4MB"), pair("search_path", "a, b")])
+        );
+        assert_eq!(answer(marks, &[], row(None)).unwrap().set, Some(Vec::new()));
     }
 }

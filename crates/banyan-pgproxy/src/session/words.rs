@@ -6,7 +6,11 @@
 /// Is one of the words anywhere in it, in any case? It may be part of a longer one.
 pub(super) fn holds_any(text: &[u8]) -> bool {
     memchr::memchr2_iter(b'v', b'V', text).any(|at| value_or_lock(text, at))
-        || memchr::memchr_iter(b'_', text).any(|at| around(text, at, b"set", b"_config"))
+        || memchr::memchr_iter(b'_', text).any(|at| {
+            around(text, at, b"set", b"_config")
+                || around(text, at, b"query", b"_to_xml")
+                || around(text, at, b"ts", b"_stat")
+        })
         || memchr::memchr2_iter(b'm', b'M', text).any(|at| around(text, at, b"te", b"mp"))
 }
 
@@ -37,8 +41,10 @@ mod tests {
 
     use super::*;
 
-    const WORDS: [&str; 7] = [
+    const WORDS: [&str; 9] = [
         "set_config",
+        "query_to_xml",
+        "ts_stat",
         "advisory",
         "temp",
         "lastval",
@@ -51,7 +57,7 @@ mod tests {
         #[test]
         fn the_same_is_found_as_by_looking_everywhere(
             pieces in prop::collection::vec(
-                prop_oneof![prop::sample::select(&WORDS[..]).prop_map(str::to_owned), "[a-zA-Z_ ]{0,3}", "(val|te|_config|mp|ad)"],
+                prop_oneof![prop::sample::select(&WORDS[..]).prop_map(str::to_owned), "[a-zA-Z_ ]{0,3}", "(val|te|_config|_stat|_to_xml|mp|ad)"],
                 0..4,
             ),
             upper in any::<bool>(),

@@ -36,6 +36,7 @@ async fn synchronous(settings: &[&str]) -> Replicated {
         admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
     })
     .await;
+    replicated.world.charted().await;
     replicated
 }
 
@@ -357,7 +358,10 @@ async fn what_waits_for_a_single_server_goes_on_when_it_is_back() {
         .await
         .unwrap();
     // Answered once the server was asked what the session is.
-    assert_eq!(simple(&client, "SHOW synchronous_commit").await, ["on"]);
+    world.charted().await;
+    for _ in 0..2 {
+        assert_eq!(simple(&client, "SHOW synchronous_commit").await, ["on"]);
+    }
     world.postgres.kill().unwrap();
     let config = world.config();
     let back = async {

@@ -223,7 +223,14 @@ impl Hunter {
     }
 
     async fn session(&mut self) {
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..9) {
+            6 => self.own_by_code().await,
+            7 => {
+                self.role = if self.role == "app" { "team" } else { "app" };
+                let role = if self.role == "app" { "NONE" } else { "team" };
+                self.plain(&format!("SELECT run('SET ROLE {role}')")).await;
+            }
+            8 => self.keep_a_secret().await,
             0 | 1 => {
                 self.owner = format!("owner {}", self.nonce());
                 let sql = format!("SET my.owner = '{}'", self.owner);
@@ -265,6 +272,35 @@ impl Hunter {
         }
     }
 
+    /// Its setting is changed by a function, a trigger or a block.
+    async fn own_by_code(&mut self) {
+        let owner = format!("owner by code {}", self.nonce());
+        let sql = match self.random.random_range(0..3) {
+            0 => format!("SELECT be_owned('{owner}')"),
+            1 => format!("INSERT INTO owned VALUES ('{owner}')"),
+            _ => format!("DO $$ BEGIN PERFORM be_owned('{owner}'); END $$"),
+        };
+        let found = self.plain(&sql).await;
+        assert!(found.iter().all(|m| m.tag != b'E'), "{sql}: {found:?}");
+        self.owner = owner;
+    }
+
+    /// A setting that no server tells of: it may be lost, but another's is never seen.
+    async fn keep_a_secret(&mut self) {
+        let mine = self.number.to_string();
+        self.plain(&format!("SELECT run('SET my.secret = ''{mine}'' ')"))
+            .await;
+        let found = self
+            .plain("SELECT coalesce(current_setting('my.secret', true), '')")
+            .await;
+        let row = found.iter().find(|m| m.tag == b'D').map(Message::columns);
+        let secret = row.unwrap().remove(0);
+        assert!(
+            secret.is_empty() || secret == mine,
+            "client {mine} sees the secret of {secret}"
+        );
+    }
+
     async fn leave_in_the_middle(&mut self) {
         let mut out = Vec::new();
         for _ in 0..self.random.random_range(1..4) {
@@ -288,8 +324,22 @@ impl Hunter {
     }
 }
 
+/// Code that changes the session of whoever runs it.
+const CODE: &str = r"
+    CREATE FUNCTION be_owned(owner text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN PERFORM set_config('my.owner', owner, false); END $$;
+    CREATE FUNCTION run(sql text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE sql; END $$;
+    CREATE TABLE owned (owner text);
+    CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM be_owned(NEW.owner); RETURN NULL; END $$;
+    CREATE TRIGGER own BEFORE INSERT ON owned FOR EACH ROW EXECUTE FUNCTION own();
+    GRANT INSERT ON owned TO team;
+";
+
 async fn hunt(seed: u64, wanted: u64) {
     let world = World::start(pool(5)).await;
+    world.client().await.batch_execute(CODE).await.unwrap();
+    world.charted().await;
     let replies = Arc::new(AtomicU64::new(0));
     let hunters = (0..CLIENTS).map(|number| {
         let replies = Arc::clone(&replies);

@@ -3,6 +3,7 @@
 
 mod console;
 mod crash;
+mod hidden;
 mod hold;
 mod hunter;
 mod queries;

@@ -1,17 +1,6 @@
 //! What belongs to a session stays with its client, whatever backend serves it.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
-
-use crate::world::{World, code, pool};
-
-async fn one(client: &Client, sql: &str) -> String {
-    let messages = client.simple_query(sql).await.unwrap();
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
-        _ => None,
-    });
-    row.unwrap_or_default()
-}
+use crate::world::{World, code, one, pool};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_follow_their_client_and_leak_to_nobody() {

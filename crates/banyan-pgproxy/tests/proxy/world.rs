@@ -170,6 +170,16 @@ impl World {
         self.tasks.spawn(TaskKind::Background, "part of a test", work)
     }
 
+    /// Waits until the proxy has read what definitions there are.
+    pub(crate) async fn charted(&self) {
+        let console = self.connect(&self.console()).await.unwrap();
+        eventually("definitions are read", || async {
+            let shown = rows(&console, "SHOW DATABASES").await;
+            shown.contains(&vec!["definitions".to_owned(), "read".to_owned()])
+        })
+        .await;
+    }
+
     /// Not through the proxy.
     pub(crate) async fn admin(&self) -> Client {
         connect(&self.postgres.url_of("app")).await.unwrap()
@@ -229,4 +239,14 @@ pub(crate) async fn rows(client: &Client, sql: &str) -> Vec<Vec<String>> {
         _ => None,
     });
     rows.collect()
+}
+
+/// The first column of the first row; NULL says so.
+pub(crate) async fn one(client: &Client, sql: &str) -> String {
+    let messages = client.simple_query(sql).await.unwrap();
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
+        _ => None,
+    });
+    row.unwrap_or_default()
 }

@@ -8,9 +8,11 @@ use banyan_runtime::Clock;
 use banyan_telemetry::{Durations, Histogram};
 
 use super::command::{Show, help};
+use crate::catalog::Catalog;
 use crate::control::nodes::report;
 use crate::frontend::Activity;
 use crate::route::{self, SessionView};
+use crate::session::marks::Marks;
 use crate::worker::Worker;
 
 type Row = Vec<String>;
@@ -208,6 +210,10 @@ fn database(worker: &Rc<Worker>) -> Vec<Row> {
     let primary = database
         .primary
         .map_or_else(|| "nobody".to_owned(), |node| node.to_string());
+    let definitions = match worker.fresh.catalog() {
+        Some(_) => "read",
+        None => "to be read",
+    };
     [
         ("name", database.name.clone()),
         ("epoch", snapshot.epoch.to_string()),
@@ -217,6 +223,7 @@ fn database(worker: &Rc<Worker>) -> Vec<Row> {
         ("max_clients", database.pool.max_clients.to_string()),
         ("wait_ms", database.pool.wait.as_millis().to_string()),
         ("reads", format!("{:?}", database.reads).to_lowercase()),
+        ("definitions", definitions.to_owned()),
     ]
     .into_iter()
     .map(|(name, value)| vec![name.to_owned(), value])
@@ -263,6 +270,17 @@ pub(super) fn explain(worker: &Rc<Worker>, sql: &str) -> Vec<Row> {
     let route = route::decide([&*plan], session, &snapshot.database.reads);
     route::explain(&plan, &route, catalog.as_deref())
         .into_iter()
+        .chain(left(catalog.as_deref(), sql))
         .map(|(name, value)| vec![name.to_owned(), value])
         .collect()
+}
+
+/// What it leaves in the session by functions and triggers.
+fn left(catalog: Option<&Catalog>, sql: &str) -> Option<(&'static str, String)> {
+    let left = catalog?.leaves().left_by(sql.as_bytes());
+    let names: Vec<&str> = left.touched.iter().map(|one| &*one.name).collect();
+    let others = left.marks.without(Marks::SETTINGS.with(Marks::FREE));
+    let words = [others.reason(), &*names.join(", ")];
+    let words: Vec<&str> = words.into_iter().filter(|words| !words.is_empty()).collect();
+    (!words.is_empty()).then(|| ("leaves", words.join(", ")))
 }
