@@ -4,6 +4,7 @@
 //! the connection (see `frames`), idle connections end after `timeouts.idle` (looked at lazily: between once and twice
 //! that), a peer that answers no PING is gone, the drain sends GOAWAY and lets every stream finish.
 
+mod gather;
 mod stream;
 mod tunnel;
 
@@ -23,6 +24,7 @@ use super::frames::Frames;
 use super::stages::Place;
 use super::{Core, Peer, Stage};
 use crate::http1::alarm::Alarm;
+use gather::Gather;
 pub(crate) use stream::RequestBody;
 
 /// Requests at once on one connection.
@@ -58,13 +60,19 @@ where
     let place = core.stages.enter();
     let mut alarm = Alarm::new(idle);
     let until = Instant::now() + idle;
-    let mut handshake = pin!(builder.handshake(Frames::new(stream, begun)));
+    let gather = Gather::new(stream);
+    let mut handshake = pin!(builder.handshake(Frames::new(gather.clone(), begun)));
     let connection = poll_fn(|cx| {
         // A client that has not even sent its preface would be waited for for ever.
         if place.stage(cx) >= Stage::Closing || alarm.poll(cx, until).is_ready() {
             return Poll::Ready(None);
         }
-        handshake.as_mut().poll(cx).map(Result::ok)
+        let made = handshake.as_mut().poll(cx).map(Result::ok);
+        if broke(gather.poll_out(cx)) {
+            Poll::Ready(None)
+        } else {
+            made
+        }
     });
     let Some(mut connection) = connection.await else {
         return;
@@ -82,7 +90,24 @@ where
         closing: false,
         pinged: None,
     };
-    poll_fn(|cx| serving.poll(cx, &mut connection)).await;
+    poll_fn(|cx| {
+        let ended = serving.poll(cx, &mut connection);
+        if broke(gather.poll_out(cx)) {
+            Poll::Ready(())
+        } else {
+            ended
+        }
+    })
+    .await;
+}
+
+/// Bytes that must wait are no fault: they leave when the task is woken again.
+fn broke(out: Poll<std::io::Result<()>>) -> bool {
+    let Poll::Ready(Err(error)) = out else {
+        return false;
+    };
+    tracing::debug!(%error, "a client connection broke while it was written to");
+    true
 }
 
 struct Serving {
@@ -104,7 +129,11 @@ struct Serving {
 
 impl Serving {
     /// Ready at the connection's end.
-    fn poll<S>(&mut self, cx: &mut Context<'_>, connection: &mut Connection<Frames<S>, Bytes>) -> Poll<()>
+    fn poll<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<Frames<Gather<S>>, Bytes>,
+    ) -> Poll<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -129,7 +158,11 @@ impl Serving {
         self.poll_time(cx, connection)
     }
 
-    fn stage_ends<S>(&mut self, cx: &mut Context<'_>, connection: &mut Connection<Frames<S>, Bytes>) -> bool
+    fn stage_ends<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<Frames<Gather<S>>, Bytes>,
+    ) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -146,7 +179,7 @@ impl Serving {
     fn poll_time<S>(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection<Frames<S>, Bytes>,
+        connection: &mut Connection<Frames<Gather<S>>, Bytes>,
     ) -> Poll<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -169,7 +202,11 @@ impl Serving {
         }
     }
 
-    fn quiet_ends<S>(&mut self, cx: &mut Context<'_>, connection: &mut Connection<Frames<S>, Bytes>) -> bool
+    fn quiet_ends<S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<Frames<Gather<S>>, Bytes>,
+    ) -> bool
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
