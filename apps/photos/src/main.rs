@@ -1,14 +1,14 @@
 //! `photos`: a small photo-sharing site with the RealWorld (Conduit) API, the sample app of Banyan.
 //!
-//! It imports nothing of Banyan and knows only what any app knows: PORT, HOST, DATABASE_URL, BANYAN_DATA_DIR, SIGTERM,
-//! `/healthz` and `/readyz`.
+//! Of Banyan it imports the SDK only, and knows what any app knows: PORT, HOST, DATABASE_URL, REDIS_CACHE_URL, BANYAN_DATA_DIR,
+//! SIGTERM, `/healthz` and `/readyz`.
 
 mod api;
 mod auth;
+mod cached;
 mod dice;
-mod drain;
 mod error;
-mod health;
+mod fellows;
 mod ids;
 mod media;
 mod seed;
@@ -85,12 +85,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         match &cli.verb {
             None | Some(Verb::Serve) => serve::run(settings).await?,
             Some(Verb::Migrate(Migrate { demo })) => {
-                store::migrate::run(&settings.database).await?;
-                if *demo && let Some(made) = seed::demo(&settings.database).await? {
+                store::migrate::run(settings.database()).await?;
+                if *demo && let Some(made) = seed::demo(settings.database()).await? {
                     report(&made);
                 }
             }
-            Some(Verb::Seed(amounts)) => report(&seed::run(&settings.database, amounts).await?),
+            Some(Verb::Seed(amounts)) => report(&seed::run(settings.database(), amounts).await?),
         }
         Ok(())
     })

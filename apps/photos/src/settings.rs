@@ -1,32 +1,17 @@
-//! What the environment says; nothing else reads it.
+//! What the environment says: the SDK's part, and what is this app's own.
 
 use std::env::VarError;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 
-const DEFAULT_PORT: u16 = 3000;
-const DEFAULT_POOL: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
-
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) listen: SocketAddr,
-    pub(crate) database: Database,
-    /// Uploads and, without SECRET_KEY, the signing key: all instances must share it.
-    pub(crate) data_dir: PathBuf,
+    /// In its data folder are uploads and, without SECRET_KEY, the signing key: all instances must share it.
+    pub(crate) sdk: banyan_sdk::Settings,
     pub(crate) secret_key: Option<Secret>,
-    /// Shown in `X-Served-By`.
-    pub(crate) instance: String,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Database {
-    pub(crate) options: PgConnectOptions,
-    pub(crate) pool: NonZeroU32,
+    /// REDIS_CACHE_URL is there.
+    pub(crate) has_cache: bool,
 }
 
 /// Never printed.
@@ -41,38 +26,30 @@ impl std::fmt::Debug for Secret {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    #[error("{0} is not set; example: {0}={1}")]
-    Missing(&'static str, &'static str),
     #[error("{0} is not text")]
     NotText(&'static str),
-    #[error("{name}={value} is not {wanted}")]
-    Bad {
-        name: &'static str,
-        value: String,
-        wanted: &'static str,
-    },
-    // The value holds a password: it is not shown.
-    #[error("DATABASE_URL is not a PostgreSQL address: {0}")]
-    DatabaseUrl(sqlx::Error),
     #[error("SECRET_KEY is shorter than 32 characters; make one with: openssl rand -hex 32")]
     ShortSecret,
+    #[error(transparent)]
+    Sdk(#[from] banyan_sdk::EnvError),
 }
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, SettingsError> {
-        let host = parsed("HOST", "an IP address")?.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let port = parsed("PORT", "a port from 0 to 65535")?.unwrap_or(DEFAULT_PORT);
         let secret_key = text("SECRET_KEY")?;
         if secret_key.as_ref().is_some_and(|key| key.len() < 32) {
             return Err(SettingsError::ShortSecret);
         }
         Ok(Self {
-            listen: SocketAddr::new(host, port),
-            database: database()?,
-            data_dir: text("BANYAN_DATA_DIR")?.map_or_else(|| PathBuf::from("data"), PathBuf::from),
+            sdk: banyan_sdk::Settings::from_env()?,
             secret_key: secret_key.map(Secret),
-            instance: text("BANYAN_INSTANCE")?.unwrap_or_else(|| "web".to_owned()),
+            has_cache: text("REDIS_CACHE_URL")?.is_some(),
         })
+    }
+
+    /// For what needs a connection of its own.
+    pub(crate) fn database(&self) -> &PgConnectOptions {
+        self.sdk.database()
     }
 }
 
@@ -82,24 +59,6 @@ pub(crate) fn log_filter() -> EnvFilter {
     match text("RUST_LOG") {
         Ok(Some(filter)) => EnvFilter::try_new(filter).unwrap_or_else(|_| quiet()),
         _ => quiet(),
-    }
-}
-
-fn database() -> Result<Database, SettingsError> {
-    let example = "postgres://photos:password@127.0.0.1:5432/photos";
-    let url = text("DATABASE_URL")?.ok_or(SettingsError::Missing("DATABASE_URL", example))?;
-    let options = PgConnectOptions::from_str(&url).map_err(SettingsError::DatabaseUrl)?;
-    Ok(Database {
-        options: options.application_name("photos"),
-        pool: parsed("DATABASE_POOL", "a number above 0")?.unwrap_or(DEFAULT_POOL),
-    })
-}
-
-fn parsed<T: FromStr>(name: &'static str, wanted: &'static str) -> Result<Option<T>, SettingsError> {
-    let Some(value) = text(name)? else { return Ok(None) };
-    match value.parse() {
-        Ok(parsed) => Ok(Some(parsed)),
-        Err(_) => Err(SettingsError::Bad { name, value, wanted }),
     }
 }
 

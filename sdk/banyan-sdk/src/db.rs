@@ -73,6 +73,10 @@ impl Database {
         sqlx::query("select pg_advisory_xact_lock(hashtext('banyan install'))")
             .execute(&mut *transaction)
             .await?;
+        // This session may remember that there is no such schema; to open a catalog makes it hear what others did meanwhile.
+        sqlx::query("select from pg_namespace")
+            .execute(&mut *transaction)
+            .await?;
         for tables in TABLES {
             sqlx::raw_sql(tables).execute(&mut *transaction).await?;
         }

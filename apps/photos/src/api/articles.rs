@@ -17,7 +17,7 @@ use crate::serve::App;
 use crate::slug::{self, PostKey};
 use crate::store::articles::{self, Article, Change, NewArticle};
 use crate::store::listing::{self, Filter, Listing, Page, Wanted};
-use crate::store::{uploads, users};
+use crate::store::uploads;
 
 const SHOWN: i64 = 20;
 const SHOWN_LIMIT: i64 = 100;
@@ -98,7 +98,7 @@ pub(super) async fn list(
         (&query.favorited, &mut filter.liked_by),
     ] {
         let Some(name) = name else { continue };
-        *id = users::id_of(&app.pool, name).await?;
+        *id = app.cached.id_of(name).await?;
         if id.is_none() {
             return Ok(answer_list(Listing::default()));
         }
@@ -113,8 +113,11 @@ pub(super) async fn feed(
     viewer: Viewer,
     QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Json<ArticlesAnswer>, ApiError> {
-    let wanted = Wanted::Feed { viewer: viewer.id() };
-    let listing = listing::list(&app.pool, Some(viewer.id()), &wanted, query.page()?).await?;
+    let (viewer, page) = (viewer.id(), query.page()?);
+    let listing = match app.cached.feed(viewer, page).await? {
+        Some(found) => listing::by_keys(&app.pool, viewer, &found.keys, found.total).await?,
+        None => listing::list(&app.pool, Some(viewer), &Wanted::Feed { viewer }, page).await?,
+    };
     Ok(answer_list(listing))
 }
 
@@ -174,7 +177,10 @@ pub(super) async fn create(
         photo: given.photo.as_deref(),
         tags: &tags,
     };
-    articles::insert(&app.pool, new).await?;
+    let mut tx = app.database.begin().await?;
+    articles::insert(&mut tx, new).await?;
+    app.cached.forget_tip(&mut tx, key.author_id).await?;
+    tx.commit().await?;
     let article = find_by_key(&app, key, Some(viewer.id())).await?;
     Ok((StatusCode::CREATED, answer(article)))
 }
@@ -230,7 +236,10 @@ pub(super) async fn delete(
     PathOf(slug): PathOf<String>,
 ) -> Result<StatusCode, ApiError> {
     let key = own(&app, &slug, &viewer).await?;
-    articles::delete(&app.pool, key).await?;
+    let mut tx = app.database.begin().await?;
+    articles::delete(&mut tx, key).await?;
+    app.cached.forget_tip(&mut tx, key.author_id).await?;
+    tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,7 @@ use super::views::{ProfileView, WholeProfileView};
 use crate::auth::{MaybeViewer, Viewer};
 use crate::error::ApiError;
 use crate::serve::App;
-use crate::store::users::Profile;
+use crate::store::users::{Figures, Profile};
 use crate::store::{follows, users};
 
 #[derive(Serialize)]
@@ -34,8 +34,7 @@ pub(super) async fn show(
     viewer: MaybeViewer,
     PathOf(username): PathOf<String>,
 ) -> Result<Json<WholeProfileAnswer>, ApiError> {
-    let profile = find(&app, &username, viewer.id()).await?;
-    let figures = users::figures(&app.pool, profile.id).await?;
+    let (profile, figures) = find(&app, &username, viewer.id()).await?;
     Ok(Json(WholeProfileAnswer {
         profile: WholeProfileView::new(profile, figures),
     }))
@@ -63,11 +62,14 @@ pub(super) async fn follow(
     viewer: Viewer,
     PathOf(username): PathOf<String>,
 ) -> Result<Json<ProfileAnswer>, ApiError> {
-    let mut profile = find(&app, &username, Some(viewer.id())).await?;
+    let (mut profile, _) = find(&app, &username, Some(viewer.id())).await?;
     if profile.id == viewer.id() {
         return Err(ApiError::invalid("profile", "is your own"));
     }
-    follows::follow(&app.pool, viewer.id(), profile.id).await?;
+    let mut tx = app.database.begin().await?;
+    follows::follow(&mut tx, viewer.id(), profile.id).await?;
+    app.cached.forget_follow(&mut tx, viewer.id(), profile.id).await?;
+    tx.commit().await?;
     profile.following = true;
     Ok(answer(profile))
 }
@@ -77,14 +79,17 @@ pub(super) async fn unfollow(
     viewer: Viewer,
     PathOf(username): PathOf<String>,
 ) -> Result<Json<ProfileAnswer>, ApiError> {
-    let mut profile = find(&app, &username, Some(viewer.id())).await?;
-    follows::unfollow(&app.pool, viewer.id(), profile.id).await?;
+    let (mut profile, _) = find(&app, &username, Some(viewer.id())).await?;
+    let mut tx = app.database.begin().await?;
+    follows::unfollow(&mut tx, viewer.id(), profile.id).await?;
+    app.cached.forget_follow(&mut tx, viewer.id(), profile.id).await?;
+    tx.commit().await?;
     profile.following = false;
     Ok(answer(profile))
 }
 
-async fn find(app: &App, username: &str, viewer: Option<i64>) -> Result<Profile, ApiError> {
-    let profile = users::profile(&app.pool, username, viewer).await?;
+async fn find(app: &App, username: &str, viewer: Option<i64>) -> Result<(Profile, Figures), ApiError> {
+    let profile = app.cached.profile(username, viewer).await?;
     profile.ok_or_else(|| ApiError::not_found("profile"))
 }
 

@@ -48,7 +48,11 @@ pub(super) async fn register(
         email: &email,
         password_hash: &password_hash,
     };
-    let account = users::insert(&app.pool, user).await?;
+    let mut tx = app.database.begin().await?;
+    let account = users::insert(&mut tx, user).await?;
+    // "There is none of that name" may be cached.
+    app.cached.forget_user(&mut tx, account.id, &[&username]).await?;
+    tx.commit().await?;
     Ok((StatusCode::CREATED, answer(&app, account)?))
 }
 
@@ -126,7 +130,11 @@ pub(super) async fn update(
             kept_token: viewer.claims.jti,
         });
     }
-    let account = users::update(&app.pool, viewer.id(), change).await?;
+    let mut tx = app.database.begin().await?;
+    let account = users::update(&mut tx, viewer.id(), change).await?;
+    let names = [&*viewer.account.username, &*account.username];
+    app.cached.forget_user(&mut tx, viewer.id(), &names).await?;
+    tx.commit().await?;
     answer(&app, account)
 }
 

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use super::Claims;
 use crate::error::ApiError;
 use crate::serve::App;
-use crate::store::users::{self, Account};
+use crate::store::users::Account;
 
 /// A logged-in user; without one the request is answered 401 before anything else is looked at.
 pub(crate) struct Viewer {
@@ -66,7 +66,7 @@ impl OptionalFromRequestParts<Arc<App>> for Viewer {
             return Err(invalid());
         }
         let claims = app.tokens.read(token.trim()).ok_or_else(invalid)?;
-        let account = users::by_id(&app.pool, claims.sub).await?.ok_or_else(invalid)?;
+        let account = app.cached.account(claims.sub).await?.ok_or_else(invalid)?;
         let current = claims.epoch == account.token_epoch || Some(claims.jti) == account.kept_token;
         current
             .then_some(Some(Self { account, claims }))

@@ -13,10 +13,10 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::auth::hash_with_salt;
-use crate::settings::Database;
 
 pub(crate) const DEMO_PASSWORD: &str = "photos-demo";
 
@@ -91,16 +91,16 @@ impl fmt::Display for Made {
     }
 }
 
-pub(crate) async fn run(database: &Database, amounts: &Amounts) -> Result<Made, SeedError> {
-    let mut connection = PgConnection::connect_with(&database.options).await?;
+pub(crate) async fn run(database: &PgConnectOptions, amounts: &Amounts) -> Result<Made, SeedError> {
+    let mut connection = PgConnection::connect_with(database).await?;
     let made = insert(&mut connection, amounts).await?;
     connection.close().await?;
     Ok(made)
 }
 
 /// `None`: it has users already, and nothing was done. Several at once, and users who register meanwhile, wait.
-pub(crate) async fn demo(database: &Database) -> Result<Option<Made>, SeedError> {
-    let mut connection = PgConnection::connect_with(&database.options).await?;
+pub(crate) async fn demo(database: &PgConnectOptions) -> Result<Option<Made>, SeedError> {
+    let mut connection = PgConnection::connect_with(database).await?;
     // Without a lock first: a site in use must not wait for this at each deploy.
     if has_users(&mut connection).await? {
         return Ok(None);
@@ -152,6 +152,7 @@ async fn insert(connection: &mut PgConnection, amounts: &Amounts) -> Result<Made
         comments: rows::insert_comments(connection, seed, &users, &posts, &comments).await?,
         log_in: users.first().map(|user| user.email.clone()).unwrap_or_default(),
     };
+    rows::forget_cached(connection, &users).await?;
     // Without statistics the first queries would be planned for empty tables.
     sqlx::query("analyze users, follows, posts, post_tags, post_counts, likes, comments")
         .execute(connection)

@@ -265,3 +265,18 @@ pub(super) async fn insert_comments(
     }
     Ok(added)
 }
+
+/// A site in use has a cache of what was before (`cached.rs`).
+pub(super) async fn forget_cached(connection: &mut PgConnection, users: &[User]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into banyan.invalidation (kind, key)
+         select 'key', kind || ':' || id from unnest($1::bigint[]) as id, unnest(array['tip', 'profile', 'followees']) as kind
+         union all
+         select 'key', 'user-id:' || lower(name) from unnest($2::text[]) as name",
+    )
+    .bind(users.iter().map(|user| user.id).collect::<Vec<_>>())
+    .bind(users.iter().map(|user| user.username.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map(drop)
+}

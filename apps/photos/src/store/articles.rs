@@ -1,6 +1,6 @@
 //! Posts ("articles" in the RealWorld API), one at a time; pages of them are in `listing`.
 
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::users::Profile;
@@ -77,7 +77,7 @@ pub(crate) async fn exists(pool: &PgPool, key: PostKey) -> Result<bool, sqlx::Er
 /// One statement, so the post, its tags and both counts are there together or not at all. The counts depend on each
 /// other in the text, which fixes the order of their locks: author, then slot, as in [`delete`].
 pub(crate) async fn insert(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     article: NewArticle<'_>,
 ) -> Result<(OffsetDateTime, OffsetDateTime), sqlx::Error> {
     sqlx::query_as(
@@ -105,7 +105,7 @@ pub(crate) async fn insert(
     .bind(article.body)
     .bind(article.photo)
     .bind(article.tags)
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
@@ -152,7 +152,7 @@ pub(crate) async fn update(pool: &PgPool, key: PostKey, change: Change) -> Resul
     Ok(created_at.is_some())
 }
 
-pub(crate) async fn delete(pool: &PgPool, key: PostKey) -> Result<(), sqlx::Error> {
+pub(crate) async fn delete(connection: &mut PgConnection, key: PostKey) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with gone as (
             delete from posts where author_id = $1 and id = $2 returning author_id
@@ -164,7 +164,7 @@ pub(crate) async fn delete(pool: &PgPool, key: PostKey) -> Result<(), sqlx::Erro
     )
     .bind(key.author_id)
     .bind(key.id)
-    .execute(pool)
+    .execute(connection)
     .await
     .map(drop)
 }

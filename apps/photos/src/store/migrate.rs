@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::PgPoolOptions;
-
-use crate::settings::Database;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -20,6 +18,8 @@ pub(crate) enum MigrateError {
     Connect(sqlx::Error),
     #[error(transparent)]
     Apply(#[from] sqlx::migrate::MigrateError),
+    #[error("the tables of the SDK: {0}")]
+    Install(sqlx::Error),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,16 +30,20 @@ pub(crate) enum SchemaError {
     Differs(i64),
 }
 
-pub(crate) async fn run(database: &Database) -> Result<(), MigrateError> {
+pub(crate) async fn run(database: &PgConnectOptions) -> Result<(), MigrateError> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(CONNECT_LIMIT)
-        .connect_with(database.options.clone())
+        .connect_with(database.clone())
         .await
         .map_err(MigrateError::Connect)?;
     let mut migrator = sqlx::migrate!();
     migrator.set_ignore_missing(true);
     migrator.run(&pool).await?;
+    banyan_sdk::Database::over(pool.clone())
+        .install()
+        .await
+        .map_err(MigrateError::Install)?;
     pool.close().await;
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
     tracing::info!(version = newest, "the schema is up to date");

@@ -1,10 +1,12 @@
 //! Users: registering, logging in, changing.
 
-use sqlx::{FromRow, PgPool};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection, PgPool};
 
+use crate::cached::Card;
 use crate::error::ApiError;
 
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) id: i64,
     pub(crate) username: String,
@@ -26,7 +28,7 @@ pub(crate) struct Profile {
 }
 
 /// Of a user's page.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Copy, Debug, FromRow, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) posts: i64,
     pub(crate) followers: i64,
@@ -57,7 +59,7 @@ pub(crate) struct NewPassword {
     pub(crate) kept_token: i64,
 }
 
-pub(crate) async fn insert(pool: &PgPool, user: NewUser<'_>) -> Result<Account, ApiError> {
+pub(crate) async fn insert(connection: &mut PgConnection, user: NewUser<'_>) -> Result<Account, ApiError> {
     sqlx::query_as(
         "insert into users (id, username, email, password_hash) values ($1, $2, $3, $4)
          returning id, username, email, bio, image, token_epoch, kept_token",
@@ -66,13 +68,13 @@ pub(crate) async fn insert(pool: &PgPool, user: NewUser<'_>) -> Result<Account, 
     .bind(user.username)
     .bind(user.email)
     .bind(user.password_hash)
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
     .map_err(taken)
 }
 
 pub(crate) async fn by_id(pool: &PgPool, id: i64) -> Result<Option<Account>, sqlx::Error> {
-    sqlx::query_as("select id, username, email, bio, image, token_epoch, kept_token from users where id = $1")
+    sqlx::query_as("/* banyan: fresh=primary */ select id, username, email, bio, image, token_epoch, kept_token from users where id = $1")
         .bind(id)
         .fetch_optional(pool)
         .await
@@ -97,38 +99,23 @@ pub(crate) async fn by_email(pool: &PgPool, email: &str) -> Result<Option<(Accou
 }
 
 pub(crate) async fn id_of(pool: &PgPool, username: &str) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("select id from users where lower(username) = lower($1)")
+    sqlx::query_scalar("/* banyan: fresh=primary */ select id from users where lower(username) = lower($1)")
         .bind(username)
         .fetch_optional(pool)
         .await
 }
 
-pub(crate) async fn profile(
-    pool: &PgPool,
-    username: &str,
-    viewer: Option<i64>,
-) -> Result<Option<Profile>, sqlx::Error> {
+/// Followers are counted by their index entries.
+pub(crate) async fn card(pool: &PgPool, id: i64) -> Result<Option<Card>, sqlx::Error> {
     sqlx::query_as(
-        "select id, username, bio, image,
-                exists (select from follows where follower_id = $2 and followee_id = users.id) as following
-         from users where lower(username) = lower($1)",
-    )
-    .bind(username)
-    .bind(viewer)
-    .fetch_optional(pool)
-    .await
-}
-
-/// Index entries are counted.
-pub(crate) async fn figures(pool: &PgPool, id: i64) -> Result<Figures, sqlx::Error> {
-    sqlx::query_as(
-        "select posts,
+        "/* banyan: fresh=primary */
+         select id, username, bio, image, posts,
                 (select count(*) from follows where followee_id = $1) as followers,
                 (select count(*) from follows where follower_id = $1) as following
          from users where id = $1",
     )
     .bind(id)
-    .fetch_one(pool)
+    .fetch_optional(pool)
     .await
 }
 
@@ -157,7 +144,11 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
-pub(crate) async fn update(pool: &PgPool, id: i64, change: Change) -> Result<Account, ApiError> {
+pub(crate) async fn update(
+    connection: &mut PgConnection,
+    id: i64,
+    change: Change,
+) -> Result<Account, ApiError> {
     let (hash, kept_token) = match change.password {
         Some(password) => (Some(password.hash), Some(password.kept_token)),
         None => (None, None),
@@ -184,7 +175,7 @@ pub(crate) async fn update(pool: &PgPool, id: i64, change: Change) -> Result<Acc
     .bind(change.image.flatten())
     .bind(hash)
     .bind(kept_token)
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
     .map_err(taken)
 }

@@ -4,6 +4,7 @@
 
 mod auth;
 mod browser;
+mod cache;
 mod database;
 mod drain;
 mod ledger;

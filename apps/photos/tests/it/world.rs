@@ -1,11 +1,11 @@
-//! A scratch database, a data folder, and instances of the app.
+//! A scratch database, a Redis if wanted, a data folder, and instances of the app.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use banyan_testkit::http::Client;
 use banyan_testkit::process::{Finished, Process, Run};
-use banyan_testkit::{Port, Postgres, wait};
+use banyan_testkit::{Port, Postgres, Redis, wait};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) postgres: Postgres,
     pub(crate) data: TempDir,
+    /// Of the cache.
+    pub(crate) redis: Option<Redis>,
 }
 
 impl World {
@@ -27,8 +29,16 @@ impl World {
         world
     }
 
+    pub(crate) async fn with_cache() -> Self {
+        Self {
+            redis: Some(Redis::start().unwrap()),
+            ..Self::new().await
+        }
+    }
+
     pub(crate) fn without_schema() -> Self {
         Self {
+            redis: None,
             postgres: Postgres::start().unwrap(),
             data: tempfile::tempdir().unwrap(),
         }
@@ -38,7 +48,12 @@ impl World {
         Run::new(env!("CARGO_BIN_EXE_photos"))
             .args(args)
             .env("DATABASE_URL", self.postgres.url())
+            .env(
+                "REDIS_CACHE_URL",
+                self.redis.as_ref().map(Redis::url).unwrap_or_default(),
+            )
             .env("BANYAN_DATA_DIR", self.data.path())
+            .env("BANYAN_APP", "photos")
             .env("HOST", "127.0.0.1")
             .env("SECRET_KEY", "")
             .env("RUST_LOG", "")
@@ -51,9 +66,19 @@ impl World {
 
     /// Started, perhaps not ready.
     pub(crate) fn start(&self, instance: &str) -> App {
+        Self::start_as(self.command(&["serve"]), instance)
+    }
+
+    /// Of the same site, without its Redis.
+    pub(crate) async fn ready_without_cache(&self, instance: &str) -> App {
+        let app = Self::start_as(self.command(&["serve"]).env("REDIS_CACHE_URL", ""), instance);
+        app.wait_for("/readyz", 200).await;
+        app
+    }
+
+    fn start_as(command: Run, instance: &str) -> App {
         let port = Port::free();
-        let process = self
-            .command(&["serve"])
+        let process = command
             .env("PORT", port.number().to_string())
             .env("BANYAN_INSTANCE", instance)
             .start()

@@ -115,6 +115,12 @@ impl Cache {
         self.inner.store.warm_up().await
     }
 
+    /// There is a Redis, and the last calls were answered in time. For who would rather ask the database in another way than
+    /// load many entries one by one.
+    pub fn answers(&self) -> bool {
+        self.inner.store.answers()
+    }
+
     pub fn stats(&self) -> Stats {
         self.inner.store.counters.now()
     }

@@ -206,6 +206,10 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn answers(&self) -> bool {
+        self.manager.is_some() && !self.breaker.is_open()
+    }
+
     async fn connection(&self) -> Option<ConnectionManager> {
         let manager = self.manager.as_ref()?;
         match self.breaker.verdict(Instant::now()) {
