@@ -21,15 +21,7 @@ RESULTS=${RESULTS:-${CARGO_TARGET_DIR:-target}/bench.tsv}
 . bench/shared.sh
 need nginx haproxy wrk h2load openssl taskset awk
 
-cores=$(nproc)
-if [ "$cores" -ge 4 ]; then
-  proxy_cpus=0,1 load_cpus=2,3 workers=2
-elif [ "$cores" -ge 2 ]; then
-  proxy_cpus=0 load_cpus=1 workers=1
-else
-  echo "bench: needs at least 2 cores, one for the proxy and one for the load" >&2
-  exit 1
-fi
+pin_cpus
 configure "$workers"
 
 declare -A main
@@ -46,22 +38,7 @@ for name in $names; do
   wait_port "${tls_port[$name]}" "$name"
 done
 
-busy() { # user, nice and system ticks of the proxy's cores
-  awk -v cpus="$proxy_cpus" 'BEGIN { n = split(cpus, c, ","); for (i = 1; i <= n; i++) want["cpu" c[i]] }
-    $1 in want { sum += $2 + $3 + $4 } END { print sum }' /proc/stat
-}
-
-# Generators print: requests/s, requests, p50 ms, p99 ms (- where the generator does not say), errors.
-with_wrk() { # connections, URL, more…
-  local connections=$1 url=$2
-  shift 2
-  taskset -c "$load_cpus" wrk -t"$workers" -c"$connections" -d"${LENGTH}s" --latency "$@" "$url" | awk '
-    function ms(t) { if (t ~ /us$/) return t / 1000; if (t ~ /ms$/) return t + 0; return t * 1000 }
-    $1 == "50%" { p50 = ms($2) } $1 == "99%" { p99 = ms($2) }
-    / requests in / { requests = $1 } /^Requests\/sec/ { rate = $2 }
-    /Socket errors/ { gsub(",", ""); errors += $4 + $6 + $8 + $10 } /Non-2xx/ { errors += $NF }
-    END { print rate + 0, requests + 0, p50, p99, errors + 0 }'
-}
+# Generators print as `with_wrk` does.
 with_h2load() { # URL, more…; latencies from its log
   local url=$1 log=$work/h2load.log
   shift
@@ -100,22 +77,8 @@ generate() { # case, name
   esac
 }
 
-hz=$(getconf CLK_TCK)
 rounds=$work/rounds
 : >"$rounds"
-round() { # case, name, kept?
-  local name=$2 keep=$3 before after busy_before busy_after out
-  before=$(ticks "${main[$name]}") busy_before=$(busy)
-  out=$(generate "$1" "$name")
-  after=$(ticks "${main[$name]}") busy_after=$(busy)
-  [ "$keep" = 1 ] || return 0
-  echo "$out" | awk -v key="$1 $name" -v cpu=$((after - before)) -v busy=$((busy_after - busy_before)) -v hz="$hz" \
-    -v memory="$(memory_kb "${main[$name]}")" -v length_s="$LENGTH" '{
-      foreign = (busy - cpu) / hz / length_s
-      print key, $1, ($2 ? cpu / hz / $2 * 100000 : 0), $3, $4, memory / 1024, $5, (foreign > 0.15 ? "disturbed" : "clean")
-    }' >>"$rounds"
-}
-
 echo "proxy on CPU $proxy_cpus ($workers workers), load and upstream on CPU $load_cpus of $cores; $ROUNDS rounds of $LENGTH s, interleaved"
 [ "$cores" -ge 4 ] || echo "only $cores cores: 1 + 1, so the load generator may be the limit"
 "$BANYAN" version 2>/dev/null | head -1 || true

@@ -33,6 +33,7 @@ mod listeners;
 mod mirrors;
 mod moves;
 mod one_off;
+mod origins;
 mod places;
 mod proxy;
 mod purges;

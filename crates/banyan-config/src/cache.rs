@@ -26,6 +26,9 @@ pub struct Cache {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<u64>,
     pub profile: CacheProfile,
+    /// What leaves the memory first.
+    #[serde(default)]
+    pub policy: CachePolicy,
     /// The place whose edge all others ask on a miss; `None`: each asks the instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield: Option<PlaceName>,
@@ -46,6 +49,35 @@ pub enum CacheProfile {
     Safe,
     /// All that RFC 9111 allows.
     Rfc,
+}
+
+/// What leaves the memory first when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CachePolicy {
+    /// What was asked for once, then what was least asked for lately.
+    #[default]
+    S3Fifo,
+    /// What was used longest ago.
+    Lru,
+    /// What was used least often.
+    Lfu,
+    /// What came first.
+    Fifo,
+}
+
+impl CachePolicy {
+    pub const ALL: [Self; 4] = [Self::S3Fifo, Self::Lru, Self::Lfu, Self::Fifo];
+
+    /// As written in banyan.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3Fifo => "s3_fifo",
+            Self::Lru => "lru",
+            Self::Lfu => "lfu",
+            Self::Fifo => "fifo",
+        }
+    }
 }
 
 /// What is in force for the paths that match; `None`: what the answer says.
@@ -191,9 +223,17 @@ pub(crate) fn build(edge: &Reader<'_>, files: &Files<'_>) -> Option<Cache> {
         memory: table.bytes("memory"),
         disk: table.bytes_if_any("disk"),
         profile,
+        policy: policy(&table),
         rules,
         purge: endpoint::build(&table, files),
     })
+}
+
+/// A wrong word is reported elsewhere.
+fn policy(table: &Reader<'_>) -> CachePolicy {
+    let word = table.text_or_default("policy");
+    let known = CachePolicy::ALL.into_iter().find(|policy| policy.name() == word);
+    known.unwrap_or_default()
 }
 
 fn rule(table: &Reader<'_>, report: &Report) -> Option<CacheRule> {

@@ -17,7 +17,7 @@ use crate::process::{Hosts, host_names};
 use crate::read::Reader;
 use crate::report::Report;
 use crate::source::JudgeCertificate;
-use crate::{metrics, tls, zone};
+use crate::{metrics, origin, tls, zone};
 
 /// Without an `[edge]` table there is one if there is a process for it.
 pub(crate) fn build(
@@ -64,6 +64,7 @@ pub(crate) fn build(
             cache: cache::build(&table, files).map(Box::new),
             filters: filter::build(&table, None, &Filters::default(), &auth, report),
             auth,
+            origins: origin::build(root, files),
             ..settings(&table)
         },
         routes: Vec::new(),
@@ -171,6 +172,7 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
             .integer("workers")
             .and_then(|workers| u16::try_from(workers.value).ok()),
         auth: BTreeMap::new(),
+        origins: BTreeMap::new(),
         filters: Filters::default(),
         cache: None,
         tls: None,

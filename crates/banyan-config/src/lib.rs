@@ -26,6 +26,7 @@ mod model;
 mod name;
 mod nearest;
 mod observe;
+mod origin;
 mod picture;
 mod place;
 mod pooling;
@@ -53,7 +54,7 @@ mod zone;
 pub use alerts::{AlertReceiver, AlertRule, Alerts, Limit, LimitUnit, NoSuchRule, RuleChange, TellBy};
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
-pub use cache::{Cache, CacheClass, CacheProfile, CacheRule, PurgeEndpoint};
+pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEndpoint};
 pub use database::ExternalDatabaseError;
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
@@ -69,6 +70,7 @@ pub use model::{
 };
 pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
 pub use observe::{ObserveSettings, ObserveTable};
+pub use origin::{Origin, OriginUrl};
 pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};
 pub use pooling::{Durability, HoldSettings, MeasureSettings, NotReads, PoolMode, PoolSettings, Reads};
@@ -78,7 +80,8 @@ pub use redis_url::{RedisAddress, RedisKind, RedisUrlError};
 pub use resolved::{render_resolved, resolved_json};
 pub use route::{
     Aggregate, Descriptors, Forward, HeaderEdit, Mirror, Network, NetworkError, OnFailure, Part, PathMatch,
-    REGEX_SIZE, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles, Transcode,
+    REGEX_SIZE, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy, StaticFiles, ToOrigin,
+    Transcode,
 };
 pub use scale::{Floor, Scale, ScalePolicy, SpecRules, TargetRule};
 pub use schema::schema;

@@ -120,6 +120,7 @@ fn build(
     let routes = route::build(root, edge.as_ref(), &processes, files, report);
     if let Some(edge) = &mut edge {
         edge.routes = routes;
+        crate::origin::check_use(root, edge, report);
     }
     listener::build(root, edge.as_mut(), &processes, report);
     crate::place::build(root, edge.as_mut(), report);

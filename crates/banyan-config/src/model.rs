@@ -16,6 +16,7 @@ use crate::fraction::Fraction;
 use crate::listener::StreamListener;
 use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
 use crate::observe::ObserveTable;
+use crate::origin::Origin;
 use crate::place::EdgePlace;
 use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolSettings, Reads};
 use crate::proxy_protocol::ProxyProtocol;
@@ -251,6 +252,9 @@ pub struct EdgeSettings {
     pub workers: Option<u16>,
     /// How clients show who they are, by name.
     pub auth: BTreeMap<String, Auth>,
+    /// Servers elsewhere that routes lead to, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<String, Origin>,
     /// Of requests that no route takes.
     pub filters: Filters,
     /// `None`: nothing is kept.

@@ -7,6 +7,7 @@ mod cache;
 mod filters;
 mod listeners;
 mod observe;
+mod origins;
 mod places;
 mod redis;
 mod routes;
@@ -50,6 +51,9 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     if let Some(edge) = &config.edge {
         for (name, auth) in &edge.settings.auth {
             filters::auth(&mut out, name, auth);
+        }
+        for (name, origin) in &edge.settings.origins {
+            origins::table(&mut out, name, origin);
         }
         metrics_table(&mut out, edge);
         for route in &edge.routes {

@@ -31,6 +31,7 @@ pub(crate) fn passes_heads(settings: &EdgeSettings) -> bool {
         trace_sampled: _,
         workers: _,
         auth: _,
+        origins: _,
         // `Strict-Transport-Security` is added; an instance's own line is not taken for a plain one.
         tls: _,
         metrics: _,
@@ -57,6 +58,7 @@ pub(crate) fn route_passes_heads(route: &Route) -> bool {
             rewrite: _,
             // A copy is of the request.
             mirror: _,
+            backup: _,
         } = forward;
     }
     let RouteBounds {
@@ -74,9 +76,14 @@ pub(crate) fn route_passes_heads(route: &Route) -> bool {
         && response_headers.remove.is_empty()
 }
 
-/// Whether a route leaves heads of requests alone and copies none: only then is what the edge adds kept out of their maps.
+/// Whether a route leaves heads of requests alone and sends them to nobody else: only then is what the edge adds kept out of their maps.
 pub(crate) fn route_passes_requests(route: &Route) -> bool {
-    let mirrors = matches!(&route.action, RouteAction::Process(forward) if forward.mirror.is_some());
+    let others = match &route.action {
+        RouteAction::Process(forward) => forward.mirror.is_some() || forward.backup.is_some(),
+        // It hears its own name in place of the client's `Host`.
+        RouteAction::Origin(_) => true,
+        _ => false,
+    };
     let edits = &route.request_headers;
-    !mirrors && edits.set.is_empty() && edits.remove.is_empty()
+    !others && edits.set.is_empty() && edits.remove.is_empty()
 }

@@ -78,6 +78,8 @@ pub struct CacheStatus<'a> {
     /// Seconds of freshness left; negative when stale.
     pub ttl: Option<i64>,
     pub detail: Option<Why>,
+    /// Not the first of several origins has answered.
+    pub backup: bool,
 }
 
 impl CacheStatus<'_> {
@@ -127,6 +129,9 @@ impl std::fmt::Display for CacheStatus<'_> {
         }
         if let Some(why) = self.detail {
             write!(f, "; detail={why}")?;
+            if self.backup {
+                write!(f, "/backup")?;
+            }
         }
         Ok(())
     }

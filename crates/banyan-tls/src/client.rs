@@ -44,6 +44,23 @@ pub enum Trust<'a> {
     Exactly(&'a Path),
 }
 
+/// Speaks TLS to servers by one trust; what it knows of a server makes the next handshake shorter.
+#[derive(Clone)]
+pub struct Connector(TlsConnector);
+
+impl Connector {
+    /// Offers these ALPN protocols. Reads what `trust` names.
+    pub fn new(trust: Trust<'_>, protocols: &[&str]) -> Result<Self, ClientError> {
+        Ok(Self(TlsConnector::from(Arc::new(config(trust, protocols)?))))
+    }
+
+    /// Over `stream`, to a server called `name`.
+    pub async fn connect(&self, stream: TcpStream, name: &str) -> Result<Stream, ClientError> {
+        let server = ServerName::try_from(name.to_owned()).map_err(|_| ClientError::Name(name.to_owned()))?;
+        Ok(self.0.connect(server, stream).await?)
+    }
+}
+
 /// Speaks TLS over `stream` to a server called `name`, offering these ALPN protocols.
 pub async fn connect(
     stream: TcpStream,
@@ -51,6 +68,10 @@ pub async fn connect(
     trust: Trust<'_>,
     protocols: &[&str],
 ) -> Result<Stream, ClientError> {
+    Connector::new(trust, protocols)?.connect(stream, name).await
+}
+
+fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfig, ClientError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let mut config = match trust {
@@ -76,10 +97,7 @@ pub async fn connect(
             .with_no_client_auth(),
     };
     config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let server = ServerName::try_from(name.to_owned()).map_err(|_| ClientError::Name(name.to_owned()))?;
-    Ok(TlsConnector::from(Arc::new(config))
-        .connect(server, stream)
-        .await?)
+    Ok(config)
 }
 
 fn bundle(path: &Path) -> Result<RootCertStore, ClientError> {

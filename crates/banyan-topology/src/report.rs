@@ -23,6 +23,9 @@ pub struct EdgeReport {
     /// What clients show who they are by.
     #[serde(default)]
     pub auth: Vec<AuthReport>,
+    /// Servers elsewhere that routes lead to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<OriginReport>,
     /// Why the newest snapshot could not be taken (for example: address in use); the last good one is served.
     pub refused: Option<String>,
     pub endpoints: Vec<EndpointReport>,
@@ -107,6 +110,17 @@ pub struct AuthReport {
     pub entries: usize,
     /// Why the newest ones could not be read or fetched; the last good ones hold.
     pub problem: Option<String>,
+}
+
+/// One server of an origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginReport {
+    pub origin: String,
+    pub url: String,
+    /// False: the others are asked first.
+    pub sound: bool,
+    /// What its last check found, or what else is wrong, in words.
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

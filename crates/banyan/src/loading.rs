@@ -104,6 +104,11 @@ fn find_files(settings: &mut EdgeSettings, root: &Path) {
     if let Some(path) = purge.and_then(|purge| purge.token_file.as_mut()) {
         *path = root.join(&path);
     }
+    for origin in settings.origins.values_mut() {
+        for path in origin.secret_file.iter_mut().chain(&mut origin.ca) {
+            *path = root.join(&path);
+        }
+    }
     match settings.tls.as_mut().map(|tls| &mut tls.certificates) {
         Some(Certificates::Files(all)) => {
             for files in all {

@@ -27,6 +27,13 @@ pub(super) static CACHE: &[Key] = &[
     )
     .default("\"safe\""),
     Key::new(
+        "policy",
+        OneOf(&["s3_fifo", "lru", "lfu", "fifo"]),
+        "What leaves the memory first: what was asked for only once (s3_fifo), used longest ago (lru), least often (lfu), or came first (fifo).",
+    )
+    .default("\"s3_fifo\"")
+    .alias(&["eviction", "eviction_policy"]),
+    Key::new(
         "shield",
         Text(Name),
         "The place whose edge all other edges ask on a miss: [edge.place] or \"edge\". Default: each asks the app.",

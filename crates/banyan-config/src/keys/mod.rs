@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 mod metrics;
 mod observe;
+mod origins;
 mod places;
 mod process;
 mod redis;

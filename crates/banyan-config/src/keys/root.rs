@@ -11,6 +11,7 @@ use super::edge::EDGE;
 use super::listeners::LISTENER;
 use super::metrics::METRICS;
 use super::observe::OBSERVE;
+use super::origins::ORIGIN;
 use super::process::PROCESS;
 use super::redis::{CACHE, SESSIONS};
 use super::routes::ROUTE;
@@ -55,6 +56,12 @@ pub(crate) static ROOT: &[Key] = &[
         "A table per way in which clients show who they are; [edge] and routes name them.",
     )
     .alias(&["authentication", "login"]),
+    Key::new(
+        "origin",
+        Map(Name, &Table(ORIGIN)),
+        "A table per group of servers elsewhere, by URL; routes send to them by `origin` or, when the app fails, `backup`.",
+    )
+    .alias(&["origins", "origin_group", "external"]),
     Key::new(
         "listener",
         List(&Table(LISTENER)),

@@ -108,6 +108,18 @@ pub(super) static ROUTE: &[Key] = &[
     )
     .alias(&["weights", "canary"]),
     Key::new(
+        "origin",
+        Text(Name),
+        "The servers elsewhere that get the requests: those of [origin.NAME].",
+    )
+    .alias(&["proxy_pass", "external", "url"]),
+    Key::new(
+        "backup",
+        Text(Name),
+        "[origin.NAME] that answers safe requests when the process cannot: nobody there, too late, 500, 502, 503 or 504.",
+    )
+    .alias(&["fallback_origin", "failover"]),
+    Key::new(
         "sticky",
         OneOf(&["cookie", "address", "none"]),
         "What keeps a user with the same process of a split.",

@@ -12,6 +12,7 @@ pub(super) fn table(out: &mut Writer, cache: &Cache) {
         out.text("disk", &format_bytes(disk));
     }
     out.text("profile", cache.profile.name());
+    out.text("policy", cache.policy.name());
     if let Some(shield) = &cache.shield {
         out.text("shield", shield.as_str());
     }

@@ -80,6 +80,9 @@ fn action(out: &mut Writer, action: &RouteAction) {
             if let Some(rewrite) = &forward.rewrite {
                 out.text("rewrite", rewrite);
             }
+            if let Some(backup) = &forward.backup {
+                out.text("backup", backup);
+            }
             if let Some(mirror) = &forward.mirror {
                 let (process, percent) = (quoted(mirror.process.as_str()), mirror.percent);
                 let (unsafe_methods, at_once) = (mirror.unsafe_methods, mirror.at_once);
@@ -90,6 +93,12 @@ fn action(out: &mut Writer, action: &RouteAction) {
                         "{{ process = {process}, percent = {percent}, unsafe_methods = {unsafe_methods}, body = {body}, at_once = {at_once} }}"
                     ),
                 );
+            }
+        }
+        RouteAction::Origin(to) => {
+            out.text("origin", &to.origin);
+            if let Some(rewrite) = &to.rewrite {
+                out.text("rewrite", rewrite);
             }
         }
         RouteAction::Aggregate(aggregate) => self::aggregate(out, aggregate),

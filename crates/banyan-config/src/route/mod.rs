@@ -5,6 +5,7 @@ mod grpc;
 mod mirror;
 mod model;
 mod network;
+mod origin;
 mod text;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::filter::{self, Filters};
 use crate::model::{EdgeTable, ProcessTable};
 use crate::name::ProcessName;
 use crate::nearest::{list, nearest};
+use crate::origin::Origin;
 use crate::read::{Reader, Spot};
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
@@ -23,7 +25,7 @@ pub use aggregate::{Aggregate, OnFailure, Part};
 pub use grpc::{Descriptors, Transcode};
 pub use model::{
     Forward, HeaderEdit, Mirror, PathMatch, Route, RouteAction, RouteBounds, RouteMatch, Share, SplitBy,
-    StaticFiles,
+    StaticFiles, ToOrigin,
 };
 pub use network::{Network, NetworkError};
 
@@ -31,8 +33,9 @@ pub use network::{Network, NetworkError};
 pub const REGEX_SIZE: usize = 1 << 20;
 
 /// What a route does; one of them at most.
-const ACTIONS: [&str; 8] = [
+const ACTIONS: [&str; 9] = [
     "process",
+    "origin",
     "split",
     "aggregate",
     "grpc",
@@ -49,6 +52,7 @@ struct Builder<'a> {
     /// In force where a route has none of its own.
     filters: &'a Filters,
     auth: &'a BTreeMap<String, Auth>,
+    origins: &'a BTreeMap<String, Origin>,
     files: &'a Files<'a>,
     report: &'a Report,
 }
@@ -73,6 +77,7 @@ pub(crate) fn build(
         default: &edge.process,
         filters: &edge.settings.filters,
         auth: &edge.settings.auth,
+        origins: &edge.settings.origins,
         files,
         report,
     };
@@ -242,7 +247,9 @@ impl Builder<'_> {
         let action = written.first().map_or("process", |entry| entry.name.as_str());
         self.rewrite_fits(table, action);
         self.mirror_fits(table, action);
+        self.backup_fits(table, action);
         match action {
+            "origin" => RouteAction::Origin(self.to_origin(table)),
             "aggregate" => RouteAction::Aggregate(self.aggregate(table)),
             "grpc" => RouteAction::Grpc(self.transcode(table)),
             "static" => RouteAction::Static(self.files_of(table)),
@@ -262,6 +269,7 @@ impl Builder<'_> {
         let shares = self.shares(table);
         Forward {
             mirror: mirror::build(self, table, &shares),
+            backup: self.origin_named(table, "backup"),
             shares,
             sticky: match table.text_or_default("sticky").as_str() {
                 "address" => SplitBy::Address,
@@ -287,7 +295,7 @@ impl Builder<'_> {
         let Some(rewrite) = table.text("rewrite") else {
             return;
         };
-        if !["process", "split"].contains(&action) {
+        if !["process", "split", "origin"].contains(&action) {
             let message = format!("`rewrite` does nothing beside `{action}`");
             self.report.error(&rewrite.place, message, &["remove it"]);
         } else if !table.has("path") && !table.has("prefix") {

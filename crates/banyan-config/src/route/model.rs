@@ -77,6 +77,8 @@ pub enum PathMatch {
 #[serde(rename_all = "snake_case")]
 pub enum RouteAction {
     Process(Forward),
+    /// To servers elsewhere.
+    Origin(ToOrigin),
     Aggregate(Aggregate),
     Grpc(Transcode),
     Static(StaticFiles),
@@ -118,6 +120,9 @@ pub struct Forward {
     /// Who gets copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
+    /// Of `[origin.NAME]`: who answers when the process cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
 }
 
 /// Copies of requests for another process, whose answers nobody sees.
@@ -132,6 +137,14 @@ pub struct Mirror {
     pub body: u64,
     /// Copies under way at once, per worker; more are left out. Default 100.
     pub at_once: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToOrigin {
+    /// Of `[origin.NAME]`.
+    pub origin: String,
+    /// In place of the matched path or prefix.
+    pub rewrite: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +181,8 @@ impl Route {
             }
             RouteAction::Aggregate(aggregate) => aggregate.parts.iter().map(|part| &part.process).collect(),
             RouteAction::Grpc(transcode) => vec![&transcode.process],
-            RouteAction::Static(_)
+            RouteAction::Origin(_)
+            | RouteAction::Static(_)
             | RouteAction::Redirect { .. }
             | RouteAction::Respond { .. }
             | RouteAction::Maintenance { .. } => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use banyan_config::{CacheClass, CacheProfile, render_resolved};
+use banyan_config::{CacheClass, CachePolicy, CacheProfile, render_resolved};
 use expect_test::expect;
 
 use crate::{load, told};
@@ -23,6 +23,7 @@ fn rules_are_read_in_order_and_written_back_as_they_are_in_force() {
     let text = r#"[edge.cache]
 memory = "1GiB"
 profile = "rfc"
+policy = "lfu"
 rules = [
   { path = "/account/*", store = false },
   { path = "/img/*", class = "image", query = [], strip_cookies = true },
@@ -44,6 +45,7 @@ rules = [
     );
     assert_eq!(list.lifetime(), Some(Duration::from_secs(30)));
     assert!(list.overrides && list.tags == ["list"]);
+    assert_eq!(cache.policy, CachePolicy::Lfu);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod filters;
 mod grpc;
 mod listeners;
 mod load;
+mod origins;
 mod places;
 mod properties;
 mod routes;

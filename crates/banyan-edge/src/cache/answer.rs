@@ -13,7 +13,9 @@ use super::Name;
 use super::object::Object;
 use super::reader::Reader;
 use crate::exchange::Exchange;
+use crate::forward::origin::Detour;
 use crate::metrics::CacheResult;
+use crate::route::serving::Routed;
 
 /// From what is stored, without a word to the origin.
 pub(super) fn hit(
@@ -196,6 +198,19 @@ pub(super) fn forwarded(
     say(exchange, headers, outcome, stored.ok(), Some(detail));
 }
 
+/// Who answered is not the first of its origin.
+fn asked_backup(exchange: &Exchange) -> bool {
+    let server = exchange
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.elsewhere.as_ref());
+    let first = matches!(
+        exchange.routed.as_ref().and_then(Routed::detour),
+        Some(Detour::Origin(_))
+    );
+    server.is_some_and(|server| server.backup || !first)
+}
+
 fn say(
     exchange: &Exchange,
     headers: &mut HeaderMap,
@@ -208,6 +223,7 @@ fn say(
         outcome,
         ttl,
         detail,
+        backup: asked_backup(exchange),
     };
     status.append_to(headers);
 }

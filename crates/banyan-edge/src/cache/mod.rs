@@ -143,6 +143,7 @@ impl Cache {
             .store
             .resize(settings.map_or(0, |settings| settings.memory));
         let settings = settings?;
+        shared.store.order_by(settings.policy);
         let asks = settings.shield.is_some();
         Some(Rc::new(Self {
             hop: asks.then(|| Hop::compile(shared, groups)).flatten(),

@@ -148,7 +148,7 @@ impl Request<'_> {
             };
             // Nobody could be asked: no use in waiting until that is certain.
             if need.candidate.is_some()
-                && exchange.group.endpoints.borrow().eligible().next().is_none()
+                && !forward::origin::has_somebody(exchange)
                 && let Ok(stale) = self.instead(exchange, &need, Refusal::NoEndpoint)
             {
                 return Ok(stale);

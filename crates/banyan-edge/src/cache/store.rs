@@ -1,17 +1,18 @@
 //! The memory tier: stored responses of all cores, bounded in bytes.
 //!
 //! Shared by the cores in 64 shards, each behind a lock that is held for a look-up or a move between queues (see
-//! docs/decisions for why). Eviction is S3-FIFO: what comes once goes through a short queue and out again, what is asked
-//! for a second time moves to the long one, so a scan pushes nothing popular out. Expired responses stay: they can be
+//! docs/decisions for why). Eviction is S3-FIFO by default: what comes once goes through a short queue and out again, what is
+//! asked for a second time moves to the long one, so a scan pushes nothing popular out. Other policies hold within a shard. Expired responses stay: they can be
 //! validated, and stand in for an app that fails.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use banyan_config::CachePolicy;
 use banyan_httpcache::purge::{Marks, Mode, Table, Target};
 use banyan_httpcache::{Head, Standing, Time};
 use banyan_topology::purge::Scope;
@@ -35,6 +36,8 @@ pub(crate) struct Store {
     budget: AtomicU64,
     /// Of bodies that are not complete.
     under_way: AtomicU64,
+    /// A [`CachePolicy`].
+    policy: AtomicU8,
     evicted: AtomicU64,
     purges: RwLock<Table>,
     /// The same as that of `purges`.
@@ -74,6 +77,7 @@ impl Default for Store {
             used: AtomicU64::new(0),
             budget: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
+            policy: AtomicU8::new(CachePolicy::default() as u8),
             evicted: AtomicU64::new(0),
             purges: RwLock::default(),
             tick: AtomicU64::new(0),
@@ -92,6 +96,14 @@ impl Store {
         let shard = &self.shards[hash as usize % SHARDS];
         // Nothing under the lock can panic half-way.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes first. All cores say the same.
+    pub(crate) fn order_by(&self, policy: CachePolicy) {
+        let before = self.policy.swap(policy as u8, Ordering::AcqRel);
+        if before != policy as u8 {
+            (0..SHARDS).for_each(|shard| self.shard(shard as u64).order_by(policy));
+        }
     }
 
     /// 0: nothing is kept.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -78,9 +78,18 @@ async fn answer(
     }
     let Some(probe) = probe else { return Ok(None) };
     let host = probe.host.clone().unwrap_or_else(|| address.to_string());
+    ask(stream, &probe.path, &host, "").await.map(Some)
+}
+
+/// The status of a GET. `more`: header lines, each with its line end.
+pub(super) async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    host: &str,
+    more: &str,
+) -> io::Result<u16> {
     let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: banyan-edge\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        probe.path
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: banyan-edge\r\nAccept: */*\r\n{more}Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut stream = stream.take(ANSWER);
@@ -93,9 +102,7 @@ async fn answer(
     // The head decides. The rest is read, as closing with unread bytes would look like an error to the instance; but one
     // that ignores `Connection: close` is sound, too.
     drop(timeout(REST, stream.read_to_end(&mut Vec::new())).await);
-    status(&text)
-        .map(Some)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
+    status(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
 }
 
 fn status(text: &[u8]) -> Option<u16> {

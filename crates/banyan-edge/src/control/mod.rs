@@ -18,6 +18,7 @@ mod instances;
 mod listen;
 mod measured;
 mod on_disk;
+mod origins;
 mod page;
 mod purges;
 mod scrape;
@@ -58,6 +59,7 @@ use health::Checked;
 use identities::Identities;
 use listen::Listening;
 use measured::Measured;
+use origins::Origins;
 use purges::Purges;
 use scrape::{Ask, Scrape};
 use sight::Sight;
@@ -99,6 +101,7 @@ pub(crate) struct Control {
     given_up: Vec<Listening>,
     certificates: Certificates,
     identities: Identities,
+    origins: Origins,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<Result>,
@@ -236,6 +239,7 @@ impl Control {
             given_up: Vec::new(),
             certificates,
             identities: Identities::new(jobs),
+            origins: Origins::new(),
             refused: None,
             events,
             results,
@@ -266,6 +270,10 @@ impl Control {
             .refused
             .or_else(|| identities.values().find_map(|entry| entry.problem().cloned()));
         control.identify_by(identities);
+        match control.origins.prepare(&control.snapshot.settings, count, start) {
+            Ok(origins) => control.origins.take(origins),
+            Err(why) => control.refused = Some(why),
+        }
         control.spread_snapshot();
         control.measured.taken = u64::from(!control.inherited.is_empty());
         if !control.inherited.is_empty() {
@@ -289,9 +297,11 @@ impl Control {
         let stored = Arc::clone(&self.stored);
         loop {
             self.start_due_checks();
+            self.check_origins();
             self.let_return();
             self.open_if_warm();
             let due = self.next_check().min(self.next_return());
+            let due = due.min(self.origins.next_check(self.clock.now()));
             let due = tokio::time::Instant::from_std(due);
             tokio::select! {
                 () = shutdown.draining() => return Ok(()),
@@ -304,6 +314,7 @@ impl Control {
                 Some(event) = self.events.recv() => self.note(event),
                 Some(result) = self.results.recv() => self.judge(result),
                 Some(fetched) = self.identities.next() => self.take_fetched(fetched),
+                Some(checked) = self.origins.next() => self.judge_origin(checked),
                 Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
                 Some(ask) = self.asks.recv() => self.tell_measured(ask),
                 Some(asked) = self.questions.recv() => self.tell_of_the_cache(asked),
@@ -318,6 +329,7 @@ impl Control {
                     self.keep_metrics();
                     self.look_at_certificates();
                     self.look_at_identities();
+                    self.look_at_origins();
                     self.forget_given_up();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
@@ -409,6 +421,7 @@ impl Control {
             listening: self.listening_on(),
             certificates: self.certificates.report(),
             auth: self.identities.report(),
+            origins: self.origins.report(),
             refused: self.refused.clone(),
             streams: self.stream_reports(),
             endpoints: self

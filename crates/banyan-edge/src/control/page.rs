@@ -122,6 +122,7 @@ impl Control {
         self.of_tls(&mut all);
         self.of_processes(&mut all);
         self.of_endpoints(&mut all);
+        self.of_origins(&mut all);
         self.of_ejections(&mut all);
         self.of_zones(&mut all);
         self.of_the_edge(&mut all);

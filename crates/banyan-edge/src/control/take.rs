@@ -179,9 +179,12 @@ impl Control {
         if let Some(why) = identities.values().find_map(|entry| entry.problem()) {
             return Err(why.clone());
         }
+        let now = self.clock.now();
+        let origins = self.origins.prepare(&snapshot.settings, self.cores.len(), now)?;
         let ready = self.get_ready(&snapshot)?;
         self.snapshot = snapshot;
         self.identify_by(identities);
+        self.origins.take(origins);
         self.use_it(ready);
         self.spread_snapshot();
         self.stop_listening();
@@ -280,6 +283,7 @@ impl Control {
         }
         let cookies = self.cookies();
         let materials = self.materials();
+        let origins = self.origins.known();
         let upstreams = self.with_gates();
         let routes: Arc<[Route]> = self.snapshot.routes.clone().into();
         let processes = upstreams.iter().map(|(upstream, _)| &upstream.process);
@@ -301,6 +305,7 @@ impl Control {
                 route_cells: self.route_cells(index),
                 routes: Arc::clone(&routes),
                 apis: apis.clone(),
+                origins: origins.clone(),
                 challenges: self.snapshot.challenges.clone(),
                 streams: streams.iter().map(|s| self.counted(s, index)).collect(),
                 passthrough: passthrough.as_ref().map(|p| self.counted(p, index)),

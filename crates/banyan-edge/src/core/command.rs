@@ -18,6 +18,7 @@ use super::groups::Shared;
 use super::streams::Counted;
 use crate::filter::auth::Materials;
 use crate::filter::auth::token::KeySet;
+use crate::forward::origin::Known;
 use crate::metrics::{EndpointCells, ListenerCells, RouteCells};
 
 /// To one core. Commands are taken in order, between requests.
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     },
     /// What clients show who they are by.
     Materials(Materials),
+    /// Their secrets are others now.
+    Origins(BTreeMap<String, Known>),
     /// Those who wait for newer ones wait in vain.
     MaterialsLookedFor,
     /// What new handshakes are done by; running connections keep what they have.
@@ -76,6 +79,8 @@ pub(crate) struct CoreSnapshot {
     pub routes: Arc<[Route]>,
     /// gRPC calls of routes, by their names.
     pub apis: BTreeMap<String, Arc<Api>>,
+    /// Servers elsewhere, by name.
+    pub origins: BTreeMap<String, Known>,
     /// What a CA asks for, by token.
     pub challenges: BTreeMap<String, String>,
     /// Listeners that speak no HTTP, with this core's counters.

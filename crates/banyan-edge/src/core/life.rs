@@ -79,6 +79,7 @@ impl Core {
                 self.groups.borrow().set_ejected(&id, ejected, self.now());
                 self.hand_out();
             }
+            Command::Origins(known) => self.origins.borrow_mut().update(&known, self.index),
             Command::Materials(materials) => self.take_materials(materials),
             Command::MaterialsLookedFor => {
                 self.memory.borrow_mut().looked();
@@ -135,6 +136,7 @@ impl Core {
             upstreams,
             routes,
             apis,
+            origins,
             challenges,
             streams,
             passthrough,
@@ -165,6 +167,7 @@ impl Core {
         self.groups
             .borrow()
             .each(|entry| entry.data.set_cookie(cookies.remove(&entry.id)));
+        self.origins.borrow_mut().update(&origins, self.index);
         *self.cache.borrow_mut() = Cache::compile(cache.as_deref(), &self.stored, &self.groups.borrow());
         // The control task has compiled them before: what it takes, compiles.
         let table = (!routes.is_empty())
@@ -175,7 +178,7 @@ impl Core {
         let routes = table.map(|table| {
             Rc::new(Routes::new(
                 table,
-                &self.groups.borrow(),
+                (&self.groups.borrow(), &self.origins.borrow()),
                 &self.settings(),
                 &route_cells,
                 &apis,
@@ -203,6 +206,7 @@ impl Core {
 
     fn close_upstreams(&self) {
         self.groups.borrow().each(|entry| entry.data.close_idle());
+        self.origins.borrow().close_idle();
     }
 
     fn tell_time(&self) {
@@ -218,6 +222,7 @@ impl Core {
             entry.data.expire_idle(now);
             entry.data.forget_told();
         });
+        self.origins.borrow().expire_idle(now);
     }
 
     fn take_materials(&self, materials: Materials) {

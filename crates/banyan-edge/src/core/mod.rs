@@ -47,6 +47,7 @@ use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Memory, passwords};
 use crate::filter::buckets::Buckets;
+use crate::forward::origin::Origins;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
 use crate::metrics::CoreMetrics;
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     /// Common to all cores: seconds of histograms count from here.
     pub start: Instant,
     groups: RefCell<Groups>,
+    /// Servers elsewhere that routes lead to.
+    origins: RefCell<Origins>,
     pub budget: RefCell<Budget>,
     pub random: RefCell<Random>,
     /// What is read from instances goes through it.
@@ -159,6 +162,7 @@ impl Core {
             turn: Turn::default(),
             start: start.start,
             groups: RefCell::new(Groups::new(start.index, Rules::from(&start.settings))),
+            origins: RefCell::default(),
             budget: RefCell::new(Budget::new(now)),
             random: RefCell::new(Random::new(crate::request_id::seed())),
             buffer: Rc::default(),

@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::net::TcpStream;
 
 use super::http1::{Broke, Connection, Lines};
 use super::http2;
 use super::pool::InFlight;
 use super::tunnel::Joined;
+use super::wire::Wire;
 
 /// Holds the connection and the request's place; both are given back when the answer was read to its end, or this is
 /// dropped.
@@ -23,7 +23,7 @@ pub(crate) struct InstanceBody {
 }
 
 /// A stream of another protocol, and the request's place.
-pub(crate) type Tunnel = (Joined<TcpStream>, Option<InFlight>);
+pub(crate) type Tunnel = (Joined<Wire>, Option<InFlight>);
 
 /// Kinds of connections to instances.
 enum From {

@@ -21,6 +21,7 @@ use super::body::{Source, UpBody};
 use super::http1::{Broke, Connection, Extra};
 use super::pool::{InFlight, Upstream};
 use super::time::Time;
+use super::wire::Wire;
 use super::{Answer, http2};
 use crate::core::Core;
 use crate::exchange::Exchange;
@@ -232,7 +233,10 @@ async fn answer_within(
 
 async fn connect(core: &Rc<Core>, upstream: &Upstream, client: &Ends) -> io::Result<Box<Connection>> {
     let settings = core.settings();
-    let stream = timeout(settings.timeouts.connect, open(upstream, client)).await??;
+    let stream = match &upstream.elsewhere {
+        None => Wire::Plain(timeout(settings.timeouts.connect, open(upstream, client)).await??),
+        Some(server) => timeout(settings.timeouts.connect, server.connect()).await??,
+    };
     let timer = Alarm::new(settings.timeouts.response);
     Ok(Box::new(Connection::new(stream, Rc::clone(&core.buffer), timer)))
 }

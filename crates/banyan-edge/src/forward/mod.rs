@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod mirror;
+pub(crate) mod origin;
 pub(crate) mod pool;
 pub(crate) mod stream;
 mod time;
@@ -15,6 +16,7 @@ pub(crate) mod tunnel;
 pub(crate) mod upgrade;
 mod way;
 mod websocket;
+mod wire;
 
 use std::rc::Rc;
 
@@ -28,6 +30,7 @@ use crate::core::Core;
 use crate::exchange::Exchange;
 use crate::grpc;
 use crate::respond::Refusal;
+use crate::route::serving::Routed;
 use answer::InstanceBody;
 use attempt::Failure;
 use body::Source;
@@ -42,6 +45,19 @@ const ATTEMPTS: usize = 16;
 pub(crate) type Answer = Response<InstanceBody>;
 
 pub(crate) async fn send(
+    exchange: &mut Exchange,
+    head: &Parts,
+    source: Option<&Rc<Source>>,
+) -> Result<Answer, Refusal> {
+    match exchange.routed.as_ref().and_then(Routed::detour) {
+        None => to_instances(exchange, head, source).await,
+        // Boxed because few go there, and every request has room for what it awaits.
+        Some(detour) => Box::pin(origin::follow(exchange, detour, head, source)).await,
+    }
+}
+
+/// Of the exchange's group.
+async fn to_instances(
     exchange: &mut Exchange,
     head: &Parts,
     source: Option<&Rc<Source>>,

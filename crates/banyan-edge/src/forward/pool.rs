@@ -1,7 +1,7 @@
 //! One core's connections to one endpoint: the ones that wait for a request, and how many requests are on their way.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use banyan_upstream::{Load, Loaded};
 use super::gate::Seat;
 use super::http1::Connection;
 use super::http2::Links;
+use super::origin::server::Server;
 use crate::core::Core;
 use crate::core::command::Event;
 use crate::metrics::EndpointCells;
@@ -49,6 +50,8 @@ pub(crate) struct Upstream {
     pub(super) links: Links,
     /// `None`: no longer in the snapshot.
     state: Cell<Option<EndpointState>>,
+    /// Of an origin, found by its URL; `None`: an instance, at `address`.
+    pub elsewhere: Option<Arc<Server>>,
 }
 
 impl Loaded for Upstream {
@@ -78,7 +81,24 @@ impl Upstream {
             proxy: Cell::default(),
             links: Links::default(),
             state: Cell::new(Some(EndpointState::Active)),
+            elsewhere: None,
         })
+    }
+
+    /// A server of an origin. It belongs to no process: its id and address are nobody's.
+    pub(super) fn elsewhere(server: &Arc<Server>, core: usize) -> Option<Rc<Self>> {
+        let endpoint = Endpoint {
+            id: "origin.1@r0".parse().ok()?,
+            address: (Ipv4Addr::UNSPECIFIED, server.url.port).into(),
+            protocol: Protocol::Http1,
+            zone: None,
+            state: EndpointState::Active,
+        };
+        let cells = server.cells.get(core).cloned().unwrap_or_default();
+        let mut upstream = Rc::into_inner(Self::new(&endpoint, cells))?;
+        upstream.label.clone_from(&server.name);
+        upstream.elsewhere = Some(Arc::clone(server));
+        Some(Rc::new(upstream))
     }
 
     /// What the snapshot says now; anything but active ends its idle connections.

@@ -47,6 +47,16 @@ impl Time {
         }
     }
 
+    /// Of which nobody is told.
+    pub(super) fn limited(all: Duration) -> Self {
+        Self {
+            all,
+            begun: Cell::new(None),
+            header: None,
+            call: false,
+        }
+    }
+
     /// A gRPC call may have a time of its own, from anybody: it can only shorten ours.
     pub(super) fn of_call(&mut self, headers: &HeaderMap) {
         if let Some(limit) = grpc::timeout(headers) {

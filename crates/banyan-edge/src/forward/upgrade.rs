@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{InstanceBody, Tunnel};
@@ -17,6 +16,7 @@ use super::pool::InFlight;
 use super::tunnel::Joined;
 use super::way::{Way, poll_drain};
 use super::websocket::{GOODBYE, GOODBYE_MASKED};
+use super::wire::Wire;
 use crate::core::Stage;
 use crate::core::stages::Place;
 use crate::exchange::Exchange;
@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_millis(900);
 /// An instance that speaks another protocol now. Exchange and place count as in flight for as long as it does.
 pub(crate) struct Switched {
     exchange: Box<Exchange>,
-    instance: Joined<TcpStream>,
+    instance: Joined<Wire>,
     websocket: bool,
     _in_flight: Option<InFlight>,
 }

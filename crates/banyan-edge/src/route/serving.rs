@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Uri};
 
-use banyan_config::{EdgeSettings, Forward, HeaderEdit, PathMatch, RouteAction, SplitBy};
+use banyan_config::{EdgeSettings, Forward, HeaderEdit, PathMatch, RouteAction, RouteMatch, SplitBy};
 use banyan_transcode::Api;
 
 use super::matcher::{Asked, Decision, Table, cookie, name_of};
@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::files::Wanted;
 use crate::filter::{self, Filters};
 use crate::forward::mirror::{self, Mirror};
+use crate::forward::origin::{Detour, Origins};
 use crate::gateway::{self, Call, Gather};
 use crate::headers::client_address;
 use crate::metrics::RouteCells;
@@ -49,6 +50,8 @@ struct Ready {
     mirror: Option<Mirror>,
     request: Edits,
     response: Edits,
+    /// To servers elsewhere.
+    detour: Option<Detour>,
     /// Of an aggregate.
     gather: Option<Rc<Gather>>,
     /// Of JSON to gRPC.
@@ -84,7 +87,7 @@ impl Routes {
     /// `cells`: this core's counters of each route, by name.
     pub(crate) fn new(
         table: Table,
-        groups: &Groups,
+        (groups, origins): (&Groups, &Origins),
         settings: &EdgeSettings,
         cells: &BTreeMap<String, Arc<RouteCells>>,
         apis: &BTreeMap<String, Arc<Api>>,
@@ -93,7 +96,8 @@ impl Routes {
             let route = table.route(index);
             let (shares, mirror) = match &route.action {
                 RouteAction::Process(forward) => (forward.shares.as_slice(), forward.mirror.as_ref()),
-                RouteAction::Aggregate(_)
+                RouteAction::Origin(_)
+                | RouteAction::Aggregate(_)
                 | RouteAction::Grpc(_)
                 | RouteAction::Static(_)
                 | RouteAction::Redirect { .. }
@@ -112,6 +116,13 @@ impl Routes {
                 filters: Filters::compile(&route.bounds.filters, settings),
                 request: Edits::new(&route.request_headers),
                 response: Edits::new(&route.response_headers),
+                detour: match &route.action {
+                    RouteAction::Origin(to) => origins.of(&to.origin).map(Detour::Origin),
+                    RouteAction::Process(Forward {
+                        backup: Some(backup), ..
+                    }) => origins.of(backup).map(Detour::Backup),
+                    _ => None,
+                },
                 gather: match &route.action {
                     RouteAction::Aggregate(config) => {
                         Some(Rc::new(Gather::new(config, &route.when.path, groups)))
@@ -190,6 +201,11 @@ impl Routed {
     /// Who gets copies.
     pub(crate) fn mirror(&self) -> Option<&Mirror> {
         self.routes.ready[self.route].mirror.as_ref()
+    }
+
+    /// Where its requests go, if not to instances alone.
+    pub(crate) fn detour(&self) -> Option<Detour> {
+        self.routes.ready[self.route].detour.clone()
     }
 
     /// The limit of a request's body, where it has its own.
@@ -281,7 +297,11 @@ pub(crate) fn follow(exchange: &mut Exchange, routes: Rc<Routes>, head: &mut Par
     let route = routes.table.route(index);
     match &route.action {
         RouteAction::Process(forward) => {
-            rewrite(forward, &route.when.path, route.when.as_received, head)?;
+            rewrite(forward.rewrite.as_ref(), &route.when, head)?;
+            Ok(Next::Forward)
+        }
+        RouteAction::Origin(to) => {
+            rewrite(to.rewrite.as_ref(), &route.when, head)?;
             Ok(Next::Forward)
         }
         RouteAction::Aggregate(_) => {
@@ -384,18 +404,13 @@ fn choose(
     }
 }
 
-fn rewrite(
-    forward: &Forward,
-    matched: &PathMatch,
-    as_received: bool,
-    head: &mut Parts,
-) -> Result<(), Refusal> {
-    let Some(to) = &forward.rewrite else { return Ok(()) };
-    let length = match matched {
+fn rewrite(to: Option<&String>, when: &RouteMatch, head: &mut Parts) -> Result<(), Refusal> {
+    let Some(to) = to else { return Ok(()) };
+    let length = match &when.path {
         PathMatch::Exact(text) | PathMatch::Prefix(text) => text.len(),
         PathMatch::Any | PathMatch::Regex(_) => return Ok(()),
     };
-    let mut target = path::rewrite(head.uri.path(), length, as_received, to);
+    let mut target = path::rewrite(head.uri.path(), length, when.as_received, to);
     if let Some(query) = head.uri.query() {
         target.push('?');
         target.push_str(query);

@@ -25,6 +25,7 @@ fn route(name: &str, bounds: RouteBounds) -> Route {
             sticky: SplitBy::None,
             rewrite: None,
             mirror: None,
+            backup: None,
         }),
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),

@@ -23,6 +23,7 @@ mod keep_alive;
 mod limits;
 mod metrics;
 mod mirror;
+mod origins;
 mod pairings;
 mod per_address;
 mod places;

@@ -40,6 +40,7 @@ fn split(shares: &[(&str, u32)], sticky: SplitBy) -> RouteAction {
         sticky,
         rewrite: None,
         mirror: None,
+        backup: None,
     })
 }
 
@@ -52,6 +53,7 @@ pub(crate) fn to(process: &str, rewrite: Option<&str>) -> RouteAction {
         sticky: SplitBy::Cookie,
         rewrite: rewrite.map(str::to_owned),
         mirror: None,
+        backup: None,
     })
 }
 

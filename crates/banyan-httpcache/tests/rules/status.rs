@@ -13,6 +13,7 @@ fn members_are_appended_behind_those_of_caches_nearer_to_the_origin() {
         outcome: Outcome::Hit,
         ttl: Some(30),
         detail: None,
+        backup: false,
     };
     hit.append_to(&mut headers);
     let lines: Vec<&str> = headers
@@ -37,6 +38,7 @@ fn section_2_a_forwarded_request_says_why() {
             outcome,
             ttl: Some(-2),
             detail: Some(why),
+            backup: why == Why::Absent,
         }
         .to_string()
     };
@@ -46,7 +48,7 @@ fn section_2_a_forwarded_request_says_why() {
     );
     assert_eq!(
         status(Why::Absent, false, Some(true)),
-        "\"a\\\"b\"; fwd=uri-miss; fwd-status=304; collapsed; ttl=-2; detail=absent"
+        "\"a\\\"b\"; fwd=uri-miss; fwd-status=304; collapsed; ttl=-2; detail=absent/backup"
     );
     assert!(status(Why::Vary, false, Some(false)).contains("fwd=vary-miss; fwd-status=304; collapsed=?0"));
 }

@@ -233,6 +233,7 @@ fn route(process: &str) -> Route {
             sticky: SplitBy::None,
             rewrite: None,
             mirror: None,
+            backup: None,
         }),
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),

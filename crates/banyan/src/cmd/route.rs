@@ -164,11 +164,18 @@ fn action(action: &RouteAction) -> String {
             if let Some(rewrite) = &forward.rewrite {
                 text += &format!(", rewritten to {rewrite}");
             }
+            if let Some(backup) = &forward.backup {
+                text += &format!(", when it fails origin {backup}");
+            }
             if let Some(mirror) = &forward.mirror {
                 text += &format!(", {} % of it copied to {}", mirror.percent, mirror.process);
             }
             text
         }
+        RouteAction::Origin(to) => match &to.rewrite {
+            Some(rewrite) => format!("origin {}, rewritten to {rewrite}", to.origin),
+            None => format!("origin {}", to.origin),
+        },
         RouteAction::Aggregate(aggregate) => {
             let parts = aggregate.parts.iter();
             let parts: Vec<String> = parts

@@ -95,6 +95,15 @@ fn refusals(status: &Status, paint: Paint) -> Vec<String> {
         )))
     });
     let why = "their address had too many, or new ones too fast (edge.limits)";
+    let origins = report
+        .origins
+        .iter()
+        .filter(|one| !one.sound || one.reason.is_some());
+    let origins = origins.map(|one| {
+        let why = one.reason.as_deref().unwrap_or("it failed requests");
+        let held = if one.sound { "" } else { "; others are asked first" };
+        trouble(format!("origin.{}: {}: {why}{held}", one.origin, one.url))
+    });
     let turned_away = (report.totals.turned_away > 0).then(|| {
         trouble(format!(
             "{} connections turned away: {why}",
@@ -107,7 +116,7 @@ fn refusals(status: &Status, paint: Paint) -> Vec<String> {
             "the cache keeps nothing on the disk: {why}; tried again each 30 s"
         ))
     });
-    auth.chain(turned_away).chain(disk).collect()
+    auth.chain(origins).chain(turned_away).chain(disk).collect()
 }
 
 /// What a Redis suffers from.

@@ -19,11 +19,11 @@ use bytes::{Buf, Bytes};
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body, Frame};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::body::UpBody;
 use super::tunnel::Joined;
+use super::wire::Wire;
 use crate::http1::alarm::Alarm;
 use crate::http1::chunked::{Chunked, Piece};
 use crate::http1::outbox::Outbox;
@@ -33,7 +33,7 @@ pub(crate) use lines::Lines;
 pub use trial::trial;
 
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     buffer: Rc<ReadBuffer>,
     timer: Alarm,
     /// Read and not yet used.
@@ -104,7 +104,7 @@ pub(crate) enum Broke {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, buffer: Rc<ReadBuffer>, timer: Alarm) -> Self {
+    pub(super) fn new(stream: Wire, buffer: Rc<ReadBuffer>, timer: Alarm) -> Self {
         Self {
             stream,
             buffer,
@@ -385,10 +385,9 @@ impl Connection {
         self.keep && !self.deaf && self.is_read() && self.is_sent() && self.rest.is_empty()
     }
 
-    /// Whether nothing happened to it while it was idle. No call to the kernel unless something did.
+    /// Whether nothing happened to it while it was idle.
     pub(super) fn is_quiet(&self) -> bool {
-        let read = self.stream.try_read(&mut [0]);
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.stream.is_quiet()
     }
 
     /// Ready when `due` is over.
@@ -397,7 +396,7 @@ impl Connection {
     }
 
     /// After a 101: what follows is not HTTP.
-    pub(super) fn into_tunnel(self) -> Joined<TcpStream> {
+    pub(super) fn into_tunnel(self) -> Joined<Wire> {
         Joined::new(self.rest, self.stream)
     }
 }

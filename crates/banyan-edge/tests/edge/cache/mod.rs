@@ -86,6 +86,7 @@ pub(crate) fn safe() -> Cache {
         shield: None,
         disk: None,
         profile: CacheProfile::Safe,
+        policy: Default::default(),
         rules: Vec::new(),
         purge: None,
     }

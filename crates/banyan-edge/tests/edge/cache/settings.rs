@@ -47,6 +47,7 @@ async fn a_route_with_a_rewrite_is_kept_by_the_address_that_clients_use() {
                 sticky: SplitBy::None,
                 rewrite: Some(rewrite.to_owned()),
                 mirror: None,
+                backup: None,
             })
         };
         snapshot.routes = vec![

@@ -33,6 +33,7 @@ fn route(name: &str, filters: Filters) -> Route {
             sticky: SplitBy::None,
             rewrite: None,
             mirror: None,
+            backup: None,
         }),
         request_headers: HeaderEdit::default(),
         response_headers: HeaderEdit::default(),
