@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 ./edge.sh "$@"
+./cdn.sh
 ./pgproxy.sh

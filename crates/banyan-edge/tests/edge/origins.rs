@@ -272,7 +272,7 @@ async fn https_is_verified_by_the_cas_that_are_named_and_for_the_name_of_the_url
     let (wrong, wrong_task) = secure(&authority.make(&["other.example"])).await;
     let by = |urls: &[String], ca: Option<PathBuf>| Origin { ca, ..at(urls) };
     let world_of = async |origin: Origin| world(origin, false).await;
-    let verified = world_of(by(&[good.clone()], Some(authority.path()))).await;
+    let verified = world_of(by(std::slice::from_ref(&good), Some(authority.path()))).await;
     for _ in 0..2 {
         let answer = verified.get("/media/a").await;
         assert_eq!(
