@@ -15,7 +15,7 @@ mod passage;
 mod peer;
 mod proxied;
 pub(crate) mod stages;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod streams;
 mod turn;
 

@@ -1,4 +1,4 @@
-//! A client's byte stream, in the clear or within TLS.
+//! The byte stream of a connection, in the clear or within TLS: a client's, or one to somebody whom the edge asks.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,15 @@ use banyan_tls::TlsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-pub(crate) enum ClientStream {
+pub(crate) enum Stream<T> {
     Plain(TcpStream),
     /// Boxed: a session is large, and most connections have none.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<T>),
 }
 
-impl AsyncRead for ClientStream {
+pub(crate) type ClientStream = Stream<TlsStream<TcpStream>>;
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -23,7 +25,7 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
