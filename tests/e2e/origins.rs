@@ -48,7 +48,7 @@ async fn a_route_leads_elsewhere_and_its_backup_answers_while_the_first_is_down(
     let refused = installation.try_verb(&["plan"]).await;
     assert_eq!(refused.code(), 1, "{}", refused.output());
     assert!(
-        refused.output().contains("others can read media.secret"),
+        refused.output().contains("media.secret (mode 644)"),
         "{}",
         refused.output()
     );
