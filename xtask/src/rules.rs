@@ -169,6 +169,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["banyan-edge", "banyan-sdk", "photos"]),
     ("axum-login", &["banyan-sdk"]),
     ("tower-sessions", &["banyan-sdk"]),
+    ("sha1", &["banyan-sdk"]),
     ("bcrypt", &["banyan-edge"]),
     ("mimalloc", &["banyan"]),
     ("rustls", &["banyan-tls"]),

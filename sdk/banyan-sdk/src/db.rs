@@ -16,11 +16,12 @@ const KEPT: u32 = 2;
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// What [`Database::install`] makes, and the number to raise when that changes.
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 3] = [
     include_str!("../sql/invalidation.sql"),
     include_str!("../sql/session.sql"),
+    include_str!("../sql/auth.sql"),
 ];
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 const INSTALLED: &str = "create table if not exists banyan.installed (
     one boolean primary key default true check (one), version integer not null)";
 

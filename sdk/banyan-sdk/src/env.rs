@@ -95,6 +95,16 @@ impl Settings {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_database(database: PgConnectOptions) -> Self {
+        let url = "postgres://nobody@127.0.0.1/none".to_owned();
+        let settings = Self::read(|name| Ok((name == "DATABASE_URL").then(|| url.clone())));
+        Self {
+            database,
+            ..settings.expect("these are right")
+        }
+    }
+
     /// DATABASE_URL, for a pool of the app's own.
     pub fn database(&self) -> &PgConnectOptions {
         &self.database
@@ -140,7 +150,7 @@ fn parsed<T: FromStr>(
     clippy::disallowed_methods,
     reason = "the one place that reads the environment"
 )]
-fn variable(name: &'static str) -> Text {
+pub(crate) fn variable(name: &'static str) -> Text {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(VarError::NotPresent) => Ok(None),

@@ -1,5 +1,5 @@
 //! For apps behind Banyan: from the environment to a served [`axum::Router`], with health, readiness and drain; a cache in front
-//! of PostgreSQL that is never wrong for long; rate limits over all instances; sessions.
+//! of PostgreSQL that is never wrong for long; rate limits over all instances; sessions, passwords, tokens, one-time codes.
 //!
 //! The crate imports nothing of the platform; an app needs it for nothing but comfort, and what it does in Redis and
 //! PostgreSQL is documented for other languages (`docs/sdk.md`).
@@ -15,6 +15,7 @@ macro_rules! speaks_plainly {
     };
 }
 
+pub mod auth;
 mod breaker;
 pub mod cache;
 mod db;

@@ -1,5 +1,6 @@
 //! The SDK against a real PostgreSQL and a real Redis.
 
+mod auth;
 mod caching;
 mod faults;
 mod interleavings;
