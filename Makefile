@@ -48,6 +48,7 @@ test: deps nextest ## Run every check and every test
 .PHONY: drill
 drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds); fuzz targets: FUZZ_SECONDS=60 each
 	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
+	@cargo nextest run -p banyan-observe --cargo-profile drill --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@cargo nextest run -p banyan-pgproxy --cargo-profile drill --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@BANYAN_INTERLEAVINGS=1000000 cargo nextest run -p banyan-sdk --lib --cargo-profile drill --profile drill -E 'test(/random_interleavings/)' --no-capture
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture

@@ -13,8 +13,10 @@ use tokio::sync::watch;
 
 use crate::collect::{self, Places, Rounds};
 use crate::keep::Keeper;
+use crate::look;
 use crate::page::{self, Listening};
-use crate::{Config, Error};
+use crate::view::View;
+use crate::{Config, Error, view_socket};
 
 /// After the end was asked for, connections of people who look are closed.
 const END: Duration = Duration::from_millis(200);
@@ -29,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) snapshot: watch::Receiver<Arc<ObserveSnapshot>>,
     /// While somebody has a receiver of it, there is one each second.
     pub(crate) rounds: Arc<watch::Sender<Rounds>>,
+    /// The same of what people see.
+    pub(crate) views: Arc<watch::Sender<Option<Arc<View>>>>,
 }
 
 pub(crate) async fn run(
@@ -46,11 +50,12 @@ pub(crate) async fn run(
     let Some(first) = first(&mut watch, &mut shutdown).await else {
         return Ok(());
     };
+    let keeper = Keeper::start(&tasks, config.series_dir(), first.settings.clone());
     let (snapshots, snapshot) = watch::channel(Arc::new(first));
     let started_unix_ms = Clock.unix_ms();
     let own = format!("{}-{started_unix_ms}.sock", std::process::id());
     let parts = Parts {
-        keeper: Keeper::start(&tasks),
+        keeper,
         places: Places {
             own: config.metrics_dir().join(own),
             folder: config.metrics_dir(),
@@ -60,16 +65,19 @@ pub(crate) async fn run(
         tasks,
         snapshot,
         rounds: Arc::default(),
+        views: Arc::default(),
     };
     let listening = start(&parts);
     loop {
         report(&parts, &listening, &reports).await;
         tokio::select! {
-            () = watch.changed() => follow(&watch, &snapshots).await,
+            () = watch.changed() => follow(&watch, &snapshots, &parts.keeper).await,
             () = shutdown.draining() => break,
         }
     }
-    let _gone = std::fs::remove_file(&parts.places.own);
+    for socket in [&parts.places.own, &view_socket(&parts.places.state_dir)] {
+        let _gone = std::fs::remove_file(socket);
+    }
     tokio::time::sleep(END).await;
     Ok(())
 }
@@ -85,6 +93,8 @@ fn start(parts: &Parts) -> watch::Receiver<Listening> {
     );
     tasks.spawn(background, "collect", collect);
     tasks.spawn(background, "metrics of this process", tell(parts.clone()));
+    tasks.spawn(background, "view", look::run(parts.clone()));
+    tasks.spawn(background, "view for the terminal", look::tell(parts.clone()));
     let (told, listening) = watch::channel(Listening::default());
     tasks.spawn(background, "page", page::run(parts.clone(), told));
     listening
@@ -124,17 +134,13 @@ fn read(path: PathBuf) -> Option<ObserveSnapshot> {
     })
 }
 
-async fn follow(watch: &Watch, snapshots: &watch::Sender<Arc<ObserveSnapshot>>) {
+async fn follow(watch: &Watch, snapshots: &watch::Sender<Arc<ObserveSnapshot>>, keeper: &Keeper) {
     let path = watch.path().to_owned();
     let new = banyan_runtime::task::blocking(move || read(path)).await;
-    if let Ok(Some(new)) = new {
-        snapshots.send_if_modified(|known| {
-            let newer = new.epoch > known.epoch;
-            if newer {
-                *known = Arc::new(new);
-            }
-            newer
-        });
+    let Ok(Some(new)) = new else { return };
+    if new.epoch > snapshots.borrow().epoch {
+        keeper.set(new.settings.clone()).await;
+        snapshots.send_replace(Arc::new(new));
     }
 }
 

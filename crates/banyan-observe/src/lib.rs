@@ -9,8 +9,11 @@
 mod collect;
 mod control;
 pub mod keep;
+mod look;
+pub mod marks;
 mod page;
 pub mod series;
+pub mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -43,9 +46,19 @@ impl Config {
         self.state_dir.join("report.sock")
     }
 
+    /// What is kept.
+    fn series_dir(&self) -> PathBuf {
+        self.state_dir.join("observe").join("series")
+    }
+
     fn metrics_dir(&self) -> PathBuf {
         self.state_dir.join("metrics")
     }
+}
+
+/// Answers whoever connects with a [`view::View`].
+pub fn view_socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("observe.sock")
 }
 
 #[derive(Debug, thiserror::Error)]

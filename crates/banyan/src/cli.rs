@@ -92,6 +92,14 @@ pub(crate) enum Verb {
     /// What runs where, since when, how it is
     #[command(after_help = "Example:\n  banyan status --watch\n  banyan status --json | jq .children")]
     Status(Status),
+    /// The system as it is now, in the terminal: what is wrong, rates, times, resources, statements, caches
+    ///
+    /// Drawn anew each second until Ctrl-C; once where stdout is no terminal.
+    #[command(after_help = "Example:\n  banyan top\n  banyan top --json | jq .troubles")]
+    Top(Top),
+    /// The link that opens the dashboard in a browser of this machine
+    #[command(after_help = "Example:\n  xdg-open \"$(banyan dashboard)\"")]
+    Dashboard,
     /// Run a command as the app does: its environment, user and folder
     ///
     /// It gets what the instances of the serving release get: DATABASE_URL, secrets, [app.env], PORT (a free one). It is
@@ -231,6 +239,13 @@ pub(crate) struct Status {
     /// Show it anew each second until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Show it once
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

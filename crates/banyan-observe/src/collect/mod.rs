@@ -7,7 +7,7 @@ mod host;
 mod sockets;
 mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keep::{Held, Keeper};
 use crate::series::{STEP, Sample, Series};
+use crate::view::Figures;
 use totals::Totals;
 
 /// While somebody looks.
 const LIVE: Duration = Duration::from_secs(1);
+
+/// Rates are of about so long.
+const SPAN_MS: u64 = 5_500;
+/// As many as there are in it, and one more.
+const ROUNDS: usize = 7;
 
 /// What was measured at a moment.
 #[derive(Clone, Debug)]
@@ -33,11 +39,31 @@ pub(crate) struct Round {
     pub(crate) values: BTreeMap<Series, f64>,
 }
 
-/// The newest one and the one before, for rates.
+/// The last ones, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rounds {
-    pub(crate) before: Option<Arc<Round>>,
-    pub(crate) newest: Option<Arc<Round>>,
+pub(crate) struct Rounds(VecDeque<Arc<Round>>);
+
+impl Rounds {
+    fn add(&mut self, round: Round) {
+        self.0.push_back(Arc::new(round));
+        while self.0.len() > ROUNDS {
+            self.0.pop_front();
+        }
+    }
+
+    /// The newest one, and one of some seconds before it, for rates.
+    pub(crate) fn figures(&self) -> Figures<'_> {
+        let newest = self.0.back();
+        let near = |round: &Arc<Round>| newest.is_some_and(|newest| round.at_ms + SPAN_MS >= newest.at_ms);
+        let before = self.0.iter().rev().skip(1).enumerate();
+        let before = before
+            .take_while(|(place, round)| *place == 0 || near(round))
+            .last();
+        Figures {
+            before: before.map(|(_, round)| round.as_ref()),
+            newest: newest.map(AsRef::as_ref),
+        }
+    }
 }
 
 /// Where to ask; cheap to clone.
@@ -98,7 +124,7 @@ impl Places {
 
 /// Until the role ends.
 pub(crate) async fn run(places: Places, keeper: Keeper, rounds: Arc<watch::Sender<Rounds>>) {
-    let mut totals = Totals::default();
+    let mut totals = Totals::resuming(keeper.last_counts().await);
     let mut tick = interval(LIVE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kept: Option<Instant> = None;
@@ -117,10 +143,7 @@ pub(crate) async fn run(places: Places, keeper: Keeper, rounds: Arc<watch::Sende
                 tracing::warn!("the keeper is behind: a moment is missing in the history");
             }
         }
-        rounds.send_modify(|rounds| {
-            rounds.before = rounds.newest.take();
-            rounds.newest = Some(Arc::new(round));
-        });
+        rounds.send_modify(|rounds| rounds.add(round));
     }
 }
 

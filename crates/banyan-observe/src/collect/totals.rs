@@ -18,6 +18,8 @@ pub(super) struct Totals {
     /// Small numbers for those who tell.
     tellers: HashMap<String, u32>,
     all: HashMap<Series, Total>,
+    /// What counters were before this process, until they are told again.
+    before: HashMap<Series, f64>,
 }
 
 #[derive(Default)]
@@ -26,11 +28,21 @@ struct Total {
     sum: f64,
     /// By teller: its last value.
     last: Vec<(u32, f64)>,
+    /// The round in which it went on from before this process: what it is by then was counted already, or is not known.
+    resumed: Option<u32>,
     /// The round in which somebody told it last.
     told: u32,
 }
 
 impl Totals {
+    /// Goes on from what was kept: a restart of this process is no growth.
+    pub(super) fn resuming(before: Vec<(Series, f64)>) -> Self {
+        Self {
+            before: before.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn begin(&mut self) {
         self.round = self.round.wrapping_add(1);
     }
@@ -42,13 +54,19 @@ impl Totals {
             None => *self.tellers.entry(who.to_owned()).or_insert(count),
         };
         let round = self.round;
-        let total = self.all.entry(series(number)).or_default();
+        let series = series(number);
+        let total = self.all.entry(series.clone()).or_default();
         if !number.counts {
             let before = if total.told == round { total.sum } else { 0.0 };
             (total.sum, total.told) = (before + number.value, round);
             return;
         }
         (total.counts, total.told) = (true, round);
+        if total.last.is_empty()
+            && let Some(before) = self.before.remove(&series)
+        {
+            (total.sum, total.resumed) = (before, Some(round));
+        }
         match total.last.iter_mut().find(|(known, _)| *known == teller) {
             Some((_, last)) => {
                 // One that fell has begun anew.
@@ -57,7 +75,8 @@ impl Totals {
                 *last = number.value;
             }
             None => {
-                total.sum += number.value;
+                let known = total.resumed == Some(round);
+                total.sum += if known { 0.0 } else { number.value };
                 total.last.push((teller, number.value));
             }
         }
@@ -130,5 +149,15 @@ mod tests {
         // `b` was replaced by `c`, and `a` began anew under its name.
         let others = [("a", told(7, 1)), ("c", told(5, 0))];
         assert_eq!(round(&mut totals, &others), (172.0, 1.0));
+    }
+
+    #[test]
+    fn a_restart_of_this_process_is_no_growth() {
+        let kept = vec![(Series::new("requests_total", &[]), 1000.0)];
+        let mut totals = Totals::resuming(kept);
+        let both = [("a", told(100, 3)), ("b", told(50, 2))];
+        assert_eq!(round(&mut totals, &both), (1000.0, 5.0));
+        let both = [("a", told(110, 3)), ("b", told(51, 2))];
+        assert_eq!(round(&mut totals, &both), (1011.0, 5.0));
     }
 }

@@ -1,17 +1,24 @@
 //! One request: who asks, for what, and the answer. Nothing here changes anything.
 
-use banyan_runtime::token;
+use banyan_runtime::{Clock, token};
 use banyan_telemetry::families::Format;
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+    SET_COOKIE,
+};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use serde::Serialize;
 
-use super::login::{self, Verdict};
+use super::live::{self, Events};
+use super::login::{self, Verdict, query};
+use super::{history, web};
 use crate::control::Parts;
+use crate::look;
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Either<Full<Bytes>, Events>>;
 
 pub(super) async fn answer(parts: &Parts, request: &Request<Incoming>) -> Answer {
     let (listen, token_file) = {
@@ -51,8 +58,22 @@ async fn within(parts: &Parts, request: &Request<Incoming>) -> Answer {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
     }
     match request.uri().path() {
+        "/" => page(),
         "/metrics" => metrics(parts, request.headers()).await,
-        _ => text(StatusCode::NOT_FOUND, "there is /metrics\n"),
+        "/api/view" => match parts.view().await {
+            Some(view) => json(&*view),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "there are no figures yet\n"),
+        },
+        "/api/live" => live::events(parts),
+        "/api/history" => {
+            let asked = query(request.uri(), "minutes").and_then(|minutes| minutes.parse().ok());
+            let marks = look::marks(parts).await;
+            json(&history::history(&parts.keeper, asked.unwrap_or(60), Clock.unix_ms(), marks).await)
+        }
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /, /metrics, /api/view, /api/live and /api/history\n",
+        ),
     }
 }
 
@@ -76,12 +97,26 @@ async fn metrics(parts: &Parts, headers: &HeaderMap) -> Answer {
     of(StatusCode::OK, kind, page.render(format))
 }
 
+fn page() -> Answer {
+    let mut response = of(StatusCode::OK, "text/html; charset=utf-8", web::PAGE.to_owned());
+    let policy = HeaderValue::from_static(web::POLICY);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn json<T: Serialize>(value: &T) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(text) => of(StatusCode::OK, "application/json", text),
+        Err(_no_text) => text(StatusCode::INTERNAL_SERVER_ERROR, "it has no text form\n"),
+    }
+}
+
 fn text(status: StatusCode, text: &str) -> Answer {
     of(status, "text/plain; charset=utf-8", text.to_owned())
 }
 
 fn of(status: StatusCode, kind: &'static str, body: String) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

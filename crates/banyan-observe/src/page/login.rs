@@ -29,7 +29,7 @@ pub(super) fn judge(headers: &HeaderMap, uri: &Uri, port: u16, expected: &str) -
     if of_bearer(headers).is_some_and(right) || of_cookie(headers, &name).is_some_and(right) {
         return Verdict::In;
     }
-    match of_link(uri).filter(|shown| right(shown)) {
+    match query(uri, "token").filter(|shown| right(shown)) {
         Some(shown) => {
             let cookie = format!("{name}={shown}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000");
             let cookie = HeaderValue::from_str(&cookie);
@@ -58,9 +58,10 @@ fn of_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-fn of_link(uri: &Uri) -> Option<&str> {
+/// A value of the link's query; what is asked here needs no decoding.
+pub(super) fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
     let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| *name == "token").map(|(_, value)| value)
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 fn is_local(headers: &HeaderMap) -> bool {

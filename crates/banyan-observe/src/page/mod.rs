@@ -4,7 +4,10 @@
 //! The port is tried again while it is taken. Tasks: one that listens, one per connection. Limits: [`CONNECTIONS`], [`HEAD`].
 
 mod answer;
+mod history;
+mod live;
 mod login;
+mod web;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

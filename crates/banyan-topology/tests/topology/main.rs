@@ -6,6 +6,7 @@ mod histories;
 mod installation;
 mod laws;
 mod notation;
+mod observe;
 mod pictures;
 mod plans;
 mod planted;

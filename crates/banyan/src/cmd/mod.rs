@@ -8,6 +8,7 @@ mod cdn;
 mod check;
 mod completions;
 mod config;
+mod dashboard;
 mod database;
 mod destroy;
 mod doctor;
@@ -21,6 +22,7 @@ mod restore;
 mod route;
 mod run;
 mod status;
+mod top;
 mod trust;
 mod up;
 mod version;
@@ -37,6 +39,8 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Up(args) => up::run(&args, context),
         Verb::Down => down::run(context),
         Verb::Status(args) => status::run(&args, context),
+        Verb::Top(args) => top::run(&args, context),
+        Verb::Dashboard => dashboard::run(context),
         Verb::Run(args) => run::run(args, context),
         Verb::Logs(args) => logs::run(args, context),
         Verb::Doctor => doctor::run(context),

@@ -11,3 +11,4 @@ pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod top;

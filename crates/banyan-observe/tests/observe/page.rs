@@ -1,0 +1,168 @@
+//! Who may look, what is answered, and what a person sees. Screenshots stay in the target directory's `tmp/observe-screens`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use banyan_testkit::browser::{self, Browser, Screen};
+
+use crate::world::World;
+
+const DESKTOP: Screen = Screen {
+    width: 1280,
+    height: 1400,
+    is_dark: false,
+    is_phone: false,
+};
+const PHONE: Screen = Screen {
+    width: 390,
+    height: 1800,
+    is_dark: true,
+    is_phone: true,
+};
+
+#[tokio::test]
+async fn only_who_has_the_token_is_answered_and_nothing_can_be_changed() {
+    let world = World::new().await;
+    let status = |answer: &str| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    assert_eq!(status(&world.get("/metrics", "").await), "401");
+    assert_eq!(status(&world.get("/", "").await), "401");
+    assert_eq!(status(&world.get("/", "Cookie: banyan=x\r\n").await), "401");
+    let linked = world
+        .get(world.link().split_at(world.link().find("/?").unwrap()).1, "")
+        .await;
+    assert!(
+        linked.starts_with("HTTP/1.1 303") && linked.contains("HttpOnly; SameSite=Strict"),
+        "{linked}"
+    );
+    let page = world.get_with_token("/", "").await;
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("default-src 'none'"),
+        "{page}"
+    );
+    assert_eq!(status(&world.get_with_token("/nothing", "").await), "404");
+}
+
+#[tokio::test]
+async fn the_page_of_metrics_is_of_the_whole_system_in_the_form_that_is_asked_for() {
+    let world = World::new().await;
+    let plain = world.get_with_token("/metrics", "").await;
+    for name in [
+        "system_cpu_logical_count",
+        "banyan_child_up{child=\"edge\"} 1",
+        "banyan_build_info{role=\"observe\"",
+        "redis_up{redis=\"cache\"} 1",
+    ] {
+        assert!(plain.contains(name), "{name}\n{plain}");
+    }
+    assert!(!plain.contains("# EOF"));
+    let open = world
+        .get_with_token("/metrics", "Accept: application/openmetrics-text\r\n")
+        .await;
+    assert!(
+        open.contains("# TYPE system_cpu_time_seconds counter") && open.contains("# EOF"),
+        "{open}"
+    );
+}
+
+#[tokio::test]
+async fn the_terminal_sees_rates_and_what_has_died() {
+    let world = World::new().await;
+    let view = world
+        .view(|view| view.total.per_second.is_some_and(|rate| rate > 0.0))
+        .await;
+    assert_eq!((view.app.as_str(), view.release.as_deref()), ("shop", Some("r3")));
+    world.system.send_modify(|system| system.killed = true);
+    let dead = |view: &banyan_observe::view::View| {
+        view.troubles
+            .iter()
+            .any(|trouble| trouble.what == "web.2@r3 has ended, is started again")
+    };
+    world.view(dead).await;
+}
+
+struct Visit {
+    browser: Browser,
+    world: World,
+}
+
+impl Visit {
+    /// `None`, and a word about it, where there is no browser.
+    async fn begin() -> Option<Self> {
+        if browser::installed().is_none() {
+            eprintln!("skipped: Chromium is not installed (apt-get install chromium)");
+            return None;
+        }
+        let world = World::new().await;
+        let browser = Browser::start().await.unwrap();
+        Some(Self { browser, world })
+    }
+
+    /// The system serves while the page is waited for.
+    async fn until(&mut self, what: &str) {
+        for _ in 0..300 {
+            self.world.system.send_modify(|system| system.served += 1);
+            // While the page is replaced there is nobody to ask.
+            let held = self.browser.value(&format!("!!({what})")).await;
+            if matches!(held, Ok(serde_json::Value::Bool(true))) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("never so: {what}");
+    }
+
+    async fn keep(&mut self, name: &str, screen: Screen) {
+        self.browser.screen(screen).await.unwrap();
+        self.until("document.querySelectorAll('#wires path').length >= 8")
+            .await;
+        let wide = self
+            .browser
+            .value("document.documentElement.scrollWidth <= innerWidth")
+            .await
+            .unwrap();
+        assert_eq!(
+            wide,
+            serde_json::Value::Bool(true),
+            "{name} is wider than its screen"
+        );
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("observe-screens");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(
+            folder.join(format!("{name}.png")),
+            self.browser.screenshot().await.unwrap(),
+        )
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_person_sees_that_all_is_well_and_within_seconds_what_is_broken() {
+    let Some(mut visit) = Visit::begin().await else {
+        return;
+    };
+    let link = visit.world.link();
+    visit.browser.screen(DESKTOP).await.unwrap();
+    visit.browser.open(&link).await.unwrap();
+    visit
+        .until("document.querySelectorAll('.part').length === 10")
+        .await;
+    visit
+        .until("document.querySelectorAll('.part.bad').length === 0 && document.querySelector('.wire.flows')")
+        .await;
+    assert_eq!(
+        visit.browser.value("location.search").await.unwrap(),
+        serde_json::json!(""),
+        "the token stays in the address"
+    );
+    visit
+        .until("document.querySelectorAll('.chart path').length > 3")
+        .await;
+    visit.keep("healthy", DESKTOP).await;
+    visit.keep("healthy-phone-dark", PHONE).await;
+    visit.world.system.send_modify(|system| system.killed = true);
+    visit.until("document.querySelector('#verdict.bad') && document.querySelector('#troubles').innerText.includes('web.2@r3')").await;
+    visit.keep("instance-killed", DESKTOP).await;
+    visit.keep("instance-killed-phone-dark", PHONE).await;
+    assert_eq!(visit.browser.complaints(), Vec::<String>::new());
+}

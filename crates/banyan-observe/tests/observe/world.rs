@@ -1,0 +1,225 @@
+//! A state folder with a snapshot, a pretended system that tells what it measures, and the role.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use banyan_observe::view::View;
+use banyan_observe::{Config, Handle, view_socket};
+use banyan_runtime::control::{self, Connection, Listener};
+use banyan_runtime::shutdown::{self, ShutdownTrigger};
+use banyan_runtime::{ShutdownStage, TaskKind, Tasks, token};
+use banyan_telemetry::families::Kind::{Counter, Gauge, Histogram};
+use banyan_telemetry::{Counted, Durations, Families};
+use banyan_testkit::ports::Port;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How the pretended system is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct System {
+    /// Seconds for which it has served.
+    pub(crate) served: u64,
+    pub(crate) killed: bool,
+}
+
+pub(crate) struct World {
+    pub(crate) handle: Handle,
+    pub(crate) system: watch::Sender<System>,
+    dir: TempDir,
+    _port: Port,
+    ends: ShutdownTrigger,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.ends.advance(ShutdownStage::Now);
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path();
+        std::fs::create_dir_all(state.join("snapshots")).unwrap();
+        std::fs::create_dir_all(state.join("metrics")).unwrap();
+        std::fs::create_dir_all(state.join("journal")).unwrap();
+        let header = json!({"entry": "plan", "number": 1, "reason": "deploy"});
+        std::fs::write(state.join("journal/0001.jsonl"), format!("{header}\n")).unwrap();
+        let port = Port::free();
+        let snapshot = json!({
+            "epoch": 1, "app": "shop", "listen": port.address(), "token_file": state.join("token"),
+            "settings": {"disk_bytes": 67_108_864_u64, "keep": "60d"},
+            "layout": {
+                "release": 3, "edge": ["127.0.0.1:8080"], "places": {}, "processes": {"web": true, "worker": false},
+                "instances": {
+                    "web.1@r3": {"port": 1, "in_rotation": true}, "web.2@r3": {"port": 2, "in_rotation": true},
+                    "web.3@r3": {"port": 3, "in_rotation": true}, "worker.1@r3": {"port": 4, "in_rotation": false},
+                },
+                "pgproxy": "127.0.0.1:6432", "nodes": {"db1": 5432, "db2": 5433}, "primary": "db1",
+                "redis": {"sessions": 6380, "cache": 6379},
+            },
+        });
+        std::fs::write(state.join("snapshots/observe.json"), snapshot.to_string()).unwrap();
+        let (ends, ended) = shutdown::channel();
+        let tasks = Tasks::new(ends.clone());
+        let system = watch::Sender::new(System::default());
+        let listener = Listener::bind(&state.join("metrics/system.sock")).unwrap();
+        let told = system.subscribe();
+        tasks.spawn(TaskKind::Background, "pretended system", async move {
+            let say = async || {
+                let system = *told.borrow();
+                Some(families(system))
+            };
+            control::tell(&listener, "system", say).await;
+        });
+        let (service, handle) = banyan_observe::build(Config::new(state)).unwrap();
+        tasks.spawn(TaskKind::Role, "observe", service.run(ended));
+        let mut world = Self {
+            handle,
+            system,
+            dir,
+            _port: port,
+            ends,
+        };
+        let listens = world.handle.wait_for(|report| report.listening.is_some());
+        timeout(PATIENCE, listens).await.unwrap().unwrap();
+        world
+    }
+
+    fn token(&self) -> String {
+        token::read(&self.dir.path().join("token")).unwrap()
+    }
+
+    pub(crate) fn link(&self) -> String {
+        let address = self.handle.report().listening.unwrap();
+        format!("http://{address}/?token={}", self.token())
+    }
+
+    /// The answer, head and body, to a request with these further lines in its head.
+    pub(crate) async fn get(&self, path: &str, more: &str) -> String {
+        let address = self.handle.report().listening.unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        answer
+    }
+
+    pub(crate) async fn get_with_token(&self, path: &str, more: &str) -> String {
+        let bearer = format!("Authorization: Bearer {}\r\n{more}", self.token());
+        self.get(path, &bearer).await
+    }
+
+    /// The first view, as the terminal gets it, that is so; the system serves on meanwhile.
+    pub(crate) async fn view(&self, wanted: impl Fn(&View) -> bool) -> View {
+        let looked = async {
+            loop {
+                let mut connection = Connection::connect(&self.socket()).await.unwrap();
+                if let Ok(Some(view)) = connection.receive::<View>().await
+                    && wanted(&view)
+                {
+                    return view;
+                }
+                self.system.send_modify(|system| system.served += 1);
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, looked).await.unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        view_socket(self.dir.path())
+    }
+}
+
+/// So many answers, between 2 and 20 ms.
+fn counted(count: u64) -> Counted {
+    let durations = Durations::default();
+    for n in 0..count {
+        durations.record(Duration::from_micros(2_000 + 200 * (n % 90)));
+    }
+    Durations::sum([&durations])
+}
+
+/// What edge, controller, proxy and Redis would tell.
+fn families(system: System) -> Families {
+    let mut all = Families::default();
+    let children = [
+        "edge",
+        "web.1@r3",
+        "web.2@r3",
+        "web.3@r3",
+        "worker.1@r3",
+        "pgproxy",
+    ];
+    let engines = ["postgres", "postgres-db2", "redis-sessions", "redis-cache"];
+    let dies = |child: &str| child == "web.2@r3" && system.killed;
+    for child in children.into_iter().chain(engines) {
+        let labels = [("child", child)];
+        all.family(Gauge, "banyan_child_up", "")
+            .count(&labels, u64::from(!dies(child)));
+        if !dies(child) {
+            all.family(Gauge, "banyan_child_pid", "").count(&labels, 7);
+            all.family(Gauge, "banyan_child_memory_bytes", "")
+                .count(&labels, 61 << 20);
+            let cpu = system.served as f64 * 0.08;
+            all.family(Counter, "banyan_child_cpu_seconds_total", "")
+                .number(&labels, cpu);
+        }
+    }
+    let served = system.served * 40;
+    for (route, code, count) in [
+        ("*", "2xx", served),
+        ("api", "2xx", served / 2),
+        ("api", "5xx", if system.killed { served / 8 } else { 0 }),
+    ] {
+        let labels = [("http_route", route), ("http_response_status_code", code)];
+        all.family(Histogram, "http_server_request_duration_seconds", "")
+            .durations(&labels, counted(count));
+    }
+    for route in ["*", "api"] {
+        all.family(Gauge, "http_server_active_requests", "")
+            .count(&[("http_route", route)], 2);
+    }
+    for endpoint in ["web.1@r3", "web.2@r3", "web.3@r3"] {
+        let labels = [("upstream", "web"), ("endpoint", endpoint)];
+        let up = !dies(endpoint);
+        all.family(Gauge, "banyan_edge_endpoint_ready", "")
+            .count(&labels, u64::from(up));
+        let asked = counted(if up { served / 3 } else { 0 });
+        all.family(Histogram, "http_client_request_duration_seconds", "")
+            .durations(&labels, asked);
+    }
+    let labels = [("group", "web"), ("state", "serving")];
+    all.family(Gauge, "banyan_instances", "")
+        .count(&labels, if system.killed { 2 } else { 3 });
+    all.family(Counter, "banyan_pgproxy_units_total", "")
+        .count(&[], served * 3);
+    all.family(Counter, "banyan_pgproxy_reads_on_replicas_total", "")
+        .count(&[], served);
+    all.family(Gauge, "banyan_pgproxy_backends", "")
+        .count(&[("state", "active")], 3)
+        .count(&[("state", "idle")], 9);
+    all.family(Gauge, "banyan_postgres_up", "").count(&[], 1);
+    for redis in ["sessions", "cache"] {
+        let labels = [("redis", redis)];
+        all.family(Gauge, "redis_up", "").count(&labels, 1);
+        all.family(Counter, "redis_commands_total", "")
+            .count(&labels, served * 2);
+        all.family(Counter, "redis_keyspace_hits_total", "")
+            .count(&labels, served);
+        all.family(Counter, "redis_keyspace_misses_total", "")
+            .count(&labels, served / 9);
+    }
+    all
+}
