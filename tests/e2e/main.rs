@@ -29,6 +29,7 @@ mod first_steps;
 mod full_disk;
 mod growth;
 mod kills;
+mod languages;
 mod listeners;
 mod mirrors;
 mod moves;

@@ -21,7 +21,7 @@ const TABLES: [&str; 3] = [
     include_str!("../sql/session.sql"),
     include_str!("../sql/auth.sql"),
 ];
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 const INSTALLED: &str = "create table if not exists banyan.installed (
     one boolean primary key default true check (one), version integer not null)";
 

@@ -5,6 +5,7 @@ mod caching;
 mod faults;
 mod interleavings;
 mod moves;
+mod tracking;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
