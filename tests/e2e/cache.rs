@@ -67,6 +67,17 @@ async fn pictures_come_from_the_edge_and_what_is_a_users_own_never_does() {
             assert!(!said.starts_with("hit") && !said.contains("stored"), "{said}");
         }
     }
+    // By this the page knows who makes pictures in the sizes that it asks for.
+    let probe = async |it: &Installation| {
+        let answer = it.client().get("/media/probe.png?fmt=webp").await.unwrap();
+        answer.headers()["content-type"].clone()
+    };
+    assert_eq!(probe(&installation).await, "image/png");
+    let pictures = "cache = { rules = [{ path = \"/media/*\", image = true }] }".to_owned();
+    installation
+        .apply(|manifest| manifest.edge = vec![pictures])
+        .await;
+    assert_eq!(probe(&installation).await, "image/webp");
     installation.apply(|manifest| manifest.edge.clear()).await;
     assert_eq!(said(&picture(&installation).await), "");
     installation.down().await;

@@ -44,5 +44,6 @@ mod resume;
 mod routes;
 mod scenario;
 mod servers;
+mod sessions;
 mod soak;
 mod zones;

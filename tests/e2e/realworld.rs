@@ -106,6 +106,14 @@ impl Ladder {
         .await;
     }
 
+    async fn tables(&mut self, what: &str, tables: &[&str]) {
+        self.during(what, async |it| {
+            let tables = tables.iter().map(|line| (*line).to_owned()).collect();
+            drop(it.apply(|manifest| manifest.more = tables).await);
+        })
+        .await;
+    }
+
     async fn climb(&mut self) {
         self.apply("1 → 3 instances", 3, &[]).await;
         self.stands("load-balancer").await;
@@ -120,6 +128,10 @@ impl Ladder {
         )
         .await;
         self.stands("replication").await;
+        self.tables("sessions in Redis", &["[sessions]"]).await;
+        self.stands("sessions").await;
+        self.tables("a cache in Redis", &["[sessions]", "[cache]"]).await;
+        self.stands("cache").await;
         self.during("a cache in the edge", async |it| {
             drop(
                 it.apply(|manifest| manifest.edge.push("cache = {}".to_owned()))
@@ -147,6 +159,8 @@ async fn the_realworld_suite_passes_during_every_move_up_and_down_under_load() {
         return;
     };
     ladder.climb().await;
+    ladder.tables("no Redis", &[]).await;
+    ladder.tables("and again", &["[sessions]", "[cache]"]).await;
     let sync = ["replicas = 1", "durability = \"sync\""];
     for what in ["a switchover", "a switchover back"] {
         ladder

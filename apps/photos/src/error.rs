@@ -111,6 +111,13 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
+/// The SDK answers 503 for a session that cannot be reached.
+impl From<banyan_sdk::session::tower_sessions::session::Error> for ApiError {
+    fn from(error: banyan_sdk::session::tower_sessions::session::Error) -> Self {
+        Self::Busy(error.to_string())
+    }
+}
+
 fn broken(cause: String) -> ApiError {
     ApiError::Broken {
         doing: "use the database",

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use banyan_sdk::{Banyan, InitError};
+use banyan_sdk::{Banyan, InitError, Sessions};
 use sqlx::PgPool;
 
 use crate::auth::{Passwords, Tokens, secret};
@@ -26,6 +26,7 @@ pub(crate) struct App {
     /// For transactions that change what is cached.
     pub(crate) database: banyan_sdk::Database,
     pub(crate) cached: Cached,
+    pub(crate) sessions: Sessions,
     fellows: Arc<Fellows>,
     /// Set when ready.
     pub(crate) ids: OnceLock<Ids>,
@@ -94,6 +95,7 @@ fn app(banyan: &Banyan, settings: Settings) -> Result<App, ServeError> {
     Ok(App {
         pool: banyan.db().pool().clone(),
         database: banyan.db().clone(),
+        sessions: banyan.sessions().clone(),
         cached: Cached::new(banyan, Arc::clone(&fellows)),
         fellows,
         ids: OnceLock::new(),
@@ -109,6 +111,9 @@ fn router(app: &Arc<App>) -> Router {
     let named = middleware::from_fn_with_state(Arc::clone(app), name_instance);
     Router::new()
         .nest("/api", api::router())
+        .merge(media::uploads())
+        // Only what may ask who it is: the rest is the same for all.
+        .layer(app.sessions.layer())
         .merge(media::router())
         .merge(web::router())
         .fallback(|| async { ApiError::not_found("path") })

@@ -8,6 +8,7 @@ mod favorites;
 mod fields;
 mod profiles;
 mod search;
+mod session;
 mod tags;
 mod users;
 mod views;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
@@ -57,8 +59,23 @@ pub(crate) fn router() -> Router<Arc<App>> {
             post(favorites::add).delete(favorites::remove),
         )
         .route("/tags", get(tags::list))
+        .route(
+            "/session",
+            get(session::show).post(session::enter).delete(session::leave),
+        )
+        .layer(middleware::from_fn(private))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// What depends on who asks is for nobody's cache.
+async fn private(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-cache"));
+    response
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{Given, JsonOf, given};
 use super::fields::{Problems, Rule};
 use super::views::UserView;
-use crate::auth::Viewer;
+use crate::auth::{Credential, Viewer};
 use crate::error::ApiError;
 use crate::serve::App;
 use crate::store::users::{self, Account, Change, NewPassword, NewUser};
@@ -18,6 +18,13 @@ use crate::store::users::{self, Account, Change, NewPassword, NewUser};
 #[derive(Serialize)]
 pub(super) struct UserAnswer {
     user: UserView,
+}
+
+impl UserAnswer {
+    pub(super) fn without_token(account: Account) -> Json<Self> {
+        let user = UserView::new(account, None);
+        Json(Self { user })
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,7 +69,7 @@ pub(super) struct LogInRequest {
 }
 
 #[derive(Deserialize)]
-struct LogIn {
+pub(super) struct LogIn {
     email: Option<String>,
     password: Option<String>,
 }
@@ -71,14 +78,20 @@ pub(super) async fn log_in(
     State(app): State<Arc<App>>,
     JsonOf(request): JsonOf<LogInRequest>,
 ) -> Result<Json<UserAnswer>, ApiError> {
+    let account = verified(&app, request.user).await?;
+    answer(&app, account)
+}
+
+/// Whose credentials these are.
+pub(super) async fn verified(app: &App, given: LogIn) -> Result<Account, ApiError> {
     let mut problems = Problems::default();
-    let email = problems.text("email", request.user.email, Rule::Email);
-    let password = problems.text("password", request.user.password, Rule::PasswordTried);
+    let email = problems.text("email", given.email, Rule::Email);
+    let password = problems.text("password", given.password, Rule::PasswordTried);
     problems.none()?;
     let (account, stored) = users::by_email(&app.pool, &email).await?.unzip();
     let right = app.passwords.verify(password, stored).await?;
     match account {
-        Some(account) if right => answer(&app, account),
+        Some(account) if right => Ok(account),
         _ => Err(ApiError::unauthorized("credentials", "invalid")),
     }
 }
@@ -87,7 +100,7 @@ pub(super) async fn current(
     State(app): State<Arc<App>>,
     viewer: Viewer,
 ) -> Result<Json<UserAnswer>, ApiError> {
-    answer(&app, viewer.account)
+    answer_to(&app, &viewer.by, viewer.account)
 }
 
 #[derive(Deserialize)]
@@ -124,10 +137,14 @@ pub(super) async fn update(
     };
     let password = problems.change("password", request.user.password, Rule::Password);
     problems.none()?;
+    let is_new_password = password.is_some();
     if let Some(password) = password {
         change.password = Some(NewPassword {
             hash: app.passwords.hash(password).await?,
-            kept_token: viewer.claims.jti,
+            kept_token: match &viewer.by {
+                Credential::Token(claims) => Some(claims.jti),
+                Credential::Session(_) => None,
+            },
         });
     }
     let mut tx = app.database.begin().await?;
@@ -135,11 +152,26 @@ pub(super) async fn update(
     let names = [&*viewer.account.username, &*account.username];
     app.cached.forget_user(&mut tx, viewer.id(), &names).await?;
     tx.commit().await?;
-    answer(&app, account)
+    if is_new_password {
+        let kept = match &viewer.by {
+            Credential::Session(session) => session.id(),
+            Credential::Token(_) => None,
+        };
+        app.sessions.end_all(viewer.id(), kept).await?;
+    }
+    answer_to(&app, &viewer.by, account)
 }
 
 fn answer(app: &App, account: Account) -> Result<Json<UserAnswer>, ApiError> {
     let token = app.tokens.issue(account.id, account.token_epoch)?;
-    let user = UserView::new(account, token);
+    let user = UserView::new(account, Some(token));
     Ok(Json(UserAnswer { user }))
+}
+
+/// A page that has a session gets no token that would outlive it.
+fn answer_to(app: &App, by: &Credential, account: Account) -> Result<Json<UserAnswer>, ApiError> {
+    match by {
+        Credential::Token(_) => answer(app, account),
+        Credential::Session(_) => Ok(UserAnswer::without_token(account)),
+    }
 }

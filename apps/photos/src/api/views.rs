@@ -8,17 +8,19 @@ use crate::store::comments::Comment;
 use crate::store::iso;
 use crate::store::users::{Account, Figures, Profile};
 
+/// The token is for programs only.
 #[derive(Serialize)]
 pub(super) struct UserView {
     email: String,
-    token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     username: String,
     bio: Option<String>,
     image: Option<String>,
 }
 
 impl UserView {
-    pub(super) fn new(account: Account, token: String) -> Self {
+    pub(super) fn new(account: Account, token: Option<String>) -> Self {
         Self {
             email: account.email,
             token,

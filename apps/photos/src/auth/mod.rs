@@ -7,4 +7,4 @@ mod viewer;
 
 pub(crate) use password::{Passwords, hash_with_salt};
 pub(crate) use token::{Claims, Tokens};
-pub(crate) use viewer::{MaybeViewer, Viewer};
+pub(crate) use viewer::{Credential, MaybeViewer, Viewer};

@@ -1,10 +1,11 @@
-//! The user a request is made by, from `Authorization: Token …` (or `Bearer …`).
+//! The user a request is made by: of a program by `Authorization: Token …` (or `Bearer …`), of the page by its session.
 
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use banyan_sdk::session::{self, Session};
 
 use super::Claims;
 use crate::error::ApiError;
@@ -14,7 +15,13 @@ use crate::store::users::Account;
 /// A logged-in user; without one the request is answered 401 before anything else is looked at.
 pub(crate) struct Viewer {
     pub(crate) account: Account,
-    pub(crate) claims: Claims,
+    pub(crate) by: Credential,
+}
+
+/// What shows who it is: the one that survives a change of the password.
+pub(crate) enum Credential {
+    Token(Claims),
+    Session(Session),
 }
 
 impl Viewer {
@@ -56,20 +63,47 @@ impl OptionalFromRequestParts<Arc<App>> for Viewer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Option<Self>, ApiError> {
-        let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
-            return Ok(None);
-        };
-        let invalid = || ApiError::unauthorized("token", "is invalid");
-        let text = value.to_str().map_err(|_| invalid())?;
-        let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
-        if !scheme.eq_ignore_ascii_case("token") && !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(invalid());
+        match parts.headers.get(header::AUTHORIZATION) {
+            Some(value) => by_token(value, app).await.map(Some),
+            None => by_session(parts, app).await,
         }
-        let claims = app.tokens.read(token.trim()).ok_or_else(invalid)?;
-        let account = app.cached.account(claims.sub).await?.ok_or_else(invalid)?;
-        let current = claims.epoch == account.token_epoch || Some(claims.jti) == account.kept_token;
-        current
-            .then_some(Some(Self { account, claims }))
-            .ok_or_else(invalid)
     }
+}
+
+async fn by_token(value: &HeaderValue, app: &App) -> Result<Viewer, ApiError> {
+    let invalid = || ApiError::unauthorized("token", "is invalid");
+    let text = value.to_str().map_err(|_| invalid())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
+    if !scheme.eq_ignore_ascii_case("token") && !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(invalid());
+    }
+    let claims = app.tokens.read(token.trim()).ok_or_else(invalid)?;
+    let account = app.cached.account(claims.sub).await?.ok_or_else(invalid)?;
+    let current = claims.epoch == account.token_epoch || Some(claims.jti) == account.kept_token;
+    current
+        .then_some(Viewer {
+            account,
+            by: Credential::Token(claims),
+        })
+        .ok_or_else(invalid)
+}
+
+/// A browser sends its cookie whoever made it ask: what changes something must come from the page itself.
+async fn by_session(parts: &Parts, app: &App) -> Result<Option<Viewer>, ApiError> {
+    let Some(session) = parts.extensions.get::<Session>() else {
+        return Ok(None);
+    };
+    let Some(owner) = session::owner(session).await? else {
+        return Ok(None);
+    };
+    let site = parts.headers.get("sec-fetch-site");
+    if !parts.method.is_safe() && site.is_some_and(|site| site != "same-origin") {
+        return Err(ApiError::forbidden("origin"));
+    }
+    let Ok(id) = owner.parse() else { return Ok(None) };
+    let account = app.cached.account(id).await?;
+    Ok(account.map(|account| Viewer {
+        account,
+        by: Credential::Session(session.clone()),
+    }))
 }

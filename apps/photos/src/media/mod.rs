@@ -23,12 +23,16 @@ pub(crate) use store::{MediaError, MediaStore, Stored};
 
 use crate::serve::App;
 
+/// What a user may add.
+pub(crate) fn uploads() -> Router<Arc<App>> {
+    Router::new().route(
+        "/photos",
+        post(upload::take).layer(DefaultBodyLimit::max(upload::BODY_LIMIT)),
+    )
+}
+
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route(
-            "/photos",
-            post(upload::take).layer(DefaultBodyLimit::max(upload::BODY_LIMIT)),
-        )
         .route("/media/{blob}/{size}", get(serve::photo))
         .route("/media/{name}", get(serve::upload))
         .route("/media/probe.png", get(probe::picture))

@@ -55,8 +55,8 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct NewPassword {
     pub(crate) hash: String,
-    /// The token that made the change: the one old token that stays good.
-    pub(crate) kept_token: i64,
+    /// The token that made the change, if it was one: the one old token that stays good.
+    pub(crate) kept_token: Option<i64>,
 }
 
 pub(crate) async fn insert(connection: &mut PgConnection, user: NewUser<'_>) -> Result<Account, ApiError> {
@@ -150,7 +150,7 @@ pub(crate) async fn update(
     change: Change,
 ) -> Result<Account, ApiError> {
     let (hash, kept_token) = match change.password {
-        Some(password) => (Some(password.hash), Some(password.kept_token)),
+        Some(password) => (Some(password.hash), password.kept_token),
         None => (None, None),
     };
     sqlx::query_as(

@@ -11,6 +11,7 @@ mod ledger;
 mod realworld;
 mod search;
 mod seed;
+mod session;
 mod uploads;
 mod web;
 mod world;

@@ -241,7 +241,10 @@ impl Server {
         user: &str,
     ) -> Result<Option<String>, NoAnswer> {
         let client = self.connected(snapshot, role, password_file).await?;
-        let row = client.query_one("SELECT banyan.verifier($1)", &[&user]).await;
+        // By its exact type: the app may make functions in this schema, and none of them is to be taken for it.
+        let row = client
+            .query_one("SELECT banyan.verifier($1::text)", &[&user])
+            .await;
         let row = row.map_err(|error| NoAnswer {
             passing: error
                 .as_db_error()

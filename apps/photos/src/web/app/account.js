@@ -5,14 +5,13 @@ import { h, toast } from "./dom.js";
 import { face } from "./pictures.js";
 import { field, go, sheet, userLink } from "./pieces.js";
 
-const entered = (answer) => { enter(answer); go("#/"); };
-
 export function logIn() {
   return sheet("Welcome back", [
     field("E-mail", { name: "email", type: "email", autocomplete: "username", required: true }),
     field("Password", { name: "password", type: "password", autocomplete: "current-password", required: true }),
   ], "Log in", async (data) => {
-    entered(await call("POST", "/api/users/login", { user: { email: data.get("email"), password: data.get("password") } }));
+    await enter(data.get("email"), data.get("password"));
+    go("#/");
   }, h("p", { class: "hint" }, "New here? ", h("a", { href: "#/join" }, h("b", {}, "Join"))));
 }
 
@@ -22,7 +21,9 @@ export function join() {
     field("E-mail", { name: "email", type: "email", autocomplete: "email", required: true }),
     field("Password (at least 8 characters)", { name: "password", type: "password", autocomplete: "new-password", required: true, minLength: 8 }),
   ], "Join", async (data) => {
-    entered(await call("POST", "/api/users", { user: { username: data.get("username"), email: data.get("email"), password: data.get("password") } }));
+    await call("POST", "/api/users", { user: { username: data.get("username"), email: data.get("email"), password: data.get("password") } });
+    await enter(data.get("email"), data.get("password"));
+    go("#/");
   }, h("p", { class: "hint" }, "Been here before? ", h("a", { href: "#/login" }, h("b", {}, "Log in"))));
 }
 
@@ -48,8 +49,9 @@ export function settings() {
     h("label", {}, "About you", bio),
   ], "Save", async (data) => {
     const changed = await call("PUT", "/api/user", { user: { username: data.get("username"), bio: data.get("bio"), image } });
-    enter(changed);
+    session.user = changed.user;
+    session.changed();
     toast("Saved");
     go(userLink(changed.user));
-  }, h("button", { class: "link", type: "button", onclick: () => { leave(); go("#/"); } }, "Log out"));
+  }, h("button", { class: "link", type: "button", onclick: async () => { try { await leave(); go("#/"); } catch (error) { toast(error.message); } } }, "Log out"));
 }

@@ -28,20 +28,18 @@ export async function call(method, path, body) {
 
 async function send(method, path, body) {
   const headers = {};
-  const token = localStorage.getItem("token");
-  if (token) headers.Authorization = "Token " + token;
   if (body) headers["Content-Type"] = "application/json";
   const begun = performance.now();
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
   noteInstance(response.headers.get("X-Served-By"), performance.now() - begun);
-  return understood(response.status, await response.text(), token);
+  return understood(response.status, await response.text());
 }
 
-function understood(status, text, token) {
+function understood(status, text) {
   let json = {};
   try { json = text ? JSON.parse(text) : {}; } catch { json = {}; }
   if (status >= 200 && status < 300) return json;
-  if (status === 401 && token && json.errors && json.errors.token) leave();
+  if (status === 401 && session.user && json.errors && json.errors.token) left();
   throw new Refused(status, json.errors || {});
 }
 
@@ -49,15 +47,13 @@ function understood(status, text, token) {
 export function upload(file, progressed, cancelled) {
   const form = new FormData();
   form.append("photo", file);
-  const token = localStorage.getItem("token");
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/photos");
-    request.setRequestHeader("Authorization", "Token " + token);
     request.upload.addEventListener("progress", (event) => event.lengthComputable && progressed(event.loaded / event.total));
     request.addEventListener("load", () => {
       noteInstance(request.getResponseHeader("X-Served-By"), 0);
-      try { resolve(understood(request.status, request.responseText, token).photo); } catch (error) { reject(error); }
+      try { resolve(understood(request.status, request.responseText).photo); } catch (error) { reject(error); }
     });
     request.addEventListener("error", () => reject(new Error("The connection broke. Choose the photo again.")));
     request.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
@@ -66,19 +62,33 @@ export function upload(file, progressed, cancelled) {
   });
 }
 
-export function enter({ user }) {
-  localStorage.setItem("token", user.token);
-  session.user = user;
+// The session is a cookie that no script can read; who it belongs to is asked.
+export async function enter(email, password) {
+  session.user = (await call("POST", "/api/session", { user: { email, password } })).user;
   session.changed();
 }
 
-export function leave() {
-  localStorage.removeItem("token");
+export async function leave() {
+  await call("DELETE", "/api/session");
+  left();
+}
+
+function left() {
   session.user = null;
   session.changed();
 }
 
 export async function remembered() {
-  if (!localStorage.getItem("token")) return;
-  try { session.user = (await call("GET", "/api/user")).user; } catch { session.user = null; }
+  try {
+    await exchangeToken();
+    session.user = (await call("GET", "/api/session")).user || null;
+  } catch { session.user = null; }
+}
+
+// An earlier version of the page kept a token: it becomes a session.
+async function exchangeToken() {
+  const token = localStorage.getItem("token");
+  if (!token) return;
+  const response = await fetch("/api/session", { method: "POST", headers: { Authorization: "Token " + token, "Content-Type": "application/json" }, body: "{}" });
+  if (response.ok || response.status === 401) localStorage.removeItem("token");
 }

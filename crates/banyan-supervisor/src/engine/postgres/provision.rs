@@ -59,7 +59,11 @@ async fn roles(server: &Server) -> Result<(), PostgresError> {
     session.run(&statements).await.map_err(query)?;
     backup_role(server, &mut session).await?;
     let mut session = server.session(&server.database.name).await?;
-    session.run(VERIFIER).await.map_err(query)
+    session.run(VERIFIER).await.map_err(query)?;
+    // Tables of the SDK (invalidations, sessions) are the app's own, in a schema that is not.
+    let app = quoted(&server.database.user);
+    let statement = format!("GRANT USAGE, CREATE ON SCHEMA banyan TO {app}");
+    session.run(&statement).await.map_err(query)
 }
 
 fn verifier(server: &Server, role: &str) -> Result<String, PostgresError> {
@@ -101,8 +105,8 @@ async fn backup_role(server: &Server, session: &mut Session) -> Result<(), Postg
     session.run(&statements).await.map_err(query)
 }
 
-/// What the proxy checks passwords by. SECURITY DEFINER with a fixed search_path: nobody puts a table or function of
-/// another schema in its way. Tells nothing of who may not log in, nor of those with rights over the server.
+/// What the proxy checks passwords by. SECURITY DEFINER with a fixed search_path: nobody puts a table or function in its
+/// way, and the proxy calls it by its exact type. Tells nothing of who may not log in, nor of those with rights over the server.
 const VERIFIER: &str = "
     CREATE SCHEMA IF NOT EXISTS banyan;
     ALTER SCHEMA banyan OWNER TO CURRENT_USER;
