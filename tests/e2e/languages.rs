@@ -19,14 +19,22 @@ use crate::servers::row;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One person's cookie.
-struct Browser {
+pub(crate) struct Browser {
     client: Client,
     cookie: String,
     visits: u32,
 }
 
 impl Browser {
-    async fn ask(&mut self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) fn of(it: &Installation) -> Self {
+        Self {
+            client: it.client(),
+            cookie: String::new(),
+            visits: 0,
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, method: &str, path: &str) -> (u16, String) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -94,11 +102,7 @@ fn kill(pid: i32) {
 async fn stays_logged_in(language: &str, command_line: &str) {
     let mut it = installation(language, command_line);
     it.up().await;
-    let mut ann = Browser {
-        client: it.client(),
-        cookie: String::new(),
-        visits: 0,
-    };
+    let mut ann = Browser::of(&it);
     assert_eq!(
         ann.ask("POST", "/log-in/ann").await,
         (200, "hello ann\n".to_owned())

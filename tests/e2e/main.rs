@@ -31,6 +31,7 @@ mod growth;
 mod kills;
 mod languages;
 mod listeners;
+mod logged_in;
 mod mirrors;
 mod moves;
 mod one_off;
