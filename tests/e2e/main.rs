@@ -34,6 +34,7 @@ mod listeners;
 mod logged_in;
 mod mirrors;
 mod moves;
+mod observe;
 mod one_off;
 mod origins;
 mod places;
