@@ -32,6 +32,7 @@ mod kills;
 mod languages;
 mod listeners;
 mod logged_in;
+mod logs;
 mod mirrors;
 mod moves;
 mod observe;

@@ -21,6 +21,7 @@ mod fraction;
 mod keys;
 mod listener;
 mod load;
+mod logs;
 mod metrics;
 mod model;
 mod name;
@@ -62,6 +63,7 @@ pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit, WAF_RULES, 
 pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};
+pub use logs::LogSettings;
 pub use model::{
     Acme, App, Balance, CertificateFiles, Certificates, Config, Database, EdgeHealth, EdgeLimits, EdgeLog,
     EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, ExternalDatabase, FileTemplate, GRPC_HEALTH, HashBy,

@@ -12,7 +12,7 @@ use crate::scope::Scope;
 use crate::secrets::Secrets;
 use crate::source::{JudgeCertificate, Sources};
 use crate::tree::{self, Entry, Value};
-use crate::{alerts, app, check, database, edge, listener, process, redis, route, scale};
+use crate::{alerts, app, check, database, edge, listener, logs, process, redis, route, scale};
 
 /// The version of banyan.toml that this crate reads.
 const VERSION: i128 = 1;
@@ -149,6 +149,7 @@ fn build(
             redis,
             alerts,
             observe: crate::observe::build(root),
+            logs: logs::build(&root.table("logs"), report),
             hosts,
         },
         secrets,

@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::filter::Filters;
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
+use crate::logs::LogSettings;
 use crate::name::{AppName, HostName, PlaceName, ProcessName, ZoneName};
 use crate::observe::ObserveTable;
 use crate::origin::Origin;
@@ -42,6 +43,7 @@ pub struct Config {
     pub alerts: Option<Alerts>,
     /// `None`: nothing is kept, and there is no dashboard.
     pub observe: Option<ObserveTable>,
+    pub logs: LogSettings,
     pub hosts: BTreeMap<HostName, Host>,
 }
 

@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use crate::backup::BackupSettings;
 use crate::command;
 use crate::filter::Filters;
+use crate::logs::LogSettings;
 use crate::model::{
     Balance, Certificates, Config, Database, EdgeTable, HashBy, HostKind, ManagedDatabase, PgproxyTable,
     ProcessTable, Sticky, Tls, Trace,
@@ -77,6 +78,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     }
     alerts::tables(&mut out, config.alerts.as_ref());
     observe::table(&mut out, config.observe.as_ref());
+    logs_table(&mut out, &config.logs);
     for (name, host) in &config.hosts {
         out.table(&format!("host.{name}"));
         match host.kind {
@@ -299,6 +301,16 @@ fn metrics_table(out: &mut Writer, edge: &EdgeTable) {
     match &edge.settings.metrics {
         Some(metrics) => out.text("listen", &metrics.listen.to_string()),
         None => out.line("enabled", false),
+    }
+}
+
+fn logs_table(out: &mut Writer, logs: &LogSettings) {
+    out.table("logs");
+    out.text("file", &format_bytes(logs.file_bytes));
+    out.text("keep", &format_duration(logs.keep));
+    out.text("size", &format_bytes(logs.total_bytes));
+    if let Some(archive) = &logs.archive {
+        out.text("archive", &archive.to_string_lossy());
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use banyan_config::Fraction;
+use banyan_telemetry::moment::date_time;
 use banyan_telemetry::trace::TraceParent;
 use tokio::sync::mpsc;
 
@@ -125,7 +126,7 @@ impl AccessLog {
             out.push('"');
         }
         if let Some(trace) = record.trace {
-            let _infallible = write!(out, ",\"trace\":\"{}\"", trace.trace_id());
+            let _infallible = write!(out, ",\"trace_id\":\"{}\"", trace.trace_id());
         }
         if let Some(upstream) = record.upstream {
             let _infallible = write!(out, ",\"upstream\":\"{upstream}\"");
@@ -205,25 +206,6 @@ fn escape(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
-}
-
-/// `2026-01-31T23:59:59` of a Unix time (days to date after H. Hinnant's civil calendar).
-fn date_time(second: u64) -> String {
-    let (days, rest) = (second / 86_400, second % 86_400);
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]

@@ -66,7 +66,6 @@ fn controller(arguments: &[String]) -> ExitCode {
         let config = SupervisorConfig {
             state_dir: state.clone(),
             program,
-            log_limit_bytes: 1 << 20,
         };
         let Ok((service, handle)) = banyan_supervisor::build(config, &tasks) else {
             return;

@@ -1,4 +1,4 @@
-//! Emitting: logs, counters, latency histograms, and the page that metrics are read from.
+//! Emitting: logs and what may be in them, counters, latency histograms, and the page that metrics are read from.
 //!
 //! Counters and histograms have one writer (a core) and any number of readers: the writer never does an atomic
 //! read-modify-write, so the request path shares no cache line that another core writes. Tasks: none.
@@ -9,6 +9,9 @@ pub mod families;
 mod histogram;
 pub mod log;
 mod logarithmic;
+pub mod moment;
+mod record;
+pub mod redact;
 mod spread;
 pub mod trace;
 
@@ -16,4 +19,5 @@ pub use counter::{Counter, Gauge};
 pub use durations::{Counted, Durations};
 pub use families::Families;
 pub use histogram::{Histogram, Quantiles};
+pub use record::{Level, Record};
 pub use spread::Spread;

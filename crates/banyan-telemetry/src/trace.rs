@@ -69,6 +69,13 @@ impl TraceParent {
         Id(self.trace)
     }
 
+    /// The same number at every hop, evenly spread over all traces, whoever began them.
+    pub fn spread(self) -> u64 {
+        // Fibonacci hashing: identifiers of some tracers begin with a time.
+        let halves = (self.trace >> 64) as u64 ^ self.trace as u64;
+        halves.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+    }
+
     pub fn is_sampled(self) -> bool {
         self.sampled
     }

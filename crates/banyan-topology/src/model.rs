@@ -46,6 +46,9 @@ pub struct Topology {
     pub instances: BTreeMap<InstanceId, Instance>,
     /// The instances that get traffic from the edge: a subset of `instances`.
     pub rotation: BTreeSet<InstanceId>,
+    /// What is kept of everybody's log.
+    #[serde(default)]
+    pub logs: Box<config::LogSettings>,
 }
 
 impl Topology {
@@ -63,13 +66,16 @@ impl Topology {
             released: BTreeSet::new(),
             instances: BTreeMap::new(),
             rotation: BTreeSet::new(),
+            logs: Box::default(),
         }
     }
 
-    /// What `down` wants: nothing runs, and what cannot be undone (release commands that ran) stays known.
+    /// What `down` wants: nothing runs, and what cannot be undone (release commands that ran) stays known, and
+    /// how logs are kept.
     pub fn stopped(&self) -> Self {
         Self {
             released: self.released.clone(),
+            logs: self.logs.clone(),
             ..Self::nothing(self.app.clone())
         }
     }

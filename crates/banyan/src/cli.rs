@@ -109,8 +109,10 @@ pub(crate) enum Verb {
                       banyan run -- sh -c 'psql \"$DATABASE_URL\"'"
     )]
     Run(Run),
-    /// Logs of all children, merged by time of arrival
-    #[command(after_help = "Example:\n  banyan logs -f -p web\n  banyan logs -p edge -n 100 --json")]
+    /// Logs of all children, merged by time
+    #[command(
+        after_help = "Example:\n  banyan logs -f -p web\n  banyan logs --since 1h --level error\n  banyan logs --trace 4bf92f35 --json"
+    )]
     Logs(Logs),
     /// What is missing on this machine, and the command that installs it
     ///
@@ -266,15 +268,45 @@ pub(crate) struct Logs {
     /// Only this process (web), instance (web.1) or child (edge, postgres, controller); may be repeated
     #[arg(short, long, value_name = "NAME")]
     pub(crate) process: Vec<String>,
-    /// How many of the last lines to begin with, per child [default: 20]
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N",
-        default_value_t = 20,
-        hide_default_value = true
-    )]
-    pub(crate) lines: usize,
+    /// How many of the last lines to begin with, per child [default: 20; all that match, where something is asked for]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+    /// Only lines from then on: how long ago (10m, 2h, 1d), or a moment in UTC (2026-01-31T12:00)
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<crate::logs::Since>,
+    /// Only lines from before then
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<crate::logs::Since>,
+    /// Only lines of this level or worse; a request's is that of its status
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<LogLevel>,
+    /// Only lines of this trace; the beginning of its id is enough
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace: Option<String>,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) grep: Option<regex::Regex>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<LogLevel> for banyan_telemetry::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Trace => Self::Trace,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Info => Self::Info,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Error => Self::Error,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

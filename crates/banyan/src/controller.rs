@@ -18,9 +18,6 @@ use crate::loading;
 use crate::output::{Context, environment, ignore};
 use crate::render::progress::ProgressLine;
 
-/// Logs of children are rotated at this size.
-const LOG_LIMIT_BYTES: u64 = 32 << 20;
-
 /// A peer that does not read must not keep a stopped controller alive.
 const LAST_REPLIES_WITHIN: Duration = Duration::from_secs(1);
 
@@ -44,7 +41,6 @@ impl Running {
             program: std::env::current_exe().context("failed to find the path of this program")?,
             config,
             load,
-            log_limit_bytes: LOG_LIMIT_BYTES,
             base_env: base_env(),
         };
         let (service, handle) = banyan_reconcile::build(config, &tasks).map_err(building)?;

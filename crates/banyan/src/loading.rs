@@ -82,6 +82,7 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
             backup.path = root.join(&backup.path);
         }
     }
+    config.logs.archive = config.logs.archive.take().map(|path| root.join(path));
     ForController {
         root,
         secrets: loaded.secrets,

@@ -12,6 +12,7 @@ mod edge;
 mod filters;
 mod limits;
 mod listeners;
+mod logs;
 mod metrics;
 mod observe;
 mod origins;

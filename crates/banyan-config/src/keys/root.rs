@@ -9,6 +9,7 @@ use super::auth::AUTH;
 use super::database::DATABASE;
 use super::edge::EDGE;
 use super::listeners::LISTENER;
+use super::logs::LOGS;
 use super::metrics::METRICS;
 use super::observe::OBSERVE;
 use super::origins::ORIGIN;
@@ -104,6 +105,12 @@ pub(crate) static ROOT: &[Key] = &[
         "When somebody is told, and who. Without it: rules are judged, and `banyan alerts` shows what fires.",
     )
     .alias(&["alert", "alerting", "alarms", "notifications"]),
+    Key::new(
+        "logs",
+        Table(LOGS),
+        "What is kept of the logs of all processes. Without it: the defaults.",
+    )
+    .alias(&["log", "logging"]),
     Key::new(
         "host",
         Map(Name, &Table(HOST)),

@@ -303,6 +303,11 @@ fn the_resolved_form_shows_all_but_secrets() {
         disk = "256MiB"
         keep = "60d"
 
+        [logs]
+        file = "32MiB"
+        keep = "30d"
+        size = "1GiB"
+
         [host.here]
         kind = "machine"
     "#]].assert_eq(&render_resolved(&config, true));

@@ -10,6 +10,7 @@ mod filters;
 mod grpc;
 mod listeners;
 mod load;
+mod logs;
 mod origins;
 mod places;
 mod properties;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri, Version};
 
 use banyan_config::Fraction;
+use banyan_telemetry::trace::TraceParent;
 use banyan_upstream::balance::hash;
 
 use super::Exchange;
@@ -96,7 +97,7 @@ impl Exchange {
     }
 
     /// Whether it has a line, and which share of its like it stands for: errors and slow requests always have one, others
-    /// by their id, which is the same at every hop.
+    /// by their trace (without one, their id), which is the same at every hop: a trace's lines are all there or none.
     fn sampled(&self, took: Duration) -> Option<Option<Fraction>> {
         let settings = self.core.settings();
         let rules = &settings.log;
@@ -108,7 +109,10 @@ impl Exchange {
         }
         rules
             .sample
-            .takes(hash::bytes(self.id.as_bytes()))
+            .takes(
+                self.trace
+                    .map_or_else(|| hash::bytes(self.id.as_bytes()), TraceParent::spread),
+            )
             .then_some(Some(rules.sample))
     }
 

@@ -47,7 +47,7 @@ async fn a_trusted_trace_goes_on_and_an_untrusted_one_begins_anew() {
         "the edge is a step of its own"
     );
     assert_eq!(state, "a=1|b=2");
-    assert_eq!(world.logged(1).await[0]["trace"], id);
+    assert_eq!(world.logged(1).await[0]["trace_id"], id);
 
     let (stranger, _upstream) = self::world(Trace::Proxies, false, 100).await;
     let (first, state) = told(&stranger, &given()).await;
@@ -92,5 +92,5 @@ async fn switched_off_the_headers_pass_as_they_are() {
         (GIVEN.to_owned(), "a=1|b=2".to_owned())
     );
     assert_eq!(told(&world, "").await, (String::new(), String::new()));
-    assert!(world.logged(2).await[0].get("trace").is_none());
+    assert!(world.logged(2).await[0].get("trace_id").is_none());
 }

@@ -62,8 +62,6 @@ pub struct ControllerConfig {
     /// What [`Handle::bring_up`] brings up.
     pub config: ConfigPaths,
     pub load: Loader,
-    /// Logs of children are rotated at this size.
-    pub log_limit_bytes: u64,
     /// `PATH` and the like that children get: the binary alone reads the environment.
     pub base_env: BTreeMap<String, String>,
 }

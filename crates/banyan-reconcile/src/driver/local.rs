@@ -62,7 +62,6 @@ impl Local {
         let supervisor = SupervisorConfig {
             state_dir: config.state.path().to_owned(),
             program: config.program.clone(),
-            log_limit_bytes: config.log_limit_bytes,
         };
         let (service, supervisor) = banyan_supervisor::build(supervisor, tasks)?;
         // Its own shutdown: it must work until everything is down, while the controller's is already draining.
@@ -338,6 +337,7 @@ impl Driver for Local {
             tracing::error!(%error, "the edge's certificate could not be renewed");
         }
         self.acme.want(topology);
+        self.supervisor.keep_logs((*topology.logs).clone());
         self.want_backups(topology);
         self.watch_redis(topology);
         self.observe.tell(topology);
@@ -470,6 +470,7 @@ impl Driver for Local {
                     self.configure_process(to, step.after).await?;
                 }
             }
+            Step::ConfigureLogs { from: _, to } => self.supervisor.keep_logs(to.clone()),
             Step::StartInstance(instance) => self.start_instance(instance, step.before).await?,
             Step::StopInstance(instance) => {
                 self.publish(step.after)?;

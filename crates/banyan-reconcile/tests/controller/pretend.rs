@@ -158,7 +158,6 @@ fn config(folder: &Path) -> ControllerConfig {
         program: PathBuf::from("banyan"),
         config: paths(folder),
         load: Arc::new(load),
-        log_limit_bytes: 1 << 20,
         base_env: Default::default(),
     }
 }

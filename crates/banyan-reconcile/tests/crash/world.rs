@@ -286,6 +286,7 @@ impl World {
             }
             Step::SetRelease { .. }
             | Step::ConfigureProcess { .. }
+            | Step::ConfigureLogs { .. }
             | Step::ConfigureEdge { .. }
             | Step::ConfigureDatabase { .. }
             | Step::RestartDatabase { .. }

@@ -115,7 +115,6 @@ fn try_start(folder: &Path) -> Result<Started, String> {
             overlay: None,
         },
         load: Arc::new(load),
-        log_limit_bytes: 1 << 20,
         base_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
     };
     let (service, handle) = build(config, &tasks).map_err(|error| error.to_string())?;

@@ -7,8 +7,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use banyan_config::LogSettings;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::handle::Handle;
@@ -30,12 +32,14 @@ pub struct SupervisorConfig {
     pub state_dir: PathBuf,
     /// Path of this binary, for the `launch` shim.
     pub program: PathBuf,
-    pub log_limit_bytes: u64,
 }
 
 pub struct Service {
     state_dir: PathBuf,
-    log_limit: u64,
+    /// What is kept of logs, as told last.
+    logs: watch::Receiver<LogSettings>,
+    /// Rotates, packs and clears logs; one at a time.
+    upkeep: Option<JoinHandle<()>>,
     world: World,
     requests: mpsc::Receiver<Request>,
     from_children: mpsc::UnboundedReceiver<FromChild>,
@@ -56,6 +60,7 @@ pub fn build(config: SupervisorConfig, tasks: &Tasks) -> io::Result<(Service, Ha
     let installation = survivor::installation(&state_dir);
     let (sender, requests) = mpsc::channel(64);
     let (to_service, from_children) = mpsc::unbounded_channel();
+    let (keep, logs) = watch::channel(LogSettings::default());
     let service = Service {
         world: World {
             launcher: Launcher {
@@ -70,12 +75,13 @@ pub fn build(config: SupervisorConfig, tasks: &Tasks) -> io::Result<(Service, Ha
         },
         unclaimed: survivor::recorded(&state_dir),
         state_dir,
-        log_limit: config.log_limit_bytes,
+        logs,
+        upkeep: None,
         requests,
         from_children,
         children: BTreeMap::new(),
     };
-    Ok((service, Handle::new(sender)))
+    Ok((service, Handle::new(sender, keep)))
 }
 
 impl Service {
@@ -112,7 +118,7 @@ impl Service {
                     None => return,
                 },
                 _ = rotation.tick() => {
-                    self.rotate();
+                    self.tend_logs();
                     self.tidy();
                 }
             }
@@ -325,15 +331,16 @@ impl Service {
         });
     }
 
-    fn rotate(&self) {
-        let logs: Vec<PathBuf> = self.children.values().map(|child| child.log.clone()).collect();
-        let limit = self.log_limit;
-        self.world.tasks.spawn_blocking(move || {
-            for log in logs {
-                if let Err(error) = log::rotate(&log, limit) {
-                    tracing::warn!(log = %log.display(), %error, "failed to rotate a log");
-                }
-            }
-        });
+    /// Not while the last time is under way: packing a large file takes longer than the time between two.
+    fn tend_logs(&mut self) {
+        if self.upkeep.as_ref().is_some_and(|upkeep| !upkeep.is_finished()) {
+            return;
+        }
+        let written: Vec<PathBuf> = self.children.values().map(|child| child.log.clone()).collect();
+        let settings = self.logs.borrow().clone();
+        let folder = self.state_dir.join("logs");
+        let now_ms = self.world.clock.unix_ms();
+        let upkeep = move || log::tend(&folder, &written, &settings, now_ms);
+        self.upkeep = Some(self.world.tasks.spawn_blocking(upkeep));
     }
 }

@@ -38,7 +38,7 @@ pub struct ChildSpec {
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
     pub user: RunAs,
-    /// Where stdout and stderr are appended; rotated at `log_limit`, one older file kept.
+    /// Where stdout and stderr are appended; rotated and kept as `[logs]` says.
     pub log: PathBuf,
     pub ready: Probe,
     pub live: Option<(Probe, LiveRule)>,

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{HELPER, World, eventually, free_port, helper_for_all, is_alive};
+use banyan_config::LogSettings;
+use banyan_supervisor::child::log::{self, Part};
 use banyan_supervisor::{ChildId, ChildState};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -160,16 +162,42 @@ async fn a_record_of_another_process_or_another_boot_is_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_are_rotated_while_the_child_writes() {
-    let world = World::with_log_limit(10_000);
-    let script = "i=0; while :; do i=$((i+1)); echo line $i of a log that grows and grows; [ $((i % 50)) = 0 ] && sleep 0.05; done";
+async fn logs_are_rotated_packed_and_let_go_while_the_child_writes() {
+    const FILE: u64 = 128 * 1024;
+    let world = World::new();
+    world.handle.keep_logs(LogSettings {
+        file_bytes: FILE,
+        total_bytes: 3 * FILE,
+        ..LogSettings::default()
+    });
+    let left = world.path().join("logs/gone.log");
+    fs::create_dir_all(world.path().join("logs")).unwrap();
+    fs::write(&left, "of a child that is no more\n").unwrap();
+    let script = "i=0; while :; do i=$((i+1)); echo line $i of a log that grows and grows; done";
     world
         .handle
         .start(world.spec("chatty", &["sh", "-c", script]))
         .await
         .unwrap();
-    let older = world.path().join("logs/chatty.log.1");
-    eventually("it was rotated", || older.exists()).await;
+    let parts = || {
+        let files = log::files(&world.path().join("logs")).unwrap();
+        files
+            .into_iter()
+            .filter(|file| file.child == "chatty")
+            .collect::<Vec<_>>()
+    };
+    eventually("old lines are packed", || {
+        parts().iter().any(|file| file.part == Part::Packed)
+    })
+    .await;
+    // The oldest goes first, and too much is written all the time.
+    eventually("what nobody writes is gone", || !left.exists()).await;
+    let packed = parts().into_iter().find(|file| file.part == Part::Packed);
+    if let Some(mut lines) = packed.and_then(|file| log::open_lines(&file).ok()) {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut lines, &mut text).unwrap();
+        assert!(text.contains("of a log that grows"), "{text:.80}");
+    }
     eventually("it is written on", || !world.log("chatty").is_empty()).await;
     world.end().await;
 }

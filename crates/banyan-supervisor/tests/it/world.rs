@@ -36,13 +36,9 @@ pub(crate) fn helper_for_all(folder: &Path) -> PathBuf {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with_log_limit(1 << 20)
-    }
-
-    pub(crate) fn with_log_limit(log_limit: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let (handle, trigger, runtime_tasks) = supervisor(folder.path(), log_limit);
+        let (handle, trigger, runtime_tasks) = supervisor(folder.path());
         Self {
             folder,
             handle,
@@ -59,7 +55,7 @@ impl World {
     pub(crate) async fn restart_controller(&mut self) {
         self.trigger.advance(ShutdownStage::Now);
         self.runtime_tasks.finished().await;
-        (self.handle, self.trigger, self.runtime_tasks) = supervisor(self.folder.path(), 1 << 20);
+        (self.handle, self.trigger, self.runtime_tasks) = supervisor(self.folder.path());
     }
 
     pub(crate) async fn end(self) {
@@ -135,7 +131,7 @@ impl Drop for World {
         let kill = move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let (handle, trigger, _tasks) = supervisor(&folder, 1 << 20);
+                let (handle, trigger, _tasks) = supervisor(&folder);
                 handle.kill_all().await;
                 trigger.advance(ShutdownStage::Now);
             });
@@ -148,13 +144,12 @@ impl Drop for World {
     }
 }
 
-fn supervisor(folder: &Path, log_limit_bytes: u64) -> (Handle, ShutdownTrigger, Tasks) {
+fn supervisor(folder: &Path) -> (Handle, ShutdownTrigger, Tasks) {
     let (trigger, shutdown) = shutdown::channel();
     let tasks = Tasks::new(trigger.clone());
     let config = SupervisorConfig {
         state_dir: folder.to_owned(),
         program: helper_for_all(folder),
-        log_limit_bytes,
     };
     let (service, handle) = banyan_supervisor::build(config, &tasks).unwrap();
     tasks.spawn(TaskKind::Role, "supervisor", service.run(shutdown));

@@ -91,6 +91,7 @@ impl Move<'_> {
             Step::SetRelease { .. }
             | Step::ConfigureObserve { .. }
             | Step::ConfigureProcess { .. }
+            | Step::ConfigureLogs { .. }
             | Step::StartEdge(_)
             | Step::StopEdge(_)
             | Step::ConfigureEdge { .. }

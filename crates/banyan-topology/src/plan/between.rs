@@ -1,6 +1,6 @@
 //! The one planner: start, scaling, deploy, rollback and stop are all differences between two topologies.
 //!
-//! Order: database with its servers, proxy; Redis; release command; current release; how processes are watched; edge process; edge settings;
+//! Order: what is kept of logs; database with its servers, proxy; Redis; release command; current release; how processes are watched; edge process; edge settings;
 //! instances, the edge's process first; then what goes away: processes, current release, Redis, database, observe last.
 //!
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
@@ -83,6 +83,12 @@ impl Planner<'_> {
 
     /// What must stand before an instance may start.
     fn begin(&mut self) {
+        if self.at.logs != self.desired.logs {
+            self.push(Step::ConfigureLogs {
+                from: (*self.at.logs).clone(),
+                to: (*self.desired.logs).clone(),
+            });
+        }
         if let (Some(edge), None) = (&self.at.edge, &self.desired.edge) {
             self.push(Step::StopEdge(edge.clone()));
         }

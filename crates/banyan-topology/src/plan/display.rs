@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
-use banyan_config as config;
+use banyan_config::units::{format_bytes, format_duration};
+use banyan_config::{self as config, LogSettings};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -66,6 +67,7 @@ impl fmt::Display for Step {
             }
             Self::SetRelease { from, to } => set_release(f, *from, *to),
             Self::ConfigureProcess { from, to } => configure_process(f, from.as_ref(), to.as_ref()),
+            Self::ConfigureLogs { from, to } => write!(f, "keep logs: {}", log_changes(from, to)),
             Self::StartInstance(instance) => write!(f, "start {} on port {}", instance.id, instance.port),
             Self::StopInstance(instance) => write!(f, "stop {}", instance.id),
             Self::Admit(id) => write!(f, "admit {id}"),
@@ -121,6 +123,26 @@ fn replace_edge(f: &mut fmt::Formatter<'_>, from: &Edge, to: &Edge) -> fmt::Resu
         why.push(format!("workers {} → {}", of(old), of(new)));
     }
     write!(f, "replace the edge process without a break: {}", why.join(", "))
+}
+
+fn log_changes(from: &LogSettings, to: &LogSettings) -> String {
+    let of = |settings: &LogSettings| {
+        let archive = settings.archive.as_ref();
+        [
+            ("file", format_bytes(settings.file_bytes)),
+            ("keep", format_duration(settings.keep)),
+            ("size", format_bytes(settings.total_bytes)),
+            (
+                "archive",
+                archive.map_or_else(|| "none".to_owned(), |path| path.display().to_string()),
+            ),
+        ]
+    };
+    let changed = of(from).into_iter().zip(of(to)).filter(|(old, new)| old != new);
+    let texts: Vec<String> = changed
+        .map(|((name, old), (_, new))| format!("{name} {old} → {new}"))
+        .collect();
+    texts.join(", ")
 }
 
 /// Enough of a digest for people.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub use between::between;
 pub use step::StepError;
 
-use banyan_config::EdgePlace;
+use banyan_config::{EdgePlace, LogSettings};
 
 use crate::id::{InstanceId, NodeId, PlaceName, ReleaseId};
 use crate::model::{Database, Edge, Instance, Node, Observe, Pgproxy, Process, Redis};
@@ -70,6 +70,8 @@ pub enum Step {
         from: Option<Process>,
         to: Option<Process>,
     },
+    /// Keep more or less of logs; restarts nothing.
+    ConfigureLogs { from: LogSettings, to: LogSettings },
     /// Start an instance outside the rotation; done when it is ready.
     StartInstance(Instance),
     /// Stop an instance that is out of rotation: SIGTERM, grace, SIGKILL.

@@ -58,6 +58,7 @@ impl Step {
                 let named = from.as_ref().or(to.as_ref());
                 named.is_none_or(|process| at.processes.get(&process.name) == to.as_ref())
             }
+            Self::ConfigureLogs { from: _, to } => *at.logs == *to,
             Self::StartInstance(instance) => at.instances.get(&instance.id) == Some(instance),
             Self::StopInstance(instance) => at.instances.get(&instance.id) != Some(instance),
             Self::Admit(id) => at.rotation.contains(id),
@@ -102,6 +103,7 @@ impl Step {
             Self::RunRelease(_) => return None,
             Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
             Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
+            Self::ConfigureLogs { from, to } => Self::ConfigureLogs { from: to, to: from },
             Self::StartInstance(instance) => Self::StopInstance(instance),
             Self::StopInstance(instance) => Self::StartInstance(instance),
             Self::Admit(id) => Self::Drain(id),
@@ -157,6 +159,13 @@ impl Step {
                 exchange(&mut at.release, from.as_ref(), to.as_ref(), "the current release")
             }
             Self::ConfigureProcess { from, to } => configure_process(at, from.as_ref(), to.as_ref()),
+            Self::ConfigureLogs { from, to } => {
+                must(from != to && *at.logs == *from, || {
+                    "logs are not kept as the plan expects".into()
+                })?;
+                *at.logs = to.clone();
+                Ok(())
+            }
             Self::StartInstance(instance) => start(at, instance),
             Self::StopInstance(instance) => stop(at, instance),
             Self::Admit(id) => {

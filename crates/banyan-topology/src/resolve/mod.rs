@@ -71,6 +71,7 @@ pub fn resolve(
         redis,
         alerts: _,
         observe,
+        logs,
         hosts: _,
     } = config;
     match change {
@@ -119,6 +120,7 @@ pub fn resolve(
         edge,
         release: Some(picked.release.id),
         released: current.released.clone(),
+        logs: Box::new(logs.clone()),
         ..Topology::nothing(name.clone())
     };
     if picked.release.release_command.is_some() {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use banyan_config::{
-    App, Config, Database, Durability, EdgeTable, Eviction, ManagedDatabase, ManagedRedis, ProcessTable,
-    Purpose, Reads, Redis, Template,
+    App, Config, Database, Durability, EdgeTable, Eviction, LogSettings, ManagedDatabase, ManagedRedis,
+    ProcessTable, Purpose, Reads, Redis, Template,
 };
 use banyan_topology::{
     Change, Facts, Plan, ReleaseId, ResolveErrors, Resolved, Topology, check, plan, resolve,
@@ -208,6 +208,7 @@ fn config() -> Config {
         redis: BTreeMap::new(),
         observe: None,
         alerts: None,
+        logs: LogSettings::default(),
         hosts: BTreeMap::new(),
     }
 }

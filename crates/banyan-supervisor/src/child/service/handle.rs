@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use banyan_config::LogSettings;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::child::actor::Published;
@@ -29,17 +30,25 @@ pub(super) enum Request {
 
 /// Talks to the service; cheap to clone. After the service has ended, every call answers as if there were no children.
 #[derive(Clone)]
-pub struct Handle(mpsc::Sender<Request>);
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    logs: watch::Sender<LogSettings>,
+}
 
 impl Handle {
-    pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
-        Self(requests)
+    pub(super) fn new(requests: mpsc::Sender<Request>, logs: watch::Sender<LogSettings>) -> Self {
+        Self { requests, logs }
+    }
+
+    /// How logs are kept from now on; the defaults until it is called.
+    pub fn keep_logs(&self, settings: LogSettings) {
+        self.logs.send_replace(settings);
     }
 
     /// `None`: the service, or the child's task, has ended without an answer.
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(request(reply)).await.ok()?;
+        self.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
 
@@ -95,7 +104,7 @@ impl Handle {
     /// New probes and graces for a running child; restarts nothing.
     pub async fn configure(&self, spec: ChildSpec) {
         // A service that has ended has no child to configure.
-        self.0.send(Request::Configure(Box::new(spec))).await.ok();
+        self.requests.send(Request::Configure(Box::new(spec))).await.ok();
     }
 
     /// Children of an earlier controller that still run: recorded on disk (pid, start time and boot agree), or found by

@@ -1,4 +1,4 @@
-//! Log files of children: written by the children themselves, rotated and read here.
+//! Log files of children: written by the children themselves, rotated, kept ([`LogFile`]) and read here.
 //!
 //! stdout and stderr are the file itself (O_APPEND), not a pipe, so a child outlives its controller and loses nothing
 //! when that is killed. So the file cannot be renamed under it: rotation copies the beginning into the older file and has
@@ -8,11 +8,18 @@
 //! A program that opens /dev/stdout anew with truncation (`> /dev/stdout` in a shell script) empties its log, as with
 //! any file.
 
+mod kept;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use banyan_config::LogSettings;
+
+pub use kept::{LogFile, Part, files, open as open_lines};
 
 /// How much of the end a message to a person shows.
 const TAIL_LINES: usize = 20;
@@ -42,7 +49,7 @@ pub(crate) fn open(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
 /// O_NOFOLLOW: a link planted under the log's name must not make root write elsewhere.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
-/// The one older file.
+/// What was rotated last; what it was before is packed.
 pub fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
@@ -70,6 +77,10 @@ pub(crate) fn rotate(path: &Path, limit: u64) -> io::Result<bool> {
     let older = older(path);
     let temporary = older.with_extension("new");
     finish_interrupted(&mut from, &temporary, &older)?;
+    if let Err(error) = kept::pack(&older) {
+        // A full disk, most likely: it gets room by that.
+        tracing::warn!(log = %older.display(), %error, "old lines are lost: they could not be packed");
+    }
     let mut to = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -87,6 +98,27 @@ pub(crate) fn rotate(path: &Path, limit: u64) -> io::Result<bool> {
     fs::rename(&temporary, &older)?;
     Ok(true)
 }
+
+/// Rotates those files that are too large and lets go of what is too old or too much. `written`: the files of what runs.
+pub(crate) fn tend(folder: &Path, written: &[PathBuf], settings: &LogSettings, now_ms: u64) {
+    for log in written {
+        if let Err(error) = rotate(log, settings.file_bytes) {
+            tracing::warn!(log = %log.display(), %error, "failed to rotate a log");
+        }
+    }
+    let names = written.iter().filter_map(|log| log.file_stem()?.to_str());
+    let writers: BTreeSet<String> = names.chain([CONTROLLER]).map(str::to_owned).collect();
+    let cleared = kept::files(folder).and_then(|files| {
+        let gone = kept::what_goes(files, &writers, settings, now_ms);
+        kept::clear(&gone, settings.archive.as_deref())
+    });
+    if let Err(error) = cleared {
+        tracing::warn!(folder = %folder.display(), %error, "failed to let old logs go");
+    }
+}
+
+/// Whose log it writes itself.
+const CONTROLLER: &str = "controller";
 
 /// Takes the first bytes out of a file; false: the file system cannot.
 fn take_out(file: &File, bytes: u64) -> bool {
