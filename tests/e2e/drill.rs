@@ -6,7 +6,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_runtime::Clock;
 
 use crate::kills::assert_only_received_requests_failed;
-use crate::resume::moved;
+use crate::resume::{moved, replaced};
 use crate::scenario::{Loaded, changes, kills};
 use crate::soak::Soak;
 use crate::{backups, cache_disk, edge_restarts, failover};
@@ -109,6 +109,12 @@ async fn a_move_of_the_database_killed_at_each_step_ends_in_the_same_place() {
         let (reached, _) = moved(Some(step)).await;
         assert_eq!(reached, wanted, "killed at step {step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn a_proxy_whose_replacement_is_killed_is_one_in_the_end() {
+    replaced().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The PostgreSQL proxy's own process: killed while people use the site.
+//! The PostgreSQL proxy's own process: killed, or replaced by that of a new banyan, while people use the site.
 
 use std::time::Duration;
 
@@ -44,5 +44,43 @@ async fn a_killed_proxy_costs_what_was_in_flight_and_no_acknowledged_write_under
     println!("{KILLS} kills: {failed} failed requests\n{}", report.explain(20));
     // Each of two instances has ten connections at most; one request each is in flight, or tries a broken one.
     assert!(failed <= KILLS * 20, "{}", report.explain(100));
+    installation.down().await;
+}
+
+/// As builds and packages do it: banyan's file is another one, and `apply` starts what runs anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_of_a_new_banyan_takes_over_and_fails_nothing_under_load() {
+    let mut installation = Installation::new(proxied(&["replicas = 1"]));
+    installation.rebuild_banyan("first");
+    let mut loaded = Loaded::over(installation, RATE).await;
+    for build in ["second", "third"] {
+        let before = pid(&loaded.installation).await.unwrap();
+        loaded
+            .during("another proxy", async |it| {
+                it.rebuild_banyan(build);
+                let applied = it.verb(&["apply"]).await;
+                let told = applied.output();
+                assert!(
+                    told.contains("replace the pgproxy process without a break"),
+                    "{told}"
+                );
+            })
+            .await;
+        assert_ne!(pid(&loaded.installation).await.unwrap(), before);
+    }
+    let (mut installation, report) = loaded.judged().await;
+    let failures = report.failures();
+    assert!(
+        failures.is_empty(),
+        "{}\n{}",
+        report.explain(20),
+        installation.logs()
+    );
+    let plan = installation.try_verb(&["plan"]).await;
+    assert!(
+        plan.output().to_lowercase().contains("nothing"),
+        "{}",
+        plan.output()
+    );
     installation.down().await;
 }

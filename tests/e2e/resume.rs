@@ -117,6 +117,28 @@ pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
     (servers, steps)
 }
 
+/// The proxy of a new banyan takes over; the controller is killed as that begins. Ends with nothing left to do.
+pub(crate) async fn replaced() {
+    let mut installation = Installation::new(proxied(&[]));
+    installation.manifest.count = 1;
+    installation.rebuild_banyan("first");
+    installation.up().await;
+    let before = newest_journal(&installation);
+    installation.rebuild_banyan("second");
+    let apply = installation.command(&["apply"]).start().unwrap();
+    kill_at_step(&mut installation, before.as_deref(), 0).await;
+    drop(apply);
+    installation.start_controller();
+    installation.settled().await;
+    installation.verb(&["apply"]).await;
+    let plan = installation.try_verb(&["plan"]).await;
+    assert_eq!(plan.code(), 0, "{}\n{}", plan.output(), installation.logs());
+    let status = installation.status().await;
+    let rows = status["children"].as_array().unwrap();
+    let proxies = rows.iter().filter(|row| row["kind"] == "pgproxy").count();
+    assert_eq!(proxies, 1, "{status}");
+}
+
 async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
     let begun = wait::until("the step to begin", LIMIT, async || {
         let journal = newest_journal(installation).filter(|newest| Some(newest.as_path()) != after);

@@ -37,7 +37,11 @@ impl Loaded {
 
     /// A loaded site of the sample app, with so many requests per second.
     pub(crate) async fn of(manifest: Manifest, rate: u32) -> Self {
-        let mut installation = Installation::new(manifest);
+        Self::over(Installation::new(manifest), rate).await
+    }
+
+    /// The same of an installation that has not been started yet.
+    pub(crate) async fn over(mut installation: Installation, rate: u32) -> Self {
         installation.up().await;
         let site = Site::open(&installation).await;
         let load = site.load(rate);

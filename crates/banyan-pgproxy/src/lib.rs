@@ -60,6 +60,16 @@ impl Config {
         self.state_dir.join("metrics")
     }
 
+    /// Where a running proxy gives its listening sockets to its successor.
+    fn handover_path(&self) -> PathBuf {
+        self.state_dir.join("pgproxy-handover.sock")
+    }
+
+    /// Where it gives its clients then.
+    fn clients_path(&self) -> PathBuf {
+        self.state_dir.join("pgproxy-clients.sock")
+    }
+
     fn report_path(&self) -> PathBuf {
         self.state_dir.join("report.sock")
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use banyan_config::PoolMode;
+use banyan_runtime::parcels::Parcel;
 use banyan_runtime::{Clock, Tasks};
 use banyan_tls::TlsAcceptor;
 use banyan_topology::NodeId;
@@ -84,6 +85,10 @@ pub(crate) struct Worker {
     /// By SQLSTATE and rule: how many, and the last one in words.
     pub(crate) refusals: RefCell<BTreeMap<Answer, (u64, String)>>,
     pub(crate) gate: Gate,
+    /// The role ends: servers' connections are not kept.
+    pub(crate) ending: Cell<bool>,
+    /// Where clients go then.
+    pub(crate) next: RefCell<Option<mpsc::UnboundedSender<Parcel>>>,
     /// What the last failover left behind, and how many there were.
     bound: Cell<Option<Bound>>,
     failovers: Cell<u64>,
@@ -108,6 +113,8 @@ pub(crate) struct WorkerStart {
     pub(crate) control: mpsc::UnboundedSender<Request>,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) fresh: Arc<Fresh>,
+    /// Numbers count from it: those of clients that come from another process are to stay theirs.
+    pub(crate) first_client: u32,
 }
 
 impl Worker {
@@ -124,11 +131,13 @@ impl Worker {
             servers: RefCell::default(),
             refusals: RefCell::default(),
             gate: Gate::default(),
+            ending: Cell::new(false),
+            next: RefCell::default(),
             bound: Cell::new(start.snapshot.database.bound),
             failovers: Cell::new(0),
             begun: Clock.now(),
             next_id: Cell::new(0),
-            next_client: Cell::new(0),
+            next_client: Cell::new(start.first_client),
             metrics: Arc::clone(&start.all_metrics[start.index]),
             all_metrics: start.all_metrics,
             control: start.control,
@@ -275,7 +284,7 @@ impl Worker {
     }
 
     pub(crate) fn closes_idle(&self) -> bool {
-        self.gate.closes_idle()
+        self.ending.get() || self.gate.closes_idle()
     }
 
     /// May one more connect begin, with this many under way?

@@ -6,6 +6,7 @@
 //! The socket is 0600, and both sides check that the other runs as the same user (or root). One process is asked at a
 //! time; each answer is bounded by `LIMIT`.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
@@ -21,8 +22,14 @@ use rustix::net::{
 };
 use tokio::net::UnixListener;
 
+use crate::Tasks;
+
 /// Neither side waits longer for the other.
 const LIMIT: Duration = Duration::from_secs(2);
+/// After a door that failed, or an answer that did not come.
+const AGAIN: Duration = Duration::from_millis(200);
+/// So often a running process is asked that is too busy to answer, each time for up to [`LIMIT`].
+const ASKED: usize = 5;
 /// More sockets than this are not taken.
 const MOST: usize = 4096;
 
@@ -80,6 +87,11 @@ impl Door {
 }
 
 impl Asker {
+    /// For parcels ([`crate::parcels`]).
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.0
+    }
+
     /// Blocking, for a moment. Our own copies may be closed afterwards.
     pub fn give(mut self, sockets: &[Passed]) -> io::Result<()> {
         for Passed { asked, socket } in sockets {
@@ -127,6 +139,50 @@ pub fn ask(path: &Path) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
     Ok(sockets)
 }
 
+/// Listening sockets by the address that was configured for them.
+pub type Inherited = HashMap<SocketAddr, Vec<TcpListener>>;
+
+/// What the process at the path has; nothing when there is none. A busy one is asked again: without its sockets, what waits
+/// in their queues would be lost at its end.
+pub async fn inherit(path: PathBuf, tasks: &Tasks) -> Inherited {
+    for _ in 0..ASKED {
+        let path = path.clone();
+        match tasks.spawn_blocking(move || ask(&path)).await {
+            Ok(Ok(sockets)) => return by_address(sockets),
+            Ok(Err(error)) => tracing::warn!(%error, "the running process does not pass its sockets on"),
+            Err(_panic) => {
+                tracing::error!("asking the running process for its sockets ended by a bug");
+                break;
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Inherited::new()
+}
+
+fn by_address(sockets: Vec<(SocketAddr, TcpListener)>) -> Inherited {
+    let mut inherited = Inherited::new();
+    for (address, socket) in sockets {
+        inherited.entry(address).or_default().push(socket);
+    }
+    inherited
+}
+
+/// The next process that asks; never, while there is no door.
+pub async fn asked(door: Option<&Door>) -> Option<Asker> {
+    let Some(door) = door else {
+        return std::future::pending().await;
+    };
+    match door.asked().await {
+        Ok(asker) => Some(asker),
+        Err(error) => {
+            tracing::warn!(%error, "a hand-over was not begun");
+            tokio::time::sleep(AGAIN).await;
+            None
+        }
+    }
+}
+
 fn next(stream: &mut UnixStream) -> io::Result<Option<(SocketAddr, TcpListener)>> {
     let mut length = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -157,7 +213,7 @@ fn next(stream: &mut UnixStream) -> io::Result<Option<(SocketAddr, TcpListener)>
     Ok(Some((asked, socket)))
 }
 
-fn check_peer(stream: &UnixStream) -> io::Result<()> {
+pub(crate) fn check_peer(stream: &UnixStream) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
     if peer == rustix::process::geteuid() || peer.is_root() {
         return Ok(());

@@ -12,6 +12,7 @@ pub mod fd;
 pub mod handover;
 pub mod listener;
 pub mod own;
+pub mod parcels;
 pub mod reporter;
 pub mod shutdown;
 pub mod task;

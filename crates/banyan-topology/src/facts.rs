@@ -24,7 +24,7 @@ pub struct Facts {
     pub taken_ports: BTreeSet<u16>,
     /// ELF programs in the app's folder that commands start: path in that folder → SHA-256 in hex.
     pub programs: BTreeMap<String, String>,
-    /// SHA-256 of the banyan program that an edge would be started from now, in hex; `None`: it cannot be read, so what
+    /// SHA-256 of the banyan program that an edge or a proxy would be started from now, in hex; `None`: it cannot be read, so what
     /// runs stays.
     pub edge_program: Option<String>,
     /// SHA-256 over the secret values.

@@ -3,16 +3,13 @@
 //! The new process begins to accept when it knows its endpoints; both accept until the old one is told to end. It then
 //! closes its copies, and what waits in the queues is the new one's. Without a running edge, addresses are bound.
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use banyan_runtime::handover::{self, Asker, Door, Passed};
-use banyan_runtime::{TaskKind, Tasks};
+use banyan_runtime::TaskKind;
+use banyan_runtime::handover::{Asker, Door, Passed};
 use banyan_topology::snapshot::EndpointState;
 
 use super::Control;
@@ -22,55 +19,6 @@ use crate::core::command::Command;
 const WARM_UP: Duration = Duration::from_secs(3);
 /// For the cores to copy their sockets.
 const COLLECT: Duration = Duration::from_secs(1);
-/// After a door that failed, or an answer that did not come.
-const AGAIN: Duration = Duration::from_millis(200);
-/// So often a running edge is asked that is too busy to answer, each time for up to two seconds: less than is waited for
-/// a new edge.
-const ASKED: usize = 5;
-
-/// Sockets by the address that was configured for them.
-pub(super) type Inherited = HashMap<SocketAddr, Vec<TcpListener>>;
-
-/// What a running edge of this state folder has; nothing when there is none. A busy one is asked again: without its
-/// sockets, what waits in their queues would be lost at its end.
-pub(super) async fn inherit(path: PathBuf, tasks: &Tasks) -> Inherited {
-    for _ in 0..ASKED {
-        let path = path.clone();
-        match tasks.spawn_blocking(move || handover::ask(&path)).await {
-            Ok(Ok(sockets)) => return by_address(sockets),
-            Ok(Err(error)) => tracing::warn!(%error, "the running edge does not pass its sockets on"),
-            Err(_panic) => {
-                tracing::error!("asking the running edge for its sockets ended by a bug");
-                break;
-            }
-        }
-        sleep(AGAIN).await;
-    }
-    Inherited::new()
-}
-
-fn by_address(sockets: Vec<(SocketAddr, TcpListener)>) -> Inherited {
-    let mut inherited = Inherited::new();
-    for (address, socket) in sockets {
-        inherited.entry(address).or_default().push(socket);
-    }
-    inherited
-}
-
-/// The next process that asks; never, while there is no door.
-pub(super) async fn asked(door: Option<&Door>) -> Option<Asker> {
-    let Some(door) = door else {
-        return std::future::pending().await;
-    };
-    match door.asked().await {
-        Ok(asker) => Some(asker),
-        Err(error) => {
-            tracing::warn!(%error, "a hand-over was not begun");
-            sleep(AGAIN).await;
-            None
-        }
-    }
-}
 
 impl Control {
     /// At the start. With inherited sockets the running edge serves on, so there is time to know the endpoints first.

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use banyan_runtime::handover::Door;
+use banyan_runtime::handover::{Door, Inherited, asked, inherit};
 use banyan_runtime::watched::Watch;
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter};
 use banyan_tls::Server;
@@ -54,7 +54,6 @@ use crate::metrics::{CoreMetrics, totals};
 use crate::sticky::Key;
 use crate::{Config, Error, access_log};
 use certificates::Certificates;
-use handover::Inherited;
 use health::Checked;
 use identities::Identities;
 use listen::Listening;
@@ -153,7 +152,7 @@ pub(crate) async fn run(
     let Some(snapshot) = take::first(&mut watch, config.place.as_ref(), &reports, &mut shutdown).await else {
         return Ok(());
     };
-    let inherited = handover::inherit(config.handover_path(), &tasks).await;
+    let inherited = inherit(config.handover_path(), &tasks).await;
     let mut control = Control::begin(config, snapshot, reports, tasks, inherited)?;
     let served = control.serve(&mut watch, &mut shutdown, inner).await;
     control.door = None;
@@ -315,7 +314,7 @@ impl Control {
                 Some(result) = self.results.recv() => self.judge(result),
                 Some(fetched) = self.identities.next() => self.take_fetched(fetched),
                 Some(checked) = self.origins.next() => self.judge_origin(checked),
-                Some(asker) = handover::asked(self.door.as_ref()) => self.hand_over(asker),
+                Some(asker) = asked(self.door.as_ref()) => self.hand_over(asker),
                 Some(ask) = self.asks.recv() => self.tell_measured(ask),
                 Some(asked) = self.questions.recv() => self.tell_of_the_cache(asked),
                 () = tokio::time::sleep_until(due) => {}

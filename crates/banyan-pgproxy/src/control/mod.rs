@@ -2,6 +2,7 @@
 //!
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
+mod handover;
 mod lag;
 pub(crate) mod nodes;
 mod page;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use banyan_runtime::handover::{Inherited, inherit};
+use banyan_runtime::parcels::Parcel;
 use banyan_runtime::watched::{self, Watch};
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter};
 use banyan_telemetry::{Families, Histogram};
@@ -34,6 +37,7 @@ use crate::wire::scram::Verifier;
 use crate::wire::startup::CancelKey;
 use crate::worker::{Worker, WorkerStart};
 use crate::{Config, Error};
+use handover::{HandOver, Paths};
 use lag::LagHistory;
 use rates::Rates;
 use sampler::{Login, Sampled};
@@ -42,7 +46,10 @@ use verifiers::Verifiers;
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Clients in a transaction may end it.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// For the last clients to be with the next process.
+const GIVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What workers ask the control task for.
 pub(crate) enum Request {
@@ -63,6 +70,8 @@ pub(crate) enum Request {
     Act(Action, oneshot::Sender<()>),
     Signals(oneshot::Sender<Signals>),
     Families(oneshot::Sender<Families>),
+    /// A client of the process before.
+    Moved(Parcel),
 }
 
 /// Why nobody knows what is stored of a user.
@@ -121,6 +130,8 @@ struct Control {
     judge: Judge,
     lag: LagHistory,
     rates: Rates,
+    hand_over: HandOver,
+    requests: mpsc::UnboundedSender<Request>,
 }
 
 pub(crate) async fn run(
@@ -138,9 +149,15 @@ pub(crate) async fn run(
     let Some(snapshot) = first(&mut watch, &reports, &mut shutdown).await else {
         return Ok(());
     };
+    let inherited = inherit(config.handover_path(), &tasks).await;
     let (requests_to, mut requests) = mpsc::unbounded_channel();
     let (signals, metrics) = (config.signals_path(), config.metrics_dir());
-    let mut control = Control::begin(snapshot, reports, tasks.clone(), requests_to.clone())?;
+    let paths = Paths {
+        sockets: config.handover_path(),
+        clients: config.clients_path(),
+    };
+    let inherited = (inherited, paths);
+    let mut control = Control::begin(snapshot, inherited, reports, tasks.clone(), requests_to.clone())?;
     let _sockets = told::open(&signals, &metrics, control.started_unix_ms, &requests_to, &tasks);
     drop(requests_to);
     control.publish().await;
@@ -188,13 +205,23 @@ const WORKERS: usize = 1;
 impl Control {
     fn begin(
         snapshot: PgproxySnapshot,
+        (mut inherited, paths): (Inherited, Paths),
         reports: watch::Sender<PgproxyReport>,
         tasks: Tasks,
         requests: mpsc::UnboundedSender<Request>,
     ) -> Result<Self, Error> {
         let size = snapshot.database.pool.size.max(1) as usize;
-        let count = WORKERS.min(size);
-        let listeners = listener::bind_per_core(snapshot.listen, count)?;
+        let first_client = match inherited.is_empty() {
+            true => 0,
+            false => rand::random(),
+        };
+        let listeners = match inherited.remove(&snapshot.listen) {
+            // A queue that nobody serves would keep clients waiting.
+            Some(sockets) => sockets,
+            None => listener::bind_per_core(snapshot.listen, WORKERS.min(size))?,
+        };
+        let count = listeners.len();
+        let hand_over = HandOver::new(paths, snapshot.listen, &listeners);
         let listening = listeners[0].local_addr().map_err(Error::Thread)?;
         let (watcher, fresh) = fresh::build();
         tasks.spawn(TaskKind::Background, "freshness", watcher.run(tasks.clone()));
@@ -222,6 +249,8 @@ impl Control {
             judge: Judge::new(),
             lag: LagHistory::default(),
             rates: Rates::default(),
+            hand_over,
+            requests: requests.clone(),
         };
         control.follow();
         let tls = control.acceptor();
@@ -233,6 +262,7 @@ impl Control {
                 control: requests.clone(),
                 tls: tls.clone(),
                 fresh: Arc::clone(&control.fresh),
+                first_client,
             };
             control.workers.push(start_worker(start, listener)?);
         }
@@ -274,7 +304,12 @@ impl Control {
                 () = inner.draining() => return Err(Error::TaskPanicked),
                 () = watch.changed() => self.look(watch).await,
                 Some(request) = requests.recv() => self.answer(request).await,
+                Some(asker) = self.hand_over.asked() => self.hand_over.give(asker, &self.tasks),
+                Some(giver) = self.hand_over.visited() => {
+                    HandOver::take(giver, self.requests.clone(), &self.tasks);
+                }
                 _ = tick.tick() => {
+                    self.hand_over.keep_door();
                     self.look(watch).await;
                     self.publish().await;
                     if self.workers.iter().any(|worker| worker.commands.is_closed()) {
@@ -378,6 +413,12 @@ impl Control {
                     let _gone = reply.send(rows);
                 });
             }
+            Request::Moved(parcel) => {
+                // One worker serves.
+                if let Some(worker) = self.workers.first() {
+                    let _gone = worker.commands.send(Command::Moved(parcel));
+                }
+            }
             Request::Act(action, done) => {
                 self.tell_all(|| Command::Act(action));
                 let _gone = done.send(());
@@ -455,10 +496,14 @@ impl Control {
         self.snapshot.database.nodes.iter().map(report).collect()
     }
 
-    /// Clients between units end at once, others at the end of their transaction, or at the limit.
+    /// Clients between two units go to the next process, if there is one, or end at once; others at the end of their
+    /// transaction, or at the limit.
     async fn drain(mut self, shutdown: &mut Shutdown, requests: &mut mpsc::UnboundedReceiver<Request>) {
         tracing::info!("draining");
-        self.tell_all(|| Command::Drain);
+        let tasks = self.tasks.clone();
+        let (next, giving) = self.hand_over.end(&tasks).await.unzip();
+        self.tell_all(|| Command::Drain(next.clone()));
+        drop(next);
         let deadline = tokio::time::Instant::now() + DRAIN_LIMIT;
         let mut tick = tokio::time::interval(Duration::from_millis(20));
         while self.metrics.iter().any(|metrics| metrics.clients.get() > 0) {
@@ -478,6 +523,10 @@ impl Control {
             {
                 tracing::warn!("a worker did not end in time");
             }
+        }
+        if let Some(giving) = giving {
+            // What went wrong it has said.
+            let _late = tokio::time::timeout(GIVE_LIMIT, giving).await;
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use banyan_runtime::parcels::Parcel;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_telemetry::Gauge;
 use banyan_tls::TlsAcceptor;
@@ -15,7 +16,7 @@ use banyan_topology::report::HoldState;
 use banyan_topology::snapshot::PgproxySnapshot;
 
 use super::console::{self, Action, Show};
-use super::{cancel, client, greet};
+use super::{cancel, client, greet, moved};
 use crate::wire::startup::CancelKey;
 use crate::worker::{Worker, WorkerStart};
 use crate::workload::Counts;
@@ -24,6 +25,11 @@ use crate::workload::Counts;
 const GREET_LIMIT: Duration = Duration::from_secs(60);
 /// After an accept failed (no file descriptors): clients queue meanwhile.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// While the role ends and another takes over, clients are looked at so often.
+const LOOK: Duration = Duration::from_millis(20);
+/// Looks after which those that cannot move are let go between two units: 20 s.
+const PATIENCE: u32 = 1000;
 
 pub(crate) enum Command {
     Snapshot(Arc<PgproxySnapshot>),
@@ -35,8 +41,10 @@ pub(crate) enum Command {
     Act(Action),
     /// What was measured, and over how many seconds what is recent was.
     Counts(oneshot::Sender<(Counts, f64)>),
-    /// No new clients; those between units are told 57P01.
-    Drain,
+    /// A client of the process before.
+    Moved(Parcel),
+    /// No new clients; those between units go to the next process, or are told 57P01.
+    Drain(Option<mpsc::UnboundedSender<Parcel>>),
     /// End all.
     Now,
 }
@@ -66,8 +74,14 @@ pub(crate) async fn run(
         return;
     };
     let mut listener = Some(listener);
+    let mut look = tokio::time::interval(LOOK);
+    let mut looks = 0;
     loop {
         tokio::select! {
+            _ = look.tick(), if listener.is_none() => {
+                looks += 1;
+                drain(&worker, looks >= PATIENCE || worker.next.borrow().is_none());
+            }
             accepted = accept(listener.as_ref()) => match accepted {
                 Ok((stream, peer)) => begin(&worker, stream, peer),
                 Err(error) => {
@@ -76,9 +90,11 @@ pub(crate) async fn run(
                 }
             },
             command = commands.recv() => match command {
-                Some(Command::Drain) => {
+                Some(Command::Drain(next)) => {
                     listener = None;
-                    drain(&worker);
+                    *worker.next.borrow_mut() = next;
+                    worker.ending.set(true);
+                    worker.pools().iter().for_each(|pool| pool.close_idle());
                 }
                 Some(Command::Now) | None => break,
                 Some(command) => obey(&worker, command),
@@ -96,9 +112,10 @@ async fn accept(
     }
 }
 
-fn drain(worker: &Rc<Worker>) {
+/// Who may move does so as it comes to rest; `all`: who may not is told to go then.
+fn drain(worker: &Rc<Worker>, all: bool) {
     for client in worker.clients.borrow().values() {
-        client.drain.set(true);
+        client.drain.set(all);
         client.wake();
     }
 }
@@ -133,7 +150,8 @@ fn obey(worker: &Rc<Worker>, command: Command) {
                 slow: worker.shop.workload.slow(),
             });
         }
-        Command::Drain | Command::Now => {}
+        Command::Moved(parcel) => moved::settle_in(worker, parcel),
+        Command::Drain(_) | Command::Now => {}
     }
 }
 
@@ -178,10 +196,10 @@ fn begin(worker: &Rc<Worker>, stream: tokio::net::TcpStream, peer: std::net::Soc
 }
 
 /// Counts as long as it lives.
-struct Counted<'a>(&'a Gauge);
+pub(super) struct Counted<'a>(&'a Gauge);
 
 impl<'a> Counted<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
+    pub(super) fn new(gauge: &'a Gauge) -> Self {
         gauge.increment();
         Self(gauge)
     }

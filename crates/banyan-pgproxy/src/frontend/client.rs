@@ -37,6 +37,8 @@ pub(crate) enum Ending {
     Refused(Refusal),
     /// The server ended its session and the client has been told in the server's words.
     ServerEnded,
+    /// It goes on with the next process.
+    Moves,
 }
 
 impl<T: Into<Refusal>> From<T> for Ending {
@@ -274,7 +276,7 @@ impl Client {
 
     /// `true`: a backend is needed first.
     fn poll_all(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        if self.shared.kill.get() || (self.shared.drain.get() && self.lease.is_none()) {
+        if self.shared.kill.get() {
             return Err(Refusal::Killed.into());
         }
         if let Some(askers) = self.shared.take_cancels()
@@ -302,9 +304,24 @@ impl Client {
             }
             moved |= !dry && self.read_client(cx, &mut dry)?;
             if !moved {
-                return Ok(false);
+                return match self.worker.ending.get() {
+                    true => self.leaves_role().map(|()| false),
+                    false => Ok(false),
+                };
             }
         }
+    }
+
+    /// The role ends. What it had sent by now was read, and is answered first.
+    fn leaves_role(&self) -> Result<(), Ending> {
+        if self.worker.next.borrow().is_some() && self.may_move() {
+            return Err(Ending::Moves);
+        }
+        let begun = self.passing > 0 || self.refused != Refused::No || !self.inbox.is_empty();
+        if self.shared.drain.get() && self.lease.is_none() && !begun {
+            return Err(Refusal::Killed.into());
+        }
+        Ok(())
     }
 
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {

@@ -38,6 +38,7 @@ pub(super) async fn greet(stream: TcpStream, peer: SocketAddr, worker: &Rc<Worke
         Ok(Way::Database(entered)) => {
             let shared = Shared::new(
                 worker.new_client(),
+                rand::random(),
                 &entered.account.user,
                 Some(peer),
                 Clock.now(),

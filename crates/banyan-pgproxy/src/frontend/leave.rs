@@ -36,6 +36,7 @@ impl Client {
         }
         match ending {
             Ending::Left => return,
+            Ending::Moves => return self.move_on(),
             Ending::Refused(refusal) => {
                 self.worker.refused(&refusal);
                 tracing::debug!(code = refusal.code(), reason = %refusal, "client ended");

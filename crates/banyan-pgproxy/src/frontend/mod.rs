@@ -12,6 +12,7 @@ mod leave;
 mod login;
 mod lost;
 mod measure;
+pub(crate) mod moved;
 mod names;
 mod reads;
 mod tracking;
@@ -51,10 +52,16 @@ pub(crate) enum Activity {
 }
 
 impl Shared {
-    pub(crate) fn new(number: u32, user: &str, peer: Option<SocketAddr>, since: Instant) -> Rc<Self> {
+    pub(crate) fn new(
+        number: u32,
+        secret: u32,
+        user: &str,
+        peer: Option<SocketAddr>,
+        since: Instant,
+    ) -> Rc<Self> {
         Rc::new(Self {
             number,
-            secret: rand::random(),
+            secret,
             peer,
             user: user.into(),
             since,

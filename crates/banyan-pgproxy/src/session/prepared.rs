@@ -26,6 +26,12 @@ pub(crate) struct Statement {
     pub(crate) query: Cell<Query>,
 }
 
+impl Statement {
+    pub(crate) fn meaning(&self) -> &Settings {
+        &self.meaning
+    }
+}
+
 /// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
 pub(crate) fn meaning(settings: &Settings) -> Settings {
     const NAMES: [&str; 7] = [
@@ -114,6 +120,10 @@ impl Prepared {
 
     pub(crate) fn insert(&mut self, name: Box<[u8]>, statement: Rc<Statement>) {
         self.0.insert(name, statement);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Statement)> {
+        self.0.iter().map(|(name, statement)| (&**name, &**statement))
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) {

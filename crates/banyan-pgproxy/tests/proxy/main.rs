@@ -6,6 +6,7 @@ mod crash;
 mod hidden;
 mod hold;
 mod hunter;
+mod moved;
 mod queries;
 mod raw;
 mod replicas;

@@ -41,6 +41,7 @@ pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     trigger: ShutdownTrigger,
     tasks: Tasks,
+    role: tokio::task::JoinHandle<Option<()>>,
 }
 
 pub(crate) fn pool(size: u32) -> PoolSettings {
@@ -110,7 +111,7 @@ impl World {
         let (trigger, shutdown) = shutdown::channel();
         let tasks = Tasks::new(trigger.clone());
         let (service, mut handle) = banyan_pgproxy::build(Config::new(folder.path())).unwrap();
-        tasks.spawn(TaskKind::Role, "pgproxy", async move {
+        let role = tasks.spawn(TaskKind::Role, "pgproxy", async move {
             service.run(shutdown).await.unwrap();
         });
         let ready = handle.wait_for(|report| !report.listening.is_empty());
@@ -125,7 +126,26 @@ impl World {
             folder,
             trigger,
             tasks,
+            role,
         }
+    }
+
+    /// Another process of the proxy takes over (here within this one), and the first is told to end. Returns its end.
+    pub(crate) async fn succeed(&mut self) -> tokio::task::JoinHandle<Option<()>> {
+        let (trigger, shutdown) = shutdown::channel();
+        let (service, mut handle) = banyan_pgproxy::build(Config::new(self.folder.path())).unwrap();
+        let role = self.tasks.spawn(TaskKind::Role, "pgproxy", async move {
+            service.run(shutdown).await.unwrap();
+        });
+        let ready = handle.wait_for(|report| !report.listening.is_empty());
+        tokio::time::timeout(Duration::from_secs(30), ready)
+            .await
+            .unwrap()
+            .unwrap();
+        self.handle = handle;
+        let first = std::mem::replace(&mut self.trigger, trigger);
+        first.advance(ShutdownStage::Draining);
+        std::mem::replace(&mut self.role, role)
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -16,7 +16,7 @@ impl Local {
     pub(super) async fn start_edge(&self, edge: &Edge, step: Move<'_>) -> Result<(), StepError> {
         let epoch = self.publish(step.after)?;
         self.run_edges(edge, epoch).await?;
-        self.specs.programs.keep(&[&edge.program]);
+        self.keep_programs(step);
         Ok(())
     }
 
@@ -70,12 +70,7 @@ impl Local {
         Err(StepError(failure))
     }
 
-    pub(super) async fn replace_edge(
-        &self,
-        from: &Edge,
-        to: &Edge,
-        step: Move<'_>,
-    ) -> Result<Option<String>, StepError> {
+    pub(super) async fn replace_edge(&self, to: &Edge, step: Move<'_>) -> Result<Option<String>, StepError> {
         let epoch = self.publish(step.after)?;
         if let Err(error) = self.run_edges(to, epoch).await {
             self.take_back(step.before).await;
@@ -83,19 +78,13 @@ impl Local {
         }
         let new: Vec<ChildId> = to.everywhere().map(|place| edge_child(to, place)).collect();
         let note = self.stop_edges(|child| !new.contains(child)).await;
-        self.specs.programs.keep(&[&from.program, &to.program]);
+        self.keep_programs(step);
         Ok(note)
     }
 
     /// Lets these edges finish what is in flight, and ends them.
     pub(super) async fn stop_edges(&self, which: impl Fn(&ChildId) -> bool) -> Option<String> {
-        let mut notes = Vec::new();
-        for child in self.supervisor.status().await {
-            if is_edge(&child.id) && which(&child.id) {
-                notes.extend(self.stop(&child.id.0).await);
-            }
-        }
-        (!notes.is_empty()).then(|| notes.join("; "))
+        self.stop_all(|child| is_edge(child) && which(child)).await
     }
 
     pub(super) async fn configure_edge(&self, to: &Edge, step: Move<'_>) -> Result<(), StepError> {

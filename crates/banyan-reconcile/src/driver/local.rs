@@ -12,14 +12,16 @@ use banyan_supervisor::engine::postgres;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
 use banyan_supervisor::engine::redis as redis_engine;
 use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
-use banyan_topology::{Epoch, Instance, InstanceId, NodeId, PlaceName, ReleaseId, Step, Topology};
+use banyan_topology::{Epoch, Instance, InstanceId, NodeId, Pgproxy, PlaceName, ReleaseId, Step, Topology};
 use tokio::sync::{mpsc, watch};
 
 use super::judge::Goal;
 use super::observe::ObserveLink;
 use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
-use super::specs::{OBSERVE, PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge};
+use super::specs::{
+    OBSERVE, PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge, is_pgproxy, pgproxy_child,
+};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
@@ -208,6 +210,31 @@ impl Local {
             .then(|| format!("{id} did not stop by itself: {}", report.how))
     }
 
+    /// Lets these children finish what is in flight, and ends them.
+    pub(super) async fn stop_all(&self, which: impl Fn(&ChildId) -> bool) -> Option<String> {
+        let mut notes = Vec::new();
+        for child in self.supervisor.status().await {
+            if which(&child.id) {
+                notes.extend(self.stop(&child.id.0).await);
+            }
+        }
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
+    /// Removes the copies of banyan that neither side of the step runs.
+    pub(super) fn keep_programs(&self, step: Move<'_>) {
+        let sides = [step.before, step.after];
+        let edges = sides
+            .iter()
+            .filter_map(|side| Some(side.edge.as_ref()?.program.as_str()));
+        let proxies = sides
+            .iter()
+            .filter_map(|side| Some(side.pgproxy.as_ref()?.program.as_str()));
+        self.specs
+            .programs
+            .keep(&edges.chain(proxies).collect::<Vec<_>>());
+    }
+
     async fn admit(&self, id: &InstanceId, step: Move<'_>) -> Result<(), StepError> {
         let Some(edge) = &step.before.edge else {
             return Ok(());
@@ -288,11 +315,15 @@ impl Local {
                 ..spec
             }));
         }
-        if id.0 == PGPROXY {
-            return Ok(topology
+        if is_pgproxy(id) {
+            let spec = topology
                 .pgproxy
                 .as_ref()
-                .map(|pgproxy| self.specs.pgproxy(pgproxy)));
+                .map(|pgproxy| self.specs.pgproxy(pgproxy));
+            return Ok(spec.map(|spec| ChildSpec {
+                id: id.clone(),
+                ..spec
+            }));
         }
         if id.0 == OBSERVE {
             return Ok(topology
@@ -407,7 +438,7 @@ impl Driver for Local {
             .map(|child| child.id);
         let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
         let mut seen = expected.clone();
-        seen.pgproxy = seen.pgproxy.filter(|_| alive.contains(PGPROXY));
+        seen.pgproxy = seen.pgproxy.and_then(|pgproxy| still_there(pgproxy, &alive));
         seen.observe = seen.observe.filter(|_| alive.contains(OBSERVE));
         seen.database = seen.database.and_then(|mut database| {
             let lives = |node: &NodeId| alive.contains(&postgres::child_id(*node).0);
@@ -454,7 +485,8 @@ impl Driver for Local {
             Step::RestartDatabase { from, to } => self.restart_database(from, to, step).await?,
             Step::Switchover { from, to } => Box::pin(self.switchover(*from, *to, step)).await?,
             Step::StartPgproxy(pgproxy) => self.start_pgproxy(pgproxy, step).await?,
-            Step::StopPgproxy(_) => return Ok(self.stop(PGPROXY).await),
+            Step::StopPgproxy(_) => return Ok(self.stop_all(is_pgproxy).await),
+            Step::ReplacePgproxy { from, to } => return self.replace_pgproxy(from, to, step).await,
             Step::ConfigurePgproxy { from, to } => self.configure_pgproxy(from, to, step).await?,
             Step::StartRedis(redis) => self.start_redis(redis, step).await?,
             Step::StopRedis(redis) => return Ok(self.stop_redis(redis, step).await),
@@ -483,7 +515,7 @@ impl Driver for Local {
             Step::StartPlace { name, .. } => self.start_place(name, step).await?,
             Step::StopPlace { name, .. } => return self.stop_place(name, step).await,
             Step::ConfigureEdge { from: _, to } => self.configure_edge(to, step).await?,
-            Step::ReplaceEdge { from, to } => return self.replace_edge(from, to, step).await,
+            Step::ReplaceEdge { from: _, to } => return self.replace_edge(to, step).await,
         }
         Ok(None)
     }
@@ -496,8 +528,11 @@ impl Driver for Local {
                     .edge
                     .as_ref()
                     .is_some_and(|edge| edge.everywhere().any(|place| edge_child(edge, place) == child.id)),
-                PGPROXY => topology.pgproxy.is_some(),
                 OBSERVE => topology.observe.is_some(),
+                _ if is_pgproxy(&child.id) => topology
+                    .pgproxy
+                    .as_ref()
+                    .is_some_and(|pgproxy| pgproxy_child(pgproxy) == child.id),
                 _ if child.id == postgres::backup::child_id() => topology.database.is_some(),
                 _ if postgres::node_of(&child.id).is_some() => {
                     let node = postgres::node_of(&child.id);
@@ -540,6 +575,8 @@ impl Driver for Local {
         for child in &mut children {
             if let Some(place) = edge_at(&child.id) {
                 child.id.0 = edge_name(place.as_ref());
+            } else if is_pgproxy(&child.id) {
+                PGPROXY.clone_into(&mut child.id.0);
             }
         }
         children
@@ -566,6 +603,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+/// A controller that was killed while it replaced it left the one, the other, or both.
+fn still_there(pgproxy: Pgproxy, alive: &BTreeSet<String>) -> Option<Pgproxy> {
+    if alive.contains(&pgproxy_child(&pgproxy).0) {
+        return Some(pgproxy);
+    }
+    let other = alive.iter().find(|id| is_pgproxy(&ChildId((*id).clone())))?;
+    let program = other
+        .split_once('@')
+        .map_or("", |(_, program)| program)
+        .to_owned();
+    Some(Pgproxy { program, ..pgproxy })
 }
 
 /// PostgreSQL ends by its own signal.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use banyan_config::Reads;
 use banyan_runtime::watched::{self, WatchedError};
 use banyan_supervisor::engine::postgres::Server;
 use banyan_supervisor::{ChildId, Handle, StartError};
@@ -18,7 +19,7 @@ use banyan_topology::{Epoch, External, Pgproxy, Topology};
 use tokio::sync::watch;
 
 use super::local::{Local, chain};
-use super::specs::PGPROXY;
+use super::specs::{PGPROXY, is_pgproxy, pgproxy_child};
 use super::{Move, StepError};
 use crate::controller::Loaded;
 use crate::external;
@@ -180,14 +181,21 @@ impl ProxyLink {
         Ok(())
     }
 
-    pub(super) async fn wait(&self, epoch: Epoch, goal: Goal, limit: Duration) -> Result<(), StepError> {
+    /// `child`: whose reports count.
+    pub(super) async fn wait(
+        &self,
+        child: &ChildId,
+        epoch: Epoch,
+        goal: Goal,
+        limit: Duration,
+    ) -> Result<(), StepError> {
         let mut reports = self.reports.clone();
         let mut last = None;
         let waiting = async {
             loop {
                 let report = reports.borrow_and_update().clone();
                 if let Some(report) = report
-                    && Some(report.pid) == self.pid().await
+                    && Some(report.pid) == self.pid(child).await
                 {
                     match judge(&report, epoch, goal) {
                         Verdict::Done => return Ok(()),
@@ -212,9 +220,9 @@ impl ProxyLink {
     }
 
     /// A report of one that has died proves nothing.
-    async fn pid(&self) -> Option<u32> {
+    async fn pid(&self, id: &ChildId) -> Option<u32> {
         let children = self.supervisor.status().await;
-        children.into_iter().find(|child| child.id.0 == PGPROXY)?.pid
+        children.into_iter().find(|child| child.id == *id)?.pid
     }
 }
 
@@ -232,11 +240,20 @@ impl Local {
                 .map_err(|error| StepError(chain(&error)))?;
         }
         let epoch = self.publish_to_pgproxy(step.after, None, None)?;
+        self.run_pgproxy(wanted, epoch).await?;
+        self.keep_programs(step);
+        Ok(())
+    }
+
+    /// Returns once it serves; what does not is stopped again.
+    async fn run_pgproxy(&self, wanted: &Pgproxy, epoch: Epoch) -> Result<(), StepError> {
+        let provided = self.specs.programs.provide(&wanted.program);
+        provided.map_err(|error| StepError(chain(&error)))?;
         match self.supervisor.start(self.specs.pgproxy(wanted)).await {
             Ok(()) | Err(StartError::Exists(_)) => {}
             Err(error) => return Err(StepError(chain(&error))),
         }
-        let id = ChildId(PGPROXY.to_owned());
+        let id = pgproxy_child(wanted);
         let exits = async {
             match self.supervisor.ready(&id).await {
                 Ok(()) => std::future::pending().await,
@@ -244,7 +261,7 @@ impl Local {
             }
         };
         let failure = tokio::select! {
-            listens = self.proxy.wait(epoch, Goal::Listens, LIMIT) => match listens {
+            listens = self.proxy.wait(&id, epoch, Goal::Listens, LIMIT) => match listens {
                 Ok(()) => return Ok(()),
                 Err(error) => error.to_string(),
             },
@@ -257,6 +274,35 @@ impl Local {
             failure.trim_end(),
             log.display()
         )))
+    }
+
+    /// The new process takes the listening socket over and accepts beside the old one, whose clients then move to it, each
+    /// between two statements.
+    ///
+    /// While two serve, neither knows what is written through the other: no replica is read until one is left.
+    pub(super) async fn replace_pgproxy(
+        &self,
+        from: &Pgproxy,
+        to: &Pgproxy,
+        step: Move<'_>,
+    ) -> Result<Option<String>, StepError> {
+        if self.runs(&pgproxy_child(from)).await {
+            let quiet = without_reads(step.before);
+            self.tell_pgproxy(&quiet, None, None, Goal::Serves).await?;
+        }
+        let epoch = self.publish_to_pgproxy(&without_reads(step.after), None, None)?;
+        if let Err(error) = self.run_pgproxy(to, epoch).await {
+            let told = self.publish_to_pgproxy(step.before, None, None);
+            let told = told.err().map(|error| format!("\n{error}")).unwrap_or_default();
+            return Err(StepError(format!(
+                "{error}{told}\nThe proxy that ran before serves on."
+            )));
+        }
+        let new = pgproxy_child(to);
+        let note = self.stop_all(|child| is_pgproxy(child) && *child != new).await;
+        self.keep_programs(step);
+        self.tell_pgproxy(step.after, None, None, Goal::Serves).await?;
+        Ok(note)
     }
 
     pub(super) async fn configure_pgproxy(
@@ -290,7 +336,7 @@ impl Local {
             Goal::Serves | Goal::Listens | Goal::Open => LIMIT,
         };
         let epoch = self.publish_to_pgproxy(topology, hold, bound)?;
-        self.proxy.wait(epoch, goal, limit).await
+        self.proxy.wait(&pgproxy_child(pgproxy), epoch, goal, limit).await
     }
 
     /// The epoch under which it is told.
@@ -327,6 +373,15 @@ impl Local {
             tracing::warn!(%error, "the proxy did not let statements pass at once");
         }
     }
+}
+
+/// The same, with all reads on the primary.
+fn without_reads(topology: &Topology) -> Topology {
+    let mut topology = topology.clone();
+    if let Some(pgproxy) = &mut topology.pgproxy {
+        pgproxy.reads = Reads::Primary;
+    }
+    topology
 }
 
 #[cfg(test)]

@@ -57,13 +57,13 @@ impl Programs {
         copy
     }
 
-    /// As [`Self::path`], but the copy is made if it is missing, and is what it is called.
+    /// `digest`: in hex, or its first 16 digits. As [`Self::path`], but the copy is made if it is missing, and is what it is called.
     pub(super) fn provide(&self, digest: &str) -> Result<PathBuf, ProgramError> {
         let copy = self.copy(digest);
         if digest.is_empty() {
             return Ok(self.current.clone());
         }
-        if self.digest(&copy).is_ok_and(|found| found == digest) {
+        if self.digest(&copy).is_ok_and(|found| found.starts_with(digest)) {
             return Ok(copy);
         }
         let new = copy.with_extension("new");
@@ -81,7 +81,7 @@ impl Programs {
         if fs::hard_link(&self.current, &new).is_err() {
             fs::copy(&self.current, &new).map_err(fail("copy", &self.current))?;
         }
-        if self.digest(&new).map_err(fail("read", &new))? != digest {
+        if !self.digest(&new).map_err(fail("read", &new))?.starts_with(digest) {
             fs::remove_file(&new).ok();
             return Err(ProgramError::Changed {
                 path: self.current.clone(),

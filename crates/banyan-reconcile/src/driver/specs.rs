@@ -64,6 +64,18 @@ pub(super) fn edge_at(child: &ChildId) -> Option<Option<PlaceName>> {
     place.parse().ok().map(Some)
 }
 
+/// As [`edge_child`].
+pub(super) fn pgproxy_child(pgproxy: &Pgproxy) -> ChildId {
+    ChildId(match pgproxy.program.as_str() {
+        "" => PGPROXY.to_owned(),
+        program => format!("{PGPROXY}@{program}"),
+    })
+}
+
+pub(super) fn is_pgproxy(child: &ChildId) -> bool {
+    child.0.split('@').next() == Some(PGPROXY)
+}
+
 pub(super) fn is_edge(child: &ChildId) -> bool {
     edge_at(child).is_some()
 }
@@ -125,18 +137,23 @@ impl Specs {
     }
 
     pub(super) fn pgproxy(&self, pgproxy: &Pgproxy) -> ChildSpec {
-        self.role(PGPROXY, pgproxy.listen.port())
+        ChildSpec {
+            id: pgproxy_child(pgproxy),
+            // Its own drain must be over before it is killed.
+            stop_grace: Duration::from_secs(40),
+            ..self.role(PGPROXY, &pgproxy.program, pgproxy.listen.port())
+        }
     }
 
     pub(super) fn observe(&self, observe: &Observe) -> ChildSpec {
-        self.role(OBSERVE, observe.port)
+        self.role(OBSERVE, "", observe.port)
     }
 
-    /// One of those that run the newest program and tell by their report how they are.
-    fn role(&self, name: &str, port: u16) -> ChildSpec {
+    /// One of those that tell by their report how they are; `program`: its digest, or empty for the newest.
+    fn role(&self, name: &str, program: &str, port: u16) -> ChildSpec {
         let state = self.state.path().to_string_lossy().into_owned();
         let argv = ["role", name, "--state", &state].map(str::to_owned);
-        let program = self.programs.path("");
+        let program = self.programs.path(program);
         let program = program.to_string_lossy().into_owned();
         ChildSpec {
             argv: std::iter::once(program).chain(argv).collect(),

@@ -293,6 +293,7 @@ impl World {
             | Step::Switchover { .. }
             | Step::ConfigureObserve { .. }
             | Step::ConfigurePgproxy { .. } => {}
+            Step::ReplacePgproxy { .. } => assert!(truth.children.contains_key("pgproxy")),
             Step::ReplaceEdge { .. } => assert!(truth.children.contains_key("edge")),
         }
     }

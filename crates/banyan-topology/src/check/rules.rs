@@ -98,6 +98,7 @@ impl Move<'_> {
             | Step::ReplaceEdge { .. }
             | Step::ConfigureDatabase { .. }
             | Step::RestartDatabase { .. }
+            | Step::ReplacePgproxy { .. }
             | Step::ConfigurePgproxy { .. }
             | Step::ConfigureRedis { .. }
             | Step::RestartRedis { .. } => false,

@@ -232,6 +232,19 @@ pub struct Pgproxy {
     /// Where it leads instead of to the managed database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<Box<External>>,
+    /// The first 16 hex digits of the SHA-256 of the banyan program that it runs; empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
+}
+
+impl Pgproxy {
+    /// The same proxy as a process like `other`: what a running one keeps until it is replaced.
+    pub fn started_like(&self, other: &Self) -> Self {
+        Self {
+            program: other.program.clone(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The user's own PostgreSQL. No password is in it.

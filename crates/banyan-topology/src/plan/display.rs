@@ -62,6 +62,12 @@ impl fmt::Display for Step {
             Self::StartObserve(observe) => write!(f, "start observe on {}", observe.listen()),
             Self::StopObserve(_) => f.write_str("stop observe (its history stays)"),
             Self::ConfigureObserve { from, to } => write!(f, "change observe: {}", changes(from, to)),
+            Self::ReplacePgproxy { from, to } => write!(
+                f,
+                "replace the pgproxy process without a break: program {} → {}",
+                short(&from.program),
+                short(&to.program)
+            ),
             Self::RunRelease(release) => {
                 write!(f, "run the release command of {release} (not undone by rollback)")
             }

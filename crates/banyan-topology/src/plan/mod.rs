@@ -58,6 +58,9 @@ pub enum Step {
     StopObserve(Observe),
     /// Change the running one by snapshot.
     ConfigureObserve { from: Observe, to: Observe },
+    /// Start the proxy anew, of another program, beside the running one, whose listening socket and clients it takes over; done
+    /// when it serves and the old one has ended. Nothing else changes.
+    ReplacePgproxy { from: Pgproxy, to: Pgproxy },
     /// Run the release command once to success. Irreversible: migrations are not undone.
     RunRelease(ReleaseId),
     /// Make this the release that new instances are made of.

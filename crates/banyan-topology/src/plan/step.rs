@@ -52,6 +52,10 @@ impl Step {
             Self::StartObserve(observe) => at.observe.as_ref() == Some(observe),
             Self::StopObserve(_) => at.observe.is_none(),
             Self::ConfigureObserve { from: _, to } => at.observe.as_ref() == Some(to),
+            Self::ReplacePgproxy { from: _, to } => at
+                .pgproxy
+                .as_ref()
+                .is_some_and(|pgproxy| pgproxy.program == to.program),
             Self::RunRelease(release) => at.released.contains(release),
             Self::SetRelease { from: _, to } => at.release == *to,
             Self::ConfigureProcess { from, to } => {
@@ -100,6 +104,7 @@ impl Step {
             Self::StartObserve(observe) => Self::StopObserve(observe),
             Self::StopObserve(observe) => Self::StartObserve(observe),
             Self::ConfigureObserve { from, to } => Self::ConfigureObserve { from: to, to: from },
+            Self::ReplacePgproxy { from, to } => Self::ReplacePgproxy { from: to, to: from },
             Self::RunRelease(_) => return None,
             Self::SetRelease { from, to } => Self::SetRelease { from: to, to: from },
             Self::ConfigureProcess { from, to } => Self::ConfigureProcess { from: to, to: from },
@@ -137,8 +142,15 @@ impl Step {
             Self::StartPgproxy(pgproxy) => exchange(&mut at.pgproxy, None, Some(pgproxy), "the proxy"),
             Self::StopPgproxy(pgproxy) => exchange(&mut at.pgproxy, Some(pgproxy), None, "the proxy"),
             Self::ConfigurePgproxy { from, to } => {
-                must(from.listen == to.listen, || {
-                    "a running proxy keeps its address".into()
+                let started = (&from.listen, &from.program) == (&to.listen, &to.program);
+                must(started, || {
+                    "a running proxy keeps its address and its program".into()
+                })?;
+                exchange(&mut at.pgproxy, Some(from), Some(to), "the proxy")
+            }
+            Self::ReplacePgproxy { from, to } => {
+                must(from.started_like(to) == *to, || {
+                    "another proxy process changes nothing else".into()
                 })?;
                 exchange(&mut at.pgproxy, Some(from), Some(to), "the proxy")
             }

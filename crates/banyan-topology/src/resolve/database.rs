@@ -202,7 +202,23 @@ fn proxy(
         reads,
         measure: measure.clone(),
         external: None,
+        program: program(known),
     }))
+}
+
+/// What a proxy is started from now; what runs stays if that cannot be read, or if it is of before proxies could be replaced.
+fn program(known: &Known<'_>) -> String {
+    let running = known
+        .current
+        .pgproxy
+        .as_ref()
+        .map(|pgproxy| pgproxy.program.clone());
+    let now = known.facts.edge_program.as_deref();
+    let short = now.map(|digest| digest.get(..16).unwrap_or(digest).to_owned());
+    match running {
+        Some(running) if running.is_empty() => running,
+        running => short.or(running).unwrap_or_default(),
+    }
 }
 
 /// Ports to give: free, and of nobody who runs or will come back.

@@ -187,6 +187,7 @@ pub(crate) fn pgproxy(other: bool) -> Pgproxy {
         reads: Reads::Primary,
         measure: MeasureSettings::default(),
         external: None,
+        program: String::new(),
     }
 }
 

@@ -385,6 +385,25 @@ fn no_data_is_copied_between_ones_own_and_banyans_so_neither_way_is_gone_while_t
 }
 
 #[test]
+fn a_proxy_of_another_program_is_replaced_before_anything_else_of_it_changes() {
+    let mut it = Installation::new();
+    it.facts.edge_program = Some("aaaaaaaaaaaaaaaaffff".to_owned());
+    it.configure();
+    it.facts.edge_program = Some("bbbbbbbbbbbbbbbbffff".to_owned());
+    it.database().pgproxy.pool.size = 30;
+    let (plan, _) = it.configure();
+    expect![[r#"
+        1   replace the pgproxy process without a break: program aaaaaaaa → bbbbbbbb
+        2   change pgproxy: pool.size 20 → 30
+        3   replace the edge process without a break: program aaaaaaaa → bbbbbbbb"#]]
+    .assert_eq(&plan.to_string());
+    assert!(it.configure().0.is_empty());
+    // What cannot be read is no other program.
+    it.facts.edge_program = None;
+    assert!(it.configure().0.is_empty());
+}
+
+#[test]
 fn a_change_that_restarts_is_gentle_behind_the_proxy() {
     let mut it = proxied();
     it.database().max_connections = 200;

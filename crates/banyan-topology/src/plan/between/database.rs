@@ -56,6 +56,13 @@ impl Planner<'_> {
         if let (None, Some(pgproxy)) = (&self.at.pgproxy, self.desired.pgproxy.clone()) {
             self.push(Step::StartPgproxy(pgproxy));
         }
+        // One of a new program knows new settings.
+        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), &self.desired.pgproxy)
+            && from.program != to.program
+        {
+            let to = from.started_like(to);
+            self.push(Step::ReplacePgproxy { from, to });
+        }
     }
 
     fn configure_pgproxy(&mut self) {
