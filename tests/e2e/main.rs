@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod alerts;
 mod attacks;
 mod autoscale;
 mod backups;

@@ -79,6 +79,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "banyan-observe",
         &[
+            "banyan-alert",
+            "banyan-tls",
             "banyan-config",
             "banyan-topology",
             "banyan-runtime",

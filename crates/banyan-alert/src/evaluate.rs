@@ -1,5 +1,6 @@
 //! From verdicts to alerts: pending, firing, cleared; who mutes whom; what changed.
 
+use std::fmt;
 use std::time::Duration;
 
 use banyan_config::AlertRule;
@@ -201,6 +202,27 @@ fn tell(
 /// P0 mutes all that is less urgent, P1 the P2 of its area.
 fn mutes(severity: Severity, area: Area, alert: &Alert) -> bool {
     severity < alert.severity && (severity == Severity::P0 || area == alert.area)
+}
+
+impl fmt::Display for Transition {
+    /// `P1 errors-high fires: many requests fail (7.0 %)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alert = &self.alert;
+        let (severity, rule, subject) = (alert.severity, alert.rule, alert.subject());
+        let space = if subject.is_empty() { "" } else { " " };
+        let change = match self.change {
+            Change::Fired | Change::Unmuted => "fires",
+            Change::Still => "still fires",
+            Change::Cleared(Why::Recovered) => "is over",
+            Change::Cleared(Why::NoData) => "is not measured any more",
+            Change::Cleared(Why::NoRule) => "is no rule any more",
+        };
+        write!(f, "{severity} {rule}{space}{subject} {change}: {}", alert.summary)?;
+        if matches!(self.change, Change::Cleared(_)) {
+            return Ok(());
+        }
+        write!(f, " ({})", alert.measure.show(alert.value))
+    }
 }
 
 impl Transition {

@@ -212,6 +212,32 @@ impl Area {
 }
 
 impl Rule {
+    /// What it asks for: metrics with their windows; a window of zero is the newest value.
+    pub fn needs(&self) -> Vec<(String, Duration)> {
+        let need = |select: &Select, over: Duration| (select.metric.to_owned(), over);
+        let now = Duration::ZERO;
+        match &self.condition {
+            Condition::Share { bad, all, over, .. } => vec![need(bad, *over), need(all, *over)],
+            Condition::Hits {
+                hits, misses, over, ..
+            } => vec![need(hits, *over), need(misses, *over)],
+            Condition::Burn { bad, all, over, .. } => {
+                let short = *over / 12;
+                vec![
+                    need(bad, *over),
+                    need(all, *over),
+                    need(bad, short),
+                    need(all, short),
+                ]
+            }
+            Condition::Quantile { of, over, .. } => vec![(format!("{of}_bucket"), *over)],
+            Condition::Newest { of, .. } | Condition::Near { of, .. } => vec![need(of, now)],
+            Condition::Of { part, whole, .. } => vec![need(part, now), need(whole, now)],
+            Condition::UsedUp { free, over, .. } => vec![need(free, now), need(free, *over)],
+            Condition::Absent { of, witness, over } => vec![need(of, *over), need(witness, *over)],
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         self.id.name()
     }

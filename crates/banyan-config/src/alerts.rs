@@ -120,8 +120,6 @@ pub enum TellBy {
     WebhookFile(PathBuf),
     /// The address of an Alertmanager (API version 2).
     Alertmanager(String),
-    /// A program and its arguments.
-    Command(Vec<String>),
 }
 
 impl AlertRule {
@@ -265,6 +263,10 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, files: &Files<'
             &["write less than 1, for example slo = 0.999"],
         );
     }
+    if let (false, Some(entry)) = (root.table("observe").boolean("enabled"), table.entry("to")) {
+        let message = "nobody is told: [observe], which judges the rules, is off";
+        report.warning(&entry.place, message, &["remove enabled = false from [observe]"]);
+    }
     table.boolean("enabled").then_some(alerts)
 }
 
@@ -384,7 +386,7 @@ fn limit(rule: AlertRule, entry: &Entry, report: &Report) -> Option<Limit> {
     found
 }
 
-const WAYS: [&str; 4] = ["webhook", "webhook_file", "alertmanager", "command"];
+const WAYS: [&str; 3] = ["webhook", "webhook_file", "alertmanager"];
 
 fn receivers(table: &Reader<'_>, files: &Files<'_>) -> BTreeMap<String, AlertReceiver> {
     let (entries, keys) = table.map("to");
@@ -410,7 +412,8 @@ fn way(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<TellBy> {
     let report = files.report;
     let written: Vec<&Entry> = WAYS.iter().filter_map(|way| table.entry(way)).collect();
     let [entry] = written.as_slice() else {
-        let help = "write one of webhook = \"https://…\", webhook_file = \"FILE\", alertmanager = \"http://…\", command = [\"PROGRAM\"]";
+        let help =
+            "write one of webhook = \"https://…\", webhook_file = \"FILE\", alertmanager = \"http://…\"";
         let message = if written.is_empty() {
             "nothing says how it is told"
         } else {
@@ -420,18 +423,6 @@ fn way(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<TellBy> {
         return None;
     };
     match entry.name.as_str() {
-        "command" => {
-            let words = table.words("command");
-            if words.is_empty() {
-                report.error(
-                    &entry.place,
-                    "`command` names no program",
-                    &["write command = [\"PROGRAM\", \"ARGUMENT\"]"],
-                );
-                return None;
-            }
-            Some(TellBy::Command(words))
-        }
         "webhook_file" => {
             let file = table.text("webhook_file")?;
             webhook_file(&file, files);

@@ -11,6 +11,7 @@ use banyan_topology::report::{ObserveReport, RoleReport};
 use banyan_topology::snapshot::ObserveSnapshot;
 use tokio::sync::watch;
 
+use crate::alert;
 use crate::collect::{self, Places, Rounds};
 use crate::keep::Keeper;
 use crate::look;
@@ -95,6 +96,7 @@ fn start(parts: &Parts) -> watch::Receiver<Listening> {
     tasks.spawn(background, "metrics of this process", tell(parts.clone()));
     tasks.spawn(background, "view", look::run(parts.clone()));
     tasks.spawn(background, "view for the terminal", look::tell(parts.clone()));
+    tasks.spawn(background, "alerts", alert::run(parts.clone()));
     let (told, listening) = watch::channel(Listening::default());
     tasks.spawn(background, "page", page::run(parts.clone(), told));
     listening

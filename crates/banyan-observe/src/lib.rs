@@ -6,6 +6,7 @@
 //! snapshots and reports. Whoever adds series, asks the [`Keeper`]; what is to be looked at now and then has a line in
 //! `control::tasks`.
 
+mod alert;
 mod collect;
 mod control;
 pub mod keep;
@@ -23,6 +24,7 @@ use banyan_runtime::watched::WatchedError;
 use banyan_runtime::{Shutdown, reporter};
 use banyan_topology::report::ObserveReport;
 
+pub use alert::{Book, Shown};
 pub use keep::Keeper;
 
 pub struct Config {

@@ -1,5 +1,6 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
+pub(crate) mod alerts;
 pub(crate) mod cdn;
 pub(crate) mod export;
 
@@ -158,6 +159,12 @@ pub(crate) enum Verb {
     /// Numbers of instances that follow their load: what they are, why, and a pause
     #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
     Autoscale(Autoscale),
+    /// What fires, what has fired, and what nobody is to be told of for a while
+    ///
+    /// Reads and writes files of the installation: neither the controller nor the role that judges needs to run.
+    #[command(after_help = "Example:\n  banyan alerts\n  banyan alerts history -n 50\n  \
+                      banyan alerts silence replica-lag --for 2h --why 'moving db2'\n  banyan alerts unsilence replica-lag")]
+    Alerts(alerts::Alerts),
     /// Alerting rules and dashboards for Prometheus, Alertmanager and Grafana
     ///
     /// The rules are those of [alerts], over the page of [metrics]. Reads the configuration only; nothing needs to run.

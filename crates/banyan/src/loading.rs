@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use banyan_config::{
     Certificates, Config, Database, EdgeSettings, FileError, FileText, Problem, RouteAction, Source, Sources,
+    TellBy,
 };
 use banyan_reconcile::Loaded as ForController;
 use banyan_reconcile::proto::ConfigPaths;
@@ -72,6 +73,11 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
             if let RouteAction::Static(files) = &mut route.action {
                 files.dir = root.join(&files.dir);
             }
+        }
+    }
+    for receiver in config.alerts.iter_mut().flat_map(|alerts| alerts.to.values_mut()) {
+        if let TellBy::WebhookFile(path) = &mut receiver.by {
+            *path = root.join(&path);
         }
     }
     if let Some(Database::Managed(database)) = &mut config.database {

@@ -2,6 +2,7 @@
 //!
 //! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`, `--sleep-ms N`,
 //! `--json` (an object instead),
+//! `--mood PATH`: while there is such a file, its words `status CODE` or `sleep MS` count instead,
 //! `--file PATH`: answers what the file says when the request comes, the second half a little later.
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ struct Manners {
     json: bool,
     version: String,
     file: Option<String>,
+    mood: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -59,10 +61,15 @@ impl Manners {
             json: false,
             version: std::env::var("VERSION").unwrap_or_default(),
             file: None,
+            mood: None,
         };
         while let Some(arg) = args.next() {
             if arg == "--file" {
                 manners.file = args.next();
+                continue;
+            }
+            if arg == "--mood" {
+                manners.mood = args.next();
                 continue;
             }
             let mut number = || {
@@ -80,6 +87,32 @@ impl Manners {
                 "--json" => manners.json = true,
                 other => panic!("unknown argument {other}"),
             }
+        }
+        manners
+    }
+
+    fn said(&self) -> String {
+        let (kind, body) = if self.json {
+            ("application/json", format!("{{\"misfit\":\"{}\"}}", self.version))
+        } else {
+            ("text/plain", format!("misfit {}\n", self.version))
+        };
+        let (status, length) = (self.status, body.len());
+        format!("HTTP/1.1 {status} Misfit\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+    }
+
+    /// As it is now.
+    fn in_mood(&self) -> Self {
+        let mut manners = self.clone();
+        let text = self
+            .mood
+            .as_ref()
+            .and_then(|path| std::fs::read_to_string(path).ok());
+        let words: Vec<&str> = text.iter().flat_map(|text| text.split_whitespace()).collect();
+        match words.as_slice() {
+            ["status", code] => manners.status = code.parse().expect("a code"),
+            ["sleep", ms] => manners.sleep = Duration::from_millis(ms.parse().expect("a number")),
+            _ => {}
         }
         manners
     }
@@ -105,27 +138,15 @@ async fn serve(manners: &Manners) {
 
 /// Requests without bodies, one after another.
 async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> {
-    let (kind, body) = if manners.json {
-        (
-            "application/json",
-            format!("{{\"misfit\":\"{}\"}}", manners.version),
-        )
-    } else {
-        ("text/plain", format!("misfit {}\n", manners.version))
-    };
-    let answer = format!(
-        "HTTP/1.1 {} Misfit\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
-        manners.status,
-        body.len()
-    );
     let mut pending = Vec::new();
     loop {
         while let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
             pending.drain(..end + 4);
+            let manners = manners.in_mood();
             tokio::time::sleep(manners.sleep).await;
             match &manners.file {
                 Some(file) => say(file, &mut stream).await?,
-                None => stream.write_all(answer.as_bytes()).await?,
+                None => stream.write_all(manners.said().as_bytes()).await?,
             }
         }
         if stream.read_buf(&mut pending).await? == 0 {

@@ -8,7 +8,7 @@ use banyan_config::{AlertReceiver, Alerts, TellBy};
 
 use super::prometheus::quoted;
 
-/// `alertmanager.yml`. Receivers that Alertmanager has no counterpart of (programs) are there without one, with a remark.
+/// `alertmanager.yml`. A receiver whose address is a secret is there without it, with a remark.
 pub fn alertmanager(alerts: &Alerts) -> String {
     let mut out = String::from(
         "# Configuration of Alertmanager, made by `banyan export alertmanager`: receivers of [alerts.to], and who mutes whom.\n\
@@ -56,7 +56,6 @@ fn receiver(out: &mut String, name: &str, receiver: &AlertReceiver) {
                 path.display()
             )
         }
-        TellBy::Command(_) => format!("  # A program, which Alertmanager cannot start.\n{head}"),
         TellBy::Alertmanager(_) => format!("  # This Alertmanager itself: write here who is told.\n{head}"),
     });
 }

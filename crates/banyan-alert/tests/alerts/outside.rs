@@ -11,7 +11,7 @@ use banyan_alert::{Silences, export};
 use crate::script::{STEP, alerts, lines, play, rules_of};
 
 const EVERYTHING: &str = "[alerts]\ncritical = [\"pay\"]\n[alerts.to.all]\nwebhook = \"http://127.0.0.1:9/a\"\n\
-                          [alerts.to.pager]\ncommand = [\"page\"]\nseverity = [\"P0\", \"P1\"]\n\
+                          [alerts.to.pager]\nwebhook_file = \"pager.url\"\nseverity = [\"P0\", \"P1\"]\n\
                           [alerts.to.am]\nalertmanager = \"http://am:9093\"\n";
 
 /// `None`: it is not installed, which was said.

@@ -94,11 +94,6 @@ static TO: &[Key] = &[
         "The http:// or https:// address of an Alertmanager, which then decides who is told.",
     ),
     Key::new(
-        "command",
-        List(&Text(NotEmpty)),
-        "A program and its arguments; it gets the JSON document on its standard input.",
-    ),
-    Key::new(
         "severity",
         List(&OneOf(&["P0", "P1", "P2"])),
         "Which alerts it is told of.",

@@ -50,7 +50,6 @@ fn receiver(out: &mut Writer, receiver: &AlertReceiver) {
         TellBy::Webhook(url) => out.text("webhook", url),
         TellBy::WebhookFile(path) => out.text("webhook_file", &path.to_string_lossy()),
         TellBy::Alertmanager(url) => out.text("alertmanager", url),
-        TellBy::Command(words) => out.list("command", words.iter().map(|word| quoted(word))),
     }
     out.list("severity", receiver.severity.iter().map(|name| quoted(name)));
     if let Some(repeat) = receiver.repeat {

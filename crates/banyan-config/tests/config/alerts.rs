@@ -22,14 +22,14 @@ fn what_is_written_is_read_and_written_out_as_the_same() {
          [alerts.rule.memory-high]\nenabled = false\n\
          [alerts.to.oncall]\nwebhook = \"http://127.0.0.1:9/x?y\"\nseverity = [\"P0\"]\nrepeat = \"1h\"\n\
          [alerts.to.chat]\nwebhook_file = \"chat.url\"\n[alerts.to.am]\nalertmanager = \"http://am:9093\"\n\
-         [alerts.to.pager]\ncommand = [\"/bin/page\", \"a b\"]\n--- chat.url\nhttps://chat.example/1\n"
+         --- chat.url\nhttps://chat.example/1\n"
     );
     let config = load(&text).unwrap().config;
     let alerts = config.alerts.as_ref().expect("rules are judged");
     let limit = |rule| alerts.rules[&rule].limit;
     assert_eq!(limit(AlertRule::BudgetFast), Some(Limit::Factor(10_500)));
     assert!(matches!(limit(AlertRule::ErrorsHigh), Some(Limit::Share(_))));
-    assert!(matches!(alerts.to["pager"].by, TellBy::Command(ref words) if words.len() == 2));
+    assert!(matches!(alerts.to["chat"].by, TellBy::WebhookFile(_)));
     let resolved = render_resolved(&config, false);
     let again = load(&format!("{resolved}--- chat.url\nhttps://chat.example/1\n"))
         .unwrap()
@@ -100,7 +100,7 @@ fn rules_that_do_not_exist_and_limits_of_another_unit_are_mistakes() {
 #[test]
 fn a_receiver_is_told_in_one_way_at_an_address() {
     check(
-        "[alerts.to.a]\nseverity = [\"P3\"]\n[alerts.to.b]\nwebhook = \"http://x\"\ncommand = [\"x\"]\n\
+        "[alerts.to.a]\nseverity = [\"P3\"]\n[alerts.to.b]\nwebhook = \"http://x\"\nalertmanager = \"http://y\"\n\
          [alerts.to.c]\nwebhook = \"hooks.example\"\n[alerts.to.d]\nwebhook_file = \"none.url\"\n\
          [alerts.to.e]\nwebhook_file = \"open.url\"\n--- open.url 644\nnothing\n",
         expect![[r#"
@@ -109,7 +109,7 @@ fn a_receiver_is_told_in_one_way_at_an_address() {
               |
             5 | [alerts.to.a]
               |            ^
-              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…", command = ["PROGRAM"]
+              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…"
 
             error: `severity` cannot be `P3`
              --> banyan.toml:6:13
@@ -123,7 +123,7 @@ fn a_receiver_is_told_in_one_way_at_an_address() {
               |
             7 | [alerts.to.b]
               |            ^
-              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…", command = ["PROGRAM"]
+              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…"
 
             error: `webhook` is not an address
               --> banyan.toml:11:11
@@ -174,5 +174,21 @@ fn a_critical_route_must_exist_and_an_objective_must_leave_a_budget() {
                = write less than 1, for example slo = 0.999
 
             2 errors; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn receivers_without_a_judge_are_probably_not_meant() {
+    check(
+        "[observe]\nenabled = false\n[alerts.to.a]\nwebhook = \"http://a/\"\n",
+        expect![[r#"
+            warning: nobody is told: [observe], which judges the rules, is off
+             --> banyan.toml:7:9
+              |
+            7 | [alerts.to.a]
+              |         ^^
+              = remove enabled = false from [observe]
+
+            no error"#]],
     );
 }

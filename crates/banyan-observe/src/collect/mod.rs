@@ -51,6 +51,10 @@ impl Rounds {
         }
     }
 
+    pub(crate) fn newest(&self) -> Option<&Round> {
+        self.0.back().map(Arc::as_ref)
+    }
+
     /// The newest one, and one of some seconds before it, for rates.
     pub(crate) fn figures(&self) -> Figures<'_> {
         let newest = self.0.back();

@@ -1,6 +1,6 @@
 //! One request: who asks, for what, and the answer. Nothing here changes anything.
 
-use banyan_runtime::{Clock, token};
+use banyan_runtime::{Clock, task, token};
 use banyan_telemetry::families::Format;
 use bytes::Bytes;
 use http::header::{
@@ -15,8 +15,12 @@ use serde::Serialize;
 use super::live::{self, Events};
 use super::login::{self, Verdict, query};
 use super::{history, web};
+use crate::alert::Book;
 use crate::control::Parts;
 use crate::look;
+
+/// Changes of alerts that are shown.
+const HISTORY: usize = 100;
 
 pub(super) type Answer = Response<Either<Full<Bytes>, Events>>;
 
@@ -70,10 +74,21 @@ async fn within(parts: &Parts, request: &Request<Incoming>) -> Answer {
             let marks = look::marks(parts).await;
             json(&history::history(&parts.keeper, asked.unwrap_or(60), Clock.unix_ms(), marks).await)
         }
+        "/api/alerts" => alerts(parts).await,
         _ => text(
             StatusCode::NOT_FOUND,
-            "there are /, /metrics, /api/view, /api/live and /api/history\n",
+            "there are /, /metrics, /api/view, /api/live, /api/history and /api/alerts\n",
         ),
+    }
+}
+
+/// What fires, what has, and what is silenced.
+async fn alerts(parts: &Parts) -> Answer {
+    let state_dir = parts.places.state_dir.clone();
+    let read = task::blocking(move || Book::at(&state_dir).shown(HISTORY)).await;
+    match read.ok().and_then(Result::ok) {
+        Some(shown) => json(&shown),
+        None => text(StatusCode::SERVICE_UNAVAILABLE, "alerts cannot be read\n"),
     }
 }
 

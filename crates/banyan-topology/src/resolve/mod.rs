@@ -69,7 +69,7 @@ pub fn resolve(
         edge,
         database,
         redis,
-        alerts: _,
+        alerts,
         observe,
         logs,
         hosts: _,
@@ -139,7 +139,14 @@ pub fn resolve(
         current,
         &mut errors,
     );
-    topology.observe = observe::resolve(observe.as_ref(), &topology, facts, current, &mut errors);
+    topology.observe = observe::resolve(
+        observe.as_ref(),
+        alerts.as_ref(),
+        &topology,
+        facts,
+        current,
+        &mut errors,
+    );
     instances::check_ports(&topology, facts, current, &mut errors);
     note_ready(&topology, current, &mut notes);
     instances::note_max(&topology, current, &mut notes);

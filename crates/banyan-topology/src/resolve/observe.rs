@@ -1,6 +1,6 @@
 //! The role that keeps what is measured: its port, given after all others have theirs.
 
-use banyan_config::ObserveTable;
+use banyan_config::{Alerts, ObserveTable};
 
 use super::ResolveError;
 use super::database::Ports;
@@ -11,6 +11,7 @@ use crate::model::{Observe, Topology};
 /// `wanted`: with everything else that has a port.
 pub(super) fn resolve(
     table: Option<&ObserveTable>,
+    alerts: Option<&Alerts>,
     wanted: &Topology,
     facts: &Facts,
     current: &Topology,
@@ -33,5 +34,6 @@ pub(super) fn resolve(
     Some(Observe {
         port: found?,
         settings: settings.clone(),
+        alerts: alerts.cloned(),
     })
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use banyan_config::ObserveSettings;
-use banyan_config::Purpose;
+use banyan_config::{Alerts, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AppName, Epoch, InstanceId, NodeId, PlaceName, ProcessName, ReleaseId};
@@ -22,6 +22,9 @@ pub struct ObserveSnapshot {
     /// Holds what a person must know to see it; mode 0600. Made if it is missing.
     pub token_file: PathBuf,
     pub settings: ObserveSettings,
+    /// `None`: no rule is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Alerts>,
     pub layout: Layout,
 }
 
@@ -57,6 +60,7 @@ pub fn observe(topology: &Topology, epoch: Epoch, token_file: PathBuf) -> Option
         listen: observe.listen(),
         token_file,
         settings: observe.settings.clone(),
+        alerts: observe.alerts.clone(),
         layout: layout(topology),
     })
 }

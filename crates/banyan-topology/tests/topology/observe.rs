@@ -14,6 +14,7 @@ fn observed(text: &str, port: u16, disk_bytes: u64) -> Topology {
         observe: Some(Observe {
             port,
             settings: ObserveSettings { disk_bytes, keep },
+            alerts: None,
         }),
         ..topology(text)
     }

@@ -1,5 +1,6 @@
 //! One verb per file; this is their list.
 
+mod alerts;
 mod apply;
 mod autoscale;
 mod backup;
@@ -53,6 +54,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
         Verb::Autoscale(args) => autoscale::run(&args, context),
+        Verb::Alerts(args) => alerts::run(&args, context),
         Verb::Export(args) => export::run(&args, context),
         Verb::Cache(args) => cache::run(&args, context),
         Verb::Backup(args) => backup::run(&args, context),

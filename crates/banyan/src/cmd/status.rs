@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use banyan_observe::Book;
 use banyan_runtime::Clock;
 use serde_json::json;
 
@@ -38,10 +39,15 @@ pub(crate) fn run(args: &Status, context: &Context) -> anyhow::Result<Exit> {
 async fn once(context: &Context) -> anyhow::Result<(String, Exit)> {
     if let Some(client) = Client::connect(context).await? {
         let status = client.status(context).await?;
+        // What cannot be read is told by `banyan alerts`.
+        let alerts = Book::at(context.place.state()?.path()).shown(0).ok();
         let text = if context.json {
-            serde_json::to_string_pretty(&status)? + "\n"
+            let mut value = serde_json::to_value(&status)?;
+            value["alerts"] = serde_json::to_value(&alerts)?;
+            serde_json::to_string_pretty(&value)? + "\n"
         } else {
-            render::status::render(&status, Clock.unix_ms(), context.paint)
+            let told = alerts.map(|shown| render::alerts::summary(&shown, context.paint));
+            render::status::render(&status, Clock.unix_ms(), context.paint) + &told.unwrap_or_default()
         };
         return Ok((text, Exit::Done));
     }
