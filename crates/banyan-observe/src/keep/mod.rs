@@ -1,6 +1,6 @@
 //! What is kept, by its one owner: a thread of its own, so that a slow disk delays nothing but it.
 //!
-//! Limits: [`ASKS`] questions wait; a write beyond them is dropped and told, a question beyond them waits.
+//! Limits: 64 questions wait; a write beyond them is dropped and told, a question beyond them waits.
 
 mod block;
 mod fold;

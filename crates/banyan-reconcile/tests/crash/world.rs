@@ -103,15 +103,15 @@ impl World {
     /// A new controller: adopts, ends what was left unfinished, then plans what is missing. `None`: it was killed.
     pub(crate) async fn take_over(&self, to: &Topology, kill_at: Option<usize>) -> Option<Topology> {
         let (world, to) = (self.clone(), to.clone());
-        self.controller(kill_at, async move {
+        let taking = async move {
             let topology = world.finish_left(&to).await;
             if plan::between(&topology, &to).is_empty() {
                 return topology;
             }
             let (journal, record) = world.journals().create(world.header(&topology, &to)).unwrap();
             world.execute(journal, record, topology, false).await.topology
-        })
-        .await
+        };
+        self.controller(kill_at, Box::pin(taking)).await
     }
 
     /// The first half of taking over: what an earlier controller left is resumed, undone or set aside.
