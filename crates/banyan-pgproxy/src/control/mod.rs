@@ -4,6 +4,7 @@
 
 mod handover;
 mod lag;
+pub(crate) mod names;
 pub(crate) mod nodes;
 mod page;
 mod rates;
@@ -39,6 +40,7 @@ use crate::worker::{Worker, WorkerStart};
 use crate::{Config, Error};
 use handover::{HandOver, Paths};
 use lag::LagHistory;
+use names::Names;
 use rates::Rates;
 use sampler::{Login, Sampled};
 use signals::Judge;
@@ -72,6 +74,8 @@ pub(crate) enum Request {
     Families(oneshot::Sender<Families>),
     /// A client of the process before.
     Moved(Parcel),
+    /// A server's name leads elsewhere.
+    Named(names::Moved),
 }
 
 /// Why nobody knows what is stored of a user.
@@ -130,6 +134,7 @@ struct Control {
     judge: Judge,
     lag: LagHistory,
     rates: Rates,
+    names: Names,
     hand_over: HandOver,
     requests: mpsc::UnboundedSender<Request>,
 }
@@ -249,6 +254,7 @@ impl Control {
             judge: Judge::new(),
             lag: LagHistory::default(),
             rates: Rates::default(),
+            names: Names::default(),
             hand_over,
             requests: requests.clone(),
         };
@@ -311,6 +317,7 @@ impl Control {
                 _ = tick.tick() => {
                     self.hand_over.keep_door();
                     self.look(watch).await;
+                    self.names.ask(&self.snapshot, &self.requests, &self.tasks);
                     self.publish().await;
                     if self.workers.iter().any(|worker| worker.commands.is_closed()) {
                         return Err(Error::TaskPanicked);
@@ -330,9 +337,13 @@ impl Control {
                 return;
             }
         };
-        if snapshot.epoch <= self.snapshot.epoch {
-            return;
+        if snapshot.epoch > self.snapshot.epoch {
+            tracing::info!(epoch = %snapshot.epoch, "snapshot taken");
+            self.take(self.names.corrected(snapshot)).await;
         }
+    }
+
+    async fn take(&mut self, snapshot: PgproxySnapshot) {
         let certificate = snapshot.certificate != self.snapshot.certificate;
         let auth = snapshot.auth != self.snapshot.auth
             || snapshot.database.primary() != self.snapshot.database.primary();
@@ -343,7 +354,6 @@ impl Control {
                     self.listening
                 )
             });
-        tracing::info!(epoch = %snapshot.epoch, "snapshot taken");
         self.snapshot = Arc::new(snapshot);
         if auth {
             self.verifiers.forget();
@@ -412,6 +422,13 @@ impl Control {
                     }
                     let _gone = reply.send(rows);
                 });
+            }
+            Request::Named(moved) => {
+                if let Some(snapshot) = self.names.learn(moved, &self.snapshot) {
+                    tracing::warn!(?moved, "the server's name leads elsewhere, and so does the proxy");
+                    // Boxed: it is rare.
+                    Box::pin(self.take(snapshot)).await;
+                }
             }
             Request::Moved(parcel) => {
                 // One worker serves.

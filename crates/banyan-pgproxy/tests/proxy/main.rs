@@ -7,6 +7,7 @@ mod hidden;
 mod hold;
 mod hunter;
 mod moved;
+mod names;
 mod queries;
 mod raw;
 mod replicas;

@@ -29,6 +29,7 @@ pub(crate) fn node(id: u32, postgres: &Postgres) -> PgNode {
     PgNode {
         id: NodeId(id),
         address: ([127, 0, 0, 1], postgres.port()).into(),
+        name: None,
         socket: None,
         tls: None,
         state: NodeState::Active,

@@ -89,6 +89,7 @@ impl World {
                 nodes: vec![PgNode {
                     id: node,
                     address: ([127, 0, 0, 1], postgres.port()).into(),
+                    name: None,
                     socket: None,
                     tls: None,
                     state: banyan_topology::snapshot::pgproxy::NodeState::Active,

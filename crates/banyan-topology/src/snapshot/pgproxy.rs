@@ -3,7 +3,7 @@
 //! A hold is a state in it, not a command: a proxy that restarts in the middle of one does the right thing, and a hold
 //! ends at its limit without the controller. No secret is in it; passwords are in files of mode 0600 that it names.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
     let name = database.map(|database| &database.name);
     let name = name.or(external.map(|external| &external.name));
     let leads = external.and(found.as_ref()).map(|_| NodeId::FIRST);
-    let alone = external.and(found).map(|found| vec![external_node(found)]);
+    let alone = external.zip(found);
+    let alone = alone.map(|(external, found)| vec![external_node(found, &external.host)]);
     Some(PgproxySnapshot {
         epoch,
         app: topology.app.clone(),
@@ -76,6 +77,7 @@ fn nodes(database: &Database, system_identifier: Option<u64>) -> Vec<PgNode> {
     let node = |node: &crate::model::Node| PgNode {
         id: node.id,
         address: (Ipv4Addr::LOCALHOST, node.port).into(),
+        name: None,
         socket: None,
         tls: None,
         state: NodeState::Active,
@@ -86,10 +88,12 @@ fn nodes(database: &Database, system_identifier: Option<u64>) -> Vec<PgNode> {
     database.nodes.values().map(node).collect()
 }
 
-fn external_node(found: Found) -> PgNode {
+fn external_node(found: Found, host: &str) -> PgNode {
+    let is_address = host.parse::<IpAddr>().is_ok();
     PgNode {
         id: NodeId::FIRST,
         address: found.address,
+        name: (!is_address).then(|| host.to_owned()),
         socket: None,
         tls: found.tls,
         state: NodeState::Active,
@@ -165,6 +169,9 @@ impl PgDatabase {
 pub struct PgNode {
     pub id: NodeId,
     pub address: SocketAddr,
+    /// Its name, if it is known by one: whoever has that name now is the server, at the same port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Folder of its Unix socket, named by the address's port; `None`: TCP only.
     pub socket: Option<PathBuf>,
     /// How it is spoken to over TCP; `None`: in clear.
