@@ -1,7 +1,8 @@
 //! What an edge says of its cache when it is asked, over `.banyan/cdn/`: numbers since it started, and what would become of
-//! one URL. Lines of JSON: one [`Question`], one [`Answer`].
+//! one URL; and how it is given files. Lines of JSON: one [`Question`], one [`Answer`].
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,26 @@ pub enum Question {
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
+    /// Keep a file as if the app had answered with it.
+    Push(Box<Push>),
+}
+
+/// A file for the cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Whole, as clients ask for it.
+    pub url: String,
+    /// Absolute, on the machine of the edge, which reads it.
+    pub file: PathBuf,
+    /// Of its bytes, in hexadecimal digits: others are not taken. The ETag is made of it.
+    pub sha256: String,
+    pub bytes: u64,
+    /// When it was written, in Unix seconds.
+    #[serde(default)]
+    pub modified: Option<i64>,
+    /// `None`: the rule of its path says how long it is fresh.
+    #[serde(default)]
+    pub cache_control: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +50,14 @@ pub enum Answer {
     NoCache,
     Stats(Box<CacheStats>),
     Explained(Box<Explained>),
+    /// It is stored.
+    Pushed {
+        /// This process.
+        edge: String,
+        pid: u32,
+        /// For so many seconds it is fresh.
+        ttl_s: i64,
+    },
     /// The question cannot be answered, and why.
     Refused {
         why: String,

@@ -24,6 +24,7 @@ mod pass;
 mod pictures;
 mod pump;
 pub(crate) mod purge;
+pub(crate) mod push;
 mod reader;
 mod rollout;
 mod rules;

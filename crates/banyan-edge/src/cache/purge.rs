@@ -46,7 +46,7 @@ pub(crate) fn mode(mode: purge::Mode) -> Mode {
 }
 
 /// Scheme, host, path and query of `https://host/path?query`.
-fn parts(url: &str) -> (&str, &str, &str, Option<&str>) {
+pub(super) fn parts(url: &str) -> (&str, &str, &str, Option<&str>) {
     let url = url.split('#').next().unwrap_or(url);
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let (rest, query) = match rest.split_once('?') {

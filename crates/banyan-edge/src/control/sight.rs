@@ -1,28 +1,35 @@
-//! Answers questions about the cache, for `banyan cdn stats` and `explain`: on a unix socket of this process's own in
-//! `.banyan/cdn/`, for its user and root. Tasks: one that listens; questions are answered one after another.
+//! Answers questions about the cache, and takes files for it, for `banyan cdn stats`, `explain` and `push`: on a unix socket of
+//! this process's own in `.banyan/cdn/`, for its user and root. Tasks: one that listens; questions are answered one after another.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use banyan_runtime::control::{Connection, Listener};
 use banyan_runtime::{TaskKind, Tasks};
-use banyan_topology::sight::{Answer, CacheStats, Question, RouteCache};
+use banyan_topology::sight::{Answer, CacheStats, Push, Question, RouteCache};
 
 use super::Control;
 use super::page::Row;
 use crate::cache::explain::{explain, missed};
+use crate::cache::push;
 use crate::metrics::RouteCells;
 
 /// For a question to come, and for its answer to be taken.
 const LIMIT: Duration = Duration::from_secs(2);
+/// Larger files are not read.
+const LARGEST: u64 = 1 << 30;
 /// Of what was asked for most.
 const MOST: usize = 20;
 
-pub(super) type Asked = (Question, oneshot::Sender<Answer>);
+/// With the bytes of the file that is pushed.
+pub(super) type Asked = (Question, Bytes, oneshot::Sender<Answer>);
 
 /// Answers for as long as it is kept.
 pub(super) struct Sight {
@@ -76,7 +83,7 @@ async fn answer(listener: &Listener, asks: &mpsc::UnboundedSender<Asked>) {
     loop {
         match listener.accept().await {
             Ok(connection) => {
-                if timeout(LIMIT, talk(connection, asks)).await.is_err() {
+                if talk(connection, asks).await.is_err() {
                     tracing::debug!("a question about the cache took too long");
                 }
             }
@@ -88,15 +95,45 @@ async fn answer(listener: &Listener, asks: &mpsc::UnboundedSender<Asked>) {
     }
 }
 
-async fn talk(mut connection: Connection, asks: &mpsc::UnboundedSender<Asked>) {
-    let Ok(Some(question)) = connection.receive::<Question>().await else {
-        return;
+async fn talk(mut connection: Connection, asks: &mpsc::UnboundedSender<Asked>) -> Result<(), Elapsed> {
+    let Ok(Some(question)) = timeout(LIMIT, connection.receive::<Question>()).await? else {
+        return Ok(());
     };
-    let (tell, told) = oneshot::channel();
-    let _ending = asks.send((question, tell));
-    if let Ok(answer) = told.await {
-        let _gone = connection.send(&answer).await;
+    let mut body = Bytes::new();
+    if let Question::Push(push) = &question {
+        match whole(push).await {
+            Ok(bytes) => body = bytes,
+            Err(why) => {
+                let _gone = timeout(LIMIT, connection.send(&Answer::Refused { why })).await?;
+                return Ok(());
+            }
+        }
     }
+    let (tell, told) = oneshot::channel();
+    let _ending = asks.send((question, body, tell));
+    if let Ok(answer) = told.await {
+        let _gone = timeout(LIMIT, connection.send(&answer)).await?;
+    }
+    Ok(())
+}
+
+/// The file as it was announced; `Err`: it is another one.
+async fn whole(push: &Push) -> Result<Bytes, String> {
+    let shown = push.file.display();
+    if push.bytes > LARGEST {
+        return Err(format!("{shown} is larger than any cache here"));
+    }
+    let bytes = tokio::fs::read(&push.file)
+        .await
+        .map_err(|error| format!("the edge cannot read {shown}: {error}"))?;
+    let digest: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    if digest != push.sha256 || bytes.len() as u64 != push.bytes {
+        return Err(format!("{shown} has changed meanwhile"));
+    }
+    Ok(bytes.into())
 }
 
 impl Control {
@@ -106,10 +143,27 @@ impl Control {
         self.sight.keep(wanted, &self.tasks);
     }
 
-    pub(super) fn tell_of_the_cache(&self, (question, tell): Asked) {
+    pub(super) fn tell_of_the_cache(&self, (question, body, tell): Asked) {
         let answer = match (&self.snapshot.settings.cache, question) {
             (None, _) => Answer::NoCache,
             (Some(_), Question::Stats) => Answer::Stats(Box::new(self.cache_stats())),
+            (Some(settings), Question::Push(pushed)) => {
+                let put = push::push(
+                    (settings, &self.snapshot),
+                    &self.stored,
+                    &pushed,
+                    body,
+                    self.now(),
+                );
+                match put {
+                    Ok(ttl_s) => Answer::Pushed {
+                        edge: self.edge_name(),
+                        pid: std::process::id(),
+                        ttl_s,
+                    },
+                    Err(why) => Answer::Refused { why },
+                }
+            }
             (Some(settings), Question::Explain { url, headers }) => {
                 match explain(settings, &self.stored, &url, &headers, self.now()) {
                     Ok(mut told) => {

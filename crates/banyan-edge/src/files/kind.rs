@@ -1,7 +1,7 @@
 //! What a file is, by its name (the media types that browsers act upon; IANA's names).
 
 /// `Content-Type` by the extension.
-pub(super) fn content_type(name: &str) -> &'static str {
+pub(crate) fn content_type(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     match extension.to_ascii_lowercase().as_str() {
         "html" | "htm" => "text/html; charset=utf-8",

@@ -26,6 +26,7 @@ use banyan_config::{Coding, StaticFiles};
 use banyan_runtime::beneath::Folder;
 
 use crate::exchange::{DownBody, Exchange};
+pub(crate) use kind::content_type;
 use wanted::{Part, State};
 
 /// Read at once.
@@ -148,7 +149,7 @@ fn open(folder: &Folder, name: &Path, codings: &[Coding], status: StatusCode) ->
         return Ok(Found::Folder);
     }
     let shown = name.to_string_lossy();
-    let kind = kind::content_type(&shown);
+    let kind = content_type(&shown);
     let mut chosen = (file, meta, None);
     for coding in codings {
         let beside = PathBuf::from(format!("{shown}{}", wanted::extension(*coding)));

@@ -13,5 +13,6 @@ mod split;
 mod tests;
 
 pub use explain::{Candidate, Explained, Fate};
+pub(crate) use matcher::Decision;
 pub use matcher::{Asked, Table};
 pub(crate) use path::decode;

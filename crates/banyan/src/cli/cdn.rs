@@ -31,6 +31,15 @@ pub(crate) enum CdnAction {
                       banyan cdn warm --manifest dist/manifest.json --base https://shop.example/assets --rate 100"
     )]
     Warm(Warm),
+    /// Put files into every edge's cache before anybody asks for them
+    ///
+    /// A folder: its files are given to each edge of this machine, which checks and keeps them; the app is asked nothing. A file
+    /// of URLs: each edge fetches them. Exit code 1: an edge has not taken all of it; which and why is named.
+    #[command(
+        after_help = "Example:\n  banyan cdn push dist/assets --base https://shop.example/assets \\\n      \
+                      --cache-control 'public, max-age=31536000, immutable'\n  banyan cdn push urls.txt"
+    )]
+    Push(Push),
     /// How much the caches answer: by requests and by bytes, per route, what they do not and why
     #[command(after_help = "Example:\n  banyan --json cdn stats | jq '.routes[] | {route, results}'")]
     Stats,
@@ -62,6 +71,22 @@ pub(crate) struct Warm {
     pub(crate) base: Option<String>,
     /// Requests a second at most
     #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// A folder, or a file with a URL per line
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) source: PathBuf,
+    /// Where the files of the folder are asked for; where URLs without scheme and host are
+    #[arg(long, value_name = "URL")]
+    pub(crate) base: Option<String>,
+    /// What answers say of how long they are kept [default: the rule of their path]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cache_control: Option<String>,
+    /// Files or requests a second at most
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) rate: u32,
 }
 

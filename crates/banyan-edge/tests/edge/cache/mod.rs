@@ -7,6 +7,7 @@ mod leaks;
 mod parts;
 mod pictures;
 mod purge;
+mod push;
 mod rollout;
 mod settings;
 mod shield;

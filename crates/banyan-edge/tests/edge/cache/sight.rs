@@ -9,7 +9,7 @@ use banyan_topology::sight::{Answer, CacheStats, Explained, Question};
 use super::{get, ok, origin, rule, safe, world};
 use crate::world::World;
 
-async fn ask(world: &World, question: &Question) -> Answer {
+pub(super) async fn ask(world: &World, question: &Question) -> Answer {
     let folder = std::fs::read_dir(world.dir.path().join("cdn")).unwrap();
     let sockets: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
     assert_eq!(sockets.len(), 1, "{sockets:?}");

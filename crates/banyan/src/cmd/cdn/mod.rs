@@ -1,5 +1,6 @@
 //! `banyan cdn …`
 
+mod push;
 mod sight;
 mod sign;
 mod warm;
@@ -11,6 +12,7 @@ use crate::output::Context;
 pub(crate) fn run(args: &Cdn, context: &Context) -> anyhow::Result<Exit> {
     match &args.action {
         CdnAction::Sign(args) => sign::run(args, context),
+        CdnAction::Push(args) => push::run(args, context),
         CdnAction::Warm(args) => warm::run(args, context),
         CdnAction::Stats => sight::stats(context),
         CdnAction::Explain(args) => sight::explain(args, context),

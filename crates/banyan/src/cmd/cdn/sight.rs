@@ -51,7 +51,7 @@ pub(super) fn explain(args: &CdnExplain, context: &Context) -> anyhow::Result<Ex
         match answer {
             Answer::Explained(told) => all.push(*told),
             Answer::Refused { why } => anyhow::bail!(why),
-            Answer::NoCache | Answer::Stats(_) => {}
+            Answer::NoCache | Answer::Stats(_) | Answer::Pushed { .. } => {}
         }
     }
     if context.json {
@@ -87,7 +87,7 @@ fn ask(question: &Question, context: &Context) -> anyhow::Result<Vec<Answer>> {
     Ok(answers)
 }
 
-fn sockets(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn sockets(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sock"));
@@ -95,7 +95,7 @@ fn sockets(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-async fn ask_one(socket: &Path, question: &Question) -> Option<Answer> {
+pub(super) async fn ask_one(socket: &Path, question: &Question) -> Option<Answer> {
     let mut connection = Connection::connect(socket).await.ok()?;
     connection.send(question).await.ok()?;
     connection.receive().await.ok().flatten()

@@ -54,6 +54,11 @@ struct Tally {
 }
 
 pub(super) fn run(args: &Warm, context: &Context) -> anyhow::Result<Exit> {
+    fetch(args, false, context)
+}
+
+/// `must`: what is not kept is a failure.
+pub(super) fn fetch(args: &Warm, must: bool, context: &Context) -> anyhow::Result<Exit> {
     let urls = urls(args)?;
     anyhow::ensure!(
         !urls.is_empty(),
@@ -75,7 +80,7 @@ pub(super) fn run(args: &Warm, context: &Context) -> anyhow::Result<Exit> {
     } else {
         context.print(&said(&tally))?;
     }
-    Ok(if tally.failed.is_empty() {
+    Ok(if tally.failed.is_empty() && (!must || tally.unkept.is_empty()) {
         Exit::Done
     } else {
         Exit::Failed
