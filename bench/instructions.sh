@@ -5,11 +5,13 @@
 #   bench/instructions.sh                  nginx, HAProxy and Banyan, 1 KB answers
 #   NAMES=banyan REQUESTS=2000 PROFILE=/some/file bench/instructions.sh     also keeps Banyan's callgrind profile
 #   FILE=64k WHAT="instructions" bench/instructions.sh
+#   PROTOCOL=h2 WHAT="instructions syscalls" bench/instructions.sh          HTTP/2 within TLS, 4 connections of 8 streams
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 IDLE=${IDLE:-512}
 FILE=${FILE:-1k}
+PROTOCOL=${PROTOCOL:-h1}
 FIRST_PORT=22800
 
 # shellcheck source=bench/shared.sh
@@ -20,7 +22,9 @@ need nginx haproxy h2load openssl valgrind strace awk
 configure 0
 
 load() { # name, requests, connections; fails unless every one succeeded
-  h2load --h1 -t1 -n "$2" -c "$3" "http://127.0.0.1:${port[$1]}/$FILE" 2>/dev/null | grep -q "$2 succeeded, 0 failed"
+  local url=http://127.0.0.1:${port[$1]} connections=$3 how=(--h1)
+  [ "$PROTOCOL" = h1 ] || url=https://127.0.0.1:${tls_port[$1]} connections=$(($2 < 4 ? 1 : 4)) how=(-m 8)
+  h2load "${how[@]}" -t1 -n "$2" -c "$connections" "$url/$FILE" 2>/dev/null | grep -q "$2 succeeded, 0 failed"
 }
 
 memory() { # name: bytes in the process per idle connection that has had one answer
