@@ -52,4 +52,5 @@ mod scenario;
 mod servers;
 mod sessions;
 mod soak;
+mod traces;
 mod zones;

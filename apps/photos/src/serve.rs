@@ -118,6 +118,7 @@ fn router(app: &Arc<App>) -> Router {
         .merge(web::router())
         .fallback(|| async { ApiError::not_found("path") })
         .with_state(Arc::clone(app))
+        .layer(middleware::from_fn(banyan_sdk::trace::follow))
         .layer(named)
 }
 

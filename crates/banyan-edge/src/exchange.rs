@@ -2,9 +2,11 @@
 
 mod body;
 mod part;
+mod spans;
 mod tally;
 
 pub(crate) use body::DownBody;
+pub(crate) use spans::Teller;
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 
+use banyan_telemetry::span::SpanId;
 use banyan_telemetry::trace::TraceParent;
 
 use crate::answer_limits::AnswerLimits;
@@ -46,6 +49,8 @@ pub(crate) struct Exchange {
     pub filtered: Option<Box<Filtered>>,
     /// Its step of a trace.
     pub trace: Option<TraceParent>,
+    /// The client's step in it, if it said one that is believed.
+    pub continues: Option<SpanId>,
     pub upstream: Option<Rc<Upstream>>,
     /// Not to be asked next, if there is another.
     pub avoided: Vec<Rc<Upstream>>,
@@ -132,6 +137,7 @@ impl Exchange {
             routed: None,
             filtered: None,
             trace: None,
+            continues: None,
             upstream: None,
             avoided: Vec::new(),
             retries: 0,

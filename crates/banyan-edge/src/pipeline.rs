@@ -239,7 +239,9 @@ fn prepare(exchange: &mut Exchange, request: Request<ClientBody>, upgrade: bool)
     let late = gateway.is_none() && exchange.may_introduce_late();
     exchange.introduces = headers::to_instance(&mut head.headers, &client, &exchange.id, kept, late);
     let late = exchange.introduces;
-    exchange.trace = trace::step(&core, &settings, client.trusted, &mut head.headers, late);
+    let step = trace::step(&core, &settings, client.trusted, &mut head.headers, late);
+    exchange.trace = step.map(|step| step.own);
+    exchange.continues = step.and_then(|step| step.continues);
     filter::introduce(exchange, &mut head.headers);
     if let Some(routed) = &exchange.routed {
         routed.request(&mut head.headers);

@@ -3,12 +3,22 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use banyan_config::{EdgeSettings, Trace};
+use banyan_telemetry::span::SpanId;
 use banyan_telemetry::trace::{TraceParent, is_trace_state};
 
 use crate::core::Core;
 use crate::introduction::TRACE_PARENT as PARENT;
 
 const STATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// A request's place in its trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// What the instance hears.
+    pub(crate) own: TraceParent,
+    /// Whose request it is; `None`: a trace begins here.
+    pub(crate) continues: Option<SpanId>,
+}
 
 /// The step of this request, as the instance and the log hear of it; `None`: headers pass as they are. `trusted`: the
 /// client is a trusted proxy. `late`: the headers say nothing of a trace, and who writes them does.
@@ -18,7 +28,7 @@ pub(crate) fn step(
     trusted: bool,
     headers: &mut HeaderMap,
     late: bool,
-) -> Option<TraceParent> {
+) -> Option<Step> {
     let believed = match settings.trace {
         Trace::Off => return None,
         Trace::Proxies => trusted,
@@ -26,7 +36,8 @@ pub(crate) fn step(
     };
     let given = if believed && !late { given(headers) } else { None };
     let mut random = core.random.borrow_mut();
-    let step = match given {
+    let continues = given.map(TraceParent::span);
+    let own = match given {
         Some(parent) => parent.child(random.number()),
         None => {
             let trace = u128::from(random.number()) << 64 | u128::from(random.number());
@@ -34,10 +45,11 @@ pub(crate) fn step(
             TraceParent::begin(trace, random.number(), sampled)
         }
     };
+    let step = Step { own, continues };
     if late {
         return Some(step);
     }
-    if let Ok(value) = HeaderValue::from_bytes(&step.text()) {
+    if let Ok(value) = HeaderValue::from_bytes(&own.text()) {
         headers.insert(PARENT, value);
     }
     // A state belongs to its parent: without one it means nothing.

@@ -17,7 +17,7 @@ use crate::keep::Keeper;
 use crate::look;
 use crate::page::{self, Listening};
 use crate::view::View;
-use crate::{Config, Error, view_socket};
+use crate::{Config, Error, traces, view_socket};
 
 /// After the end was asked for, connections of people who look are closed.
 const END: Duration = Duration::from_millis(200);
@@ -97,6 +97,9 @@ fn start(parts: &Parts) -> watch::Receiver<Listening> {
     tasks.spawn(background, "view", look::run(parts.clone()));
     tasks.spawn(background, "view for the terminal", look::tell(parts.clone()));
     tasks.spawn(background, "alerts", alert::run(parts.clone()));
+    if let Err(error) = traces::start(&parts.places.state_dir, tasks) {
+        tracing::warn!(%error, "no traces are kept: nobody can send any");
+    }
     let (told, listening) = watch::channel(Listening::default());
     tasks.spawn(background, "page", page::run(parts.clone(), told));
     listening

@@ -14,6 +14,7 @@ mod look;
 pub mod marks;
 mod page;
 pub mod series;
+pub mod traces;
 pub mod view;
 
 use std::path::{Path, PathBuf};

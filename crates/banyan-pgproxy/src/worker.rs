@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use banyan_config::PoolMode;
 use banyan_runtime::parcels::Parcel;
+use banyan_runtime::spans::{Emitter, Way};
 use banyan_runtime::{Clock, Tasks};
 use banyan_tls::TlsAcceptor;
 use banyan_topology::NodeId;
@@ -103,6 +104,10 @@ pub(crate) struct Worker {
     pub(crate) fresh: Arc<Fresh>,
     planner: RefCell<Planner<PostgresGrammar>>,
     pub(crate) definitions: RefCell<Definitions>,
+    /// Of traces.
+    pub(crate) spans: RefCell<Emitter>,
+    /// No two of one process are equal.
+    span: Cell<u64>,
 }
 
 /// What a worker is made of.
@@ -115,6 +120,7 @@ pub(crate) struct WorkerStart {
     pub(crate) fresh: Arc<Fresh>,
     /// Numbers count from it: those of clients that come from another process are to stay theirs.
     pub(crate) first_client: u32,
+    pub(crate) spans: Way,
 }
 
 impl Worker {
@@ -145,6 +151,9 @@ impl Worker {
             definitions: RefCell::new(Definitions::new(&start.fresh)),
             fresh: start.fresh,
             planner: RefCell::new(Planner::new(PostgresGrammar)),
+            spans: RefCell::new(start.spans.emitter()),
+            // What an earlier process has told is another statement.
+            span: Cell::new(Clock.unix_us() << 8),
         });
         worker.take_snapshot(start.snapshot);
         worker
@@ -153,6 +162,18 @@ impl Worker {
     /// Seconds of the monotonic clock, for histograms.
     pub(crate) fn second(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.begun).as_secs()
+    }
+
+    /// Spans go out, and it is seen whether anybody wants some.
+    pub(crate) fn tend_spans(&self) {
+        let mut spans = self.spans.borrow_mut();
+        spans.flush();
+        self.shop.workload.tell_all(spans.is_on());
+    }
+
+    pub(crate) fn next_span(&self) -> u64 {
+        self.span.set(self.span.get().wrapping_add(1));
+        self.span.get()
     }
 
     pub(crate) fn next_id(&self) -> u64 {

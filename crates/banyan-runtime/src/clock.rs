@@ -26,10 +26,16 @@ impl Clock {
 
     /// Milliseconds since 1970-01-01 UTC; 0 when the clock stands before it.
     pub fn unix_ms(self) -> u64 {
-        let since = self
-            .wall()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.since_1970().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same in microseconds.
+    pub fn unix_us(self) -> u64 {
+        u64::try_from(self.since_1970().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn since_1970(self) -> Duration {
+        let since = self.wall().duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or(Duration::ZERO)
     }
 }

@@ -15,6 +15,7 @@ pub mod own;
 pub mod parcels;
 pub mod reporter;
 pub mod shutdown;
+pub mod spans;
 pub mod task;
 pub mod token;
 pub mod watched;

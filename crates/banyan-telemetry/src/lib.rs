@@ -12,6 +12,8 @@ mod logarithmic;
 pub mod moment;
 mod record;
 pub mod redact;
+mod slowest;
+pub mod span;
 mod spread;
 pub mod trace;
 
@@ -20,4 +22,5 @@ pub use durations::{Counted, Durations};
 pub use families::Families;
 pub use histogram::{Histogram, Quantiles};
 pub use record::{Level, Record};
+pub use slowest::Slowest;
 pub use spread::Spread;

@@ -125,7 +125,7 @@ impl Record {
         Self {
             time_ms,
             level: leading_level(rest),
-            trace_id: None,
+            trace_id: trace_in(line),
             message: redact::text(line).into_owned(),
             fields: Map::new(),
         }
@@ -188,6 +188,15 @@ fn trace(value: &Value) -> Option<String> {
     let text = value.as_str().filter(|text| !text.is_empty())?;
     let parent = crate::trace::TraceParent::parse(text);
     Some(parent.map_or_else(|| text.to_owned(), |parent| parent.trace_id().to_string()))
+}
+
+/// `trace_id=…` or `traceparent=…` in a text.
+fn trace_in(text: &str) -> Option<String> {
+    let named = ["trace_id=", "traceparent="];
+    let rest = named.iter().find_map(|name| Some(text.split_once(name)?.1))?;
+    let rest = rest.trim_start_matches(['"', '\'']);
+    let end = rest.find(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    trace(&Value::from(&rest[..end.unwrap_or(rest.len())]))
 }
 
 /// Of an answered request: what was asked, and how bad the answer is.
@@ -290,6 +299,18 @@ mod tests {
         );
         assert_eq!(nested.message, "hi");
         assert_eq!(nested.fields, *json!({"n": 1}).as_object().unwrap());
+    }
+
+    #[test]
+    fn text_may_name_its_trace() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for line in [
+            format!("INFO request{{trace_id=\"{id}\"}}: done"),
+            format!("done traceparent=00-{id}-00f067aa0ba902b7-01 ok"),
+        ] {
+            assert_eq!(Record::read(&line).trace_id.as_deref(), Some(id), "{line}");
+        }
+        assert_eq!(Record::read("trace_id= none").trace_id, None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::span::{SpanId, TraceId};
+
 /// Of `tracestate`; longer ones may be cut or dropped (§3.3.1.5): we drop them.
 const LONGEST_STATE: usize = 512;
 
@@ -67,6 +69,16 @@ impl TraceParent {
             }
         }
         Id(self.trace)
+    }
+
+    /// Which trace it is.
+    pub fn trace(self) -> TraceId {
+        TraceId(self.trace)
+    }
+
+    /// The step that says it.
+    pub fn span(self) -> SpanId {
+        SpanId(self.parent)
     }
 
     /// The same number at every hop, evenly spread over all traces, whoever began them.

@@ -115,6 +115,9 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan logs -f -p web\n  banyan logs --since 1h --level error\n  banyan logs --trace 4bf92f35 --json"
     )]
     Logs(Logs),
+    /// Where the time of a request went, or which requests were slow or failed
+    #[command(after_help = "Example:\n  banyan trace --slow --since 1h\n  banyan trace 4bf92f35")]
+    Trace(Trace),
     /// What is missing on this machine, and the command that installs it
     ///
     /// Exit code 2: there are findings.
@@ -293,6 +296,31 @@ pub(crate) struct Logs {
     /// Only lines that match this regular expression
     #[arg(long, value_name = "PATTERN")]
     pub(crate) grep: Option<regex::Regex>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// Id of a trace or its beginning; without it: a list, the newest first
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// The longest first
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) slow: bool,
+    /// Only those that failed
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) failed: bool,
+    /// Only from then on: how long ago (10m, 2h, 1d), or a moment in UTC (2026-01-31T12:00)
+    #[arg(long, value_name = "WHEN", conflicts_with = "id")]
+    pub(crate) since: Option<crate::logs::Since>,
+    /// How many at most [default: 20]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        hide_default_value = true
+    )]
+    pub(crate) lines: usize,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::cache::Mark;
 use crate::point::{Point, point};
+use crate::trace;
 
 /// Longer than a failover's blink, shorter than a client's patience.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
@@ -42,12 +43,13 @@ impl Database {
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for < TRY_AFTER_IDLE {
-                        return Ok(true);
+                    if meta.idle_for >= TRY_AFTER_IDLE {
+                        connection.ping().await?;
                     }
-                    connection.ping().await.map(|()| true)
+                    trace::tell(connection).await.map(|()| true)
                 })
             })
+            .after_connect(|connection, _meta| Box::pin(trace::tell(connection)))
             .connect_lazy_with(options);
         Self { pool }
     }

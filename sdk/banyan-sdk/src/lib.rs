@@ -29,6 +29,7 @@ mod state;
 mod task;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 pub use cache::{Cache, CacheError, Cached};
 pub use db::{Database, Tx};

@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::handover::{Door, Inherited, asked, inherit};
 use banyan_runtime::watched::Watch;
-use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter, spans};
 use banyan_tls::Server;
 use banyan_topology::report::{EdgeReport, EndpointReport, RoleReport};
 use banyan_topology::snapshot::EdgeSnapshot;
@@ -186,6 +186,9 @@ impl Control {
             let _nobody_waits = written.send(());
         })
         .map_err(Error::Thread)?;
+        let (way, batches) = spans::channel();
+        let socket = spans::socket(&config.state_dir);
+        tasks.spawn(TaskKind::Background, "spans", spans::send_all(socket, batches));
         let count = snapshot
             .settings
             .workers
@@ -206,6 +209,7 @@ impl Control {
                     settings: snapshot.settings.clone(),
                     metrics,
                     log: log.clone(),
+                    spans: way.clone(),
                     events: events_to.clone(),
                     census: Arc::clone(&census),
                     buckets: Arc::clone(&buckets),

@@ -54,6 +54,7 @@ pub(crate) async fn run(start: CoreStart, mut commands: mpsc::UnboundedReceiver<
     // A task that hangs on a peer must not keep the last log lines back.
     let _some_hang = tokio::time::timeout(LAST, core.tasks.finished()).await;
     core.log.borrow_mut().flush();
+    core.teller.borrow_mut().flush();
 }
 
 /// A connection with a request in its socket is not idle. After a stall (a busy machine) many may not have been read yet:
@@ -215,6 +216,7 @@ impl Core {
 
     fn tick(&self) {
         self.log.borrow_mut().flush();
+        self.teller.borrow_mut().flush();
         self.tell_time();
         self.hand_out();
         let now = self.now();

@@ -32,6 +32,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 
 use banyan_config::EdgeSettings;
+use banyan_runtime::spans::Way;
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_tls::ServerConfig;
 use banyan_topology::snapshot::{Listener, Speaks};
@@ -44,6 +45,7 @@ use banyan_upstream::{Demand, Rules};
 use crate::access_log::AccessLog;
 use crate::cache::{self, Cache};
 use crate::challenges::Challenges;
+use crate::exchange::Teller;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Memory, passwords};
 use crate::filter::buckets::Buckets;
@@ -89,6 +91,8 @@ pub(crate) struct Core {
     pub buffer: Rc<ReadBuffer>,
     pub metrics: Arc<CoreMetrics>,
     pub log: RefCell<AccessLog>,
+    /// Of traces.
+    pub teller: RefCell<Teller>,
     pub stage: watch::Sender<Stage>,
     /// The same, cheaper to look at.
     pub stages: Rc<Stages>,
@@ -145,6 +149,7 @@ pub(crate) struct CoreStart {
     pub settings: EdgeSettings,
     pub metrics: Arc<CoreMetrics>,
     pub log: mpsc::Sender<String>,
+    pub spans: Way,
     pub events: mpsc::UnboundedSender<Event>,
     pub census: Arc<Census>,
     pub buckets: Arc<Buckets>,
@@ -167,6 +172,7 @@ impl Core {
             random: RefCell::new(Random::new(crate::request_id::seed())),
             buffer: Rc::default(),
             log: RefCell::new(AccessLog::new(start.log, Arc::clone(&start.metrics))),
+            teller: RefCell::new(Teller::new(&start.spans)),
             metrics: start.metrics,
             stage: watch::Sender::new(Stage::Serving),
             stages: Stages::new(),

@@ -36,6 +36,9 @@ impl Drop for Exchange {
         self.peer.activity.end();
         self.core.metrics.in_flight.decrement();
         self.count(second, took);
+        if let Some(step) = self.trace {
+            self.tell_trace(step, second, took);
+        }
         if let Some(asked) = self.logged.take() {
             self.log(asked.as_ref(), took);
         }
@@ -84,7 +87,7 @@ impl Exchange {
         }
     }
 
-    fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         self.status.is_some_and(|status| status.is_server_error())
             || (self.outcome == Outcome::Unknown && self.status.is_some())
     }

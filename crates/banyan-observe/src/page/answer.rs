@@ -18,6 +18,7 @@ use super::{history, web};
 use crate::alert::Book;
 use crate::control::Parts;
 use crate::look;
+use crate::traces::{api, store};
 
 /// Changes of alerts that are shown.
 const HISTORY: usize = 100;
@@ -75,9 +76,10 @@ async fn within(parts: &Parts, request: &Request<Incoming>) -> Answer {
             json(&history::history(&parts.keeper, asked.unwrap_or(60), Clock.unix_ms(), marks).await)
         }
         "/api/alerts" => alerts(parts).await,
+        path if path.starts_with("/api/trace") => traced(parts, request.uri()).await,
         _ => text(
             StatusCode::NOT_FOUND,
-            "there are /, /metrics, /api/view, /api/live, /api/history and /api/alerts\n",
+            "there are /, /metrics, /api/view, /api/live, /api/history, /api/alerts and /api/traces\n",
         ),
     }
 }
@@ -89,6 +91,19 @@ async fn alerts(parts: &Parts) -> Answer {
     match read.ok().and_then(Result::ok) {
         Some(shown) => json(&shown),
         None => text(StatusCode::SERVICE_UNAVAILABLE, "alerts cannot be read\n"),
+    }
+}
+
+/// A list of traces, or one.
+async fn traced(parts: &Parts, uri: &http::Uri) -> Answer {
+    let folder = store::folder(&parts.places.state_dir);
+    let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
+    let found = banyan_runtime::task::blocking(move || api::answer(&folder, &path, &query)).await;
+    match found {
+        Ok(Ok(Some(json))) => of(StatusCode::OK, "application/json", json.to_string()),
+        Ok(Ok(None)) => text(StatusCode::NOT_FOUND, "there is no such trace\n"),
+        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "a bug; the log says where\n"),
     }
 }
 

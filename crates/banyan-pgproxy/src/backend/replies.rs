@@ -334,7 +334,9 @@ impl Backend {
             None => run,
         };
         let slow = sink.shop.workload.end(run, failed, &mut self.free_us);
-        sink.received.slow = slow.or(sink.received.slow);
+        // One of a read is told: a slow one before others.
+        let told = sink.received.slow;
+        sink.received.slow = told.filter(|told| told.is_slow).or(slow).or(told);
     }
 
     fn ready(&mut self, body: &[u8], shown: Show, sink: &mut Sink<'_>) -> Result<Show, Desync> {

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use banyan_runtime::handover::{Inherited, inherit};
 use banyan_runtime::parcels::Parcel;
 use banyan_runtime::watched::{self, Watch};
-use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter, spans};
 use banyan_telemetry::{Families, Histogram};
 use banyan_tls::{Pair, Server, TlsAcceptor};
 use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport, RoleReport};
@@ -162,7 +162,17 @@ pub(crate) async fn run(
         clients: config.clients_path(),
     };
     let inherited = (inherited, paths);
-    let mut control = Control::begin(snapshot, inherited, reports, tasks.clone(), requests_to.clone())?;
+    let (way, batches) = spans::channel();
+    let sending = spans::send_all(spans::socket(&config.state_dir), batches);
+    tasks.spawn(TaskKind::Background, "spans", sending);
+    let mut control = Control::begin(
+        snapshot,
+        inherited,
+        reports,
+        tasks.clone(),
+        requests_to.clone(),
+        &way,
+    )?;
     let _sockets = told::open(&signals, &metrics, control.started_unix_ms, &requests_to, &tasks);
     drop(requests_to);
     control.publish().await;
@@ -214,6 +224,7 @@ impl Control {
         reports: watch::Sender<PgproxyReport>,
         tasks: Tasks,
         requests: mpsc::UnboundedSender<Request>,
+        spans: &spans::Way,
     ) -> Result<Self, Error> {
         let size = snapshot.database.pool.size.max(1) as usize;
         let first_client = match inherited.is_empty() {
@@ -269,6 +280,7 @@ impl Control {
                 tls: tls.clone(),
                 fresh: Arc::clone(&control.fresh),
                 first_client,
+                spans: spans.clone(),
             };
             control.workers.push(start_worker(start, listener)?);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use banyan_runtime::parcels::Parcel;
 use banyan_runtime::{Clock, TaskKind, Tasks};
@@ -25,6 +26,8 @@ use crate::workload::Counts;
 const GREET_LIMIT: Duration = Duration::from_secs(60);
 /// After an accept failed (no file descriptors): clients queue meanwhile.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// How long spans of statements gather.
+const SPANS_EVERY: Duration = Duration::from_millis(200);
 
 /// While the role ends and another takes over, clients are looked at so often.
 const LOOK: Duration = Duration::from_millis(20);
@@ -76,6 +79,8 @@ pub(crate) async fn run(
     let mut listener = Some(listener);
     let mut look = tokio::time::interval(LOOK);
     let mut looks = 0;
+    let mut spans = tokio::time::interval(SPANS_EVERY);
+    spans.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = look.tick(), if listener.is_none() => {
@@ -89,6 +94,7 @@ pub(crate) async fn run(
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             },
+            _ = spans.tick() => worker.tend_spans(),
             command = commands.recv() => match command {
                 Some(Command::Drain(next)) => {
                     listener = None;

@@ -426,7 +426,7 @@ impl Client {
             }
         }
         if let Some(slow) = slow {
-            self.tell_slow(slow);
+            self.ended(slow);
         }
         self.settle()?;
         Ok(true)

@@ -39,6 +39,8 @@ pub(crate) struct Whereabouts {
 pub(crate) struct Workload {
     on: Cell<bool>,
     slow_us: Cell<u64>,
+    /// Whoever runs statements hears of each one's end.
+    tells_all: Cell<bool>,
     begun: Instant,
     table: RefCell<Table>,
     slow: Cell<u64>,
@@ -50,6 +52,7 @@ impl Default for Workload {
         Self {
             on: Cell::new(false),
             slow_us: Cell::new(u64::MAX),
+            tells_all: Cell::new(false),
             begun: Clock.now(),
             table: RefCell::default(),
             slow: Cell::new(0),
@@ -67,6 +70,14 @@ impl Workload {
 
     pub(crate) fn is_on(&self) -> bool {
         self.on.get()
+    }
+
+    pub(crate) fn tell_all(&self, all: bool) {
+        self.tells_all.set(all);
+    }
+
+    pub(crate) fn tells_all(&self) -> bool {
+        self.tells_all.get()
     }
 
     fn now_us(&self) -> u64 {
@@ -101,7 +112,7 @@ impl Workload {
         }
     }
 
-    /// It has ended. `free_us`: when the one before it on its connection had.
+    /// It has ended; told only if it was slow, or all are. `free_us`: when the one before it on its connection had.
     pub(crate) fn end(&self, run: Run, failed: bool, free_us: &mut u64) -> Option<Slow> {
         if run.query == Query::NONE {
             return None;
@@ -117,10 +128,12 @@ impl Workload {
             elsewhere: run.elsewhere,
         };
         self.table.borrow_mut().end(run.query, ended);
-        (took_us >= self.slow_us.get()).then_some(Slow {
+        let is_slow = took_us >= self.slow_us.get();
+        (is_slow || self.tells_all.get()).then_some(Slow {
             query: run.query,
             took_us,
             failed,
+            is_slow,
         })
     }
 
@@ -148,10 +161,13 @@ impl Workload {
         let Some(left_out) = self.lines.take(self.now_us() / 1_000_000) else {
             return;
         };
+        slow.write(&self.shown(slow.query), line, left_out);
+    }
+
+    /// A shape, without values.
+    pub(crate) fn shown(&self, query: Query) -> String {
         let table = self.table.borrow();
-        let shape = table
-            .shape(slow.query)
-            .map(|shape| fingerprint::shown(&shape.text));
-        slow.write(shape.as_deref().unwrap_or("(not taken apart)"), line, left_out);
+        let shape = table.shape(query).map(|shape| fingerprint::shown(&shape.text));
+        shape.unwrap_or_else(|| "(not taken apart)".to_owned())
     }
 }

@@ -16,11 +16,14 @@ const LINES: u32 = 10;
 /// Longer statements are cut.
 const SHOWN: usize = 2_000;
 
+/// A statement that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slow {
-    pub(super) query: Query,
-    pub(super) took_us: u64,
-    pub(super) failed: bool,
+    pub(crate) query: Query,
+    pub(crate) took_us: u64,
+    pub(crate) failed: bool,
+    /// Else it is told only because all are.
+    pub(crate) is_slow: bool,
 }
 
 /// What the client knows of a slow statement of its own.

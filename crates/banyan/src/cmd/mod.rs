@@ -24,6 +24,7 @@ mod route;
 mod run;
 mod status;
 mod top;
+mod trace;
 mod trust;
 mod up;
 mod version;
@@ -44,6 +45,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Dashboard => dashboard::run(context),
         Verb::Run(args) => run::run(args, context),
         Verb::Logs(args) => logs::run(args, context),
+        Verb::Trace(args) => trace::run(&args, context),
         Verb::Doctor => doctor::run(context),
         Verb::Config(args) => config::run(&args, context),
         Verb::Route(args) => route::run(&args, context),

@@ -13,3 +13,4 @@ pub(crate) mod signals;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod top;
+pub(crate) mod trace;
