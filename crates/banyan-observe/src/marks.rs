@@ -1,6 +1,6 @@
 //! What was done and what happened, for the axis of time: changes by the journal's files, failovers by who is primary.
 //!
-//! Only the reason and the moment of a journal are read; what else it holds is the controller's. Limit: [`MOST`].
+//! Only the reason and the moment of a journal are read; what else it holds is the controller's. Limit: the latest 100 marks.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

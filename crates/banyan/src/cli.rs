@@ -1,13 +1,14 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
 pub(crate) mod alerts;
+pub(crate) mod backup;
 pub(crate) mod cdn;
+pub(crate) mod database;
 pub(crate) mod export;
 
 use std::path::PathBuf;
 
-use banyan_supervisor::engine::postgres::backup::moment::parse_moment;
-use banyan_topology::{NodeId, PlaceName};
+use banyan_topology::PlaceName;
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
 use crate::render::paint::When;
@@ -158,7 +159,7 @@ pub(crate) enum Verb {
                       banyan database tables --json\n  \
                       banyan database switchover             # to the first replica\n  banyan database switchover --to db2 --plan"
     )]
-    Database(Database),
+    Database(database::Database),
     /// Numbers of instances that follow their load: what they are, why, and a pause
     #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
     Autoscale(Autoscale),
@@ -170,7 +171,7 @@ pub(crate) enum Verb {
     Alerts(alerts::Alerts),
     /// Alerting rules and dashboards for Prometheus, Alertmanager and Grafana
     ///
-    /// The rules are those of [alerts], over the page of [metrics]. Reads the configuration only; nothing needs to run.
+    /// The rules are those of `[alerts]`, over the page of `[metrics]`. Reads the configuration only; nothing needs to run.
     #[command(
         after_help = "Example:\n  banyan export prometheus --out /etc/prometheus/banyan.yml\n  \
                       banyan export alertmanager\n  banyan export grafana --out dashboards"
@@ -181,7 +182,7 @@ pub(crate) enum Verb {
     Cache(Cache),
     /// Backups of the database: make one now, list them, prove that the last one can be restored
     #[command(after_help = "Example:\n  banyan backup list\n  banyan backup verify")]
-    Backup(Backup),
+    Backup(backup::Backup),
     /// Bring the database back as it was at a moment, in a folder of your choice or in its own place
     ///
     /// Copies the last backup before that moment, replays the log up to it, and leaves a data directory that starts. Nothing
@@ -190,7 +191,7 @@ pub(crate) enum Verb {
         after_help = "Example:\n  banyan restore --at '2026-11-22 07:05:40' --into /srv/yesterday\n  \
                       banyan restore --latest --in-place && banyan up     # after the loss of the machine"
     )]
-    Restore(Restore),
+    Restore(backup::Restore),
     /// Have edges forget what they have stored, and wait until all have
     ///
     /// Exit code 1: an edge did not say in time that it has (5 s); it is named, and what was purged stays so.
@@ -323,7 +324,7 @@ pub(crate) struct Trace {
     pub(crate) lines: usize,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogLevel {
     Trace,
     Debug,
@@ -410,72 +411,6 @@ pub(crate) struct Rollback {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Database {
-    #[command(subcommand)]
-    pub(crate) wish: DatabaseWish,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DatabaseWish {
-    /// Make a replica the primary while statements wait; the former primary follows it
-    ///
-    /// No statement fails: open transactions may run on for `pgproxy.grace`; if one does not end, nothing changes.
-    /// Interrupted, it goes on by `banyan apply --resume`; `banyan apply --revert` goes back.
-    Switchover(Switchover),
-    /// Statements by their shape: how many, how long, which a replica may answer; what sessions wait for
-    ///
-    /// Counted by the proxy since it started (`database.pgproxy.measure`), values left out. RATE, LOAD, MEAN and P99 are of the
-    /// last one to two minutes; a load of 1.0 keeps one connection busy.
-    Queries(Queries),
-    /// Tables by size, with their indexes: rows, dead rows, scans
-    Tables(Tables),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Queries {
-    /// What comes first
-    #[arg(long, value_enum, default_value_t = QueryOrder::Load)]
-    pub(crate) sort: QueryOrder,
-    /// How many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
-    /// Statements in full; they are cut to fit a line otherwise
-    #[arg(long)]
-    pub(crate) full: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum QueryOrder {
-    /// Time per second of the last minutes
-    Load,
-    /// Time since the proxy started
-    Total,
-    Calls,
-    P99,
-    Errors,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Tables {
-    /// How many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(crate) limit: usize,
-    /// Indexes, too
-    #[arg(long)]
-    pub(crate) indexes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Switchover {
-    /// For example db2 [default: the first replica]
-    #[arg(long, value_name = "SERVER", value_parser = server)]
-    pub(crate) to: Option<NodeId>,
-    /// Show the steps only; changes nothing. Exit code 2, as of `banyan plan`
-    #[arg(long)]
-    pub(crate) plan: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Autoscale {
     #[command(subcommand)]
     pub(crate) action: Option<AutoscaleAction>,
@@ -502,56 +437,6 @@ pub(crate) enum CacheWish {
     /// Hit ratio, memory, keys, evictions, as its server counts them since it started
     #[command(after_help = "Example:\n  banyan cache stats --json | jq .hit_ratio")]
     Stats,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Backup {
-    #[command(subcommand)]
-    pub(crate) action: BackupAction,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BackupAction {
-    /// Make a backup now, beside whatever else goes on
-    #[command(after_help = "Example:\n  banyan backup now --kind full")]
-    Now {
-        /// full, differential or incremental [default: the one that is due next]
-        #[arg(long, value_name = "KIND")]
-        kind: Option<BackupKind>,
-    },
-    /// What there is, and which moments can be restored
-    #[command(after_help = "Example:\n  banyan backup list --json | jq .backups")]
-    List,
-    /// Restore the last backup and all log since into a folder of its own, start it, look at every page and index, delete it
-    #[command(after_help = "Example:\n  banyan backup verify")]
-    Verify {
-        /// Where there is room for a copy of the database [default: beside the data]
-        #[arg(long, value_name = "DIR")]
-        into: Option<PathBuf>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackupKind {
-    Full,
-    Differential,
-    Incremental,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// The moment: `2026-11-22 07:05:40` (UTC), `2026-11-22T07:05:40.5+01:00`
-    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "latest")]
-    pub(crate) at: Option<u64>,
-    /// All that is stored
-    #[arg(long, conflicts_with = "at")]
-    pub(crate) latest: bool,
-    /// A folder that is empty or does not exist
-    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
-    pub(crate) into: Option<PathBuf>,
-    /// The installation's own place, where `banyan up` finds it; nothing may run or lie there
-    #[arg(long, conflicts_with = "into")]
-    pub(crate) in_place: bool,
 }
 
 #[derive(Debug, Args)]
@@ -594,23 +479,12 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// Unix time in µs.
-fn moment(text: &str) -> Result<u64, String> {
-    parse_moment(text).map_err(|error| error.to_string())
-}
-
 /// `r3` or `3`.
 fn release(text: &str) -> Result<u32, String> {
     text.strip_prefix('r')
         .unwrap_or(text)
         .parse()
         .map_err(|_| format!("`{text}` is not a release; they look like r3"))
-}
-
-/// `db2`.
-fn server(text: &str) -> Result<NodeId, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not a server; they look like db2"))
 }
 
 impl From<When> for ColorChoice {

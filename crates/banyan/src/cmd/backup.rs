@@ -12,7 +12,7 @@ use banyan_supervisor::engine::postgres::backup::{Backup, Catalogue, Kind};
 use serde_json::json;
 
 use super::restore::{Shown, store_log};
-use crate::cli::{self, BackupAction, BackupKind};
+use crate::cli::backup::{self as asked, BackupAction, BackupKind};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::loading;
@@ -20,7 +20,7 @@ use crate::output::Context;
 use crate::render::table::{self, Align, Cell};
 use crate::render::{amount, error};
 
-pub(crate) fn run(args: &cli::Backup, context: &Context) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &asked::Backup, context: &Context) -> anyhow::Result<Exit> {
     match &args.action {
         BackupAction::Now { kind } => now(*kind, context),
         BackupAction::List => list(context),

@@ -9,7 +9,7 @@ use banyan_runtime::control::{Connection, ControlError};
 use banyan_topology::signals::{Signals, StatementSignal};
 
 use super::{apply, plan};
-use crate::cli::{Database, DatabaseWish, Queries, QueryOrder, Switchover, Tables};
+use crate::cli::database::{Database, DatabaseWish, Queries, QueryOrder, Switchover, Tables};
 use crate::exit::Exit;
 use crate::output::Context;
 use crate::render;

@@ -22,7 +22,7 @@ use crate::render::error::{Advise, advised};
 use crate::render::progress::ProgressLine;
 use crate::{loading, machine};
 
-pub(crate) fn run(args: &cli::Restore, context: &Context) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &cli::backup::Restore, context: &Context) -> anyhow::Result<Exit> {
     let source = Source::of(&loading::load_with_root(&context.place)?)?;
     let state = context.place.state()?;
     let target = args.at.map_or(Target::Latest, Target::At);
