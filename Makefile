@@ -34,7 +34,7 @@ build: toolchain ## Build the binary and the sample app (release)
 
 # The summary of the tests comes last: everything that can fail before it does.
 .PHONY: test
-test: deps nextest ## Run every check and every test
+test: test-deps nextest ## Run every check and every test
 	@echo "==> format";   cargo fmt --all --check
 	@echo "==> clippy";   cargo clippy --workspace --all-targets --locked -- -D warnings
 	@echo "==> docs";     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
@@ -46,7 +46,7 @@ test: deps nextest ## Run every check and every test
 	@echo "==> tests";    BANYAN_BINARIES=built cargo nextest run --workspace --locked --profile ci $(T)
 
 .PHONY: drill
-drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds); fuzz targets: FUZZ_SECONDS=60 each
+drill: test-deps nextest ## The load and kill tests for longer: DURATION=600 (seconds); fuzz targets: FUZZ_SECONDS=60 each
 	@cargo run --quiet --locked -p banyan-fuzz -- --seconds $(FUZZ_SECONDS)
 	@cargo nextest run -p banyan-observe --cargo-profile drill --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
 	@cargo nextest run -p banyan-pgproxy --cargo-profile drill --profile drill -E 'test(/drill_/)' --run-ignored only --no-capture
@@ -54,7 +54,7 @@ drill: deps nextest ## The load and kill tests for longer: DURATION=600 (seconds
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance
-conformance: deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own and drivers' through the proxy (needs the network)
+conformance: test-deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own and drivers' through the proxy (needs the network)
 	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --run-ignored all --no-capture
 	@BANYAN=target/release/banyan tests/outside/postgres.sh
 	@BANYAN=target/release/banyan tests/outside/drivers.sh
@@ -81,12 +81,15 @@ deny: toolchain ## Licences, sources and version floors of the dependencies (car
 clean: ## Remove what was built (the state of running systems, .banyan/, stays)
 	@cargo clean
 
-.PHONY: toolchain deps nextest
+.PHONY: toolchain deps test-deps nextest
 toolchain:
 	@scripts/check-rust.sh
 
 deps: toolchain
 	@scripts/install-deps.sh
+
+test-deps: toolchain
+	@scripts/install-deps.sh tests
 
 nextest: toolchain
 	@cargo nextest --version >/dev/null 2>&1 || { \

@@ -6,7 +6,7 @@
 #   (and only for the time of the install: later packages of yours behave as Debian says).
 # - Redis: the same. Debian's package would start a server on port 6379, now and at every boot; it is told not to.
 # - pgBackRest: what makes and restores backups of it.
-# - Python and Node: what the example apps in other languages run with.
+# - Python and Node, with the argument `tests` only: what the example apps in other languages run with.
 # - A C compiler and linker: what Rust links with.
 # - libclang: PostgreSQL's grammar is C, and its Rust binding is made from its headers when Banyan is built.
 set -euo pipefail
@@ -15,8 +15,10 @@ missing=()
 [ -x /usr/lib/postgresql/15/bin/postgres ] || missing+=(postgresql-15)
 [ -x /usr/bin/redis-server ] || missing+=(redis-server)
 [ -x /usr/bin/pgbackrest ] || missing+=(pgbackrest)
-[ -x /usr/bin/python3 ] || missing+=(python3)
-[ -x /usr/bin/node ] || missing+=(nodejs)
+if [ "${1:-}" = tests ]; then
+  [ -x /usr/bin/python3 ] || missing+=(python3)
+  [ -x /usr/bin/node ] || missing+=(nodejs)
+fi
 command -v cc >/dev/null || missing+=(build-essential)
 compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || missing+=(libclang-dev)
 [ ${#missing[@]} -gt 0 ] || exit 0
