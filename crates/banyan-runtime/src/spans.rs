@@ -1,8 +1,8 @@
 //! Spans on their way to the role that keeps them: nobody waits, and what does not fit is dropped and counted.
 //!
 //! A core gathers in its own [`Emitter`] and hands over each tick; one task sends datagrams to a socket. Without somebody
-//! who listens there, [`Emitter::is_on`] is false and nothing is gathered. Limits: [`GATHERED`] spans per core and tick,
-//! [`QUEUE`] batches, [`DATAGRAM`] bytes at once.
+//! who listens there, [`Emitter::is_on`] is false and nothing is gathered. Limits: 512 spans per core and tick,
+//! 32 batches, [`DATAGRAM`] bytes at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Which traces are kept: decided when all of a request is over (tail sampling), for the whole trace or not at all. Pure.
 //!
 //! A span waits until another one of its trace wants it kept, or its time is over; then it is judged with all that came of
-//! its trace. Limits: [`WAITING`] spans, [`PATIENCE`]; above, the oldest traces are judged early.
+//! its trace. Limits: 50,000 spans, 30 s; above, the oldest traces are judged early.
 
 use std::collections::{BTreeMap, VecDeque};
 
