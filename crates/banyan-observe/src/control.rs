@@ -15,6 +15,7 @@ use crate::alert;
 use crate::collect::{self, Places, Rounds};
 use crate::keep::Keeper;
 use crate::look;
+use crate::marks::Journals;
 use crate::page::{self, Listening};
 use crate::view::View;
 use crate::{Config, Error, traces, view_socket};
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) rounds: Arc<watch::Sender<Rounds>>,
     /// The same of what people see.
     pub(crate) views: Arc<watch::Sender<Option<Arc<View>>>>,
+    /// As they were read last.
+    pub(crate) journals: Arc<watch::Sender<Journals>>,
 }
 
 pub(crate) async fn run(
@@ -67,6 +70,7 @@ pub(crate) async fn run(
         snapshot,
         rounds: Arc::default(),
         views: Arc::default(),
+        journals: Arc::default(),
     };
     let listening = start(&parts);
     loop {

@@ -10,9 +10,10 @@ use banyan_topology::signals::Signals;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::alert::{Book, Shown};
 use crate::collect::Rounds;
 use crate::control::Parts;
-use crate::marks::{self, Mark};
+use crate::marks::Mark;
 use crate::view::{View, view};
 use crate::view_socket;
 
@@ -48,9 +49,9 @@ async fn look(parts: &Parts, rounds: &mut watch::Receiver<Rounds>) -> View {
             .flatten(),
         None => None,
     };
-    let marks = marks(parts).await;
+    let (marks, shown) = (marks(parts).await, shown(parts).await);
     let rounds = rounds.borrow_and_update().clone();
-    view(&snapshot, &rounds.figures(), signals.as_ref(), marks)
+    view(&snapshot, &rounds.figures(), signals.as_ref(), &shown, marks)
 }
 
 /// What the PostgreSQL proxy counts.
@@ -61,8 +62,24 @@ async fn signals(state_dir: &Path) -> Option<Signals> {
 
 pub(crate) async fn marks(parts: &Parts) -> Vec<Mark> {
     let folder = parts.places.state_dir.join("journal");
-    let read = task::blocking(move || marks::of_journals(&folder));
-    read.await.unwrap_or_default()
+    let mut journals = parts.journals.borrow().clone();
+    let read = task::blocking(move || {
+        journals.read(&folder);
+        journals
+    });
+    let Ok(journals) = read.await else {
+        return Vec::new();
+    };
+    let marks = journals.marks();
+    parts.journals.send_replace(journals);
+    marks
+}
+
+/// What fires; nothing, where that cannot be read: who judges it says so.
+async fn shown(parts: &Parts) -> Shown {
+    let book = Book::at(&parts.places.state_dir);
+    let read = task::blocking(move || book.shown(0)).await;
+    read.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 impl Parts {

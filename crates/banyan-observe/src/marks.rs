@@ -1,11 +1,15 @@
-//! What was done and what happened, for the axis of time: changes by the journal's files, failovers by who is primary.
+//! What was done and what happened, for the axis of time: changes, by the journal's files.
 //!
-//! Only the reason and the moment of a journal are read; what else it holds is the controller's. Limit: the latest 100 marks.
+//! Only the reason and the moment of a journal are read; what else it holds is the controller's. A journal is read
+//! again only when its file has changed. Limit: the latest 100 marks.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{DirEntry, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +22,7 @@ const LINE: u64 = 16 << 20;
 pub struct Mark {
     /// Unix ms.
     pub at_ms: u64,
-    /// "deploy", "failover"
+    /// "deploy", "scaling failed"
     pub what: String,
     /// It did not go as it was meant to.
     pub bad: bool,
@@ -34,24 +38,69 @@ struct Entry {
     entry: String,
 }
 
-/// Of every change whose journal is kept, oldest first. Blocking.
-pub(crate) fn of_journals(folder: &Path) -> Vec<Mark> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut marks: Vec<Mark> = entries.filter_map(|entry| one(&entry.ok()?.path())).collect();
-    marks.sort_by_key(|mark| mark.at_ms);
-    let old = marks.len().saturating_sub(MOST);
-    marks.split_off(old)
+/// Every journal that is kept, as it was read last; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Journals(Arc<BTreeMap<OsString, Known>>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    version: Version,
+    /// `None`: it is no journal.
+    mark: Option<Mark>,
 }
 
-fn one(path: &Path) -> Option<Mark> {
-    if path.extension()? != "jsonl" {
+/// Of a file: it has changed when one of them has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    /// Since 1970.
+    changed: Duration,
+    bytes: u64,
+}
+
+impl Journals {
+    /// Looks for what is new. Blocking. Answers how many files were read for it.
+    pub(crate) fn read(&mut self, folder: &Path) -> usize {
+        let mut count = 0;
+        let mut look = |entry: DirEntry| {
+            let name = entry.file_name();
+            let version = version(&entry)?;
+            let before = self.0.get(&name).filter(|known| known.version == version);
+            let known = before.cloned().unwrap_or_else(|| {
+                count += 1;
+                let mark = one(&entry.path(), version.changed);
+                Known { version, mark }
+            });
+            Some((name, known))
+        };
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let known = entries.filter_map(|entry| look(entry.ok()?)).collect();
+        self.0 = Arc::new(known);
+        count
+    }
+
+    /// Oldest first.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        let mut marks: Vec<Mark> = self.0.values().filter_map(|known| known.mark.clone()).collect();
+        marks.sort_by_key(|mark| mark.at_ms);
+        let old = marks.len().saturating_sub(MOST);
+        marks.split_off(old)
+    }
+}
+
+/// `None`: it is not of a journal.
+fn version(entry: &DirEntry) -> Option<Version> {
+    if entry.path().extension()? != "jsonl" {
         return None;
     }
+    let file = entry.metadata().ok()?;
+    Some(Version {
+        changed: file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?,
+        bytes: file.len(),
+    })
+}
+
+fn one(path: &Path, changed: Duration) -> Option<Mark> {
     let file = File::open(path).ok()?;
-    let changed = file.metadata().ok()?.modified().ok()?;
-    let at_ms = changed.duration_since(UNIX_EPOCH).ok()?.as_millis();
     let mut lines = BufReader::new(file.take(LINE)).lines().map_while(Result::ok);
     let header: Header = serde_json::from_str(&lines.next()?).ok()?;
     let failed = |line: String| {
@@ -65,7 +114,7 @@ fn one(path: &Path) -> Option<Mark> {
         other => other,
     };
     Some(Mark {
-        at_ms: u64::try_from(at_ms).ok()?,
+        at_ms: u64::try_from(changed.as_millis()).ok()?,
         what: if bad {
             format!("{what} failed")
         } else {
@@ -102,7 +151,10 @@ mod tests {
         );
         write("0003.jsonl", "torn");
         write("note.txt", "x");
-        let mut said: Vec<(String, bool)> = of_journals(folder.path())
+        let mut journals = Journals::default();
+        assert_eq!(journals.read(folder.path()), 3);
+        let mut said: Vec<(String, bool)> = journals
+            .marks()
             .into_iter()
             .map(|mark| (mark.what, mark.bad))
             .collect();
@@ -111,6 +163,25 @@ mod tests {
             said,
             [("deploy failed".to_owned(), true), ("scaling".to_owned(), false)]
         );
-        assert!(of_journals(&folder.path().join("absent")).is_empty());
+        journals.read(&folder.path().join("absent"));
+        assert!(journals.marks().is_empty());
+    }
+
+    #[test]
+    fn only_a_journal_that_has_changed_is_read_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let header = "{\"entry\":\"plan\",\"reason\":\"deploy\"}\n";
+        for name in ["0001.jsonl", "0002.jsonl"] {
+            std::fs::write(path(name), header).unwrap();
+        }
+        let mut journals = Journals::default();
+        assert_eq!(journals.read(folder.path()), 2);
+        assert_eq!(journals.read(folder.path()), 0);
+        std::fs::write(path("0002.jsonl"), format!("{header}{{\"entry\":\"failed\"}}\n")).unwrap();
+        assert_eq!(journals.read(folder.path()), 1);
+        assert_eq!(journals.marks().iter().filter(|mark| mark.bad).count(), 1);
+        std::fs::remove_file(path("0001.jsonl")).unwrap();
+        assert_eq!((journals.read(folder.path()), journals.marks().len()), (0, 1));
     }
 }

@@ -24,7 +24,7 @@ const HISTORY: u64 = 1 << 20;
 pub struct Book(PathBuf);
 
 /// What people see.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Shown {
     /// When rules were judged last; 0: never, or none is.
     pub judged_ms: u64,
@@ -114,6 +114,9 @@ impl Book {
 
     /// The newest; a line that was torn by a crash is left out.
     fn history(&self, most: usize) -> Vec<Transition> {
+        if most == 0 {
+            return Vec::new();
+        }
         let [path, old] = self.history_paths();
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let text = read(old) + &read(path);

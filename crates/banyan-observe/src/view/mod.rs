@@ -2,6 +2,7 @@
 //!
 //! Parts are what runs or should; flows are what goes between them. What is wrong is said first, in words.
 
+mod alerts;
 mod figures;
 mod parts;
 mod troubles;
@@ -10,6 +11,7 @@ use banyan_topology::signals::Signals;
 use banyan_topology::snapshot::ObserveSnapshot;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Shown;
 use crate::marks::Mark;
 
 pub use figures::Figures;
@@ -23,6 +25,9 @@ pub struct View {
     pub at_ms: Option<u64>,
     /// Worst first; empty: nothing is wrong.
     pub troubles: Vec<Trouble>,
+    /// What fires, most urgent first, muted ones last.
+    #[serde(default)]
+    pub alerts: Vec<Firing>,
     pub total: Red,
     pub parts: Vec<Part>,
     pub flows: Vec<Flow>,
@@ -41,6 +46,25 @@ pub struct Trouble {
     pub level: Level,
     /// "web.2@r3 does not answer"
     pub what: String,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firing {
+    /// [`Level::Unknown`]: it is muted.
+    pub level: Level,
+    /// "P0"
+    pub severity: String,
+    /// "replica-lag"
+    pub rule: String,
+    /// "node=db2"; empty: the whole.
+    pub subject: String,
+    /// "a replica is far behind (7.5 s)"
+    pub what: String,
+    /// Unix ms.
+    pub since_ms: u64,
+    /// Why nobody is told: "silenced: moving db2", "muted by no-primary".
+    pub muted: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,11 +159,12 @@ pub struct Cache {
     pub per_second: Option<f64>,
 }
 
-/// `figures`: of the last seconds; `signals`: what the PostgreSQL proxy tells, if there is one.
+/// `figures`: of the last seconds; `signals`: what the PostgreSQL proxy tells, if there is one; `shown`: what fires.
 pub fn view(
     snapshot: &ObserveSnapshot,
     figures: &Figures<'_>,
     signals: Option<&Signals>,
+    shown: &Shown,
     marks: Vec<Mark>,
 ) -> View {
     let layout = &snapshot.layout;
@@ -154,7 +179,8 @@ pub fn view(
         release: layout.release.map(|release| release.to_string()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at_ms: figures.at_ms(),
-        troubles: troubles::troubles(&parts, &resources, &total, figures),
+        troubles: troubles::troubles(alerts::troubles(shown), &parts, &resources, &total, figures),
+        alerts: alerts::firing(shown),
         flows: parts::flows(layout, &parts, figures),
         parts,
         total,

@@ -70,12 +70,16 @@ fn counted(ok: u32, failed: u32, below: u32) -> String {
 }
 
 fn seen(before: &str, newest: &str) -> View {
+    seen_with(before, newest, &Shown::default())
+}
+
+fn seen_with(before: &str, newest: &str, shown: &Shown) -> View {
     let (before, newest) = (round(10_000, before), round(20_000, newest));
     let figures = Figures {
         before: Some(&before),
         newest: Some(&newest),
     };
-    view(&snapshot(), &figures, None, Vec::new())
+    view(&snapshot(), &figures, None, shown, Vec::new())
 }
 
 #[test]
@@ -144,4 +148,63 @@ fn without_a_controller_parts_are_unknown_and_not_broken() {
             .what
             .starts_with("the controller does not answer")
     );
+}
+
+#[test]
+fn urgent_alerts_are_first_of_what_is_wrong_and_muted_ones_only_in_their_list() {
+    let alert = |rule: &str, severity: &str, more: serde_json::Value| {
+        let mut alert = serde_json::json!({
+            "rule": rule, "severity": severity, "area": "database", "labels": {"node": "db2"}, "summary": "it lags",
+            "value": 7.5, "measure": "seconds", "since_ms": 5000, "phase": {"firing": {"fired_ms": 6000}}, "told": true,
+        });
+        let fields = alert.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        serde_json::from_value(alert).unwrap()
+    };
+    let shown = Shown {
+        alerts: vec![
+            alert("no-primary", "P0", serde_json::json!({"labels": {}})),
+            alert(
+                "sessions-down",
+                "P1",
+                serde_json::json!({"muted": {"silenced": "a drill"}}),
+            ),
+            alert("disk-full", "P1", serde_json::json!({"phase": "pending"})),
+            alert("replica-lag", "P1", serde_json::json!({})),
+            alert(
+                "queries-slow",
+                "P2",
+                serde_json::json!({"muted": {"by": "replica-lag"}}),
+            ),
+            alert("memory-high", "P2", serde_json::json!({})),
+        ],
+        undelivered: [("oncall".to_owned(), "it answered 500".to_owned())].into(),
+        ..Shown::default()
+    };
+    let view = seen_with(
+        &format!("{CHILDREN}{}", counted(100, 0, 50)),
+        &format!("{CHILDREN}{}", counted(190, 10, 140)),
+        &shown,
+    );
+    let troubles = view.troubles.iter();
+    let lines = troubles.map(|trouble| format!("{:?} {}\n", trouble.level, trouble.what));
+    expect_test::expect![[r#"
+        Bad P0 no-primary: it lags (7.5 s)
+        Bad 10 % of the requests fail
+        Warn P1 replica-lag node=db2: it lags (7.5 s)
+        Warn alerts.to.oncall could not be told, it is tried again: it answered 500
+    "#]]
+    .assert_eq(&lines.collect::<String>());
+    let row = |row: &Firing| {
+        let muted = row.muted.as_deref().unwrap_or("-");
+        format!("{:?} {} {} {muted}\n", row.level, row.severity, row.rule)
+    };
+    expect_test::expect![[r#"
+        Bad P0 no-primary -
+        Warn P1 replica-lag -
+        Warn P2 memory-high -
+        Unknown P1 sessions-down silenced: a drill
+        Unknown P2 queries-slow muted by replica-lag
+    "#]]
+    .assert_eq(&view.alerts.iter().map(row).collect::<String>());
 }

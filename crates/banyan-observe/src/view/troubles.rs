@@ -1,4 +1,4 @@
-//! What is wrong, in words, worst first: what a person must see within seconds.
+//! What is wrong, in words, worst first, of equals the alerts: what a person must see within seconds.
 
 use super::{Figures, Level, Part, Red, Resource, Trouble};
 
@@ -7,13 +7,14 @@ const SOME: f64 = 0.01;
 const MANY: f64 = 0.05;
 
 pub(super) fn troubles(
+    alerts: impl Iterator<Item = Trouble>,
     parts: &[Part],
     resources: &[Resource],
     total: &Red,
     figures: &Figures<'_>,
 ) -> Vec<Trouble> {
     let trouble = |level, what: String| Trouble { level, what };
-    let mut all: Vec<Trouble> = Vec::new();
+    let mut all: Vec<Trouble> = alerts.collect();
     if let Some(share) = total.error_share.filter(|share| *share >= SOME) {
         let level = if share >= MANY { Level::Bad } else { Level::Warn };
         all.push(trouble(

@@ -160,6 +160,18 @@ async fn a_person_sees_that_all_is_well_and_within_seconds_what_is_broken() {
         .await;
     visit.keep("healthy", DESKTOP).await;
     visit.keep("healthy-phone-dark", PHONE).await;
+    visit.until("document.querySelector('#alerts-box').hidden").await;
+    visit.world.fires();
+    visit.until("document.querySelector('#verdict.bad') && document.querySelector('#troubles li').innerText.startsWith('P0 no-primary')").await;
+    visit
+        .until("document.querySelectorAll('#alerts td.unknown').length === 2 && document.querySelector('#alerts').innerText.includes('silenced')")
+        .await;
+    visit.keep("alerts", DESKTOP).await;
+    visit.keep("alerts-phone-dark", PHONE).await;
+    visit.world.nothing_fires();
+    visit
+        .until("document.querySelector('#alerts-box').hidden && !document.querySelector('#troubles').innerText.includes('no-primary')")
+        .await;
     visit.world.system.send_modify(|system| system.killed = true);
     visit.until("document.querySelector('#verdict.bad') && document.querySelector('#troubles').innerText.includes('web.2@r3')").await;
     visit.keep("instance-killed", DESKTOP).await;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use banyan_alert::Kept;
 use banyan_observe::view::View;
 use banyan_observe::{Config, Handle, view_socket};
 use banyan_runtime::control::{self, Connection, Listener};
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
-use banyan_runtime::{ShutdownStage, TaskKind, Tasks, token};
+use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks, token, watched};
 use banyan_telemetry::families::Kind::{Counter, Gauge, Histogram};
 use banyan_telemetry::{Counted, Durations, Families};
 use banyan_testkit::ports::Port;
@@ -90,6 +91,49 @@ impl World {
         let listens = world.handle.wait_for(|report| report.listening.is_some());
         timeout(PATIENCE, listens).await.unwrap().unwrap();
         world
+    }
+
+    /// As if it had been judged so. The snapshot has no rules: nobody judges otherwise.
+    pub(crate) fn fires(&self) {
+        let now = Clock.unix_ms();
+        let alert = |rule: &str, severity: &str, summary: &str, more: serde_json::Value| {
+            let mut alert = json!({
+                "rule": rule, "severity": severity, "area": "database", "labels": {}, "summary": summary, "value": 7.5,
+                "measure": "seconds", "since_ms": now - 200_000, "phase": {"firing": {"fired_ms": now - 100_000}}, "told": true,
+            });
+            let fields = alert.as_object_mut().unwrap();
+            fields.extend(more.as_object().unwrap().clone());
+            alert
+        };
+        let count = json!({"measure": "count", "value": 0});
+        let lag = json!({"labels": {"node": "db2"}});
+        let silenced = json!({"muted": {"silenced": "it moves to another machine"}});
+        let alerts = json!([
+            alert("no-primary", "P0", "the primary database does not answer", count),
+            alert("replica-lag", "P1", "a replica is more than 5s behind", lag),
+            alert(
+                "sessions-down",
+                "P1",
+                "Redis for sessions does not answer",
+                silenced
+            ),
+        ]);
+        let state = json!({"at_ms": now, "alerts": alerts});
+        let kept = Kept {
+            state: serde_json::from_value(state).unwrap(),
+            ..Kept::default()
+        };
+        self.write_alerts(&kept);
+    }
+
+    pub(crate) fn nothing_fires(&self) {
+        self.write_alerts(&Kept::default());
+    }
+
+    fn write_alerts(&self, kept: &Kept) {
+        let folder = self.dir.path().join("alerts");
+        std::fs::create_dir_all(&folder).unwrap();
+        watched::publish(&folder.join("state.json"), kept).unwrap();
     }
 
     fn token(&self) -> String {

@@ -1,8 +1,8 @@
-//! What `banyan top` shows: troubles first, then parts, routes, resources, statements, caches.
+//! What `banyan top` shows: troubles first, then alerts, parts, routes, resources, statements, caches.
 
 use std::time::Duration;
 
-use banyan_observe::view::{Level, Part, Red, Resource, View};
+use banyan_observe::view::{Firing, Level, Part, Red, Resource, View};
 
 use super::amount;
 use super::paint::{Paint, Style};
@@ -20,6 +20,7 @@ pub(crate) fn render(view: &View, paint: Paint) -> String {
             paint.with(style(trouble.level), &format!("! {}", trouble.what))
         ));
     }
+    out.push_str(&alerts(view, paint));
     out.push_str(&format!("\n{}", parts(&view.parts, paint)));
     if !view.routes.is_empty() {
         out.push_str(&format!("\n{}", routes(&view.routes, paint)));
@@ -50,6 +51,33 @@ fn head(view: &View, paint: Paint) -> String {
         time(total.p50_seconds),
         time(total.p99_seconds),
     )
+}
+
+fn alerts(view: &View, paint: Paint) -> String {
+    if view.alerts.is_empty() {
+        return String::new();
+    }
+    let row = |alert: &Firing| {
+        let since = view.at_ms.map(|now| now.saturating_sub(alert.since_ms));
+        let since = since.map_or(NONE.to_owned(), |ms| amount::age(Duration::from_millis(ms)));
+        let style = style(alert.level);
+        vec![
+            Cell::styled(&alert.severity, style),
+            Cell::styled(format!("{} {}", alert.rule, alert.subject).trim_end(), style),
+            Cell::styled(alert.muted.as_deref().unwrap_or("firing"), style),
+            Cell::new(since),
+            Cell::new(&alert.what),
+        ]
+    };
+    let header = [
+        ("LEVEL", Align::Left),
+        ("ALERT", Align::Left),
+        ("STATE", Align::Left),
+        ("FOR", Align::Right),
+        ("WHAT", Align::Left),
+    ];
+    let rows: Vec<_> = view.alerts.iter().map(row).collect();
+    format!("\n{}", table(&header, &rows, paint))
 }
 
 fn parts(parts: &[Part], paint: Paint) -> String {
@@ -215,8 +243,12 @@ mod tests {
     #[test]
     fn troubles_come_first_and_what_is_not_known_is_a_dash() {
         let view = serde_json::from_value(serde_json::json!({
-            "app": "shop", "release": "r3", "version": "0.1.0", "at_ms": 1,
+            "app": "shop", "release": "r3", "version": "0.1.0", "at_ms": 200_000,
             "troubles": [{"level": "bad", "what": "web.2@r3 has ended, is started again"}],
+            "alerts": [
+                {"level": "warn", "severity": "P1", "rule": "replica-lag", "subject": "node=db2", "what": "it lags (7.5 s)", "since_ms": 0, "muted": null},
+                {"level": "unknown", "severity": "P2", "rule": "memory-high", "subject": "", "what": "memory (91.0 %)", "since_ms": 80_000, "muted": "silenced: a drill"},
+            ],
             "total": {"name": "all", "per_second": 120.4, "error_share": 0.02, "p50_seconds": 0.0041, "p99_seconds": 0.25, "active": 3.0},
             "parts": [
                 {"id": "edge", "lane": "edge", "kind": "edge", "level": "fine", "says": "ready", "per_second": 120.4, "cpu": 0.31, "memory_bytes": 54525952.0},

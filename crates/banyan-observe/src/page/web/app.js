@@ -33,7 +33,19 @@ function table(heads, rows) {
 const cell = (text, level) => make("td", { class: level }, text);
 const errors = (value) => cell(share(value), value >= 0.05 ? "bad" : value >= 0.01 ? "warn" : null);
 
+function showAlerts(alerts) {
+  $("alerts-box").hidden = !alerts.length;
+  $("alerts").replaceChildren(table(["alert", "since", "state"], alerts.map((alert) => {
+    const age = Date.now() - alert.since_ms;
+    const name = make("b", {}, [alert.severity, alert.rule, alert.subject].filter(Boolean).join(" "));
+    return [make("td", { class: alert.level }, name, make("span", { class: "what" }, alert.what)),
+      make("td", { title: new Date(alert.since_ms).toLocaleString() }, clock(alert.since_ms, age)),
+      make("td", { class: alert.level, title: alert.muted }, alert.muted ? alert.muted.split(":")[0] : "firing")];
+  })));
+}
+
 function showTables(view) {
+  showAlerts(view.alerts);
   $("routes").replaceChildren(table(["route", "rate", "failed", "median", "slowest 1 %"], view.routes.slice(0, 12).map((route) => [
     cell(route.name === "*" ? "all others" : route.name), cell(rate(route.per_second)), errors(route.error_share),
     cell(time(route.p50_seconds)), cell(time(route.p99_seconds))])));
