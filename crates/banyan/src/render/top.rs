@@ -267,6 +267,10 @@ mod tests {
             120 requests/s, 2 % failed, median 4.1 ms, slowest 1 % 250 ms
             ! web.2@r3 has ended, is started again
 
+            LEVEL  ALERT                 STATE                 FOR  WHAT
+            P1     replica-lag node=db2  firing             3m 20s  it lags (7.5 s)
+            P2     memory-high           silenced: a drill      2m  memory (91.0 %)
+
             NAME      KIND  STATE                        RPS   CPU     MEM
             edge      edge  ready                        120  31 %  52 MiB
             web.2@r3  web   has ended, is started again    –     –       –
