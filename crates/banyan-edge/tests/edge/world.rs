@@ -89,10 +89,16 @@ impl World {
         Self::with(addresses, |_| {}).await
     }
 
-    /// As [`World::start`] with a changed first snapshot.
+    /// As [`World::start`] with a changed first snapshot. Every core knows that the endpoints are ready, not control alone:
+    /// one that does not would still wait, or ask a backup.
     pub(crate) async fn with(addresses: &[SocketAddr], change: impl FnOnce(&mut EdgeSnapshot)) -> Self {
-        let mut world = Self::launch(addresses, change).await;
+        let before = |snapshot: &mut EdgeSnapshot| {
+            change(snapshot);
+            snapshot.epoch = Epoch(snapshot.epoch.0 - 1);
+        };
+        let mut world = Self::launch(addresses, before).await;
         world.until(|r| r.endpoints.iter().all(|e| e.healthy)).await;
+        world.settled().await;
         world
     }
 
