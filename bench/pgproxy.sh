@@ -5,6 +5,7 @@
 #   bench/pgproxy.sh                        7 rounds of 3 s per case, every case
 #   ROUNDS=3 SECONDS_PER_ROUND=2 CASES="64:simple 10000:idle" bench/pgproxy.sh
 #   BANYAN=path/to/banyan SCALE=50 bench/pgproxy.sh
+#   LIMIT=3600 ROUNDS=21 bench/pgproxy.sh   it ends by itself: fewer rounds than asked for where they do not fit (840 s)
 #
 # A case is clients:what. `simple` and `prepared` are pgbench -S by protocol, `tpcb` its standard script (simple protocol),
 # `connect` a new connection for each transaction (-C), `idle` that many idle clients (memory only). Contestants take
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.."
 
 ROUNDS=${ROUNDS:-7}
 LENGTH=${SECONDS_PER_ROUND:-3}
+LIMIT=${LIMIT:-840}
 CASES=${CASES:-1:simple 1:prepared 64:simple 64:prepared 1000:simple 1000:prepared 16:tpcb 8:connect 10000:idle}
 RESULTS=${RESULTS:-${CARGO_TARGET_DIR:-target}/bench-pgproxy.tsv}
 FIRST_PORT=21960
@@ -69,6 +71,17 @@ round() { # case, name, kept?
   awk -v key="$1 $name" -v tps="${tps:-0}" -v t=$((after - before)) -v hz="$hz" -v s="$LENGTH" -v failed="$failed" \
     'BEGIN { print key, tps, (tps > 0 ? t / hz * 1e6 / (tps * s) : 0), failed }' >>"$rounds"
 }
+
+# Each round begins with connects, and each case with a short round that is not counted; idle clients take a minute.
+slots=0 begun=$SECONDS
+for case in $CASES; do
+  [ "${case#*:}" = idle ] || slots=$((slots + $(contestants "${case%%:*}" "${case#*:}" | wc -w)))
+done
+fit=$(((LIMIT - begun - 90) / ((slots + (slots == 0)) * (LENGTH + 1)) - 1))
+if [ "$ROUNDS" -gt "$fit" ]; then
+  ROUNDS=$((fit > 1 ? fit : 1))
+  echo "in $LIMIT s $ROUNDS rounds of each case fit" >&2
+fi
 
 printf '%s rounds of %s s; proxy on CPU %s, load on %s, PostgreSQL on %s; pool %s\n' \
   "$ROUNDS" "$LENGTH" "$proxy_cpus" "$load_cpus" "$server_cpus" "$POOL"

@@ -69,8 +69,10 @@ pub(crate) async fn another_primary(installation: &Installation, old: &str) {
 #[derive(Default)]
 struct Seen {
     acknowledged: Vec<Duration>,
-    /// By SQLSTATE; empty: the connection broke.
+    /// By SQLSTATE.
     errors: BTreeMap<String, usize>,
+    /// Errors without one: the connection broke, or made no sense.
+    broken: Vec<String>,
 }
 
 /// Writers of rows that carry a ledger's id.
@@ -132,14 +134,15 @@ impl Writers {
                             seen.acknowledged.push(Clock.now() - began);
                         }
                         Err(error) => {
-                            let code = error
-                                .code()
-                                .map(|code| code.code().to_owned())
-                                .unwrap_or_default();
-                            if NOT_DONE.contains(&code.as_str()) {
+                            let Some(code) = error.code().map(|code| code.code()) else {
+                                seen.broken
+                                    .push(format!("{id} at {:.3?}: {error:?}", Clock.now() - began));
+                                continue;
+                            };
+                            if NOT_DONE.contains(&code) {
                                 ledger.settle(&id, Outcome::Refused);
                             }
-                            *seen.errors.entry(code).or_default() += 1;
+                            *seen.errors.entry(code.to_owned()).or_default() += 1;
                         }
                     }
                 }
@@ -154,6 +157,7 @@ impl Writers {
         for writer in self.running {
             let seen = writer.await.unwrap().unwrap_or_default();
             all.acknowledged.extend(seen.acknowledged);
+            all.broken.extend(seen.broken);
             for (code, count) in seen.errors {
                 *all.errors.entry(code).or_default() += count;
             }
@@ -230,8 +234,10 @@ pub(crate) async fn kills(count: usize, limit: Duration) {
     );
     assert!(verdict.is_clean(), "{verdict:?}");
     assert!(
-        !seen.errors.contains_key(""),
-        "a connection broke: the proxy keeps them"
+        seen.broken.is_empty(),
+        "connections broke, which the proxy keeps: {:#?}\n{}",
+        seen.broken,
+        installation.logs()
     );
     // Nothing is left to be done.
     installation.verb(&["plan"]).await;

@@ -90,6 +90,7 @@ fn pgproxy(table: &Reader<'_>, max_connections: u32) -> PgproxyTable {
             statements: table.boolean("measure"),
             slow_query: table.duration("slow_query"),
         },
+        admins: table.texts("admins").into_iter().map(|name| name.value).collect(),
     }
 }
 

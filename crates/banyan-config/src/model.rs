@@ -544,6 +544,8 @@ pub struct PgproxyTable {
     pub pool: PoolSettings,
     pub hold: HoldSettings,
     pub measure: MeasureSettings,
+    /// Roles of PostgreSQL that may do everything on the console.
+    pub admins: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -372,6 +372,7 @@ fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
         pool,
         hold,
         measure,
+        admins,
     } = table;
     out.table("database.pgproxy");
     out.line("direct", direct);
@@ -386,6 +387,9 @@ fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
     out.text("hold", &format_duration(hold.limit));
     out.line("measure", measure.statements);
     out.text("slow_query", &format_duration(measure.slow_query));
+    if !admins.is_empty() {
+        out.list("admins", admins.iter().cloned());
+    }
 }
 
 fn backup(out: &mut Writer, settings: &BackupSettings) {

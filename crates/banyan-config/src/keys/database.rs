@@ -1,7 +1,7 @@
 //! `[database]`.
 
-use super::Kind::{Boolean, Bytes, Duration, Integer, Map, OneOf, Scalar, Table, Text};
-use super::Rule::{Identifier, Path, Reads, Setting, Template, TimeOfDay};
+use super::Kind::{Boolean, Bytes, Duration, Integer, List, Map, OneOf, Scalar, Table, Text};
+use super::Rule::{Identifier, NotEmpty, Path, Reads, Setting, Template, TimeOfDay};
 use super::{DAY, HOUR, Key, MIB, MINUTE, SECOND, TIB};
 
 static BACKUP: &[Key] = &[
@@ -168,6 +168,12 @@ static PGPROXY: &[Key] = &[
     )
     .default("\"500ms\"")
     .alias(&["slow", "log_min_duration_statement", "slow_query_log"]),
+    Key::new(
+        "admins",
+        List(&Text(NotEmpty)),
+        "Roles of PostgreSQL that may do everything on the proxy's console, beside those PostgreSQL itself lets.",
+    )
+    .alias(&["admin_users", "stats_users"]),
 ];
 
 pub(super) static DATABASE: &[Key] = &[

@@ -22,6 +22,7 @@ impl Backend {
     ) {
         let session = &mut *sink.session;
         session.pins = session.pins.without(marks).with(answer.ties);
+        session.is_known();
         if names.is_empty() && answer.set.is_none() {
             return;
         }

@@ -16,6 +16,7 @@ mod built_in;
 pub mod effect;
 pub(crate) mod leaves;
 pub mod load;
+mod reach;
 pub mod read;
 pub(crate) mod refresh;
 pub mod rows;

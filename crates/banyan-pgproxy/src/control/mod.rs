@@ -8,6 +8,8 @@ pub(crate) mod names;
 pub(crate) mod nodes;
 mod page;
 mod rates;
+mod reports;
+mod requests;
 mod sampler;
 mod signals;
 mod told;
@@ -21,27 +23,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::handover::{Inherited, inherit};
-use banyan_runtime::parcels::Parcel;
 use banyan_runtime::watched::{self, Watch};
 use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter, spans};
-use banyan_telemetry::{Families, Histogram};
 use banyan_tls::{Pair, Server, TlsAcceptor};
-use banyan_topology::report::{HoldState, NodeReport, NodeSignals, PgproxyReport, RoleReport};
-use banyan_topology::signals::Signals;
+use banyan_topology::report::{NodeSignals, PgproxyReport, RoleReport};
 use banyan_topology::snapshot::PgproxySnapshot;
 
 use crate::fresh::{self, Fresh};
-use crate::frontend::accept::{self, Command, View};
-use crate::frontend::console::{Action, Show};
+use crate::frontend::accept::{self, Command};
 use crate::metrics::WorkerMetrics;
-use crate::wire::scram::Verifier;
-use crate::wire::startup::CancelKey;
-use crate::worker::{Worker, WorkerStart};
+use crate::worker::WorkerStart;
 use crate::{Config, Error};
 use handover::{HandOver, Paths};
 use lag::LagHistory;
 use names::Names;
 use rates::Rates;
+pub(crate) use requests::{NoAnswer, Request, Rights, Stored};
 use sampler::{Login, Sampled};
 use signals::Judge;
 use verifiers::Verifiers;
@@ -52,63 +49,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// For the last clients to be with the next process.
 const GIVE_LIMIT: Duration = Duration::from_secs(5);
-
-/// What workers ask the control task for.
-pub(crate) enum Request {
-    Verifier {
-        user: String,
-        reply: oneshot::Sender<Result<Stored, NoAnswer>>,
-    },
-    /// What a role may do on the console.
-    Rights {
-        user: String,
-        reply: oneshot::Sender<Rights>,
-    },
-    /// The client is another worker's.
-    Cancel(CancelKey, oneshot::Sender<()>),
-    /// From the console: the rows of all workers.
-    Show(Show, oneshot::Sender<Vec<Vec<String>>>),
-    /// From the console: on all workers.
-    Act(Action, oneshot::Sender<()>),
-    Signals(oneshot::Sender<Signals>),
-    Families(oneshot::Sender<Families>),
-    /// A client of the process before.
-    Moved(Parcel),
-    /// A server's name leads elsewhere.
-    Named(names::Moved),
-}
-
-/// Why nobody knows what is stored of a user.
-pub(crate) struct NoAnswer {
-    pub(crate) why: String,
-    /// The server could not be asked: another one may know, or the same one later.
-    pub(crate) passing: bool,
-}
-
-impl From<String> for NoAnswer {
-    fn from(why: String) -> Self {
-        Self { why, passing: false }
-    }
-}
-
-/// What a role may do on the console: PostgreSQL's own roles say so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rights {
-    /// Figures: `pg_monitor`.
-    pub(crate) reads: bool,
-    /// Holds, and the end of others' sessions: `pg_signal_backend`.
-    pub(crate) acts: bool,
-}
-
-/// What is stored of a user.
-pub(crate) enum Stored {
-    Scram(Verifier),
-    Md5(String),
-    /// Of a server of the user's own: its password is known from a file.
-    Password(Verifier, String),
-    /// There is no such user; the client is not to see that.
-    Mock(Verifier),
-}
 
 struct Link {
     commands: mpsc::UnboundedSender<Command>,
@@ -401,130 +341,6 @@ impl Control {
         }
     }
 
-    async fn answer(&mut self, request: Request) {
-        match request {
-            Request::Verifier { user, reply } => {
-                self.verifiers.look_up(user, reply, &self.snapshot, &self.tasks);
-            }
-            Request::Rights { user, reply } => {
-                self.verifiers.rights(user, reply, &self.snapshot, &self.tasks);
-            }
-            Request::Cancel(key, done) => {
-                if let Some(worker) = self.workers.get(Worker::of_client(key.process)) {
-                    let _gone = worker.commands.send(Command::Cancel(key, done));
-                }
-            }
-            Request::Show(what, reply) => {
-                if let Some(rows) = self.rows(what).await {
-                    let _gone = reply.send(rows);
-                    return;
-                }
-                let workers: Vec<_> = self
-                    .workers
-                    .iter()
-                    .map(|worker| worker.commands.clone())
-                    .collect();
-                self.tasks.spawn(TaskKind::Connection, "console", async move {
-                    let mut rows = Vec::new();
-                    for worker in workers {
-                        let (to, found) = oneshot::channel();
-                        if worker.send(Command::Show(what, to)).is_ok() {
-                            rows.extend(found.await.unwrap_or_default());
-                        }
-                    }
-                    let _gone = reply.send(rows);
-                });
-            }
-            Request::Named(moved) => {
-                if let Some(snapshot) = self.names.learn(moved, &self.snapshot) {
-                    tracing::warn!(?moved, "the server's name leads elsewhere, and so does the proxy");
-                    // Boxed: it is rare.
-                    Box::pin(self.take(snapshot)).await;
-                }
-            }
-            Request::Moved(parcel) => {
-                // One worker serves.
-                if let Some(worker) = self.workers.first() {
-                    let _gone = worker.commands.send(Command::Moved(parcel));
-                }
-            }
-            Request::Act(action, done) => {
-                self.tell_all(|| Command::Act(action));
-                let _gone = done.send(());
-            }
-            Request::Signals(reply) => {
-                let _gone = reply.send(self.signals().await);
-            }
-            Request::Families(reply) => {
-                let _gone = reply.send(self.families().await);
-            }
-        }
-    }
-
-    /// What each worker answers; one that is too busy is left out.
-    async fn ask_all<T>(&self, question: fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
-        let mut answers = Vec::new();
-        for worker in &self.workers {
-            let (reply, answer) = oneshot::channel();
-            let asked = worker.commands.send(question(reply)).is_ok();
-            if asked && let Ok(Ok(answer)) = tokio::time::timeout(REPORT_EVERY, answer).await {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
-
-    async fn publish(&mut self) {
-        let views = self.ask_all(Command::Look).await;
-        let sum = |count: fn(&WorkerMetrics) -> u64| self.metrics.iter().map(|m| count(m)).sum::<u64>();
-        let seen = NodeSignals {
-            eof: sum(|m| m.eof.get()),
-            shutdown: sum(|m| m.shutdown.get()),
-            refused: sum(|m| m.refused.get()),
-        };
-        let signals = NodeSignals {
-            eof: seen.eof - self.told.eof,
-            shutdown: seen.shutdown - self.told.shutdown,
-            refused: seen.refused - self.told.refused,
-        };
-        let second = Clock.now().saturating_duration_since(self.begun).as_secs();
-        let nodes = self.nodes(&signals);
-        self.lag.add(second, &nodes);
-        let lately = Histogram::quantiles(self.metrics.iter().map(|m| &m.pool_wait.lately), second);
-        let rates = self.rates.add(
-            Clock.now(),
-            sum(|m| m.units.get()),
-            views.iter().map(|view| view.slow).sum(),
-        );
-        let report = PgproxyReport {
-            pid: std::process::id(),
-            epoch: views.iter().map(|view| view.epoch).min().unwrap_or_default(),
-            listening: vec![self.listening],
-            refused: self.refused.clone(),
-            hold: hold_of(&views),
-            hold_failure: views.iter().find_map(|view| view.hold_failure.clone()),
-            clients: sum(|m| m.clients.get()),
-            backends: views.iter().map(|view| view.backends).sum(),
-            waiting: views.iter().map(|view| view.waiting).sum(),
-            pinned: views.iter().map(|view| view.pinned).sum(),
-            auth_problem: self.verifiers.problem(),
-            nodes,
-            signals,
-            units_per_second: rates.units_per_second,
-            slow: rates.slow,
-            wait_p99_us: lately.p99_us,
-            wal_bytes_per_second: self.sampled.borrow().server.wal_bytes_per_second,
-        };
-        self.told = seen;
-        self.reports.send_replace(report);
-    }
-
-    fn nodes(&self, signals: &NodeSignals) -> Vec<NodeReport> {
-        let view = self.fresh.view();
-        let report = |node| nodes::report(node, &self.snapshot, &view, signals.refused > 0, Clock.now());
-        self.snapshot.database.nodes.iter().map(report).collect()
-    }
-
     /// Clients between two units go to the next process, if there is one, or end at once; others at the end of their
     /// transaction, or at the limit.
     async fn drain(mut self, shutdown: &mut Shutdown, requests: &mut mpsc::UnboundedReceiver<Request>) {
@@ -558,19 +374,6 @@ impl Control {
             let _late = tokio::time::timeout(GIVE_LIMIT, giving).await;
         }
     }
-}
-
-/// The least far one speaks for all.
-fn hold_of(views: &[View]) -> HoldState {
-    let rank = |state: HoldState| match state {
-        HoldState::Releasing => 0,
-        HoldState::Open => 1,
-        HoldState::Draining => 2,
-        HoldState::Held => 3,
-        HoldState::Repointing => 4,
-    };
-    let states = views.iter().map(|view| view.hold);
-    states.min_by_key(|state| rank(*state)).unwrap_or_default()
 }
 
 fn start_worker(start: WorkerStart, listener: TcpListener) -> Result<Link, Error> {

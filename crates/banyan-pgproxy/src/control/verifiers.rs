@@ -180,6 +180,10 @@ struct Server {
     client: Option<tokio_postgres::Client>,
 }
 
+fn is_admin(snapshot: &PgproxySnapshot, user: &str) -> bool {
+    snapshot.admins.iter().any(|admin| admin == user)
+}
+
 impl Server {
     /// None when the server cannot be asked. The control role may do everything, and so may the one user of a server of
     /// the user's own: there is nobody else.
@@ -190,7 +194,7 @@ impl Server {
         };
         let (role, password_file) = match &snapshot.auth {
             PgAuth::File { .. } => return ALL,
-            PgAuth::Function { role, .. } if role == user => return ALL,
+            PgAuth::Function { role, .. } if role == user || is_admin(snapshot, user) => return ALL,
             PgAuth::Function { role, password_file } => (role, password_file),
         };
         let sql = "SELECT pg_catalog.pg_has_role($1, 'pg_monitor', 'MEMBER'), \

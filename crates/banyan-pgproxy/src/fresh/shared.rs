@@ -61,6 +61,17 @@ impl Fresh {
         self.catalog.clone()
     }
 
+    /// Until definitions are read as they are now.
+    pub(crate) async fn definitions_read(&self) {
+        let mut changes = self.catalog.clone();
+        while self.catalog().is_none() {
+            // The keeper ends with the process only.
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Before the acknowledgement of a change of definitions is forwarded.
     pub(crate) fn definitions_changed(&self) {
         self.marks.definitions_changed();

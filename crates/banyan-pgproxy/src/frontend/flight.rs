@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::client::{Blocked, Client};
+use crate::backend::expected::{Expected, Kind, Ours};
 use crate::parse::lex;
 use crate::route::{Control, Plan};
 use crate::session::prepared::Statement;
@@ -26,6 +27,8 @@ pub(super) struct Flight {
     pub(super) forwarded: bool,
     /// An earlier one was not answered when it began.
     pub(super) several: bool,
+    /// One of those may have changed something.
+    pub(super) doubtful: bool,
     /// It began in a transaction.
     pub(super) within: bool,
     /// All that it runs is known to change nothing.
@@ -82,11 +85,13 @@ impl Client {
             return;
         }
         let sent = std::mem::take(&mut flight.sent);
+        let several = lease.expected.iter().any(|one| !one.hidden);
         *flight = Flight {
             open: true,
             sent,
             mark: self.outbox.len(),
-            several: lease.expected.iter().any(|one| !one.hidden),
+            several,
+            doubtful: several && (flight.doubtful || flight.commits || !flight.harmless),
             within: lease.status != b'I',
             harmless: true,
             unnamed: self.session.unnamed.clone(),
@@ -94,6 +99,14 @@ impl Client {
             ..Flight::default()
         };
         flight.sent.clear();
+    }
+
+    /// The server has yet to say what the last unit has left in its session; the next one begins when it has, and on the
+    /// backend that this leads to.
+    pub(super) fn is_asked_what_it_is(&self) -> bool {
+        let last = self.lease.as_ref().and_then(|lease| lease.expected.back());
+        let asked = |one: &Expected| matches!(one.kind, Kind::Ours(Ours::Truth { .. }));
+        !self.flight.open && last.is_some_and(asked)
     }
 
     /// These bytes of the unit have been dealt with.

@@ -67,6 +67,9 @@ impl Client {
         if !known {
             left.absorb(leaves.anything());
             left.doubt(Marks::HIDDEN);
+            if !open {
+                left.doubt(Marks::UNREAD);
+            }
         } else if self.session.pins.has(Marks::TEMPORARY) {
             // Temporary objects are not among what was read.
             left.absorb(leaves.anything());

@@ -4,6 +4,8 @@
 //! and the client has seen nothing, else an error that says which of the two is known. Never run again blindly.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::client::{Blocked, Client, Ending, Refused};
 use super::leave::settled;
@@ -19,6 +21,8 @@ use crate::wire::message;
 
 /// Units that run again and again are not what is wrong.
 const AGAIN: u8 = 5;
+/// For definitions to be read from the next primary, while a client's session depends on them.
+const DEFINITIONS: Duration = Duration::from_secs(15);
 
 /// What is left of a backend.
 struct Remains {
@@ -92,8 +96,13 @@ impl Client {
             return Err(Ending::ServerEnded);
         }
         let pinned = std::mem::take(&mut self.pinned);
-        if pinned || !self.session.pins.is_none() || self.session_unknown(&remains) {
+        let unknown = self.session_unknown(&remains);
+        if pinned || !self.session.pins.is_none() || unknown && !self.left_nothing(waited.is_ok()).await {
             // Lost locks, temporary tables, notifications and settings are not to be hidden.
+            tracing::warn!(
+                user = &*self.shared.user,
+                "a client's session was lost with its server"
+            );
             return Err(Refusal::SessionLost.into());
         }
         let nothing_sent = remains.owed.iter().all(|one| one.hidden) && remains.guard.is_none();
@@ -111,7 +120,15 @@ impl Client {
         };
         tracing::info!(?found, "a server connection was lost under a statement");
         match outcome::verdict(&lost, found) {
-            Verdict::Acknowledge => self.acknowledge(remains),
+            Verdict::Acknowledge => {
+                // What it has changed of the session is gone, unless it was run again.
+                let marked = !self.session.marks.without(Marks::FREE).is_none();
+                let lost = marked && !self.left_nothing(true).await;
+                self.acknowledge(remains);
+                if lost {
+                    return Err(Refusal::SessionLost.into());
+                }
+            }
             Verdict::RunAgain => self.run_again(),
             Verdict::Serialization => self.tell(&remains, &Refusal::RolledBack),
             Verdict::Unknown => self.tell(&remains, &Refusal::BackendLost),
@@ -126,6 +143,22 @@ impl Client {
         remains.owed.iter().any(asked) || self.session.doubted.is_some() || (marks && self.flight.several)
     }
 
+    /// Statements were not looked into because definitions were being read just then; what they have left in the session
+    /// that is lost is found out now. `false`: something, or nobody knows.
+    async fn left_nothing(&mut self, served: bool) -> bool {
+        let Some(texts) = self.session.take_unread().filter(|_| served) else {
+            return false;
+        };
+        let fresh = Arc::clone(&self.worker.fresh);
+        let read = tokio::time::timeout(DEFINITIONS, fresh.definitions_read()).await;
+        let nothing = read.is_ok() && texts.iter().all(|text| self.left_by(text).is_none());
+        if nothing {
+            self.session.marks = Marks::NONE;
+            self.session.touched.clear();
+        }
+        nothing
+    }
+
     /// Until units may begin again.
     async fn wait_for_primary(&mut self) -> Result<(), Ending> {
         while self.worker.holding() {
@@ -137,13 +170,13 @@ impl Client {
     fn lost(&self, remains: &Remains, elsewhere: bool) -> Lost {
         let flight = &self.flight;
         let guard = remains.guard.as_deref();
-        let harmless = elsewhere || flight.harmless && !flight.several;
+        let harmless = elsewhere || flight.harmless && !flight.doubtful;
         Lost {
             xid: guard.and_then(|guard| guard.number),
             read_only: harmless || guard.is_some_and(|guard| guard.told && guard.number.is_none()),
             commit_sent: match guard {
                 Some(guard) => guard.commits,
-                None => flight.commits || flight.several,
+                None => flight.commits || flight.doubtful,
             },
             unix_socket: false,
             forwarded: remains.forwarded || flight.cut,
@@ -256,8 +289,8 @@ impl Client {
         let flight = std::mem::take(&mut self.flight);
         if remains.forwarded {
             let success = remains.guard.as_ref().and_then(|guard| guard.success_at);
-            self.outbox
-                .extend_from_slice(&remains.kept[..success.unwrap_or(remains.kept.len())]);
+            let kept = success.and_then(|at| remains.kept.get(..at));
+            self.outbox.extend_from_slice(kept.unwrap_or(&remains.kept));
         } else {
             for name in &flight.defined {
                 self.session.prepared.remove(name);

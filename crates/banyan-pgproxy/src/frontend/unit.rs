@@ -8,7 +8,7 @@ use crate::backend::expected::{After, Kind};
 use crate::backend::{Copying, Unnamed};
 use crate::pool::Lease;
 use crate::respond::{self, Refusal};
-use crate::session::marks::{Effect, Marks, Touched};
+use crate::session::marks::Marks;
 use crate::session::prepared::Statement;
 use crate::session::scan::Scan;
 use crate::wire::frame::{self, HEADER, Head};
@@ -45,6 +45,10 @@ impl Client {
             let Some(head) = frame::from_client(rest).map_err(Refusal::Frame)? else {
                 break;
             };
+            if head.tag != b'X' && self.is_asked_what_it_is() {
+                self.blocked = Blocked::Settled;
+                break;
+            }
             self.unit_begins();
             match self.message(head, rest)? {
                 Taken::Bytes(used) => {
@@ -209,15 +213,7 @@ impl Client {
     }
 
     pub(super) fn note(&mut self, scan: &Scan) {
-        let session = &mut self.session;
-        session.marks = session.marks.with(scan.marks);
-        session.touched.extend_from_slice(&scan.touched);
-        if scan.effects.contains(&Effect::ResetAll) {
-            for (name, _) in session.settings.iter().chain(session.startup.iter()) {
-                let name = name.into();
-                session.touched.push(Touched { name, reset: true });
-            }
-        }
+        self.session.note(scan);
         if scan.marks.has(Marks::SEQUENCE_WRITE)
             && let Some(lease) = &mut self.lease
         {
@@ -256,7 +252,7 @@ impl Client {
         }
         self.note(&scan);
         if let Some(left) = &left {
-            self.note(left);
+            self.session.note_left(left, text);
         }
         let guarded = self.track(text);
         let mut after = None;
@@ -362,7 +358,7 @@ impl Client {
         if self.session.lexable() {
             self.note(&statement.scan);
             if let Some(left) = self.left_by(&statement.text) {
-                self.note(&left);
+                self.session.note_left(&left, &statement.text);
             }
         } else {
             self.session.marks = self.session.marks.with(Marks::UNKNOWN);

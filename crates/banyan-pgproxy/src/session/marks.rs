@@ -33,6 +33,8 @@ impl Marks {
     pub(crate) const HIDDEN: Self = Self(1 << 12);
     /// Definitions may have changed: what a name stands for is to be read anew.
     pub(crate) const DEFINITIONS: Self = Self(1 << 13);
+    /// Of a statement: definitions had not been read when it was looked at, so all that is known is its text.
+    pub(crate) const UNREAD: Self = Self(1 << 14);
     /// Needs no question to the server.
     pub(crate) const FREE: Self = Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0 | Self::DEFINITIONS.0);
 

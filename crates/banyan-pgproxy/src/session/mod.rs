@@ -12,11 +12,16 @@ mod words;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use marks::{Marks, Touched};
+use marks::{Effect, Marks, Touched};
 use prepared::{Prepared, Statement};
+use scan::Scan;
 use settings::{Parameters, Settings};
 
 use crate::worker::Shop;
+
+/// Texts that are kept to be looked into later, and how long each may be.
+const UNREAD: usize = 8;
+const UNREAD_TEXT: usize = 16 * 1024;
 
 /// Whether texts can be taken apart under these.
 type Lexable = (Rc<Settings>, Rc<Parameters>, bool);
@@ -36,6 +41,11 @@ pub(crate) struct Session {
     pub(crate) marks: Marks,
     /// Names of the settings among it.
     pub(crate) touched: Vec<Touched>,
+    /// Texts among what `marks` are of that nobody could look into then: should the server be lost before it says what they
+    /// left, they are looked into later.
+    unread: Vec<Box<[u8]>>,
+    /// Something else is among it.
+    told: bool,
     /// What the server was asked for and did not answer.
     pub(crate) doubted: Option<Box<(Marks, Vec<Touched>)>>,
     /// Why the backend stays: empty when it need not.
@@ -57,11 +67,48 @@ impl Session {
             unnamed: None,
             marks: Marks::default(),
             touched: Vec::new(),
+            unread: Vec::new(),
+            told: false,
             doubted: None,
             pins: Marks::default(),
             sequence: None,
             lexable: RefCell::default(),
         }
+    }
+
+    /// A statement may have left this.
+    pub(crate) fn note(&mut self, scan: &Scan) {
+        self.marks = self.marks.with(scan.marks.without(Marks::UNREAD));
+        self.told |= !scan.marks.without(Marks::FREE).is_none();
+        self.touched.extend_from_slice(&scan.touched);
+        if scan.effects.contains(&Effect::ResetAll) {
+            for (name, _) in self.settings.iter().chain(self.startup.iter()) {
+                let name = name.into();
+                self.touched.push(Touched { name, reset: true });
+            }
+        }
+    }
+
+    /// The statement with this text may have left this by code that does not show in it.
+    pub(crate) fn note_left(&mut self, left: &Scan, text: &[u8]) {
+        let told = self.told;
+        self.note(left);
+        if left.marks.has(Marks::UNREAD) && self.unread.len() < UNREAD && text.len() <= UNREAD_TEXT {
+            self.told = told;
+            self.unread.push(text.into());
+        }
+    }
+
+    /// The texts that alone are the reason to ask what the session is; `None`: there are other reasons.
+    pub(crate) fn take_unread(&mut self) -> Option<Vec<Box<[u8]>>> {
+        let only = !self.told && !self.unread.is_empty();
+        only.then(|| std::mem::take(&mut self.unread))
+    }
+
+    /// It is known what the statements so far have left.
+    pub(crate) fn is_known(&mut self) {
+        self.unread.clear();
+        self.told = false;
     }
 
     /// What was not answered is asked again at the next occasion.

@@ -95,11 +95,14 @@ async fn pause_holds_until_resume_or_its_limit_and_kill_ends_a_client() {
 /// Whoever knows the app's password may neither stop the app nor see what others do, unless PostgreSQL lets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_for_monitors_and_deeds_for_those_who_may_signal_sessions() {
-    let world = World::start(pool(2)).await;
+    let mut world = World::start(pool(2)).await;
     let mut config = world.config();
     config.dbname("banyan");
     let console = world.connect(&config).await.unwrap();
     console.simple_query("SHOW HELP").await.unwrap();
+    world
+        .publish(|snapshot| snapshot.admins = vec!["ops".to_owned()])
+        .await;
     for denied in [
         "SHOW CLIENTS",
         "EXPLAIN ROUTE SELECT 1",
@@ -123,5 +126,19 @@ async fn figures_are_for_monitors_and_deeds_for_those_who_may_signal_sessions() 
         .await
         .unwrap();
     let console = world.connect(&config).await.unwrap();
+    console.simple_query("PAUSE LIMIT 10ms").await.unwrap();
+}
+
+/// The configuration may name roles that PostgreSQL has granted nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_is_named_as_admin_may_do_everything_on_the_console() {
+    let mut world = World::start(pool(2)).await;
+    world
+        .publish(|snapshot| snapshot.admins = vec!["app".to_owned()])
+        .await;
+    let mut config = world.config();
+    config.dbname("banyan");
+    let console = world.connect(&config).await.unwrap();
+    console.simple_query("SHOW CLIENTS").await.unwrap();
     console.simple_query("PAUSE LIMIT 10ms").await.unwrap();
 }

@@ -16,7 +16,7 @@ use crate::world::{code, eventually};
 const TABLES: &str = "CREATE TABLE made (id text PRIMARY KEY); CREATE TABLE pairs (id text, half int)";
 
 /// With one replica that has every acknowledged write.
-async fn synchronous(settings: &[&str]) -> Replicated {
+pub(crate) async fn synchronous(settings: &[&str]) -> Replicated {
     let replicated = Replicated::start(&[settings], Reads::Fresh).await;
     replicated
         .world
@@ -40,6 +40,12 @@ async fn synchronous(settings: &[&str]) -> Replicated {
     replicated
 }
 
+/// So many of the server's processes wait for this.
+pub(crate) async fn waiting(admin: &Client, event: &str, count: i64) -> bool {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = $1";
+    admin.query_one(sql, &[&event]).await.unwrap().get::<_, i64>(0) == count
+}
+
 /// Alone, it waits for nobody.
 async fn promote(replica: &Client) {
     replica
@@ -53,7 +59,7 @@ async fn promote(replica: &Client) {
 }
 
 /// What the controller does once the primary is gone for sure.
-async fn take_over(replicated: &mut Replicated) {
+pub(crate) async fn take_over(replicated: &mut Replicated) {
     let replica = connect(&replicated.replicas[0].url()).await.unwrap();
     eventually("the log to be replayed", || async {
         let sql = "SELECT pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()
@@ -207,11 +213,7 @@ async fn a_commit_whose_answer_was_lost_is_acknowledged_if_the_new_primary_has_i
         .unwrap();
     let admin = replicated.world.admin().await;
     let crash = async {
-        eventually("commits that wait", || async {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-            admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 2
-        })
-        .await;
+        eventually("commits that wait", || waiting(&admin, "SyncRep", 2)).await;
         replicated.world.postgres.kill().unwrap();
         replica
             .batch_execute("SELECT pg_wal_replay_resume()")
@@ -254,11 +256,7 @@ async fn a_commit_that_the_new_primary_has_not_is_made_again_or_told_40001() {
     })
     .await;
     let crash = async {
-        eventually("commits that wait", || async {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-            admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 2
-        })
-        .await;
+        eventually("commits that wait", || waiting(&admin, "SyncRep", 2)).await;
         replicated.world.postgres.kill().unwrap();
         take_over(&mut replicated).await;
     };

@@ -6,6 +6,7 @@ mod crash;
 mod hidden;
 mod hold;
 mod hunter;
+mod lost;
 mod moved;
 mod names;
 mod queries;

@@ -84,6 +84,7 @@ impl World {
                 role: "banyan_control".into(),
                 password_file,
             },
+            admins: Vec::new(),
             database: PgDatabase {
                 name: "app".into(),
                 nodes: vec![PgNode {

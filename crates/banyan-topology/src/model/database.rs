@@ -229,6 +229,9 @@ pub struct Pgproxy {
     pub reads: Reads,
     #[serde(default)]
     pub measure: MeasureSettings,
+    /// Who may do everything on the console, beside those PostgreSQL lets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admins: Vec<String>,
     /// Where it leads instead of to the managed database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<Box<External>>,

@@ -175,6 +175,7 @@ fn proxy(
         pool,
         hold,
         measure,
+        admins,
     } = table;
     let running = known.current.pgproxy.as_ref();
     // A release of before keeps it while it is the one that serves.
@@ -201,6 +202,7 @@ fn proxy(
         hold: hold.clone(),
         reads,
         measure: measure.clone(),
+        admins: admins.clone(),
         external: None,
         program: program(known),
     }))

@@ -59,6 +59,7 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
         listen: pgproxy.listen,
         certificate: None,
         auth,
+        admins: pgproxy.admins.clone(),
         database: PgDatabase {
             name: name.cloned().unwrap_or_default(),
             nodes: database.map(nodes).or(alone).unwrap_or_default(),
@@ -113,6 +114,9 @@ pub struct PgproxySnapshot {
     /// What TLS is spoken by; `None`: SSLRequest is answered with N.
     pub certificate: Option<CertificateFiles>,
     pub auth: PgAuth,
+    /// Roles that may do everything on the console, beside those PostgreSQL lets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admins: Vec<String>,
     pub database: PgDatabase,
 }
 

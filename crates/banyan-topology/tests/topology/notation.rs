@@ -186,6 +186,7 @@ pub(crate) fn pgproxy(other: bool) -> Pgproxy {
         hold: HoldSettings::default(),
         reads: Reads::Primary,
         measure: MeasureSettings::default(),
+        admins: Vec::new(),
         external: None,
         program: String::new(),
     }
