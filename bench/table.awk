@@ -19,6 +19,7 @@ function heading(case_name,   part, text) {
   if (part[1] == "h2") { sub(/x/, " connections of ", part[2]); return "HTTP/2 within TLS, " part[2] " streams, " part[3] }
   if (part[1] == "hit") return "hits of one stored answer, " text
   if (part[1] == "miss") return "misses, each of another address, " text
+  if (part[1] == "pass") return "requests that are only passed on, " text
   if (part[1] == "many") return "hits of any of many stored answers, " text
   if (part[1] == "handshakes") return "a new TLS connection for each request, " text
   return "HTTP/1.1 at " rate " requests/s, half of what the slowest can do, " text

@@ -1,8 +1,9 @@
 //! `Cache-Control` of requests and responses (RFC 9111 §5.2, RFC 5861, RFC 8246), and the targeted fields that replace
 //! it for us (RFC 9213).
 //!
-//! Where a field contradicts itself the strictest reading counts: the smallest of several ages, `private` without names
-//! over `private` with names. An age that is not a number of seconds is zero: the response is stale.
+//! Of several ages in a response the first counts (RFC 9111 §4.2.1); where directives contradict each other the strictest
+//! reading does: `private` without names over `private` with names, in requests the smallest age. An age that is not a
+//! number of seconds is zero: the response is stale.
 
 use std::time::Duration;
 
@@ -111,10 +112,10 @@ impl Response {
             "must-understand" => self.must_understand = true,
             "no-transform" => self.no_transform = true,
             "immutable" => self.immutable = true,
-            "max-age" => least(&mut self.max_age, argument.seconds()),
-            "s-maxage" => least(&mut self.s_maxage, argument.seconds()),
-            "stale-while-revalidate" => least(&mut self.stale_while_revalidate, argument.seconds()),
-            "stale-if-error" => least(&mut self.stale_if_error, argument.seconds()),
+            "max-age" => first(&mut self.max_age, argument),
+            "s-maxage" => first(&mut self.s_maxage, argument),
+            "stale-while-revalidate" => first(&mut self.stale_while_revalidate, argument),
+            "stale-if-error" => first(&mut self.stale_if_error, argument),
             _ => {}
         }
     }
@@ -189,6 +190,10 @@ impl Argument<'_> {
         }
         Duration::from_secs(text.parse().unwrap_or(LARGEST).min(LARGEST))
     }
+}
+
+fn first(known: &mut Option<Duration>, new: Argument<'_>) {
+    known.get_or_insert_with(|| new.seconds());
 }
 
 fn least(known: &mut Option<Duration>, new: Duration) {
@@ -305,7 +310,13 @@ fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Response> {
         ..Response::default()
     };
     for (key, entry) in &dictionary {
-        let ListEntry::Item(item) = entry else { return None };
+        let ListEntry::Item(item) = entry else {
+            // No directive that is known has a list.
+            if is_known(key.as_str()) {
+                return None;
+            }
+            continue;
+        };
         let number;
         let argument = match &item.bare_item {
             BareItem::Boolean(true) => Argument::None,
@@ -324,6 +335,10 @@ fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Response> {
         read.take(key.as_str(), argument);
     }
     Some(read)
+}
+
+fn is_known(name: &str) -> bool {
+    !well_typed(name, &BareItem::ByteSequence(Vec::new()))
 }
 
 fn well_typed(name: &str, item: &BareItem) -> bool {

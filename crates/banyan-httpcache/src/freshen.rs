@@ -1,18 +1,17 @@
 //! What a validation brings back: a 304 that renews stored responses, or a HEAD that tells about them
 //! (RFC 9111 §4.3.4, §4.3.5).
 
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::admit::{Admit, admit};
-use crate::head::{Answered, Asked, Etag, Extent, Head, Times};
+use crate::directive;
+use crate::head::{Answered, Asked, Etag, Extent, Head, Times, storable};
 use crate::policy::Policy;
 
-/// A 304 does not change what the stored body is.
-const OF_THE_BODY: [HeaderName; 4] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE, CONTENT_RANGE];
+/// What §3.2 lets no update change: the length, and a range, which is processed on receipt. `Content-Type` and
+/// `Content-Encoding` do change: bodies are stored as they came.
+const OF_THE_BODY: [HeaderName; 2] = [CONTENT_LENGTH, CONTENT_RANGE];
 
 /// What became of one stored response.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,12 +82,10 @@ fn renew(
     times: Times,
 ) -> Freshened {
     let mut headers = head.headers.clone();
-    let news = not_modified
-        .keys()
-        .filter(|name| !OF_THE_BODY.contains(name) && **name != CONNECTION && **name != TRANSFER_ENCODING);
-    for name in news {
+    let news = storable(not_modified, &directive::Response::of(not_modified));
+    for name in news.keys().filter(|name| !OF_THE_BODY.contains(name)) {
         headers.remove(name);
-        for value in not_modified.get_all(name) {
+        for value in news.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
     }

@@ -51,6 +51,9 @@ pub struct EdgeReport {
 pub struct CacheReport {
     pub disk_bytes: u64,
     pub disk_objects: u64,
+    /// Answers that are still on their way to the store or to its disk.
+    #[serde(default)]
+    pub under_way: u64,
     /// Why nothing is written or read there for a while.
     pub problem: Option<String>,
 }

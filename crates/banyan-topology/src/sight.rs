@@ -83,6 +83,25 @@ pub struct CacheStats {
     pub evicted: u64,
     /// Purges are applied up to this one.
     pub purged: u64,
+    /// `None`: no rule has pictures.
+    #[serde(default)]
+    pub pictures: Option<PictureStats>,
+}
+
+/// Pictures that were made, since the edge started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureStats {
+    /// By format.
+    pub made: BTreeMap<String, u64>,
+    /// They cannot be made, or would not become smaller: the original answers.
+    pub unmade: u64,
+    /// Too many waited already: the original answers.
+    pub busy: u64,
+    /// Of threads.
+    pub took_ms: u64,
+    /// Of originals that something was made of, and of what was made.
+    pub original_bytes: u64,
+    pub made_bytes: u64,
 }
 
 /// One route's requests that came to the cache.

@@ -70,7 +70,7 @@ pub(super) async fn lead(exchange: &mut Exchange, lead: Lead, question: Question
 }
 
 /// Validates in the background what has just been given out stale, unless somebody does so already (RFC 5861 §3).
-pub(super) fn refresh(exchange: &Exchange, name: Name, head: &Parts, found: &Found, index: usize) {
+pub(super) fn refresh(exchange: &Exchange, name: Rc<Name>, head: &Parts, found: &Found, index: usize) {
     let chosen = Arc::clone(&found.objects[index].0);
     let codings = &name.rule.policy().codings;
     let selection = Some(&chosen.head.selection).filter(|selection| !selection.is_empty());
@@ -104,7 +104,7 @@ pub(super) fn refresh(exchange: &Exchange, name: Name, head: &Parts, found: &Fou
         },
         candidate: Some(chosen),
         limits: exchange.answer_limits(),
-        name: Rc::new(name),
+        name,
     };
     let behind = exchange.behind(Some(Rc::default()));
     exchange

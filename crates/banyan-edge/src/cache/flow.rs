@@ -1,7 +1,8 @@
 //! A body on its way from the origin, into the store and to whoever reads it meanwhile, on any core.
 //!
 //! One task pushes, any number read, each at its own place. A body that turns out too large to be stored spills: from then
-//! on only what the slowest reader still needs is held, and whoever pushes waits for it.
+//! on only what the slowest reader still needs is held, and whoever pushes waits for it. One that is written to a file is read
+//! from there, by those who come late, too; nobody waits for a slow reader then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,12 +10,17 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::disk::body::{Body, Reading};
 use super::kept::Kept;
 
 /// Of a body that spills.
 const WINDOW: u64 = 1 << 20;
 
-pub(crate) struct Flow(Mutex<State>);
+pub(crate) struct Flow {
+    state: Mutex<State>,
+    /// Where it goes, if not into the memory.
+    file: Option<Arc<Body>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -48,15 +54,27 @@ pub(crate) enum Read {
 impl Flow {
     /// `first`: the place of the first byte in the whole.
     pub(crate) fn new(first: u64) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+        let state = State {
             next: first,
             ..State::default()
-        })))
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            file: None,
+        })
+    }
+
+    /// Somebody writes it there.
+    pub(crate) fn in_file(body: Arc<Body>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            file: Some(body),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock can panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push(&self, bytes: Bytes) {
@@ -95,7 +113,10 @@ impl Flow {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.state().end.is_some()
+        match &self.file {
+            Some(file) => file.is_over(),
+            None => self.state().end.is_some(),
+        }
     }
 
     pub(crate) fn is_read(&self) -> bool {
@@ -137,6 +158,7 @@ impl Flow {
         Some(Place {
             flow: Arc::clone(self),
             index,
+            reading: self.file.as_ref().map(Body::reader),
         })
     }
 }
@@ -151,11 +173,16 @@ impl State {
 pub(crate) struct Place {
     flow: Arc<Flow>,
     index: usize,
+    /// Of its file.
+    reading: Option<Reading>,
 }
 
 impl Place {
     /// What begins at `at`, which never goes back.
     pub(crate) fn poll(&mut self, cx: &Context<'_>, at: u64) -> Poll<Read> {
+        if let Some(reading) = &mut self.reading {
+            return reading.poll(cx, at);
+        }
         let mut state = self.flow.state();
         state.readers[self.index] = Some(at);
         let behind = state.pieces.partition_point(|(first, _)| *first <= at);

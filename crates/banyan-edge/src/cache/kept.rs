@@ -1,14 +1,19 @@
-//! A body that is complete: pieces in order, or parts of one with gaps between. Never changed, shared by all who read it.
+//! A body that is complete: pieces in order, or parts of one with gaps between; a long one lies in a file. Never changed, shared
+//! by all who read it.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use banyan_httpcache::range::Span;
 
+use super::disk::body::Body;
+
 /// Smaller bodies are one piece.
 const JOINED: u64 = 256 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Kept {
     /// Each with the place of its first byte; apart, in order, none empty.
     pieces: Vec<(u64, Bytes)>,
@@ -16,6 +21,8 @@ pub(crate) struct Kept {
     length: u64,
     /// They came behind the body, and go out behind it; never among the fields of the head.
     pub trailers: Option<HeaderMap>,
+    /// All of it is there; no pieces then.
+    file: Option<Arc<Body>>,
 }
 
 impl Kept {
@@ -26,7 +33,31 @@ impl Kept {
             pieces,
             length,
             trailers,
+            file: None,
         }
+    }
+
+    pub(crate) fn in_file(body: Arc<Body>) -> Self {
+        Self {
+            length: body.length,
+            file: Some(body),
+            ..Self::default()
+        }
+    }
+
+    /// What has all of it, if it is not in memory.
+    pub(crate) fn file(&self) -> Option<&Arc<Body>> {
+        self.file.as_ref()
+    }
+
+    pub(crate) fn shares_file(&self, other: &Self) -> bool {
+        let both = self.file.as_ref().zip(other.file.as_ref());
+        both.is_some_and(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn weight(&self) -> u64 {
+        if self.file.is_some() { 0 } else { self.length }
     }
 
     /// Each with the place of its first byte.

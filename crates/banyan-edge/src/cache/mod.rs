@@ -21,6 +21,7 @@ mod kept;
 mod object;
 mod origin;
 mod pass;
+pub(crate) mod picture_counts;
 mod pictures;
 mod pump;
 pub(crate) mod purge;
@@ -102,6 +103,10 @@ impl Shared {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn pictures(&self) -> picture_counts::Counted {
+        self.pictures.counts.now()
     }
 
     /// The installation's; made if there is none yet.
@@ -350,7 +355,7 @@ pub(crate) fn at_once(exchange: &Exchange, head: &Parts, body: bool) -> Option<R
     let object = &found.objects[index].0;
     let response = answer::hit(exchange, &name, head, object, &how, now);
     if refresh == Refresh::Background {
-        fetch::refresh(exchange, name, head, &found, index);
+        fetch::refresh(exchange, Rc::new(name), head, &found, index);
     }
     Some(response)
 }

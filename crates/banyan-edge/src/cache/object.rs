@@ -36,7 +36,7 @@ impl Object {
             .map(|(name, value)| name.as_str().len() + value.len() + 32)
             .sum();
         Self {
-            weight: body.length() + fields as u64 + OVERHEAD,
+            weight: body.weight() + fields as u64 + OVERHEAD,
             passed: AtomicU64::new(marks.born),
             disk: AtomicU64::new(0),
             side,

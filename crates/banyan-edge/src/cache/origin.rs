@@ -10,11 +10,12 @@ use http_body::Body as _;
 
 use banyan_httpcache::range::{Span, content_range};
 use banyan_httpcache::{
-    Admit, AfterHead, Answered, Asked, Conditions, Etag, Failure, Freshened, OnError, SetCookie, Standing,
-    Time, Times, Why, admit, after_head, for_clients, freshen, on_error,
+    Admit, AfterHead, Answered, Asked, Conditions, Etag, Extent, Failure, Freshened, Head, OnError,
+    SetCookie, Standing, Time, Times, Why, admit, after_head, for_clients, freshen, on_error,
 };
 
 use super::Name;
+use super::disk::body::{Body, Writing};
 use super::flow::{Flow, Place};
 use super::object::{Coming, Object};
 use super::pump::{self, Pump};
@@ -119,15 +120,18 @@ pub(super) async fn ask(
             plan = &again;
             continue;
         }
-        if let (Plan::Gap { part, .. }, StatusCode::PARTIAL_CONTENT) = (plan, answer.status()) {
-            match question.fill_gap(exchange, part, answer, asking, times).await {
+        if let (Plan::Gap { part, span }, StatusCode::PARTIAL_CONTENT) = (plan, answer.status()) {
+            match question
+                .fill_gap(exchange, (part, *span), answer, asking, times)
+                .await
+            {
                 Some(object) => return Ok((Heard::Good(object, StatusCode::PARTIAL_CONTENT), None)),
                 // As if nothing were stored.
                 None => plan = &again,
             }
             continue;
         }
-        return Ok(question.take(answer, asking, times));
+        return Ok(question.take(answer, asking, times).await);
     }
 }
 
@@ -169,7 +173,7 @@ impl Question {
         let (store, uri) = (&self.name.cache.store, &self.name.uri);
         let stored = store.find(uri, &self.name.side).objects;
         let heads: Vec<_> = stored.iter().map(|(object, _)| &object.head).collect();
-        let policy = self.name.rule.policy_for(&chosen.head.headers);
+        let policy = self.name.rule.policy_after(&chosen.head.headers, not_modified);
         let verdicts = freshen(self.asked(), &heads, not_modified, policy, times);
         let mut answers = None;
         for ((old, _), verdict) in stored.iter().zip(verdicts) {
@@ -211,7 +215,7 @@ impl Question {
     async fn fill_gap(
         &self,
         exchange: &Exchange,
-        part: &Arc<Object>,
+        (part, gap): (&Arc<Object>, Span),
         answer: Answer,
         asking: Asking,
         times: Times,
@@ -220,7 +224,12 @@ impl Question {
             let tag = headers.get(ETAG).and_then(|tag| Etag::parse(tag.as_bytes()))?;
             Some(part.head.strong_etag()?.strongly_matches(tag))
         };
-        let (span, _) = content_range(answer.headers()).filter(|_| same(answer.headers()) == Some(true))?;
+        let (span, total) =
+            content_range(answer.headers()).filter(|_| same(answer.headers()) == Some(true))?;
+        // What is there of another length, or elsewhere, is no part of the same.
+        if total != part.total() || span.first > gap.first || span.last < gap.last {
+            return None;
+        }
         if span.length() > self.name.cache.store.largest() {
             return None;
         }
@@ -236,7 +245,7 @@ impl Question {
         pump::keep_part(&self.name, *head, &body, asking.born)
     }
 
-    fn take(&self, mut answer: Answer, asking: Asking, times: Times) -> (Heard, Option<Pump>) {
+    async fn take(&self, mut answer: Answer, asking: Asking, times: Times) -> (Heard, Option<Pump>) {
         let (status, name) = (answer.status(), &self.name);
         if let Some(candidate) = &self.candidate
             && stands_in(name, candidate, Failure::Status(status), times.received)
@@ -249,15 +258,17 @@ impl Question {
             headers: answer.headers(),
         };
         let length = answer.body().size_hint().exact();
-        let admitted = match admit(self.asked(), answered, policy, times) {
-            Admit::Yes(_) if length.is_some_and(|length| length > name.cache.store.largest()) => {
-                Err(Why::TooLarge)
-            }
-            Admit::Yes(head) => Ok(head),
-            Admit::No(why) => Err(why),
+        let long = length.filter(|length| *length > name.cache.store.largest());
+        let admitted = match (admit(self.asked(), answered, policy, times), long) {
+            (Admit::Yes(head), None) => Ok((*head, None)),
+            (Admit::Yes(head), Some(length)) => match self.in_file(*head, length).await {
+                Some((head, body)) => Ok((head, Some(body))),
+                None => Err(Why::TooLarge),
+            },
+            (Admit::No(why), _) => Err(why),
         };
-        let head = match admitted {
-            Ok(head) => *head,
+        let (head, file) = match admitted {
+            Ok(admitted) => admitted,
             Err(why) => {
                 self.forget(status);
                 return (Heard::Passes(answer, why), None);
@@ -273,7 +284,10 @@ impl Question {
         } else {
             0
         };
-        let flow = Flow::new(first);
+        let flow = match &file {
+            Some(body) => Flow::in_file(Arc::clone(body)),
+            None => Flow::new(first),
+        };
         let Some(place) = flow.reader(first) else {
             return (Heard::Passes(answer, Why::Incomplete), None);
         };
@@ -290,7 +304,7 @@ impl Question {
             body,
             Arc::clone(&coming),
             asking,
-            self.limits.body,
+            (file.map(Writing::new), self.limits.body),
         );
         let streams = Streams {
             head: Response::from_parts(head, ()),
@@ -298,6 +312,20 @@ impl Question {
             place,
         };
         (Heard::Streams(Box::new(streams)), Some(pump))
+    }
+
+    /// Room on the disk for all of it. `None`: there is none, or this is only a part of it.
+    async fn in_file(&self, mut head: Head, length: u64) -> Option<(Head, Arc<Body>)> {
+        if let Extent::Parts { total, .. } = head.extent {
+            // Players ask for all of it by a range.
+            if total != length {
+                return None;
+            }
+            head.extent = Extent::Whole;
+        }
+        let (store, name) = (&self.name.cache.store, &self.name);
+        let body = store.begin_long(&name.uri, &name.side, length).await?;
+        Some((head, body))
     }
 
     /// The origin has another answer now, and it is not for the cache: what is stored is not it any more.
@@ -342,7 +370,7 @@ pub(super) fn after(name: &Name, head: &Parts, answer: &Answer, born: u64, times
     };
     let store = &name.cache.store;
     for (old, _) in store.find(&name.uri, &name.side).objects {
-        let policy = name.rule.policy_for(&old.head.headers);
+        let policy = name.rule.policy_after(&old.head.headers, answer.headers());
         if !old.head.selection.selects(&head.headers, &policy.codings) {
             continue;
         }

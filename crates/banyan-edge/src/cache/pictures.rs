@@ -24,12 +24,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use banyan_httpcache::{Extent, Head, Lookup, Refresh, lookup};
 use banyan_pictures::{Format, Recipe, is_picture, make};
-use banyan_runtime::cores;
+use banyan_runtime::{Clock, cores};
 use banyan_upstream::retry::Effect;
 
 use super::collapse::{Entered, Lead, Waiter};
 use super::kept::Kept;
 use super::object::Object;
+use super::picture_counts::Counts;
 use super::reader::Reader;
 use super::serve::{self, Reply};
 use super::{Asked, Name, answer, fetch, origin, pass, presented};
@@ -58,6 +59,7 @@ const OF_BYTES: [&str; 5] = [
 pub(super) struct Pool {
     threads: Arc<Semaphore>,
     queue: Arc<Semaphore>,
+    pub counts: Counts,
 }
 
 impl Default for Pool {
@@ -65,6 +67,7 @@ impl Default for Pool {
         Self {
             threads: Arc::new(Semaphore::new((cores::available().get() / 2).max(1))),
             queue: Arc::new(Semaphore::new(QUEUE)),
+            counts: Counts::default(),
         }
     }
 }
@@ -208,7 +211,7 @@ impl Wanted {
             .iter()
             .position(|(one, _)| Arc::ptr_eq(one, &source));
         if let Some(index) = index {
-            fetch::refresh(exchange, name, &self.head, &found, index);
+            fetch::refresh(exchange, Rc::new(name), &self.head, &found, index);
         }
     }
 
@@ -296,6 +299,7 @@ impl Wanted {
             Entered::Join(_) | Entered::Alone | Entered::Shed | Entered::Failed(_) => return None,
         };
         let Ok(place) = Arc::clone(&pool.queue).try_acquire_owned() else {
+            pool.counts.busy();
             lead.needless();
             return None;
         };
@@ -334,6 +338,7 @@ impl Work {
         drop(place);
         let (source, format) = (Arc::clone(&self.source), self.format);
         let (width, quality) = (self.recipe.width, self.recipe.quality);
+        let (pool, begun) = (Arc::clone(&self.name.cache.pictures), Clock.now());
         let work = move || {
             // Until it is done, whoever waits for it.
             let _thread = thread;
@@ -354,6 +359,11 @@ impl Work {
                 (None, Vec::new())
             }
         };
+        let sizes = kind
+            .is_some()
+            .then_some((self.source.body.length(), bytes.len() as u64));
+        pool.counts
+            .made(format, Clock.now().saturating_duration_since(begun), sizes);
         let mut head = head_of(&self.source, &self.recipe, self.tag, kind.clone());
         if kind.is_none() {
             head.status = StatusCode::NO_CONTENT;
@@ -375,6 +385,7 @@ fn can_be_made(source: &Object) -> bool {
         && head.extent == Extent::Whole
         && is_picture(&head.headers)
         && source.body.length() <= banyan_pictures::MOST_BYTES
+        && source.body.file().is_none()
 }
 
 /// Whether all of an answer is read before something is made of it.

@@ -17,6 +17,7 @@ use banyan_httpcache::{Extent, Head, Standing};
 
 use super::Name;
 use super::collapse::Lead;
+use super::disk::body::Writing;
 use super::flow::End;
 use super::kept::Kept;
 use super::object::{Coming, Object};
@@ -33,6 +34,8 @@ pub(super) struct Pump {
     body: InstanceBody,
     coming: Arc<Coming>,
     asking: Asking,
+    /// It goes into a file.
+    writing: Option<Writing>,
     /// The body may have so many bytes.
     most: Option<u64>,
     got: u64,
@@ -46,13 +49,14 @@ impl Pump {
         body: InstanceBody,
         coming: Arc<Coming>,
         asking: Asking,
-        most: Option<u64>,
+        (writing, most): (Option<Writing>, Option<u64>),
     ) -> Self {
         Self {
             name,
             body,
             coming,
             asking,
+            writing,
             most,
             got: 0,
             taken: 0,
@@ -62,15 +66,25 @@ impl Pump {
     /// To the end, whatever that is. `pause`: nothing comes for longer, and it has broken off.
     pub(super) async fn run(mut self, lead: Option<Lead>, pause: Duration) {
         let end = self.pump(pause).await;
-        let flow = &self.coming.flow;
-        let broken = matches!(end, End::Broken);
-        match flow.finish(end) {
-            Some(kept) => self.keep(kept),
-            None if broken => self.keep_beginning(),
-            None => {}
+        match self.writing.take() {
+            Some(writing) => {
+                if let Some(body) = writing.finish(matches!(end, End::Whole(None))).await {
+                    self.keep(Kept::in_file(body));
+                }
+            }
+            None => self.finish(end),
         }
         if let Some(lead) = lead {
             lead.done();
+        }
+    }
+
+    fn finish(&self, end: End) {
+        let broken = matches!(end, End::Broken);
+        match self.coming.flow.finish(end) {
+            Some(kept) => self.keep(kept),
+            None if broken => self.keep_beginning(),
+            None => {}
         }
     }
 
@@ -96,7 +110,12 @@ impl Pump {
     /// The next frame, once there is room for it. Nobody wants more: as if it had broken off.
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, Broke>> {
         poll_fn(|cx| {
-            if !ready!(self.coming.flow.poll_room(cx)) {
+            if let Some(writing) = &mut self.writing {
+                if let Err(error) = ready!(writing.poll_room(cx)) {
+                    writing.fails(&error);
+                    return Poll::Ready(Some(Err(Broke::Closed)));
+                }
+            } else if !ready!(self.coming.flow.poll_room(cx)) {
                 return Poll::Ready(Some(Err(Broke::Closed)));
             }
             if self.body.is_end_stream() {
@@ -115,16 +134,20 @@ impl Pump {
         if self.most.is_some_and(|most| self.got > most) {
             return false;
         }
+        let missing = match self.coming.length {
+            Some(length) => length.saturating_sub(self.got),
+            None => self.got,
+        };
+        if let Some(writing) = &mut self.writing {
+            writing.push(data);
+            return missing <= WORTH_IT || flow.is_read();
+        }
         self.taken += count;
         if !store.take_room(count) || self.got > store.largest() {
             flow.spill();
         }
         // What was read lies in the core's reading buffer, which others need.
         flow.push(Bytes::copy_from_slice(data));
-        let missing = match self.coming.length {
-            Some(length) => length.saturating_sub(self.got),
-            None => self.got,
-        };
         missing <= WORTH_IT || flow.is_read()
     }
 
@@ -208,7 +231,7 @@ pub(super) fn keep_part(name: &Name, mut head: Head, kept: &Kept, born: u64) -> 
             .head
             .strong_etag()
             .is_some_and(|ours| ours.strongly_matches(tag));
-        same_body && object.head.selection == head.selection
+        same_body && object.head.selection == head.selection && same_total(&object.head, &head)
     });
     let Some(old) = same else {
         return Some(keep(name, head, Kept::default().beside(kept), born, None));
@@ -230,6 +253,14 @@ pub(super) fn keep_part(name: &Name, mut head: Head, kept: &Kept, born: u64) -> 
     let both = old.body.beside(kept);
     let old = Arc::clone(old);
     Some(keep(name, head, both, born, Some(&old)))
+}
+
+/// Of a whole one nobody says that it is longer.
+fn same_total(old: &Head, new: &Head) -> bool {
+    match (&old.extent, &new.extent) {
+        (Extent::Parts { total, .. }, Extent::Parts { total: other, .. }) => total == other,
+        (Extent::Whole, _) | (_, Extent::Whole) => true,
+    }
 }
 
 /// All of a part, at once; `None`: it is not what it says.

@@ -10,6 +10,7 @@ use http_body::Frame;
 
 use banyan_httpcache::range::Span;
 
+use super::disk::body::Reading;
 use super::flow::{End, Place, Read};
 use super::kept::Kept;
 use crate::forward::http1::Broke;
@@ -25,6 +26,7 @@ pub(crate) struct Reader {
 
 enum Source {
     Kept(Arc<Kept>),
+    File(Reading),
     Flow(Place),
     Nothing,
 }
@@ -57,12 +59,12 @@ impl Reader {
         Self {
             left: (!trailers).then_some(total),
             trailers,
-            ..Self::of(Source::Kept(Arc::clone(body)), [whole])
+            ..Self::of(Source::stored(body), [whole])
         }
     }
 
     pub(crate) fn part(body: &Arc<Kept>, span: Span) -> Self {
-        Self::of(Source::Kept(Arc::clone(body)), [Segment::of(span)])
+        Self::of(Source::stored(body), [Segment::of(span)])
     }
 
     /// Each span behind its text; `last` ends it all.
@@ -71,7 +73,7 @@ impl Reader {
             .into_iter()
             .flat_map(|(text, span)| [Segment::Text(text.into()), Segment::of(span)]);
         let segments: Vec<_> = segments.chain([Segment::Text(last.into())]).collect();
-        Self::of(Source::Kept(Arc::clone(body)), segments)
+        Self::of(Source::stored(body), segments)
     }
 
     /// All that comes from `first` on; `length`: if it is known.
@@ -130,6 +132,7 @@ impl Reader {
                     None if end.is_none_or(|end| end == next) => Read::End(End::Whole(kept.trailers.clone())),
                     None => Read::End(End::Broken),
                 },
+                Source::File(reading) => ready!(reading.poll(cx, next)),
                 Source::Flow(place) => ready!(place.poll(cx, next)),
                 Source::Nothing => Read::End(End::Broken),
             };
@@ -156,6 +159,15 @@ impl Reader {
     fn give(&mut self, bytes: Bytes) -> Frame<Bytes> {
         self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
         Frame::data(bytes)
+    }
+}
+
+impl Source {
+    fn stored(body: &Arc<Kept>) -> Self {
+        match body.file() {
+            Some(file) => Self::File(file.reader()),
+            None => Self::Kept(Arc::clone(body)),
+        }
     }
 }
 

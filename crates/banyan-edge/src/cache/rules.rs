@@ -131,6 +131,12 @@ impl Rule {
         &self.policy
     }
 
+    /// Of what is stored, once `news` has changed its fields.
+    pub(crate) fn policy_after(&self, stored: &HeaderMap, news: &HeaderMap) -> &Policy {
+        let told = news.contains_key(CONTENT_TYPE);
+        self.policy_for(if told { news } else { stored })
+    }
+
     pub(crate) fn policy_for(&self, answer: &HeaderMap) -> &Policy {
         let kind = answer.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let is_page =

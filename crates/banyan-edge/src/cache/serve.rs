@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use banyan_httpcache::purge::{Mode, Target};
 use banyan_httpcache::range::Span;
 use banyan_httpcache::vary::Selection;
-use banyan_httpcache::{Extent, Failure, Head, Lookup, Standing, Stored, Time, Why, lookup};
+use banyan_httpcache::{Answer, Extent, Failure, Head, Lookup, Refresh, Standing, Stored, Time, Why, lookup};
 
 use super::collapse::{Entered, Progress};
 use super::object::{Coming, Object};
@@ -115,11 +115,14 @@ impl Request<'_> {
             let found = self.name.find();
             let now = self.name.now(exchange);
             let plan = match self.look(&found, now) {
-                Lookup::Hit { index, answer } | Lookup::Stale { index, answer, .. } => {
-                    let object = &found.objects[index].0;
-                    let response = answer::hit(exchange, &self.name, self.head, object, &answer, now);
-                    return Ok(Reply::Stored(response));
+                Lookup::Hit { index, answer } => {
+                    return Ok(self.hit(exchange, (&found, index), &answer, Refresh::None, now));
                 }
+                Lookup::Stale {
+                    index,
+                    answer,
+                    refresh,
+                } => return Ok(self.hit(exchange, (&found, index), &answer, refresh, now)),
                 Lookup::GatewayTimeout => return Ok(Reply::NotStored),
                 Lookup::Bypass(why) => return self.bypass(exchange, why).await,
                 Lookup::Miss(why) => Plan::Plain(why),
@@ -203,6 +206,22 @@ impl Request<'_> {
             candidate: None,
         };
         self.alone(exchange, need).await
+    }
+
+    /// It was brought from the disk, or stored while this one waited.
+    fn hit(
+        &self,
+        exchange: &Exchange,
+        (found, index): (&Found, usize),
+        how: &Answer,
+        refresh: Refresh,
+        now: Time,
+    ) -> Reply {
+        let response = answer::hit(exchange, &self.name, self.head, &found.objects[index].0, how, now);
+        if refresh == Refresh::Background {
+            fetch::refresh(exchange, Rc::clone(&self.name), self.head, found, index);
+        }
+        Reply::Stored(response)
     }
 
     async fn bypass(&self, exchange: &mut Exchange, why: Why) -> Result<Reply, Refusal> {
@@ -301,7 +320,7 @@ impl Request<'_> {
         let (Lookup::Hit { answer, .. } | Lookup::Stale { answer, .. }) = verdict else {
             return None;
         };
-        let reader = if answer == banyan_httpcache::Answer::NotModified {
+        let reader = if answer == Answer::NotModified {
             Reader::nothing()
         } else {
             let whole = coming.head.extent == Extent::Whole;

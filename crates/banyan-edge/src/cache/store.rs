@@ -18,6 +18,7 @@ use banyan_httpcache::{Head, Standing, Time};
 use banyan_topology::purge::Scope;
 
 use super::disk::Disk;
+use super::disk::body::Body;
 use super::elsewhere::Elsewhere;
 use super::kept::Kept;
 use super::object::Object;
@@ -226,10 +227,10 @@ impl Store {
     }
 
     /// Keeps what it has in that folder, too. `None`: no more.
-    pub(crate) fn use_disk(&self, folder: &Path, bytes: Option<u64>) -> io::Result<()> {
+    pub(crate) fn use_disk(self: &Arc<Self>, folder: &Path, bytes: Option<u64>) -> io::Result<()> {
         if self.disk.get().is_none() && bytes.is_some() {
             let seed = crate::request_id::seed() | 1;
-            let disk = Disk::start(folder.to_owned(), seed, bytes.unwrap_or(0))?;
+            let disk = Disk::start(Arc::downgrade(self), folder.to_owned(), seed, bytes.unwrap_or(0))?;
             self.disk.get_or_init(|| disk);
         }
         if let Some(disk) = self.disk.get() {
@@ -241,6 +242,19 @@ impl Store {
     /// `None`: there is none.
     pub(crate) fn disk(&self) -> Option<&Disk> {
         self.disk.get()
+    }
+
+    /// A file for a body that the memory has no room for. `None`: neither has the disk, or it is too slow or broken.
+    pub(crate) async fn begin_long(&self, uri: &str, side: &str, length: u64) -> Option<Arc<Body>> {
+        let disk = self.disk().filter(|disk| length <= disk.largest())?;
+        disk.begin(uri, side, length).await
+    }
+
+    /// Its file is gone.
+    pub(crate) fn forget_body(&self, uri: &str, body: &Arc<Body>) {
+        let hash = self.hash(uri);
+        let is_in = |object: &Object| object.body.file().is_some_and(|file| Arc::ptr_eq(file, body));
+        self.change(hash, uri, |kept| kept.retain(|object| !is_in(object)));
     }
 
     pub(crate) fn remove(&self, uri: &str, object: &Arc<Object>) {
@@ -255,7 +269,11 @@ impl Store {
         let (gone, come) = shard.change(hash, uri, |kept| {
             let before = disk.map(|_| kept.clone()).unwrap_or_default();
             change(kept);
-            let stays = |old: &Arc<Object>| kept.iter().any(|one| Arc::ptr_eq(one, old));
+            // One that has only another head needs its file.
+            let stays = |old: &Arc<Object>| {
+                kept.iter()
+                    .any(|one| Arc::ptr_eq(one, old) || one.body.shares_file(&old.body))
+            };
             left.extend(before.into_iter().filter(|old| !stays(old)));
         });
         drop(shard);
@@ -288,6 +306,12 @@ impl Store {
                 turn = turn.wrapping_add(1);
             }
         }
+    }
+
+    /// Requests to the origin whose answers are not stored yet, if they ever will be.
+    pub(crate) fn asked(&self) -> u64 {
+        let count = |shard: &Mutex<Shard>| shard.lock().map_or(0, |shard| shard.asked.values().sum::<u32>());
+        self.shards.iter().map(count).map(u64::from).sum()
     }
 
     /// Bytes of a body that is not complete; `false`: there is no room for more.
@@ -339,6 +363,12 @@ impl Store {
     pub(crate) fn invalidate_tag(&self, tag: String, now: Time) {
         self.elsewhere.note(Scope::Tag(tag.clone()));
         self.purge(&Target::Tag(tag), Mode::Hard, now);
+    }
+}
+
+impl Asking {
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 }
 

@@ -73,6 +73,36 @@ impl Control {
         all.family(Counter, "banyan_edge_cache_evictions_total", help)
             .count(&[], store.evicted());
         self.of_its_disk(all);
+        self.of_pictures(all);
+    }
+
+    /// Whether a rule has pictures.
+    pub(super) fn makes_pictures(&self) -> bool {
+        let cache = self.snapshot.settings.cache.as_ref();
+        cache.is_some_and(|cache| cache.rules.iter().any(|rule| rule.image.is_some()))
+    }
+
+    fn of_pictures(&self, all: &mut Families) {
+        if !self.makes_pictures() {
+            return;
+        }
+        let counted = self.stored.pictures();
+        let help = "Pictures that were made, by format.";
+        let mut family = all.family(Counter, "banyan_edge_pictures_made_total", help);
+        for (format, count) in counted.made {
+            family.count(&[("format", format)], count);
+        }
+        let help = "Pictures that stay as they are: they cannot be made, or would not become smaller (reason=unmade); too many waited (reason=busy).";
+        let mut family = all.family(Counter, "banyan_edge_pictures_left_total", help);
+        family.count(&[("reason", "unmade")], counted.unmade);
+        family.count(&[("reason", "busy")], counted.busy);
+        let help = "Time of threads that pictures took.";
+        all.family(Counter, "banyan_edge_pictures_seconds_total", help)
+            .number(&[], counted.took.as_secs_f64());
+        let help = "Bytes of originals that something was made of (side=original), and of what was made.";
+        let mut family = all.family(Counter, "banyan_edge_pictures_bytes_total", help);
+        family.count(&[("side", "original")], counted.bytes_in);
+        family.count(&[("side", "made")], counted.bytes_out);
     }
 }
 

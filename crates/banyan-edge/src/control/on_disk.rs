@@ -24,6 +24,11 @@ impl Control {
                 "Responses that it has there.",
                 state.objects as u64,
             ),
+            (
+                "banyan_edge_cache_disk_waiting",
+                "Responses that wait to be written there.",
+                state.waiting,
+            ),
         ] {
             all.family(Gauge, name, help).count(&[], value);
         }
@@ -49,6 +54,9 @@ impl Control {
         Some(CacheReport {
             disk_bytes: state.bytes,
             disk_objects: state.objects as u64,
+            // In this order: what is stored meanwhile is counted twice rather than not at all.
+            under_way: self.stored.store.asked()
+                + self.stored.store.disk().map_or(0, |disk| disk.state().waiting),
             problem: state.problem,
         })
     }

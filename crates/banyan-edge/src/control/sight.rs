@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -18,18 +16,22 @@ use banyan_topology::sight::{Answer, CacheStats, Push, Question, RouteCache};
 use super::Control;
 use super::page::Row;
 use crate::cache::explain::{explain, missed};
-use crate::cache::push;
+use crate::cache::push::{self, Planned};
 use crate::metrics::RouteCells;
 
 /// For a question to come, and for its answer to be taken.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Larger files are not read.
-const LARGEST: u64 = 1 << 30;
 /// Of what was asked for most.
 const MOST: usize = 20;
 
-/// With the bytes of the file that is pushed.
-pub(super) type Asked = (Question, Bytes, oneshot::Sender<Answer>);
+pub(super) type Asked = (Question, oneshot::Sender<Told>);
+
+/// What control says to a question.
+pub(super) enum Told {
+    Answer(Answer),
+    /// The file may be put there; with the name of this edge.
+    Planned(Box<Planned>, String),
+}
 
 /// Answers for as long as it is kept.
 pub(super) struct Sight {
@@ -99,41 +101,33 @@ async fn talk(mut connection: Connection, asks: &mpsc::UnboundedSender<Asked>) -
     let Ok(Some(question)) = timeout(LIMIT, connection.receive::<Question>()).await? else {
         return Ok(());
     };
-    let mut body = Bytes::new();
-    if let Question::Push(push) = &question {
-        match whole(push).await {
-            Ok(bytes) => body = bytes,
-            Err(why) => {
-                let _gone = timeout(LIMIT, connection.send(&Answer::Refused { why })).await?;
-                return Ok(());
-            }
-        }
-    }
     let (tell, told) = oneshot::channel();
-    let _ending = asks.send((question, body, tell));
-    if let Ok(answer) = told.await {
-        let _gone = timeout(LIMIT, connection.send(&answer)).await?;
-    }
+    let pushed = match &question {
+        Question::Push(push) => Some(push.clone()),
+        Question::Stats | Question::Explain { .. } => None,
+    };
+    let _ending = asks.send((question, tell));
+    let answer = match (told.await, pushed) {
+        (Ok(Told::Answer(answer)), _) => answer,
+        (Ok(Told::Planned(planned, edge)), Some(push)) => put(*planned, edge, push).await,
+        (Ok(Told::Planned(..)) | Err(_), _) => return Ok(()),
+    };
+    let _gone = timeout(LIMIT, connection.send(&answer)).await?;
     Ok(())
 }
 
-/// The file as it was announced; `Err`: it is another one.
-async fn whole(push: &Push) -> Result<Bytes, String> {
-    let shown = push.file.display();
-    if push.bytes > LARGEST {
-        return Err(format!("{shown} is larger than any cache here"));
+/// Off this thread: a file can be long.
+async fn put(planned: Planned, edge: String, push: Box<Push>) -> Answer {
+    let ttl_s = planned.ttl;
+    let put = banyan_runtime::task::blocking(move || planned.put(&push)).await;
+    match put.unwrap_or_else(|_panic| Err("the edge gave up on it".to_owned())) {
+        Ok(()) => Answer::Pushed {
+            edge,
+            pid: std::process::id(),
+            ttl_s,
+        },
+        Err(why) => Answer::Refused { why },
     }
-    let bytes = tokio::fs::read(&push.file)
-        .await
-        .map_err(|error| format!("the edge cannot read {shown}: {error}"))?;
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if digest != push.sha256 || bytes.len() as u64 != push.bytes {
-        return Err(format!("{shown} has changed meanwhile"));
-    }
-    Ok(bytes.into())
 }
 
 impl Control {
@@ -143,24 +137,17 @@ impl Control {
         self.sight.keep(wanted, &self.tasks);
     }
 
-    pub(super) fn tell_of_the_cache(&self, (question, body, tell): Asked) {
+    pub(super) fn tell_of_the_cache(&self, (question, tell): Asked) {
         let answer = match (&self.snapshot.settings.cache, question) {
             (None, _) => Answer::NoCache,
             (Some(_), Question::Stats) => Answer::Stats(Box::new(self.cache_stats())),
             (Some(settings), Question::Push(pushed)) => {
-                let put = push::push(
-                    (settings, &self.snapshot),
-                    &self.stored,
-                    &pushed,
-                    body,
-                    self.now(),
-                );
-                match put {
-                    Ok(ttl_s) => Answer::Pushed {
-                        edge: self.edge_name(),
-                        pid: std::process::id(),
-                        ttl_s,
-                    },
+                match push::plan((settings, &self.snapshot), &self.stored, &pushed, self.now()) {
+                    Ok(planned) => {
+                        // Who asked may have gone.
+                        let _gone = tell.send(Told::Planned(Box::new(planned), self.edge_name()));
+                        return;
+                    }
                     Err(why) => Answer::Refused { why },
                 }
             }
@@ -176,8 +163,7 @@ impl Control {
                 }
             }
         };
-        // Who asked may have gone.
-        let _gone = tell.send(answer);
+        let _gone = tell.send(Told::Answer(answer));
     }
 
     fn cache_stats(&self) -> CacheStats {
@@ -198,6 +184,7 @@ impl Control {
             stored: store.len() as u64,
             evicted: store.evicted(),
             purged: self.purges.report().applied,
+            pictures: self.makes_pictures().then(|| self.stored.pictures().told()),
         }
     }
 

@@ -141,6 +141,17 @@ impl World {
         Self::run(Arc::clone(&self.dir), self.snapshot.clone(), None)
     }
 
+    /// As after kill -9: another process serves from the same folder, and the one before tells it nothing.
+    pub(crate) async fn restart(&mut self) {
+        self.end_now();
+        self.ended().await;
+        *self = self.successor();
+        let epoch = self.snapshot.epoch;
+        self.until(|r| r.epoch == epoch && !r.listening.is_empty() && r.endpoints.iter().all(|e| e.healthy))
+            .await;
+        self.settled().await;
+    }
+
     /// Another edge at that place, not waited for.
     pub(crate) fn successor_at(&self, place: &str) -> Self {
         let place = place.parse().unwrap();

@@ -1,12 +1,13 @@
 //! What holds for every response: more caution never means more reuse.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use banyan_httpcache::{Admit, Freshened, Head, Key, Lookup, Policy, Profile, Time, freshen};
 use http::Method;
 use proptest::prelude::*;
 
-use crate::world::{answer_to, at, fields, get, rfc, stored_as};
+use crate::world::{answer_to, ask, at, fields, get, rfc, stored_as};
 
 fn directives() -> impl Strategy<Value = Vec<String>> {
     let one = prop_oneof![
@@ -30,6 +31,35 @@ fn directives() -> impl Strategy<Value = Vec<String>> {
         .prop_map(String::from),
     ];
     prop::collection::vec(one, 0..5)
+}
+
+const VARIED: [&str; 3] = ["Foo", "Bar", "Cookie"];
+
+/// Which of these fields a request has, and with what.
+fn asks() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let field = (prop::sample::select(VARIED.to_vec()), "[ab]|a, ?b");
+    prop::collection::vec(field, 0..3)
+}
+
+fn vary() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(prop::sample::select(VARIED.to_vec()), 0..3)
+}
+
+fn written(asked: &[(&str, String)]) -> String {
+    asked
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect()
+}
+
+/// As one list, without what means nothing; `None`: absent.
+fn value(asked: &[(&str, String)], name: &str) -> Option<String> {
+    let lines: Vec<_> = asked
+        .iter()
+        .filter(|(known, _)| *known == name)
+        .map(|(_, value)| value.as_str())
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(",").replace(' ', ""))
 }
 
 fn response(directives: &[String], tag: bool) -> String {
@@ -64,7 +94,11 @@ proptest! {
     }
 
     #[test]
-    fn order_and_line_splitting_change_nothing(list in directives(), tag in any::<bool>()) {
+    fn order_and_line_splitting_change_nothing_where_nothing_is_said_twice(
+        mut list in directives(), tag in any::<bool>(),
+    ) {
+        let mut names = HashSet::new();
+        list.retain(|one| names.insert(one.split('=').next().unwrap_or_default().to_owned()));
         let head = |text: &str| match stored_as(&rfc(), 200, text) {
             Admit::Yes(head) => Ok((head.lifetime, head.staleness, head.always_validate)),
             Admit::No(why) => Err(why),
@@ -119,6 +153,37 @@ proptest! {
             one == "public" || one == "must-revalidate" || one.starts_with("s-maxage")
         });
         prop_assert!(shared || matches!(admit, Admit::No(_)));
+    }
+
+    /// RFC 9111 §3.5, §4.1: of any store, whatever was asked before.
+    #[test]
+    fn a_stored_response_never_reaches_a_request_that_its_vary_or_authorization_forbids(
+        history in prop::collection::vec((asks(), any::<bool>(), vary(), directives()), 1..8),
+        later in asks(), authorized in any::<bool>(),
+        profile in prop_oneof![Just(Profile::Safe), Just(Profile::Rfc)],
+        method in prop_oneof![Just(Method::GET), Just(Method::HEAD)],
+    ) {
+        let policy = Policy { profile, ..Policy::default() };
+        let (mut stored, mut known) = (Vec::new(), Vec::new());
+        for (asked, authorized, vary, list) in history {
+            let request = format!("{}{}", written(&asked), if authorized { "Authorization: x\n" } else { "" });
+            let response = format!("{}\nCache-Control: max-age=60\nVary: {}", response(&list, true), vary.join(", "));
+            if let Admit::Yes(head) = answer_to(&policy, &request, 200, &response) {
+                stored.push(*head);
+                known.push((asked, authorized, vary, list));
+            }
+        }
+        let request = format!("{}{}", written(&later), if authorized { "Authorization: y\n" } else { "" });
+        let used = match ask(&policy, &method, &stored, &request, 1) {
+            Lookup::Hit { index, .. } | Lookup::Stale { index, .. } => index,
+            _ => return Ok(()),
+        };
+        let (asked, for_one, vary, list) = &known[used];
+        for name in vary {
+            prop_assert_eq!(value(asked, name), value(&later, name), "{}", name);
+        }
+        let shared = list.iter().any(|one| one == "public" || one == "must-revalidate" || one.starts_with("s-maxage"));
+        prop_assert!(!for_one || shared);
     }
 
     #[test]

@@ -56,6 +56,16 @@ fn section_2_1_what_is_no_dictionary_of_the_right_types_is_ignored() {
         let response = format!("CDN-Cache-Control: {field}\nCache-Control: max-age=60");
         assert_eq!(lifetime(&response), "60", "{field}");
     }
+    // What nobody knows has any type (RFC 9111 §5.2.3).
+    for field in [
+        "max-age=90, foo=(a b)",
+        "max-age=90, foo=:YQ==:",
+        "foo=1.5, max-age=90",
+        "foo=?0, max-age=90",
+    ] {
+        let response = format!("CDN-Cache-Control: {field}\nCache-Control: max-age=60");
+        assert_eq!(lifetime(&response), "90", "{field}");
+    }
     assert_eq!(
         lifetime("Surrogate-Control: max-age=90\nCache-Control: max-age=60"),
         "60"

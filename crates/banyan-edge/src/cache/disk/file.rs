@@ -1,6 +1,6 @@
-//! One object as a file: what it is stored under, its head, its body, and a digest of all of it. Written under another name
-//! and renamed when it is whole, so that a file with its name is never one that is being written; what a crash of the
-//! machine has torn, the digest tells.
+//! One object as a file: what it is stored under, its head, its body (or, of a long one, the digests of its slices: it lies
+//! beside), and a digest of all of it. Written under another name and renamed when it is whole, so that a file with its name is
+//! never one that is being written; what a crash of the machine has torn, the digest tells.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -8,11 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use banyan_httpcache::Head;
 
-const MAGIC: &[u8; 8] = b"banyanC1";
+use super::body::Digest;
+
+const MAGIC: &[u8; 8] = b"banyanC2";
 /// No piece is said to be longer.
 const LONGEST: u64 = 1 << 40;
 
@@ -27,6 +29,8 @@ pub(super) struct Written {
     pub born: u64,
     pub head: Head,
     pub pieces: Vec<(u64, Bytes)>,
+    /// Of a body in a file of its own: its length and its digests.
+    pub beside: Option<(u64, Vec<Digest>)>,
 }
 
 impl Written {
@@ -54,6 +58,12 @@ impl Written {
             out.number(*first)?;
             out.text(bytes)?;
         }
+        let (length, digests) = match &self.beside {
+            Some((length, digests)) => (*length, digests.as_slice()),
+            None => (0, &[][..]),
+        };
+        out.number(length)?;
+        out.text(digests.as_flattened())?;
         let count = out.end()?;
         std::fs::rename(unfinished, path)?;
         Ok(count)
@@ -128,6 +138,12 @@ impl In {
             let first = self.number()?;
             pieces.push((first, Bytes::from(self.text()?)));
         }
+        let (length, digests) = (self.number()?, self.text()?);
+        let (digests, rest) = digests.as_chunks();
+        let beside = (length > 0).then(|| (length, digests.to_vec()));
+        if !rest.is_empty() {
+            return Err(invalid());
+        }
         let digest = std::mem::take(&mut self.digest).finalize();
         let mut said = Vec::new();
         self.file.read_to_end(&mut said)?;
@@ -141,6 +157,7 @@ impl In {
             born,
             head,
             pieces,
+            beside,
         })
     }
 
@@ -210,6 +227,7 @@ mod tests {
                 (0, Bytes::from_static(b"hello")),
                 (5, Bytes::from_static(b" world")),
             ],
+            beside: Some((7, vec![[3; 32], [4; 32]])),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Index {
     turns: BTreeMap<u64, Id>,
     next: u64,
     bytes: u64,
+    /// Of files that are not complete yet.
+    reserved: u64,
     limit: u64,
 }
 
@@ -42,6 +44,17 @@ impl Index {
     pub(super) fn resize(&mut self, limit: u64) -> Vec<Id> {
         self.limit = limit;
         self.too_many()
+    }
+
+    /// Bytes are to come; what has to go for them.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Vec<Id> {
+        self.reserved += bytes;
+        self.too_many()
+    }
+
+    /// They have come, or never will.
+    pub(super) fn release(&mut self, bytes: u64) {
+        self.reserved -= bytes;
     }
 
     /// What has to go for it.
@@ -80,20 +93,23 @@ impl Index {
     pub(super) fn take(&mut self, key: u64) -> Vec<Id> {
         let numbers = self.by_key.get(&key).cloned().unwrap_or_default();
         let ids: Vec<Id> = numbers.into_iter().map(|number| Id { key, number }).collect();
-        for id in &ids {
-            self.next += 1;
-            if let Some(entry) = self.entries.get_mut(id) {
-                self.turns.remove(&entry.turn);
-                entry.turn = self.next;
-                self.turns.insert(entry.turn, *id);
-            }
-        }
+        ids.iter().for_each(|id| self.touch(*id));
         ids
+    }
+
+    /// Used now.
+    pub(super) fn touch(&mut self, id: Id) {
+        self.next += 1;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            self.turns.remove(&entry.turn);
+            entry.turn = self.next;
+            self.turns.insert(entry.turn, id);
+        }
     }
 
     fn too_many(&mut self) -> Vec<Id> {
         let mut gone = Vec::new();
-        while self.bytes > self.limit
+        while self.bytes + self.reserved > self.limit
             && let Some((_, id)) = self.turns.first_key_value()
         {
             let id = *id;
@@ -126,6 +142,20 @@ mod tests {
         // What is larger than all of it does not stay.
         assert_eq!(index.add(id(5, 5), 31), [id(4, 4), id(5, 5)]);
         assert_eq!((index.bytes(), index.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_to_come_has_its_room_before_it_is_there() {
+        let mut index = Index::default();
+        index.resize(100);
+        for number in 1..=3 {
+            index.add(id(number, number), 30);
+        }
+        index.touch(id(1, 1));
+        assert_eq!(index.reserve(40), [id(2, 2)]);
+        assert_eq!(index.add(id(4, 4), 30), [id(3, 3)]);
+        index.release(40);
+        assert_eq!((index.add(id(5, 5), 40), index.bytes()), (Vec::new(), 100));
     }
 
     #[test]

@@ -3,29 +3,33 @@
 //! What the memory stores is written behind the client's back, one plain file per object (`file`): complete or not there,
 //! whatever is killed when. What the memory misses is looked for here; a file that is not whole to the last byte is none.
 //! Only names and sizes are in memory (`index`); they are read when the edge starts, and until then everything is a miss.
-//! Nothing waits for a write: where the queue is full, an object is not written. Errors of the disk turn the tier off for
+//! Nothing waits for a write: where the queue is full, an object is not written. Bodies that are too long for the memory have a
+//! file of their own (`body`, `long`), and only their heads are in memory. Errors of the disk turn the tier off for
 //! [`AGAIN`]; the memory serves on. Threads: one writes, one reads.
 
+pub(crate) mod body;
+mod bring;
 mod file;
 mod index;
+mod long;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
 use banyan_runtime::{Clock, cores};
 
-use super::kept::Kept;
 use super::object::Object;
 use super::store::Store;
 use file::Written;
 use index::{Id, Index};
+use long::Bodies;
 
 /// Objects that wait to be written; they are in memory anyway.
 const WRITES: usize = 1024;
@@ -41,6 +45,8 @@ pub(crate) struct Disk {
     writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
     pub dropped: AtomicU64,
+    /// Sent to be written so far.
+    sent: AtomicU64,
 }
 
 /// With the threads, which end when nobody can send them anything.
@@ -52,6 +58,11 @@ struct Shared {
     era: u64,
     problem: Mutex<Option<Problem>>,
     read: AtomicU64,
+    /// Of what was sent: done, one way or another.
+    done: AtomicU64,
+    bodies: Mutex<Bodies>,
+    /// What has them in memory.
+    store: Weak<Store>,
 }
 
 struct Problem {
@@ -79,13 +90,15 @@ pub(crate) struct State {
     pub read: u64,
     /// Not written: the queue was full.
     pub dropped: u64,
+    /// Not written yet.
+    pub waiting: u64,
     /// Why nothing is written or read.
     pub problem: Option<String>,
 }
 
 impl Disk {
     /// Starts its threads. `seed`: numbers of files begin there; no other process has the same.
-    pub(super) fn start(folder: PathBuf, seed: u64, bytes: u64) -> io::Result<Self> {
+    pub(super) fn start(store: Weak<Store>, folder: PathBuf, seed: u64, bytes: u64) -> io::Result<Self> {
         let (writes, to_write) = mpsc::channel(WRITES);
         let (reads, to_read) = mpsc::channel(READS);
         let mut index = Index::default();
@@ -97,6 +110,9 @@ impl Disk {
             era: seed,
             problem: Mutex::default(),
             read: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            bodies: Mutex::default(),
+            store,
         });
         let (writer, reader) = (Arc::clone(&shared), Arc::clone(&shared));
         cores::spawn("edge-disk-write", 0, move || async move {
@@ -110,6 +126,7 @@ impl Disk {
             writes,
             reads,
             dropped: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         })
     }
 
@@ -127,6 +144,10 @@ impl Disk {
             objects: index.len(),
             read: self.shared.read.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            waiting: self
+                .sent
+                .load(Ordering::Acquire)
+                .saturating_sub(self.shared.done.load(Ordering::Acquire)),
             problem: problem.as_ref().map(|problem| problem.why.clone()),
         }
     }
@@ -141,7 +162,9 @@ impl Disk {
         }
         let uri = uri.into();
         let object = Arc::clone(object);
+        self.sent.fetch_add(1, Ordering::AcqRel);
         if self.writes.try_send(Write::Keep { uri, object }).is_err() {
+            self.shared.done.fetch_add(1, Ordering::AcqRel);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -208,8 +231,11 @@ impl Shared {
         }
         while let Some(job) = jobs.recv().await {
             match job {
-                Write::Keep { uri, object } => self.write(&uri, &object),
-                Write::Forget(id) => drop(fs::remove_file(self.path(id))),
+                Write::Keep { uri, object } => {
+                    self.write(&uri, &object);
+                    self.done.fetch_add(1, Ordering::AcqRel);
+                }
+                Write::Forget(id) => self.remove(id),
             }
         }
     }
@@ -218,10 +244,10 @@ impl Shared {
         if self.is_off() {
             return;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = Id {
-            key: key(uri, &object.side),
-            number,
+        let body = object.body.file();
+        let id = match body {
+            Some(body) => body.id,
+            None => self.new_id(uri, &object.side),
         };
         let written = Written {
             uri: uri.to_owned(),
@@ -230,6 +256,7 @@ impl Shared {
             born: object.born(),
             head: object.head.clone(),
             pieces: object.body.pieces().to_vec(),
+            beside: body.map(|body| (body.length, body.digests().to_vec())),
         };
         match self.write_file(&written, id) {
             Ok(bytes) => {
@@ -237,13 +264,15 @@ impl Shared {
                 if again.is_some() {
                     tracing::info!(folder = %self.folder.display(), "the disk of the cache works again");
                 }
-                let gone = self.index().add(id, bytes);
-                for id in gone {
-                    drop(fs::remove_file(self.path(id)));
-                }
+                let long = body.map(|body| {
+                    body.stays();
+                    body.length
+                });
+                let gone = self.index().add(id, bytes + long.unwrap_or_default());
+                gone.into_iter().for_each(|id| self.remove(id));
                 // Replaced meanwhile.
-                if !object.lies_on_disk(number) && self.index().remove(id) {
-                    drop(fs::remove_file(self.path(id)));
+                if !object.lies_on_disk(id.number) && self.index().remove(id) {
+                    self.remove(id);
                 }
             }
             Err(error) => self.fails("cannot write", &error),
@@ -259,57 +288,6 @@ impl Shared {
         written.write(&unfinished, &path).inspect_err(|_| {
             drop(fs::remove_file(&unfinished));
         })
-    }
-
-    async fn read_all(&self, mut jobs: mpsc::Receiver<Read>) {
-        while let Some(Read {
-            store,
-            uri,
-            side,
-            done,
-        }) = jobs.recv().await
-        {
-            // The one before may have asked for the same.
-            if store.find(&uri, &side).objects.is_empty() {
-                self.read(&store, &uri, &side);
-            }
-            let _gone = done.send(());
-        }
-    }
-
-    fn read(&self, store: &Arc<Store>, uri: &str, side: &str) {
-        let ids = self.index().take(key(uri, side));
-        let mut found = Vec::new();
-        for id in ids {
-            match Written::read(&self.path(id)) {
-                Ok(Some(written)) if written.uri == uri && written.side == side => found.push((id, written)),
-                // Another one with the same hash.
-                Ok(Some(_)) => {}
-                Ok(None) => {
-                    tracing::warn!(path = %self.path(id).display(), "a stored response is damaged, and was removed");
-                    self.index().remove(id);
-                    drop(fs::remove_file(self.path(id)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.index().remove(id);
-                }
-                Err(error) => self.fails("cannot read", &error),
-            }
-        }
-        // Of two that the same requests select the newer one stays.
-        found.sort_by_key(|(_, written)| written.head.received);
-        for (id, written) in found {
-            self.read.fetch_add(1, Ordering::Relaxed);
-            let Written {
-                era,
-                born,
-                head,
-                pieces,
-                ..
-            } = written;
-            let born = (era == self.era).then_some(born);
-            store.insert_from_disk(uri, side, head, Kept::new(pieces, None), born, id.number);
-        }
     }
 
     fn fails(&self, what: &str, error: &io::Error) {
@@ -333,10 +311,11 @@ impl Shared {
                 let (path, meta) = (entry.path(), entry.metadata()?);
                 match id_of(&path) {
                     Some(id) => {
-                        let gone = self.index().add(id, meta.len());
-                        gone.into_iter()
-                            .for_each(|id| drop(fs::remove_file(self.path(id))));
+                        let long = fs::metadata(body::beside(&path)).map_or(0, |meta| meta.len());
+                        let gone = self.index().add(id, meta.len() + long);
+                        gone.into_iter().for_each(|id| self.remove(id));
                     }
+                    None if self.has_head(&path) => {}
                     None if is_old(meta.modified()?, now) => drop(fs::remove_file(path)),
                     None => {}
                 }

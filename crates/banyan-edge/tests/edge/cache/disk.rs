@@ -63,14 +63,7 @@ impl OnDisk {
 
     /// As after kill -9: another process finds what lies there, and the one before tells it nothing.
     async fn restart(&mut self, count: u64) {
-        self.world.end_now();
-        self.world.ended().await;
-        self.world = self.world.successor();
-        let epoch = self.world.snapshot.epoch;
-        self.world
-            .until(|r| r.epoch == epoch && !r.listening.is_empty() && r.endpoints.iter().all(|e| e.healthy))
-            .await;
-        self.world.settled().await;
+        self.world.restart().await;
         self.lie(count).await;
     }
 }

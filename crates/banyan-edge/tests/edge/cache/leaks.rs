@@ -3,8 +3,18 @@
 use banyan_config::Sticky;
 use banyan_testkit::upstream::Message;
 
-use super::{get, ok, origin, rfc, rule, safe, world};
+use super::both::{Tier, both};
+use super::{get, ok, origin, rfc, rule, safe};
 use crate::world::World;
+
+both!(
+    authorised_answers_are_shared_only_where_the_app_says_so,
+    an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by_a_rule,
+    fields_that_are_qualified_private_are_not_kept,
+    fields_that_no_key_holds_cannot_poison_what_others_get,
+    hosts_are_kept_apart,
+    a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files,
+);
 
 fn who(request: &Message) -> String {
     format!(
@@ -15,9 +25,9 @@ fn who(request: &Message) -> String {
 }
 
 /// Two users ask after each other; whether the second got what was the first one's.
-async fn leaks(cache: banyan_config::Cache, lines: &'static str, field: &str) -> bool {
+async fn leaks(tier: Tier, cache: banyan_config::Cache, lines: &'static str, field: &str) -> bool {
     let (upstream, _asked) = origin(move |_, request| ok(lines, &who(request))).await;
-    let world = world(&upstream, cache).await;
+    let world = tier.world(&upstream, cache).await;
     let mut answers = Vec::new();
     for user in ["alice", "bob"] {
         let answer = world.ask(&get("/", &format!("{field}: {user}\r\n"))).await;
@@ -26,8 +36,8 @@ async fn leaks(cache: banyan_config::Cache, lines: &'static str, field: &str) ->
     answers[1].0 == "for alice"
 }
 
-#[tokio::test]
-async fn authorised_answers_are_shared_only_where_the_app_says_so() {
+/// RFC 9111 §3.5.
+async fn authorised_answers_are_shared_only_where_the_app_says_so(tier: Tier) {
     for (lines, shared) in [
         ("Cache-Control: max-age=60\r\n", false),
         ("ETag: \"a\"\r\n", false),
@@ -38,15 +48,19 @@ async fn authorised_answers_are_shared_only_where_the_app_says_so() {
         ("Cache-Control: s-maxage=60\r\n", true),
     ] {
         for cache in [safe(), rfc()] {
-            assert_eq!(leaks(cache, lines, "Authorization").await, shared, "{lines}");
+            assert_eq!(
+                leaks(tier, cache, lines, "Authorization").await,
+                shared,
+                "{lines}"
+            );
         }
     }
 }
 
-#[tokio::test]
-async fn an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by_a_rule() {
+/// RFC 9111 §7.3.
+async fn an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by_a_rule(tier: Tier) {
     let lines = "Cache-Control: max-age=60\r\nSet-Cookie: session=secret\r\n";
-    assert!(!leaks(safe(), lines, "Cookie").await);
+    assert!(!leaks(tier, safe(), lines, "Cookie").await);
     let ruled = banyan_config::Cache {
         rules: vec![banyan_config::CacheRule {
             strip_cookies: true,
@@ -55,7 +69,7 @@ async fn an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by
         ..safe()
     };
     let (upstream, asked) = origin(move |_, _| ok(lines, "picture")).await;
-    let world = world(&upstream, ruled).await;
+    let world = tier.world(&upstream, ruled).await;
     for _ in 0..2 {
         let answer = world.get("/a.png").await;
         assert_eq!(
@@ -66,17 +80,17 @@ async fn an_answer_with_a_cookie_is_not_kept_by_the_safe_profile_and_stripped_by
     assert_eq!(asked.count(), 1);
 }
 
-#[tokio::test]
-async fn fields_that_are_qualified_private_are_not_kept() {
+/// RFC 9111 §5.2.2.7.
+async fn fields_that_are_qualified_private_are_not_kept(tier: Tier) {
     let lines = "Cache-Control: max-age=60, private=\"x-user\"\r\nX-User: alice\r\n";
     let (upstream, _asked) = origin(move |_, _| ok(lines, "page")).await;
-    let world = world(&upstream, rfc()).await;
+    let world = tier.world(&upstream, rfc()).await;
     assert_eq!(world.get("/").await.header("x-user"), "alice");
     assert_eq!(world.get("/").await.header("x-user"), "");
 }
 
-#[tokio::test]
-async fn fields_that_no_key_holds_cannot_poison_what_others_get() {
+/// RFC 9111 §7.1.
+async fn fields_that_no_key_holds_cannot_poison_what_others_get(tier: Tier) {
     let (upstream, _asked) = origin(|_, request| {
         let told: Vec<_> = [
             "x-forwarded-host",
@@ -92,19 +106,19 @@ async fn fields_that_no_key_holds_cannot_poison_what_others_get() {
         ok("Cache-Control: max-age=60\r\n", &told.join(","))
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     let evil = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Proto: evil\r\nX-Real-IP: evil\r\nForwarded: host=evil\r\n";
     assert_eq!(world.ask(&get("/", evil)).await.text(), "");
 }
 
-#[tokio::test]
-async fn hosts_are_kept_apart() {
+/// RFC 9111 §2.
+async fn hosts_are_kept_apart(tier: Tier) {
     let (upstream, _asked) = origin(|_, request| {
         let lines = "Cache-Control: max-age=60\r\n";
         ok(lines, &request.header("host"))
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     for (host, body) in [
         ("one.example", "one.example"),
         ("two.example", "two.example"),
@@ -117,8 +131,8 @@ async fn hosts_are_kept_apart() {
     }
 }
 
-#[tokio::test]
-async fn a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files() {
+/// RFC 9111 §7.1.
+async fn a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files(tier: Tier) {
     let ruled = banyan_config::Cache {
         rules: vec![banyan_config::CacheRule {
             class: Some(banyan_config::CacheClass::Versioned),
@@ -135,7 +149,7 @@ async fn a_page_behind_an_address_like_a_files_is_not_kept_by_a_rule_for_files()
         ok(&format!("Content-Type: {kind}\r\n"), &who(request))
     })
     .await;
-    let world = world(&upstream, ruled).await;
+    let world = tier.world(&upstream, ruled).await;
     for _ in 0..2 {
         world.ask(&get("/account/x.css", "Cookie: alice\r\n")).await;
         let answer = world.get("/app.1234abcd.css").await;

@@ -1,13 +1,17 @@
 //! The edge as a shared cache, before a scripted origin: what reaches the origin, what clients get, what nobody may get.
 
+mod both;
 mod collapse;
 mod disk;
 mod fresh;
 mod leaks;
+mod long;
 mod parts;
 mod pictures;
+mod poison;
 mod purge;
 mod push;
+mod requirements;
 mod rollout;
 mod settings;
 mod shield;

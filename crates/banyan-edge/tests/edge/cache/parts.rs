@@ -1,11 +1,19 @@
 //! Ranges: of what is stored whole, and whole ones of parts (RFC 9110 §14, RFC 9111 §3.3 and §3.4).
 
-use super::{answer, get, ok, origin, rfc, safe, said, world};
+use super::both::{Tier, both};
+use super::{answer, get, ok, origin, rfc, safe, said};
+
+both!(
+    parts_of_a_whole_are_cut_here,
+    several_ranges_come_as_one_body_of_parts,
+    parts_are_kept_put_together_and_completed,
+    a_part_of_something_else_meanwhile_is_not_mixed_in,
+);
 
 const TEXT: &str = "0123456789abcdefghij";
 
-#[tokio::test]
-async fn parts_of_a_whole_are_cut_here() {
+/// RFC 9110 §14.2, §13.1.5, §15.5.17.
+async fn parts_of_a_whole_are_cut_here(tier: Tier) {
     let (upstream, asked) = origin(|_, _| {
         ok(
             "Cache-Control: max-age=60\r\nETag: \"a\"\r\nContent-Type: text/plain\r\n",
@@ -13,7 +21,7 @@ async fn parts_of_a_whole_are_cut_here() {
         )
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     for (range, status, body, place) in [
         ("bytes=0-4", 206, "01234", "bytes 0-4/20"),
@@ -42,11 +50,11 @@ async fn parts_of_a_whole_are_cut_here() {
     assert_eq!(asked.count(), 1);
 }
 
-#[tokio::test]
-async fn several_ranges_come_as_one_body_of_parts() {
+/// RFC 9110 §14.6.
+async fn several_ranges_come_as_one_body_of_parts(tier: Tier) {
     let (upstream, _asked) =
         origin(|_, _| ok("Cache-Control: max-age=60\r\nContent-Type: text/plain\r\n", TEXT)).await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     let answer = world.ask(&get("/", "Range: bytes=0-1, 18-\r\n")).await;
     let kind = answer.header("content-type");
@@ -73,10 +81,10 @@ fn ranged(request: &banyan_testkit::upstream::Message) -> String {
     answer("206 Partial Content", &lines, &TEXT[first..=last])
 }
 
-#[tokio::test]
-async fn parts_are_kept_put_together_and_completed() {
+/// RFC 9111 §3.3, §3.4.
+async fn parts_are_kept_put_together_and_completed(tier: Tier) {
     let (upstream, asked) = origin(|_, request| ranged(request)).await;
-    let world = world(&upstream, rfc()).await;
+    let world = tier.world(&upstream, rfc()).await;
     let part = async |range: &str| {
         let answer = world.ask(&get("/", &format!("Range: bytes={range}\r\n"))).await;
         (answer.text(), answer.header("content-range"))
@@ -105,14 +113,14 @@ async fn parts_are_kept_put_together_and_completed() {
     assert!(said(&world.get("/").await).starts_with("hit"));
 }
 
-#[tokio::test]
-async fn a_part_of_something_else_meanwhile_is_not_mixed_in() {
+/// RFC 9111 §3.4.
+async fn a_part_of_something_else_meanwhile_is_not_mixed_in(tier: Tier) {
     let (upstream, asked) = origin(|n, request| match n {
         1 => ranged(request),
         _ => ok("Cache-Control: max-age=60\r\nETag: \"b\"\r\n", "entirely new"),
     })
     .await;
-    let world = world(&upstream, rfc()).await;
+    let world = tier.world(&upstream, rfc()).await;
     world.ask(&get("/", "Range: bytes=0-4\r\n")).await;
     assert_eq!(world.get("/").await.text(), "entirely new");
     assert_eq!(

@@ -8,6 +8,9 @@ use std::time::Duration;
 use banyan_config::{Cache, CacheRule, PictureFormat, Pictures};
 use banyan_testkit::upstream::{Message, Upstream, Wire};
 
+use banyan_topology::sight::{Answer, Question};
+
+use super::sight::ask;
 use super::{get, rule, safe, world};
 use crate::world::{World, post};
 
@@ -162,6 +165,25 @@ async fn a_picture_is_made_once_in_the_size_and_format_that_is_wanted() {
         .await;
     let head = client.head().await.unwrap();
     assert_eq!(head.header("content-length"), small.body.len().to_string());
+}
+
+#[tokio::test]
+async fn what_is_made_and_what_is_left_is_counted() {
+    let site = site(|path, seed| match path {
+        "/img/a.png" => (PUBLIC, png(64, 32, seed)),
+        _ => (PUBLIC, b"no picture".to_vec()),
+    })
+    .await;
+    for path in ["/img/a.png?w=32", "/img/a.png?w=32", "/img/broken.png?w=32"] {
+        site.get(path, WEBP).await;
+    }
+    let Answer::Stats(stats) = ask(&site.world, &Question::Stats).await else {
+        panic!("no numbers");
+    };
+    let pictures = stats.pictures.unwrap();
+    assert_eq!((pictures.made["webp"], pictures.made["jpeg"]), (1, 0));
+    assert!(pictures.unmade > 0 && pictures.busy == 0, "{pictures:?}");
+    assert!(pictures.made_bytes > 0 && pictures.made_bytes < pictures.original_bytes);
 }
 
 #[tokio::test]

@@ -94,3 +94,49 @@ async fn what_is_not_the_announced_file_or_cannot_be_kept_is_refused_with_the_re
     let other = refused(&|_| {}).await;
     assert!(other.ends_with("has changed meanwhile"), "{other}");
 }
+
+/// Longer than the memory keeps: copied to the disk, and cut from there.
+#[tokio::test]
+async fn a_long_file_is_put_on_the_disk_and_one_for_which_there_is_no_room_is_refused() {
+    let (upstream, asked) = origin(|_, _| ok("", "x")).await;
+    let world = World::with(&[upstream.address], |snapshot| {
+        snapshot.settings.cache = Some(Box::new(banyan_config::Cache {
+            memory: 8 << 20,
+            disk: Some(16 << 20),
+            ..safe()
+        }));
+    })
+    .await;
+    let file = world.dir.path().join("film.mp4");
+    let body: Vec<u8> = (0..700_000_u32).flat_map(u32::to_be_bytes).collect();
+    fs::write(&file, &body).unwrap();
+    let mut changed = announced(&file, "/film.mp4");
+    changed.sha256 = "0".repeat(64);
+    assert!(
+        push(&world, changed)
+            .await
+            .unwrap_err()
+            .ends_with("has changed meanwhile")
+    );
+    assert_eq!(push(&world, announced(&file, "/film.mp4")).await, Ok(60));
+    let whole = world.ask(&get("/film.mp4", "")).await;
+    assert!(
+        said(&whole).starts_with("hit") && whole.body == body,
+        "{}",
+        said(&whole)
+    );
+    let part = world
+        .ask(&get("/film.mp4", "Range: bytes=2000000-2000003\r\n"))
+        .await;
+    assert_eq!(
+        (part.status(), part.body),
+        (206, body[2_000_000..2_000_004].to_vec())
+    );
+    fs::write(&file, vec![0; 5 << 20]).unwrap();
+    let refused = push(&world, announced(&file, "/film.mp4")).await.unwrap_err();
+    assert_eq!(
+        refused,
+        "5242880 bytes are more than an eighth of `memory` and a quarter of `disk` in [edge.cache]"
+    );
+    assert_eq!(asked.count(), 0);
+}

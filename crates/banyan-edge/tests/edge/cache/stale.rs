@@ -2,18 +2,25 @@
 
 use std::time::Duration;
 
-use super::{answer, ok, origin, rule, safe, said, world};
-use crate::world::World;
+use super::both::{Tier, both};
+use super::{answer, ok, origin, rule, safe, said};
 
-#[tokio::test]
-async fn within_its_window_a_stale_answer_goes_out_at_once_and_one_request_renews_it() {
+both!(
+    within_its_window_a_stale_answer_goes_out_at_once_and_one_request_renews_it,
+    an_origin_that_answers_with_errors_is_covered_for_and_that_is_said,
+    an_origin_that_is_gone_is_covered_for_unless_the_answer_forbids_it,
+    a_rule_gives_times_to_an_app_that_says_none,
+);
+
+/// RFC 5861 §3.
+async fn within_its_window_a_stale_answer_goes_out_at_once_and_one_request_renews_it(tier: Tier) {
     let (upstream, asked) = origin(|n, _| {
         let age = if n == 1 { 100 } else { 0 };
         let lines = format!("Cache-Control: max-age=60, stale-while-revalidate=1000\r\nAge: {age}\r\n");
         ok(&lines, &n.to_string())
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     let stale = world.get("/").await;
     assert_eq!(stale.text(), "1");
@@ -29,14 +36,14 @@ async fn within_its_window_a_stale_answer_goes_out_at_once_and_one_request_renew
     assert_eq!((world.get("/").await.text(), asked.count()), ("2".to_owned(), 2));
 }
 
-#[tokio::test]
-async fn an_origin_that_answers_with_errors_is_covered_for_and_that_is_said() {
+/// RFC 5861 §4; RFC 9111 §4.2.4.
+async fn an_origin_that_answers_with_errors_is_covered_for_and_that_is_said(tier: Tier) {
     let (upstream, asked) = origin(|n, _| match n {
         1 => ok("Cache-Control: max-age=1\r\nAge: 5\r\n", "good"),
         _ => answer("503 Away", "", "bad"),
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     for _ in 0..3 {
         let covered = world.get("/").await;
@@ -50,8 +57,8 @@ async fn an_origin_that_answers_with_errors_is_covered_for_and_that_is_said() {
     assert!(asked.count() >= 2);
 }
 
-#[tokio::test]
-async fn an_origin_that_is_gone_is_covered_for_unless_the_answer_forbids_it() {
+/// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10.
+async fn an_origin_that_is_gone_is_covered_for_unless_the_answer_forbids_it(tier: Tier) {
     let (upstream, _asked) = origin(|_, request| {
         let more = match request.target() {
             "/strict" => ", must-revalidate",
@@ -62,11 +69,11 @@ async fn an_origin_that_is_gone_is_covered_for_unless_the_answer_forbids_it() {
         ok(&format!("Cache-Control: max-age=1{more}\r\nAge: 5\r\n"), "good")
     })
     .await;
-    let world = World::with(&[upstream.address], |snapshot| {
-        snapshot.settings.cache = Some(Box::new(safe()));
-        snapshot.settings.timeouts.no_endpoint = Duration::from_millis(50);
-    })
-    .await;
+    let world = tier
+        .world_with(&upstream, safe(), |snapshot| {
+            snapshot.settings.timeouts.no_endpoint = Duration::from_millis(50);
+        })
+        .await;
     let paths = ["/free", "/strict", "/shared", "/never"];
     for path in paths {
         world.get(path).await;
@@ -80,8 +87,8 @@ async fn an_origin_that_is_gone_is_covered_for_unless_the_answer_forbids_it() {
     assert!(statuses[1..].iter().all(|status| *status >= 502), "{statuses:?}");
 }
 
-#[tokio::test]
-async fn a_rule_gives_times_to_an_app_that_says_none() {
+/// RFC 9111 §4.2.2: what nobody states, a cache may.
+async fn a_rule_gives_times_to_an_app_that_says_none(tier: Tier) {
     let ruled = banyan_config::Cache {
         rules: vec![
             banyan_config::CacheRule {
@@ -107,7 +114,7 @@ async fn a_rule_gives_times_to_an_app_that_says_none() {
         ok(lines, &n.to_string())
     })
     .await;
-    let world = world(&upstream, ruled).await;
+    let world = tier.world(&upstream, ruled).await;
     let first = world.get("/api/list?page=1&utm=a").await;
     assert_eq!(first.header("cache-control"), "max-age=60");
     let second = world.get("/api/list?utm=b&page=1").await;

@@ -1,9 +1,20 @@
 //! Stale answers are validated; what a 304 says is kept; clients' own conditions are answered here.
 
-use super::{answer, get, ok, origin, rfc, safe, said, world};
+use super::both::{Tier, both};
+use super::{answer, get, ok, origin, rfc, safe, said};
 
-#[tokio::test]
-async fn what_must_be_validated_is_and_a_304_renews_it() {
+both!(
+    what_must_be_validated_is_and_a_304_renews_it,
+    a_changed_answer_replaces_the_stale_one,
+    clients_conditions_are_answered_from_what_is_stored,
+    a_304_for_what_only_the_client_has_is_passed_on,
+    a_304_that_names_nothing_known_is_followed_by_a_plain_request,
+    a_head_that_tells_of_another_body_outdates_the_stored_one,
+    conditions_on_what_is_not_stored_are_the_origins,
+);
+
+/// RFC 9111 §5.2.2.4, §4.3.4.
+async fn what_must_be_validated_is_and_a_304_renews_it(tier: Tier) {
     let (upstream, asked) = origin(|n, request| {
         if request.header("if-none-match") == "\"v1\"" {
             return format!(
@@ -16,7 +27,7 @@ async fn what_must_be_validated_is_and_a_304_renews_it() {
         )
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     assert_eq!(world.get("/").await.text(), "body");
     let second = world.get("/").await;
     assert_eq!((second.status(), second.text()), (200, "body".to_owned()));
@@ -28,14 +39,14 @@ async fn what_must_be_validated_is_and_a_304_renews_it() {
     assert_eq!(asked.last().header("if-none-match"), "\"v1\"");
 }
 
-#[tokio::test]
-async fn a_changed_answer_replaces_the_stale_one() {
+/// RFC 9111 §4.3.3.
+async fn a_changed_answer_replaces_the_stale_one(tier: Tier) {
     let (upstream, asked) = origin(|n, _| {
         let lines = format!("ETag: \"v{n}\"\r\nCache-Control: max-age={}\r\n", (n - 1) * 60);
         ok(&lines, &n.to_string())
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push(world.get("/").await.text());
@@ -46,8 +57,8 @@ async fn a_changed_answer_replaces_the_stale_one() {
     );
 }
 
-#[tokio::test]
-async fn clients_conditions_are_answered_from_what_is_stored() {
+/// RFC 9111 §4.3.2; RFC 9110 §13.1.2, §13.1.3, §15.4.5.
+async fn clients_conditions_are_answered_from_what_is_stored(tier: Tier) {
     let (upstream, asked) = origin(|_, _| {
         ok(
             "ETag: \"a\"\r\nLast-Modified: Tue, 01 Jan 2019 00:00:00 GMT\r\nCache-Control: max-age=60\r\nX-Other: 1\r\n",
@@ -55,7 +66,7 @@ async fn clients_conditions_are_answered_from_what_is_stored() {
         )
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     for (line, status) in [
         ("If-None-Match: \"a\"", 304),
@@ -78,8 +89,8 @@ async fn clients_conditions_are_answered_from_what_is_stored() {
     assert_eq!(asked.count(), 1);
 }
 
-#[tokio::test]
-async fn a_304_for_what_only_the_client_has_is_passed_on() {
+/// RFC 9111 §4.3.3.
+async fn a_304_for_what_only_the_client_has_is_passed_on(tier: Tier) {
     let (upstream, asked) = origin(|n, request| match n {
         1 => ok("ETag: \"old\"\r\nCache-Control: max-age=0\r\n", "old"),
         _ => {
@@ -88,21 +99,21 @@ async fn a_304_for_what_only_the_client_has_is_passed_on() {
         }
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     let answer = world.ask(&get("/", "If-None-Match: \"new\"\r\n")).await;
     assert_eq!((answer.status(), asked.count()), (304, 2));
 }
 
-#[tokio::test]
-async fn a_304_that_names_nothing_known_is_followed_by_a_plain_request() {
+/// RFC 9111 §4.3.3, §4.3.4.
+async fn a_304_that_names_nothing_known_is_followed_by_a_plain_request(tier: Tier) {
     let (upstream, asked) = origin(|n, _| match n {
         1 => ok("ETag: \"old\"\r\nCache-Control: max-age=0\r\n", "old"),
         2 => "HTTP/1.1 304 Not Modified\r\nETag: \"strange\"\r\n\r\n".to_owned(),
         _ => ok("ETag: \"new\"\r\nCache-Control: max-age=60\r\n", "new"),
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     world.get("/").await;
     assert_eq!(world.get("/").await.text(), "new");
     assert_eq!(
@@ -111,8 +122,8 @@ async fn a_304_that_names_nothing_known_is_followed_by_a_plain_request() {
     );
 }
 
-#[tokio::test]
-async fn a_head_that_tells_of_another_body_outdates_the_stored_one() {
+/// RFC 9111 §4.3.5.
+async fn a_head_that_tells_of_another_body_outdates_the_stored_one(tier: Tier) {
     let (upstream, asked) = origin(|n, request| {
         if request.start.starts_with("HEAD") {
             return "HTTP/1.1 200 OK\r\nETag: \"b\"\r\nContent-Length: 9\r\n\r\n".to_owned();
@@ -121,7 +132,7 @@ async fn a_head_that_tells_of_another_body_outdates_the_stored_one() {
         ok(lines, &n.to_string())
     })
     .await;
-    let world = world(&upstream, rfc()).await;
+    let world = tier.world(&upstream, rfc()).await;
     world.get("/").await;
     assert_eq!(world.get("/").await.text(), "1");
     let mut client = world.client().await;
@@ -133,8 +144,8 @@ async fn a_head_that_tells_of_another_body_outdates_the_stored_one() {
     assert_eq!(asked.count(), 3);
 }
 
-#[tokio::test]
-async fn conditions_on_what_is_not_stored_are_the_origins() {
+/// RFC 9111 §4.3.2.
+async fn conditions_on_what_is_not_stored_are_the_origins(tier: Tier) {
     let (upstream, asked) = origin(|_, request| {
         if request.header("if-none-match").is_empty() && request.header("if-match").is_empty() {
             return ok("ETag: \"a\"\r\nCache-Control: max-age=60\r\n", "body");
@@ -142,7 +153,7 @@ async fn conditions_on_what_is_not_stored_are_the_origins() {
         answer("412 Precondition Failed", "", "")
     })
     .await;
-    let world = world(&upstream, safe()).await;
+    let world = tier.world(&upstream, safe()).await;
     let answer = world.ask(&get("/", "If-None-Match: \"x\"\r\n")).await;
     assert_eq!(
         (answer.status(), asked.last().header("if-none-match")),

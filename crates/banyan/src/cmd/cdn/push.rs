@@ -2,7 +2,7 @@
 //! edge has taken what.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,8 +22,8 @@ use crate::output::{Context, ignore};
 use crate::render::amount;
 use crate::render::error::advised;
 
-/// For an edge to take one file.
-const LIMIT: Duration = Duration::from_secs(30);
+/// For an edge to take one file, which may be long.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What one edge has taken.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -174,7 +174,7 @@ fn pushes(folder: &Path, base: &str, cache_control: Option<&str>) -> anyhow::Res
     walk(&folder, &mut paths)?;
     paths.sort();
     let push = |path: &PathBuf| -> anyhow::Result<Push> {
-        let bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let (sha256, bytes) = digest(path).with_context(|| format!("failed to read {}", path.display()))?;
         let modified = fs::metadata(path)?.modified().ok();
         let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let below = path.strip_prefix(&folder)?.as_os_str().as_bytes();
@@ -182,17 +182,33 @@ fn pushes(folder: &Path, base: &str, cache_control: Option<&str>) -> anyhow::Res
         banyan_topology::purge::Scope::Url(url.clone())
             .check()
             .map_err(|why| anyhow::anyhow!(why))?;
-        let digest = Sha256::digest(&bytes);
         Ok(Push {
             url,
             file: path.clone(),
-            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            bytes: bytes.len() as u64,
+            sha256,
+            bytes,
             modified: modified.and_then(|since| i64::try_from(since.as_secs()).ok()),
             cache_control: cache_control.map(str::to_owned),
         })
     };
     paths.iter().map(push).collect()
+}
+
+/// And how many bytes there are, which may be more than the memory holds.
+fn digest(path: &Path) -> std::io::Result<(String, u64)> {
+    let mut file = fs::File::open(path)?;
+    let (mut digest, mut bytes) = (Sha256::new(), 0);
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        digest.update(&piece[..count]);
+        bytes += count as u64;
+    }
+    let digest = digest.finalize();
+    Ok((digest.iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banyan_runtime::control::Connection;
-use banyan_topology::sight::{Answer, CacheStats, Explained, Kept, Missed, Question, RouteCache};
+use banyan_topology::sight::{
+    Answer, CacheStats, Explained, Kept, Missed, PictureStats, Question, RouteCache,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -194,8 +196,33 @@ fn render(all: &[CacheStats], context: &Context) -> String {
             stats.evicted,
             stats.purged
         ));
+        if let Some(pictures) = &stats.pictures {
+            out.push_str(&made(pictures));
+        }
     }
     out
+}
+
+fn made(pictures: &PictureStats) -> String {
+    let by_format: Vec<_> = pictures.made.iter().filter(|(_, count)| **count > 0).collect();
+    let by_format: Vec<String> = by_format
+        .iter()
+        .map(|(format, count)| format!("{count} {format}"))
+        .collect();
+    let made = if by_format.is_empty() {
+        "none made".to_owned()
+    } else {
+        let sizes = (
+            amount::bytes(pictures.made_bytes),
+            amount::bytes(pictures.original_bytes),
+        );
+        format!("{} made, {} of {}", by_format.join(", "), sizes.0, sizes.1)
+    };
+    let seconds = pictures.took_ms / 1000;
+    let (unmade, busy) = (pictures.unmade, pictures.busy);
+    format!(
+        "  pictures: {made}; {unmade} could not be, {busy} came when too many waited; {seconds} s of threads\n"
+    )
 }
 
 fn cells(row: &Row<'_>) -> Vec<Cell> {
