@@ -4,13 +4,18 @@ create schema if not exists banyan;
 
 create table if not exists banyan.invalidation (
     id bigint generated always as identity primary key,
-    -- key: the entry's key in Redis; tag: a name mixed into keys.
-    kind text not null default 'key' check (kind in ('key', 'tag')),
+    -- key: the entry's key in Redis; tag: a name mixed into keys; append: the entry is a list of numbers.
+    kind text not null default 'key',
     key text not null check (octet_length(key) <= 1024),
     created_at timestamptz not null default now(),
     -- Null until applied. Rows go 10 minutes after it, never by their age: a long transaction's row is old when it appears.
     applied_at timestamptz
 );
+-- Of append: the number, and how many the list keeps.
+alter table banyan.invalidation add column if not exists item bigint, add column if not exists keep integer;
+alter table banyan.invalidation drop constraint if exists invalidation_kind_check;
+alter table banyan.invalidation add constraint invalidation_kind_check
+    check (kind in ('key', 'tag') or kind = 'append' and item >= 0 and keep > 0);
 create index if not exists invalidation_pending on banyan.invalidation (id) where applied_at is null;
 create index if not exists invalidation_applied on banyan.invalidation (applied_at) where applied_at is not null;
 

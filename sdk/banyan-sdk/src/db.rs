@@ -1,5 +1,6 @@
 //! PostgreSQL: the pool, transactions that remember what the cache must forget, and the tables of [`crate::cache`].
 
+use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -17,14 +18,15 @@ const KEPT: u32 = 2;
 const TRY_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// What [`Database::install`] makes, and the number to raise when that changes.
-const TABLES: [&str; 3] = [
+const TABLES: [&str; 5] = [
     include_str!("../sql/invalidation.sql"),
     include_str!("../sql/session.sql"),
     include_str!("../sql/auth.sql"),
+    include_str!("../sql/count.sql"),
+    include_str!("../sql/installed.sql"),
 ];
-const VERSION: i32 = 4;
-const INSTALLED: &str = "create table if not exists banyan.installed (
-    one boolean primary key default true check (one), version integer not null)";
+/// As in `installed.sql`.
+const VERSION: i32 = 5;
 
 /// A pool of connections to one database. A cheap clone.
 #[derive(Clone, Debug)]
@@ -71,6 +73,10 @@ impl Database {
         if self.installed().await? {
             return Ok(());
         }
+        self.make().await.map_err(explained)
+    }
+
+    async fn make(&self) -> Result<(), sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         // `if not exists` alone races with another that creates the same.
         sqlx::query("select pg_advisory_xact_lock(hashtext('banyan install'))")
@@ -83,14 +89,6 @@ impl Database {
         for tables in TABLES {
             sqlx::raw_sql(tables).execute(&mut *transaction).await?;
         }
-        sqlx::raw_sql(INSTALLED).execute(&mut *transaction).await?;
-        sqlx::query(
-            "insert into banyan.installed (version) values ($1)
-             on conflict (one) do update set version = greatest(installed.version, excluded.version)",
-        )
-        .bind(VERSION)
-        .execute(&mut *transaction)
-        .await?;
         transaction.commit().await
     }
 
@@ -116,12 +114,32 @@ impl Database {
         Ok(())
     }
 
+    /// A transaction about one owner's data (`key`: the user's id, what rows are to be spread by): it must touch nobody else's. Today's
+    /// databases are one, so it is [`Self::begin`]; an app that uses it is ready for the rung where owners are spread over many.
+    pub async fn begin_for(&self, key: impl Display) -> Result<Tx, sqlx::Error> {
+        let tx = self.begin().await?;
+        tracing::trace!(%key, "a transaction for one owner");
+        Ok(tx)
+    }
+
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
         Ok(Tx {
             inner: self.pool.begin().await?,
             marks: Vec::new(),
         })
     }
+}
+
+/// Who may not is told who may.
+fn explained(error: sqlx::Error) -> sqlx::Error {
+    let is_refused = |error: &dyn sqlx::error::DatabaseError| error.code().as_deref() == Some("42501");
+    if error.as_database_error().is_some_and(is_refused) {
+        let text = format!(
+            "schema banyan is not of version {VERSION}, which this app's SDK needs, and its user may not make it: start Banyan's database              with a banyan of this version, or in a database of your own GRANT CREATE on it to that user once ({error})"
+        );
+        return sqlx::Error::Configuration(text.into());
+    }
+    error
 }
 
 /// An open transaction, used as a [`PgConnection`]: `query.execute(&mut *tx)`. Rolled back when dropped.
@@ -140,7 +158,7 @@ impl Tx {
         let outcome = self.inner.commit().await;
         point(Point::Committed).await;
         for mark in self.marks {
-            mark.apply().await;
+            mark.apply(outcome.is_ok()).await;
         }
         outcome
     }
@@ -165,5 +183,16 @@ impl Deref for Tx {
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.inner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_say_the_version_that_is_looked_for() {
+        let installed = TABLES.last().unwrap();
+        assert!(installed.contains(&format!("values ({VERSION})")), "{installed}");
     }
 }

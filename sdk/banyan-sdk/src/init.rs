@@ -12,7 +12,7 @@ use crate::env::{self, EnvError, Settings};
 use crate::serve::{Drain, Readiness};
 use crate::session::Pace;
 use crate::state::State;
-use crate::{Cache, Database, Limiter, Sessions};
+use crate::{Cache, Counter, Database, Limiter, Sessions};
 
 /// Two calls in a row that take longer, and a Redis is not asked until a probe is quicker.
 const SLOW: Duration = Duration::from_millis(50);
@@ -39,6 +39,7 @@ struct Inner {
     settings: Settings,
     database: Database,
     cache: Cache,
+    state: Option<State>,
     limiter: Limiter,
     sessions: Sessions,
     readiness: Readiness,
@@ -74,9 +75,15 @@ impl Banyan {
         let database = Database::lazy(settings.database.clone(), settings.connections.get());
         let inner = Inner {
             limiter: Limiter::over(state.clone(), settings.instances),
-            sessions: Sessions::new(database.clone(), state, settings.sessions, Pace::default()),
+            sessions: Sessions::new(
+                database.clone(),
+                state.clone(),
+                settings.sessions,
+                Pace::default(),
+            ),
             database,
             cache,
+            state,
             readiness: Readiness::default(),
             drain: Drain::default(),
             settings,
@@ -102,6 +109,15 @@ impl Banyan {
     /// For tags and numbers.
     pub fn caches(&self) -> &Cache {
         &self.inner.cache
+    }
+
+    /// Increments that are added up in Redis and written some seconds later ([`crate::Counter`]); without REDIS_URL at once.
+    /// `statement` takes keys as `$1 text[]` and amounts as `$2 bigint[]`, and must not fail for any key:
+    /// `update post set views = views + by from unnest($1::text[], $2::bigint[]) as n (key, by) where id::text = key`.
+    /// One per name and process; `name` stays the same for ever.
+    pub fn counter(&self, name: &'static str, statement: &'static str) -> Counter {
+        let inner = &self.inner;
+        Counter::new(inner.database.clone(), inner.state.clone(), name, statement)
     }
 
     /// Without REDIS_URL each process counts alone.

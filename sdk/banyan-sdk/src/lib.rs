@@ -1,5 +1,5 @@
 //! For apps behind Banyan: from the environment to a served [`axum::Router`], with health, readiness and drain; a cache in front
-//! of PostgreSQL that is never wrong for long; rate limits over all instances; sessions, passwords, tokens, one-time codes.
+//! of PostgreSQL that is never wrong for long; rate limits over all instances; counters written behind; sessions, passwords, tokens, one-time codes.
 //!
 //! The crate imports nothing of the platform; an app needs it for nothing but comfort, and what it does in Redis and
 //! PostgreSQL is documented for other languages (`docs/sdk.md`).
@@ -18,6 +18,7 @@ macro_rules! speaks_plainly {
 pub mod auth;
 mod breaker;
 pub mod cache;
+mod count;
 mod db;
 mod env;
 mod init;
@@ -32,6 +33,7 @@ mod tests;
 pub mod trace;
 
 pub use cache::{Cache, CacheError, Cached};
+pub use count::{CountError, Counter};
 pub use db::{Database, Tx};
 pub use env::{EnvError, Settings};
 pub use init::{Banyan, InitError, init};

@@ -8,6 +8,8 @@ pub(crate) enum Point {
     Loaded,
     /// The transaction has committed, the cache has not been told.
     Committed,
+    /// A window of increments is in the database, and still in Redis.
+    Counted,
 }
 
 #[cfg(not(test))]

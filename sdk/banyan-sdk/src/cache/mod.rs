@@ -9,8 +9,10 @@
 //!
 //! Without Redis every read is a load, [`Settings::direct_loads`] at once; nothing fails but what waits too long for its turn.
 
+mod audit;
 mod direct;
 mod flight;
+mod l1;
 mod read;
 mod replay;
 mod stats;
@@ -18,18 +20,22 @@ mod store;
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::l1::L1;
 pub use self::read::CacheError;
 pub use self::replay::{Applied, ReplayError};
-pub use self::stats::Stats;
+pub use self::stats::{Event, Stats};
 
+use self::audit::Audit;
 use self::direct::DirectLoads;
 use self::flight::Flights;
+use self::l1::{Level, Local};
 use self::store::Store;
 use crate::Tx;
 
@@ -69,28 +75,34 @@ pub struct Cache {
 
 struct Inner {
     store: Store,
+    level: Level,
     flights: Flights,
     direct: DirectLoads,
+    audit: Audit,
 }
 
 impl Cache {
     /// Connects when first used: no error while Redis is away.
     pub fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
-        Ok(Self::over(Store::open(url, settings.slow)?, settings))
+        let client = redis::Client::open(url)?;
+        let store = Store::open(&client, settings.slow)?;
+        Ok(Self::over(store, Level::new(Some(client)), settings))
     }
 
     /// For an app that has none (yet): each read is a load, at most `settings.direct_loads` at once. Writers insert their rows all
     /// the same, because other instances of the app may have one: while it is added to a running system they do.
     pub fn without_redis(settings: Settings) -> Self {
-        Self::over(Store::without_redis(), settings)
+        Self::over(Store::without_redis(), Level::new(None), settings)
     }
 
-    fn over(store: Store, settings: Settings) -> Self {
+    fn over(store: Store, level: Level, settings: Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
                 store,
+                level,
                 flights: Flights::default(),
                 direct: DirectLoads::new(settings.direct_loads),
+                audit: Audit::default(),
             }),
         }
     }
@@ -101,6 +113,7 @@ impl Cache {
             cache: self.clone(),
             kind,
             lifetimes: Lifetimes::default(),
+            local: None,
             value: PhantomData,
         }
     }
@@ -125,21 +138,34 @@ impl Cache {
         self.inner.store.counters.now()
     }
 
+    /// Of each event in this process, as it happens: for an app's own metrics. The first one told stays; it must not block.
+    pub fn tell(&self, hook: impl Fn(Event) + Send + Sync + 'static) {
+        self.inner.store.counters.tell(Box::new(hook));
+    }
+
     #[cfg(test)]
     pub(crate) fn manager(&self) -> redis::aio::ConnectionManager {
         self.inner.store.manager().expect("the tests have a Redis")
     }
 
     async fn mark(&self, tx: &mut Tx, kind: Kind, key: String) -> Result<(), sqlx::Error> {
-        sqlx::query("insert into banyan.invalidation (kind, key) values ($1, $2)")
+        let list = kind.list();
+        let seen = match &kind {
+            Kind::Append(_) => self.inner.store.filled(&key).await,
+            Kind::Key | Kind::Tag => None,
+        };
+        sqlx::query("insert into banyan.invalidation (kind, key, item, keep) values ($1, $2, $3, $4)")
             .bind(kind.name())
             .bind(&key)
+            .bind(list.map(|list| list.item))
+            .bind(list.map(|list| list.keep))
             .execute(&mut **tx)
             .await?;
         tx.remember(Mark {
             cache: self.clone(),
             kind,
             key,
+            seen: seen.unwrap_or_default(),
         });
         Ok(())
     }
@@ -155,6 +181,7 @@ impl fmt::Debug for Cache {
 enum Kind {
     Key,
     Tag,
+    Append(ListItem),
 }
 
 impl Kind {
@@ -162,8 +189,47 @@ impl Kind {
         match self {
             Self::Key => "key",
             Self::Tag => "tag",
+            Self::Append(_) => "append",
         }
     }
+
+    fn list(self) -> Option<ListItem> {
+        match self {
+            Self::Key | Self::Tag => None,
+            Self::Append(list) => Some(list),
+        }
+    }
+}
+
+/// A number that belongs into a list of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ListItem {
+    item: i64,
+    keep: i32,
+}
+
+impl ListItem {
+    /// `seen`: whose fill the entry had before the commit. If another load has filled it since, that may have seen later changes, and
+    /// the number may be one that is gone again: then the entry goes. Without one: looks whether the number is there.
+    fn command(self, key: &str, seen: &str) -> redis::Cmd {
+        let mut command = redis::cmd("EVAL");
+        let script = include_str!("../lua/append.lua");
+        command
+            .arg(script)
+            .arg(1)
+            .arg(key)
+            .arg(self.item)
+            .arg(self.keep)
+            .arg(seen);
+        command
+    }
+}
+
+/// Value and lease go.
+fn unlink(key: &str) -> redis::Cmd {
+    let mut command = redis::cmd("UNLINK");
+    command.arg(key);
+    command
 }
 
 fn tag_key(tag: &impl Display) -> String {
@@ -176,13 +242,23 @@ pub(crate) struct Mark {
     cache: Cache,
     kind: Kind,
     key: String,
+    /// Of an append: whose fill the entry had.
+    seen: String,
 }
 
 impl Mark {
-    /// A tag without a nonce gets a new one from its next reader: both kinds are a deletion.
-    pub(crate) async fn apply(self) {
+    /// A tag without a nonce gets a new one from its next reader: that is a deletion, and so is all of an unknown outcome.
+    pub(crate) async fn apply(self, is_committed: bool) {
         tracing::trace!(kind = self.kind.name(), key = self.key, "invalidated");
-        self.cache.inner.store.invalidate(&self.key).await;
+        let inner = &self.cache.inner;
+        let list = self.kind.list().filter(|_| is_committed);
+        let command = match list {
+            Some(list) => list.command(&self.key, &self.seen),
+            None => unlink(&self.key),
+        };
+        inner.store.invalidate(&self.key, command).await;
+        // After Redis: an answer from before it is told from one after it.
+        inner.level.forget(&self.key);
     }
 }
 
@@ -212,6 +288,7 @@ pub struct Cached<T> {
     cache: Cache,
     kind: &'static str,
     lifetimes: Lifetimes,
+    local: Option<Arc<Local>>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -219,6 +296,7 @@ impl<T> Clone for Cached<T> {
     fn clone(&self) -> Self {
         Self {
             cache: self.cache.clone(),
+            local: self.local.clone(),
             ..*self
         }
     }
@@ -261,6 +339,21 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         self
     }
 
+    /// Keeps entries in this process as well, for two seconds at most: P1 holds, P2 does not, as other processes' writes are seen a
+    /// moment after they were acknowledged. For what is read far more often than Redis can be asked. The first settings of a kind count.
+    #[must_use]
+    pub fn l1(mut self, settings: L1) -> Self {
+        self.local = Some(self.cache.inner.level.of(self.kind, settings));
+        self
+    }
+
+    /// Not from this process's memory: P2 holds for this read.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.local = None;
+        self
+    }
+
     /// The cached value, or what `load` finds, which is then kept. `load` runs once at most, and for all who miss at the same
     /// time, in all processes, once together. Its statement reads the primary: see [`PRIMARY`].
     pub async fn get_or_load<Fut, E>(
@@ -298,8 +391,35 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
     pub async fn invalidate(&self, tx: &mut Tx, key: impl Display) -> Result<(), sqlx::Error> {
         self.cache.mark(tx, Kind::Key, self.key(&key)).await
     }
+}
 
+impl<T> Cached<T> {
     fn key(&self, key: &impl Display) -> String {
         format!("{}:{key}", self.kind)
+    }
+}
+
+/// Lists of the newest: feeds, logs.
+impl Cached<Vec<u64>> {
+    /// When `tx` commits, `item` is in the list if the list is cached, at its place (the greatest number is first), and all but the
+    /// first `keep` go. Promises what [`Cached::invalidate`] does, without the load that follows it. The loader must give the same
+    /// order and length.
+    pub async fn append(
+        &self,
+        tx: &mut Tx,
+        key: impl Display,
+        item: u64,
+        keep: NonZeroU16,
+    ) -> Result<(), sqlx::Error> {
+        let key = self.key(&key);
+        let kind = match i64::try_from(item) {
+            Ok(item) => Kind::Append(ListItem {
+                item,
+                keep: i32::from(keep.get()),
+            }),
+            // PostgreSQL has no such number.
+            Err(_) => Kind::Key,
+        };
+        self.cache.mark(tx, kind, key).await
     }
 }

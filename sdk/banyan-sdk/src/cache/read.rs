@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::direct::Overloaded;
+use super::l1::Stamp;
+use super::stats::Event;
 use super::store::{Found, Lifetime, Store, Token};
-use super::{Cached, Lifetimes};
+use super::{Cached, Lifetimes, unlink};
 use crate::point::{Point, point};
 use crate::task;
 
@@ -61,11 +63,15 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Fut: Future<Output = Result<Option<T>, E>>,
     {
         let inner = &self.cache.inner;
+        if let Some(value) = self.local_value(key) {
+            return Ok(value);
+        }
         // From before it is asked for: who is dropped meanwhile gives back what it may have got.
         let mut lease = Lease::asked(self, key);
         let give_up = Instant::now() + self.lifetimes.loader;
         loop {
             let early = -rand::random_range(f64::MIN_POSITIVE..1.0).ln();
+            let stamp = self.stamp(key);
             let found = inner
                 .store
                 .get(key, &lease.token, self.lifetimes.lease, early)
@@ -75,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
                 None => break,
                 Some(Found::Leased) => return self.load_under_lease(lease, load).await,
                 Some(Found::Busy) => {
-                    inner.store.counters.waited();
+                    inner.store.counters.note(Event::Wait);
                     if timeout_at(give_up, self.wait(key)).await.is_err() {
                         break;
                     }
@@ -88,16 +94,23 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
             match decode(&bytes) {
                 Ok(value) => {
                     if is_stale {
-                        inner.store.counters.stale_hit();
+                        inner.store.counters.note(Event::StaleHit);
                     } else {
-                        inner.store.counters.hit();
+                        inner.store.counters.note(Event::Hit);
+                        if let (Some(local), Some(stamp)) = (&self.local, stamp) {
+                            inner.level.keep(local, key, &bytes, stamp);
+                        }
+                        if let Some(number) = inner.audit.takes() {
+                            lease.is_held = false;
+                            self.compare(number, key, bytes, load).await;
+                        }
                     }
                     return Ok(value);
                 }
                 // Another version of the app wrote it.
                 Err(error) => {
                     tracing::debug!(key, %error, "an entry of another shape is loaded anew");
-                    inner.store.invalidate(key).await;
+                    inner.store.invalidate(key, unlink(key)).await;
                     lease.is_held = true;
                     if Instant::now() >= give_up {
                         break;
@@ -107,6 +120,33 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         }
         drop(lease);
         self.read_directly(key, load).await
+    }
+
+    /// With what the database has now; the reader's answer stays what it is.
+    async fn compare<Fut, E>(&self, number: u64, key: &str, bytes: Vec<u8>, load: impl FnOnce() -> Fut)
+    where
+        Fut: Future<Output = Result<Option<T>, E>>,
+    {
+        // A load that fails tells nothing of the cache.
+        let Ok(Ok(loaded)) = timeout(self.lifetimes.loader, load()).await else {
+            return;
+        };
+        if let Ok(loaded) = encode::<T, E>(loaded.as_ref()) {
+            let judged = self.cache.clone().judge(number, key.to_owned(), bytes, loaded);
+            task::start_if_running(judged);
+        }
+    }
+
+    fn stamp(&self, key: &str) -> Option<Stamp> {
+        self.cache.inner.level.stamp(self.local.as_ref()?, key)
+    }
+
+    fn local_value(&self, key: &str) -> Option<Option<T>> {
+        let inner = &self.cache.inner;
+        let bytes = inner.level.get(self.local.as_ref()?, key, self.stamp(key)?)?;
+        let value = decode(&bytes).ok()?;
+        inner.store.counters.note(Event::LocalHit);
+        Some(value)
     }
 
     async fn wait(&self, key: &str) {
@@ -126,7 +166,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let inner = &self.cache.inner;
         let key = lease.key;
         let _flight = inner.flights.begin(key);
-        inner.store.counters.loaded();
+        inner.store.counters.note(Event::Load);
         point(Point::Leased).await;
         let begin = Instant::now();
         let value = match timeout(self.lifetimes.loader, load()).await {
@@ -172,7 +212,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let kept = self.cache.inner.store.peek(key).await;
         match kept.and_then(|bytes| decode(&bytes).ok()) {
             Some(value) => {
-                self.cache.inner.store.counters.stale_hit();
+                self.cache.inner.store.counters.note(Event::StaleHit);
                 Ok(value)
             }
             None => Err(error),
@@ -190,7 +230,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let inner = &self.cache.inner;
         let limit = self.lifetimes.loader;
         let loaded = inner.direct.load(key, limit, || async {
-            inner.store.counters.loaded_directly();
+            inner.store.counters.note(Event::DirectLoad);
             let value = match timeout(limit, load()).await {
                 Ok(loaded) => loaded.map_err(CacheError::Load)?,
                 Err(_) => return Err(CacheError::TimedOut(limit)),
@@ -200,7 +240,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let bytes: Arc<[u8]> = match loaded.await {
             Ok(loaded) => loaded?,
             Err(Overloaded) => {
-                inner.store.counters.refused();
+                inner.store.counters.note(Event::Refused);
                 return Err(CacheError::Overloaded);
             }
         };
@@ -240,7 +280,7 @@ impl<'c> Lease<'c> {
         let filled = self.store().fill(self.key, &self.token, bytes, lifetime).await;
         self.is_held = false;
         if filled == Some(false) {
-            self.store().counters.rejected();
+            self.store().counters.note(Event::Rejected);
         }
     }
 }

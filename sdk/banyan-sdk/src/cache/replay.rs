@@ -15,7 +15,7 @@ use redis::aio::ConnectionManager;
 use sqlx::{Postgres, Row as _, Transaction};
 use tokio::time::{sleep, timeout};
 
-use super::Cache;
+use super::{Cache, ListItem, unlink};
 use crate::Database;
 
 const PASS_EVERY: Duration = Duration::from_secs(1);
@@ -81,6 +81,7 @@ impl Cache {
                     false
                 }
             };
+            self.look_for_audit().await;
             if !full {
                 sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
             }
@@ -215,14 +216,23 @@ async fn unmark(transaction: &mut Transaction<'static, Postgres>) -> Result<u64,
         .map(|done| done.rows_affected())
 }
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    key: String,
+    /// Of an append.
+    item: Option<i64>,
+    keep: Option<i32>,
+}
+
 /// Redis first, then the mark: what is marked was applied.
 async fn apply_rows(
     transaction: &mut Transaction<'static, Postgres>,
     redis: &mut ConnectionManager,
 ) -> Result<u64, ReplayError> {
     // Not by "id above the last": a long transaction's row appears late with a low id.
-    let rows: Vec<(i64, String)> = sqlx::query_as(
-        "select id, key from banyan.invalidation where applied_at is null
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, key, item, keep from banyan.invalidation where applied_at is null
          order by id limit $1 for update skip locked",
     )
     .bind(ROWS)
@@ -232,12 +242,17 @@ async fn apply_rows(
         return Ok(0);
     }
     let mut pipe = redis::pipe();
-    for (_, key) in &rows {
-        // A tag without a nonce gets a new one from its next reader.
-        pipe.cmd("UNLINK").arg(key).ignore();
+    for Row { key, item, keep, .. } in &rows {
+        let command = match item.zip(*keep) {
+            // Adds nothing: the number may be gone again.
+            Some((item, keep)) => ListItem { item, keep }.command(key, ""),
+            // A tag without a nonce gets a new one from its next reader.
+            None => unlink(key),
+        };
+        pipe.add_command(command).ignore();
     }
     answer(pipe.query_async::<()>(redis)).await?;
-    let ids: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     sqlx::query("update banyan.invalidation set applied_at = now() where id = any($1)")
         .bind(&ids)
         .execute(&mut **transaction)

@@ -1,12 +1,71 @@
-//! What the cache counts, per process and since its start.
+//! What the cache counts, per process and since its start; an app's own telemetry hears of each as it happens.
 
+use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Something that the cache counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Answered from Redis.
+    Hit,
+    /// Answered from this process's memory ([`super::L1`]).
+    LocalHit,
+    /// Answered from Redis past the soft time: another loads, or the load failed.
+    StaleHit,
+    /// A load that is allowed to store.
+    Load,
+    /// Its value was not stored, as the key was invalidated meanwhile.
+    Rejected,
+    /// A load without the cache: Redis is away, or another's load took too long.
+    DirectLoad,
+    /// A read waits for another's load.
+    Wait,
+    /// A read refused, as too many loads are under way without Redis.
+    Refused,
+    Invalidated,
+    /// Redis could not be told; the row repairs it.
+    MissedInvalidation,
+}
+
+impl Event {
+    const ALL: [Self; 10] = [
+        Self::Hit,
+        Self::LocalHit,
+        Self::StaleHit,
+        Self::Load,
+        Self::Rejected,
+        Self::DirectLoad,
+        Self::Wait,
+        Self::Refused,
+        Self::Invalidated,
+        Self::MissedInvalidation,
+    ];
+
+    /// As a label of a metric.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::LocalHit => "local_hit",
+            Self::StaleHit => "stale_hit",
+            Self::Load => "load",
+            Self::Rejected => "rejected",
+            Self::DirectLoad => "direct_load",
+            Self::Wait => "wait",
+            Self::Refused => "refused",
+            Self::Invalidated => "invalidated",
+            Self::MissedInvalidation => "missed_invalidation",
+        }
+    }
+}
 
 /// A moment's numbers. Each only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Answered from Redis.
+    /// Answered from Redis or from this process's memory.
     pub hits: u64,
+    /// Of those, from this process's memory.
+    pub local_hits: u64,
     /// Of those, past the soft time while another loaded, or because the load failed.
     pub stale: u64,
     /// Loads that were allowed to store.
@@ -24,73 +83,101 @@ pub struct Stats {
     pub missed_invalidations: u64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    hits: AtomicU64,
-    stale: AtomicU64,
-    loads: AtomicU64,
-    rejected: AtomicU64,
-    direct_loads: AtomicU64,
-    waits: AtomicU64,
-    refused: AtomicU64,
-    invalidations: AtomicU64,
-    missed: AtomicU64,
+impl Stats {
+    /// Of all reads that were answered; `None`: there was none.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let reads = self.hits + self.loads + self.direct_loads;
+        (reads > 0).then(|| self.hits as f64 / reads as f64)
+    }
+
+    /// In Prometheus's text format, for an app's own `/metrics`: `banyan_cache_events_total{event="hit"} 7`.
+    pub fn prometheus(&self) -> String {
+        let mut text = String::from(
+            "# HELP banyan_cache_events_total What the app's cache did, in this process.\n\
+             # TYPE banyan_cache_events_total counter\n",
+        );
+        for event in Event::ALL {
+            let (name, count) = (event.name(), self.of(event));
+            writeln!(text, "banyan_cache_events_total{{event=\"{name}\"}} {count}")
+                .expect("a String takes all");
+        }
+        text
+    }
+
+    fn of(&self, event: Event) -> u64 {
+        match event {
+            Event::Hit => self.hits - self.local_hits - self.stale,
+            Event::LocalHit => self.local_hits,
+            Event::StaleHit => self.stale,
+            Event::Load => self.loads,
+            Event::Rejected => self.rejected,
+            Event::DirectLoad => self.direct_loads,
+            Event::Wait => self.waits,
+            Event::Refused => self.refused,
+            Event::Invalidated => self.invalidations,
+            Event::MissedInvalidation => self.missed_invalidations,
+        }
+    }
 }
 
-fn one_more(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+pub(super) type Hook = Box<dyn Fn(Event) + Send + Sync>;
+
+#[derive(Default)]
+pub(super) struct Counters {
+    counts: [AtomicU64; Event::ALL.len()],
+    hook: OnceLock<Hook>,
 }
 
 impl Counters {
-    pub(super) fn hit(&self) {
-        one_more(&self.hits);
+    pub(super) fn note(&self, event: Event) {
+        self.counts[event as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(hook) = self.hook.get() {
+            hook(event);
+        }
     }
 
-    pub(super) fn stale_hit(&self) {
-        one_more(&self.hits);
-        one_more(&self.stale);
-    }
-
-    pub(super) fn loaded(&self) {
-        one_more(&self.loads);
-    }
-
-    pub(super) fn rejected(&self) {
-        one_more(&self.rejected);
-    }
-
-    pub(super) fn loaded_directly(&self) {
-        one_more(&self.direct_loads);
-    }
-
-    pub(super) fn waited(&self) {
-        one_more(&self.waits);
-    }
-
-    pub(super) fn refused(&self) {
-        one_more(&self.refused);
-    }
-
-    pub(super) fn invalidated(&self) {
-        one_more(&self.invalidations);
-    }
-
-    pub(super) fn missed(&self) {
-        one_more(&self.missed);
+    /// The first hook stays.
+    pub(super) fn tell(&self, hook: Hook) {
+        self.hook.set(hook).ok();
     }
 
     pub(super) fn now(&self) -> Stats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |event: Event| self.counts[event as usize].load(Ordering::Relaxed);
+        let (local_hits, stale) = (read(Event::LocalHit), read(Event::StaleHit));
         Stats {
-            hits: read(&self.hits),
-            stale: read(&self.stale),
-            loads: read(&self.loads),
-            rejected: read(&self.rejected),
-            direct_loads: read(&self.direct_loads),
-            waits: read(&self.waits),
-            refused: read(&self.refused),
-            invalidations: read(&self.invalidations),
-            missed_invalidations: read(&self.missed),
+            hits: read(Event::Hit) + local_hits + stale,
+            local_hits,
+            stale,
+            loads: read(Event::Load),
+            rejected: read(Event::Rejected),
+            direct_loads: read(Event::DirectLoad),
+            waits: read(Event::Wait),
+            refused: read(Event::Refused),
+            invalidations: read(Event::Invalidated),
+            missed_invalidations: read(Event::MissedInvalidation),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_counted_told_and_printed_once() {
+        let told = std::sync::Arc::new(AtomicU64::new(0));
+        let counters = Counters::default();
+        let hook = std::sync::Arc::clone(&told);
+        counters.tell(Box::new(move |_| {
+            hook.fetch_add(1, Ordering::Relaxed);
+        }));
+        for event in Event::ALL {
+            counters.note(event);
+        }
+        let stats = counters.now();
+        assert_eq!(told.load(Ordering::Relaxed), 10);
+        assert_eq!((stats.hits, stats.hit_ratio()), (3, Some(0.6)));
+        let page = stats.prometheus();
+        assert_eq!(page.matches("\"} 1\n").count(), 10, "{page}");
     }
 }

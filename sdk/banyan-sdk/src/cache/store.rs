@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, RedisResult, Script};
+use redis::{Client, Cmd, RedisError, RedisResult, Script};
 use tokio::time::{Instant, timeout};
 
-use super::stats::Counters;
+use super::stats::{Counters, Event};
 use crate::breaker::{Breaker, Verdict};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -64,14 +64,14 @@ pub(super) struct Lifetime {
 }
 
 impl Store {
-    pub(super) fn open(url: &str, slow: Duration) -> RedisResult<Self> {
+    pub(super) fn open(client: &Client, slow: Duration) -> RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
             // Who asks next tries again; in between the breaker says no.
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(1024);
-        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
         Ok(Self::over(Some(manager), slow))
     }
 
@@ -151,6 +151,15 @@ impl Store {
             .await?
     }
 
+    /// Whose fill an entry's value is.
+    pub(super) async fn filled(&self, key: &str) -> Option<String> {
+        let mut connection = self.connection().await?;
+        let mut command = redis::cmd("HGET");
+        command.arg(key).arg("filled");
+        self.within(self.slow, command.query_async::<Option<String>>(&mut connection))
+            .await?
+    }
+
     /// The tag's nonce; a new one if it has none.
     pub(super) async fn nonce(&self, tag: &str) -> Option<String> {
         let mut connection = self.connection().await?;
@@ -163,28 +172,26 @@ impl Store {
         Some(old.unwrap_or(fresh.0))
     }
 
-    /// Deletes value and lease. What cannot be reached is remembered.
-    pub(super) async fn invalidate(&self, key: &str) {
-        self.counters.invalidated();
+    /// What a commit tells of the entry. If it cannot be told it is remembered, to be deleted.
+    pub(super) async fn invalidate(&self, key: &str, command: Cmd) {
+        self.counters.note(Event::Invalidated);
         let Some(mut connection) = self.manager.clone() else {
             return;
         };
         let limit = if self.breaker.is_open() {
             self.slow
         } else {
-            INVALIDATE_LIMIT
+            INVALIDATE_LIMIT.max(self.slow)
         };
-        let mut command = redis::cmd("UNLINK");
-        command.arg(key);
         if self
             .within(limit, command.query_async::<()>(&mut connection))
             .await
             .is_none()
         {
             // A connection that broke while idle is noticed by its first use: the second is a new one.
-            let again = self.within(limit.min(self.slow), command.query_async::<()>(&mut connection));
+            let again = self.within(self.slow, command.query_async::<()>(&mut connection));
             if again.await.is_none() {
-                self.counters.missed();
+                self.counters.note(Event::MissedInvalidation);
                 self.remember(key);
                 // Reads go to the database until it is made up for.
                 self.breaker.trip();

@@ -5,6 +5,7 @@ redis.call('HDEL', KEYS[1], 'token', 'until')
 if not ARGV[2] then return 1 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'value', ARGV[2], 'soft', now + ARGV[3], 'hard', now + ARGV[4], 'took', ARGV[6])
+redis.call('HSET', KEYS[1], 'value', ARGV[2], 'soft', now + ARGV[3], 'hard', now + ARGV[4], 'took', ARGV[6],
+  'filled', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return 1

@@ -88,7 +88,7 @@ async fn that_there_is_none_is_remembered_until_there_is_one() {
 async fn the_row_of_a_writer_that_died_is_applied() {
     let world = World::with(1).await;
     world.read(0).await.unwrap();
-    let died = Delays::new(&mut StdRng::seed_from_u64(1), true);
+    let died = Delays::new(&mut StdRng::seed_from_u64(1), Some(Point::Committed));
     DELAYS
         .scope(died.clone(), async {
             tokio::select! {
