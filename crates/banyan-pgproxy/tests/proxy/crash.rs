@@ -83,6 +83,18 @@ pub(crate) async fn take_over(replicated: &mut Replicated) {
         .await;
 }
 
+/// The primary dies when so many commits wait for its replica, which has them by then.
+pub(crate) async fn die_unanswered(replicated: &mut Replicated, replica: &Client, commits: i64) {
+    let admin = replicated.world.admin().await;
+    eventually("commits that wait", || waiting(&admin, "SyncRep", commits)).await;
+    replicated.world.postgres.kill().unwrap();
+    replica
+        .batch_execute("SELECT pg_wal_replay_resume()")
+        .await
+        .unwrap();
+    take_over(replicated).await;
+}
+
 /// Inserts until told to stop; every insert must succeed. Odd ones by the extended protocol, some with RETURNING.
 async fn insert(client: Client, number: u32, end: Arc<AtomicBool>, done: Arc<AtomicU32>) {
     let prepared = client
@@ -211,16 +223,7 @@ async fn a_commit_whose_answer_was_lost_is_acknowledged_if_the_new_primary_has_i
         .batch_execute("SELECT pg_wal_replay_pause()")
         .await
         .unwrap();
-    let admin = replicated.world.admin().await;
-    let crash = async {
-        eventually("commits that wait", || waiting(&admin, "SyncRep", 2)).await;
-        replicated.world.postgres.kill().unwrap();
-        replica
-            .batch_execute("SELECT pg_wal_replay_resume()")
-            .await
-            .unwrap();
-        take_over(&mut replicated).await;
-    };
+    let crash = die_unanswered(&mut replicated, &replica, 2);
     let (row, committed, ()) = tokio::join!(
         single.query_one(&prepared, &[]),
         whole.batch_execute("COMMIT"),

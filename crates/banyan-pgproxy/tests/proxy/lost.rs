@@ -2,7 +2,7 @@
 
 use banyan_testkit::postgres::connect;
 
-use crate::crash::{synchronous, take_over, waiting};
+use crate::crash::{die_unanswered, synchronous, take_over, waiting};
 use crate::raw::{Message, Raw, close, parse, query, run, sync};
 use crate::replicated::simple;
 use crate::world::{code, eventually};
@@ -94,16 +94,7 @@ async fn a_setting_that_was_lost_with_its_server_is_not_hidden_behind_an_acknowl
         .batch_execute("SELECT pg_wal_replay_pause()")
         .await
         .unwrap();
-    let admin = replicated.world.admin().await;
-    let crash = async {
-        eventually("a commit that waits", || waiting(&admin, "SyncRep", 1)).await;
-        replicated.world.postgres.kill().unwrap();
-        replica
-            .batch_execute("SELECT pg_wal_replay_resume()")
-            .await
-            .unwrap();
-        take_over(&mut replicated).await;
-    };
+    let crash = die_unanswered(&mut replicated, &replica, 1);
     let insert = "INSERT INTO made VALUES (set_config('my.tenant', 'a', false))";
     let (made, ()) = tokio::join!(client.batch_execute(insert), crash);
     made.unwrap();
