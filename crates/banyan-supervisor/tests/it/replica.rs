@@ -165,3 +165,45 @@ async fn verifiers_are_told_to_the_proxy_alone_and_not_of_administrators() {
     assert!(refused.contains("must be owner"), "{refused}");
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_has_the_rows_of_shared_tables_and_not_the_tables() {
+    let world = World::new();
+    let server = server(&world);
+    server.start(&world.handle).await.unwrap();
+    let app = server.address().unwrap();
+    let text = |sql: &str| format!("WITH done AS ({sql} RETURNING 1) SELECT 'done'");
+    for allowed in [
+        "INSERT INTO banyan.invalidation (key) VALUES ('user:7')",
+        "UPDATE banyan.invalidation SET applied_at = now()",
+        "DELETE FROM banyan.invalidation",
+        "INSERT INTO banyan.count_mark VALUES ('views', 7)",
+    ] {
+        assert_eq!(query(&app, &text(allowed)).await.unwrap(), "done", "{allowed}");
+    }
+    // What an app's own table tells the cache by.
+    let own = "CREATE TABLE users (id bigint PRIMARY KEY)";
+    query(&app, own).await.ok();
+    query(&app, "SELECT banyan.track('users', 'user:{id}')::text")
+        .await
+        .ok();
+    query(&app, "INSERT INTO users VALUES (7)").await.ok();
+    let told = query(&app, "SELECT key FROM banyan.invalidation").await.unwrap();
+    assert_eq!(told, "user:7");
+    for refused in [
+        "CREATE TABLE banyan.verifiers (name text)",
+        "CREATE FUNCTION banyan.verifier(name) RETURNS text LANGUAGE sql AS 'SELECT NULL'",
+        "DROP TABLE banyan.invalidation",
+        "TRUNCATE banyan.session",
+        "ALTER TABLE banyan.session ADD COLUMN more text",
+        "CREATE TRIGGER evil AFTER INSERT ON banyan.invalidation EXECUTE FUNCTION banyan.tracked()",
+        "UPDATE banyan.installed SET version = 1",
+    ] {
+        let error = query(&app, refused).await.unwrap_err();
+        assert!(
+            error.contains("permission denied") || error.contains("must be owner"),
+            "{refused}: {error}"
+        );
+    }
+    world.end().await;
+}

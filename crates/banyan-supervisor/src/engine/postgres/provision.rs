@@ -60,10 +60,48 @@ async fn roles(server: &Server) -> Result<(), PostgresError> {
     backup_role(server, &mut session).await?;
     let mut session = server.session(&server.database.name).await?;
     session.run(VERIFIER).await.map_err(query)?;
-    // Tables of the SDK (invalidations, sessions) are the app's own, in a schema that is not.
-    let app = quoted(&server.database.user);
-    let statement = format!("GRANT USAGE, CREATE ON SCHEMA banyan TO {app}");
-    session.run(&statement).await.map_err(query)
+    tables(&mut session, &server.database.user).await
+}
+
+/// Makes the tables that apps share with the platform (invalidations, sessions, tokens), and gives the app what it needs of them:
+/// rows, not the tables, and nothing of its own in this schema. Nobody but us has made what is there, so no code of the app's
+/// (a trigger, a default) can run with our rights.
+async fn tables(session: &mut Session, app: &str) -> Result<(), PostgresError> {
+    let made = "SELECT 1 FROM pg_class WHERE relnamespace = 'banyan'::regnamespace AND relowner::regrole::text = quote_ident($1)
+        UNION ALL
+        SELECT 1 FROM pg_proc WHERE pronamespace = 'banyan'::regnamespace AND proowner::regrole::text = quote_ident($1)";
+    let by_the_app = session.rows(made, &[&app]).await.map_err(query)?;
+    let app = quoted(app);
+    if !by_the_app.is_empty() {
+        // From before this was ours to make: it stays the app's, which keeps it up to date.
+        let statement = format!("GRANT USAGE, CREATE ON SCHEMA banyan TO {app}");
+        return session.run(&statement).await.map_err(query);
+    }
+    let there =
+        "SELECT 1 FROM pg_class WHERE relnamespace = 'banyan'::regnamespace AND relname = 'installed'";
+    let there = session.rows(there, &[]).await.map_err(query)?;
+    // A look first: statements that change tables wait for all who use them.
+    let is_current = !there.is_empty() && {
+        let newest = "SELECT 1 FROM banyan.installed WHERE version >= $1";
+        let newest = session.rows(newest, &[&TABLES_VERSION]).await.map_err(query)?;
+        !newest.is_empty()
+    };
+    let make = if is_current {
+        String::new()
+    } else {
+        TABLES.concat()
+    };
+    let statements = format!(
+        "BEGIN;
+         SELECT pg_advisory_xact_lock(hashtext('banyan install'));
+         {make}
+         REVOKE CREATE ON SCHEMA banyan FROM {app};
+         GRANT USAGE ON SCHEMA banyan TO {app};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA banyan TO {app};
+         REVOKE INSERT, UPDATE, DELETE ON banyan.installed FROM {app};
+         COMMIT;"
+    );
+    session.run(&statements).await.map_err(query)
 }
 
 fn verifier(server: &Server, role: &str) -> Result<String, PostgresError> {
@@ -120,6 +158,17 @@ const VERIFIER: &str = "
     ALTER FUNCTION banyan.verifier(text) OWNER TO CURRENT_USER;
     REVOKE ALL ON FUNCTION banyan.verifier(text) FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION banyan.verifier(text) TO banyan_pgproxy;";
+
+/// As `sdk/banyan-sdk` makes them itself in databases that are not ours.
+const TABLES: [&str; 5] = [
+    include_str!("../../../../../sdk/banyan-sdk/sql/invalidation.sql"),
+    include_str!("../../../../../sdk/banyan-sdk/sql/session.sql"),
+    include_str!("../../../../../sdk/banyan-sdk/sql/auth.sql"),
+    include_str!("../../../../../sdk/banyan-sdk/sql/count.sql"),
+    include_str!("../../../../../sdk/banyan-sdk/sql/installed.sql"),
+];
+/// As in `installed.sql`.
+const TABLES_VERSION: i32 = 5;
 
 /// True: the server takes queries.
 pub(super) async fn answers(server: &Server) -> Result<bool, PostgresError> {
@@ -207,4 +256,18 @@ async fn make_database(client: &Client, name: &str, owner: &str) -> Result<(), t
 
 pub(super) fn quoted(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_say_the_version_that_is_looked_for() {
+        let installed = TABLES.last().unwrap();
+        assert!(
+            installed.contains(&format!("values ({TABLES_VERSION})")),
+            "{installed}"
+        );
+    }
 }
