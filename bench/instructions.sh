@@ -5,6 +5,7 @@
 #   bench/instructions.sh                  nginx, HAProxy and Banyan, 1 KB answers
 #   NAMES=banyan REQUESTS=2000 PROFILE=/some/file bench/instructions.sh     also keeps Banyan's callgrind profile
 #   FILE=64k WHAT="instructions" bench/instructions.sh
+#   NAMES="banyan observed" WHAT=instructions bench/instructions.sh          what traces and the role observe add
 #   PROTOCOL=h2 WHAT="instructions syscalls" bench/instructions.sh          HTTP/2 within TLS, 4 connections of 8 streams
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,5 +39,12 @@ memory() { # name: bytes in the process per idle connection that has had one ans
 
 # shellcheck disable=SC2086
 start ${command[upstream]}
+case " $names " in
+  *" observed "*)
+    # shellcheck disable=SC2086
+    start ${command[observer]}
+    wait_observer "$work/observed"
+    ;;
+esac
 echo "$REQUESTS requests of $FILE over $CONNECTIONS kept connections, one worker; memory: $IDLE idle connections"
 count_all

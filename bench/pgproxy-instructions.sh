@@ -4,6 +4,7 @@
 #
 #   bench/pgproxy-instructions.sh                       PgBouncer and Banyan, pgbench -S by the simple protocol
 #   CONNECTIONS=64 KIND=prepared bench/pgproxy-instructions.sh
+#   OBSERVED=1 NAMES=banyan WHAT=instructions bench/pgproxy-instructions.sh             while the role observe takes traces
 #   NAMES=banyan WHAT=instructions PROFILE=/some/file bench/pgproxy-instructions.sh     also keeps Banyan's callgrind profile
 #
 # KIND: simple, prepared (PgBouncer then in session mode: 1.18 keeps no prepared statements in transaction mode), tpcb, connect.
@@ -38,5 +39,12 @@ memory() { # name: bytes in the process per idle client that has had one answer
 start_server bench -- "shared_buffers = 64MB" "max_connections = 200" "synchronous_commit = off"
 PGPORT=$server_port "$PROGRAMS/pgbench" -i -q >/dev/null 2>&1
 before_it transaction
+if [ "${OBSERVED:-0}" = 1 ]; then
+  mkdir -p "$work/state/metrics"
+  observer "$work/state"
+  # shellcheck disable=SC2086 # words are meant
+  start ${command[observer]}
+  wait_observer "$work/state"
+fi
 echo "$REQUESTS transactions ($KIND) over $CONNECTIONS kept connections, pool $POOL; memory: bytes per idle client of $IDLE, and MiB in all"
 count_all

@@ -5,3 +5,4 @@ cd "$(dirname "$0")"
 ./edge.sh "$@"
 ./cdn.sh
 ./pgproxy.sh
+./observe.sh

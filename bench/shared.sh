@@ -139,7 +139,41 @@ CONF
   command[nginx]="nginx -p $work/nginx -c $work/nginx/conf"
   command[haproxy]="haproxy -db -f $work/haproxy.cfg"
   command[banyan]="$BANYAN --state $work/state role edge"
+  observed "${port[banyan]}" "${tls_port[banyan]}"
   ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+}
+
+# The contestant `observed`: the same edge with traces as they are by default, and the role that keeps metrics and traces.
+observed() { # the ports in the other one's snapshot
+  mkdir -p "$work"/observed/{snapshots,metrics}
+  free_port && port[observed]=$free
+  free_port && tls_port[observed]=$free
+  sed -e "s/:$1\"/:${port[observed]}\"/; s/:$2\"/:${tls_port[observed]}\"/; s/\"trace\": \"off\"/\"trace\": \"proxies\"/" \
+    "$work/state/snapshots/edge.json" >"$work/observed/snapshots/edge.json"
+  command[observed]="$BANYAN --state $work/observed role edge"
+  observer "$work/observed"
+}
+observer() { # state folder: sets command[observer]
+  free_port
+  cat >"$1/snapshots/observe.json" <<JSON
+{
+  "epoch": 1, "app": "bench", "listen": "127.0.0.1:$free", "token_file": "$1/token",
+  "settings": { "disk_bytes": 67108864, "keep": "1d" },
+  "layout": {
+    "release": null, "edge": [], "places": {}, "processes": {}, "instances": {},
+    "pgproxy": null, "nodes": {}, "primary": null, "redis": {}
+  }
+}
+JSON
+  command[observer]="$BANYAN --state $1 role observe"
+}
+wait_observer() { # state folder; until spans are taken, and others can have seen it
+  local _
+  for _ in $(seq 300); do
+    [ ! -S "$1/observe/spans.sock" ] || break
+    sleep 0.1
+  done
+  sleep 2
 }
 
 family() { # a process and its children

@@ -1,5 +1,7 @@
 //! `[alerts]`: when somebody is told, and who.
 
+mod mail;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use crate::read::{Reader, Spot, number};
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
 use crate::units::{duration, duration_if_any, parse_duration};
+pub use mail::{Mail, MailServer};
 
 /// When somebody is told, and who.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +123,7 @@ pub enum TellBy {
     WebhookFile(PathBuf),
     /// The address of an Alertmanager (API version 2).
     Alertmanager(String),
+    Mail(Mail),
 }
 
 impl AlertRule {
@@ -386,7 +390,7 @@ fn limit(rule: AlertRule, entry: &Entry, report: &Report) -> Option<Limit> {
     found
 }
 
-const WAYS: [&str; 3] = ["webhook", "webhook_file", "alertmanager"];
+const WAYS: [&str; 4] = ["webhook", "webhook_file", "alertmanager", "mail"];
 
 fn receivers(table: &Reader<'_>, files: &Files<'_>) -> BTreeMap<String, AlertReceiver> {
     let (entries, keys) = table.map("to");
@@ -412,8 +416,7 @@ fn way(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<TellBy> {
     let report = files.report;
     let written: Vec<&Entry> = WAYS.iter().filter_map(|way| table.entry(way)).collect();
     let [entry] = written.as_slice() else {
-        let help =
-            "write one of webhook = \"https://…\", webhook_file = \"FILE\", alertmanager = \"http://…\"";
+        let help = "write one of webhook = \"https://…\", webhook_file = \"FILE\", alertmanager = \"http://…\", mail = [\"NAME@DOMAIN\"]";
         let message = if written.is_empty() {
             "nothing says how it is told"
         } else {
@@ -422,7 +425,13 @@ fn way(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<TellBy> {
         report.error(place, message, &[help]);
         return None;
     };
+    let beside = mail::BESIDE.iter().filter_map(|name| table.entry(name));
+    for beside in beside.filter(|_| entry.name != "mail") {
+        let message = format!("`{}` has no effect: it is of mail", beside.name);
+        report.error(&beside.place, message, &["remove this line"]);
+    }
     match entry.name.as_str() {
+        "mail" => mail::build(table, place, files).map(TellBy::Mail),
         "webhook_file" => {
             let file = table.text("webhook_file")?;
             webhook_file(&file, files);
@@ -444,14 +453,25 @@ fn way(table: &Reader<'_>, place: &Place, files: &Files<'_>) -> Option<TellBy> {
 }
 
 fn webhook_file(path: &Spot<String>, files: &Files<'_>) {
+    let Some(text) = private_file(path, "write the URL into this file, and chmod 600 it", files) else {
+        return;
+    };
+    if !is_url(text.trim()) {
+        let help = "its only line is to be http://HOST/PATH or https://HOST/PATH";
+        let message = format!("{} does not hold an address", path.value);
+        files.report.error(&path.place, message, &[help]);
+    }
+}
+
+/// The text of a file that nobody else may read. `help`: what to do where there is none.
+fn private_file(path: &Spot<String>, help: &str, files: &Files<'_>) -> Option<String> {
     let report = files.report;
     let file = match files.read(path.value.as_ref(), true) {
         Ok(file) => file,
         Err((shown, error)) => {
-            let help = "write the URL into this file, and chmod 600 it";
             let message = format!("cannot read {}: {error}", shown.display());
             report.error(&path.place, message, &[help]);
-            return;
+            return None;
         }
     };
     let shown = file.shown.display();
@@ -459,14 +479,11 @@ fn webhook_file(path: &Spot<String>, files: &Files<'_>) {
         let help = format!("chmod 600 {shown}");
         report.error(&path.place, format!("{shown} can be read by others"), &[&help]);
     }
-    if !is_url(file.text.trim()) {
-        let help = "its only line is to be http://HOST/PATH or https://HOST/PATH";
-        report.error(&path.place, format!("{shown} does not hold an address"), &[help]);
-    }
+    Some(file.text)
 }
 
 /// `http://` or `https://` and a host.
-fn is_url(text: &str) -> bool {
+pub(crate) fn is_url(text: &str) -> bool {
     let rest = ["http://", "https://"]
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme));

@@ -52,7 +52,9 @@ mod tree;
 pub mod units;
 mod zone;
 
-pub use alerts::{AlertReceiver, AlertRule, Alerts, Limit, LimitUnit, NoSuchRule, RuleChange, TellBy};
+pub use alerts::{
+    AlertReceiver, AlertRule, Alerts, Limit, LimitUnit, Mail, MailServer, NoSuchRule, RuleChange, TellBy,
+};
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
 pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEndpoint};
@@ -71,7 +73,7 @@ pub use model::{
     Protocol, ReadyProbe, Sticky, Tls, Trace,
 };
 pub use name::{AppName, HostName, NameError, PlaceName, ProcessName, ZoneName};
-pub use observe::{ObserveSettings, ObserveTable};
+pub use observe::{ObserveSettings, ObserveTable, Otlp};
 pub use origin::{Origin, OriginUrl};
 pub use picture::{PictureFormat, Pictures};
 pub use place::{EdgePlace, FIRST_PLACE};

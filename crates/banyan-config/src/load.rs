@@ -148,7 +148,7 @@ fn build(
             database,
             redis,
             alerts,
-            observe: crate::observe::build(root),
+            observe: crate::observe::build(root, report),
             logs: logs::build(&root.table("logs"), report),
             hosts,
         },

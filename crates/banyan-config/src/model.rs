@@ -248,7 +248,7 @@ pub struct EdgeSettings {
     pub log: EdgeLog,
     /// Whose trace a request continues. Default: headers pass as they are.
     pub trace: Trace,
-    /// Percent of the traces begun here. Default 100.
+    /// Percent of the traces begun here. Default 10.
     pub trace_sampled: u8,
     /// Worker threads; `None`: one per core. Takes effect at the next start of the edge.
     pub workers: Option<u16>,

@@ -41,8 +41,7 @@ pub(crate) fn step(
         Some(parent) => parent.child(random.number()),
         None => {
             let trace = u128::from(random.number()) << 64 | u128::from(random.number());
-            let sampled = random.number() % 100 < u64::from(settings.trace_sampled);
-            TraceParent::begin(trace, random.number(), sampled)
+            TraceParent::begin(trace, random.number(), false).sampled_by(settings.trace_sampled)
         }
     };
     let step = Step { own, continues };

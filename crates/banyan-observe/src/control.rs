@@ -13,9 +13,11 @@ use tokio::sync::watch;
 
 use crate::alert;
 use crate::collect::{self, Places, Rounds};
+use crate::happened;
 use crate::keep::Keeper;
 use crate::look;
-use crate::marks::Journals;
+use crate::marks::{Journals, Mark};
+use crate::otlp::serve::{self, Problem};
 use crate::page::{self, Listening};
 use crate::view::View;
 use crate::{Config, Error, traces, view_socket};
@@ -37,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) views: Arc<watch::Sender<Option<Arc<View>>>>,
     /// As they were read last.
     pub(crate) journals: Arc<watch::Sender<Journals>>,
+    /// What nobody asked for, oldest first.
+    pub(crate) happened: Arc<watch::Sender<Vec<Mark>>>,
 }
 
 pub(crate) async fn run(
@@ -65,16 +69,19 @@ pub(crate) async fn run(
             folder: config.metrics_dir(),
             state_dir: config.state_dir.clone(),
             started_unix_ms,
+            busy: Arc::default(),
+            spans_dropped: Arc::default(),
         },
         tasks,
         snapshot,
         rounds: Arc::default(),
         views: Arc::default(),
         journals: Arc::default(),
+        happened: Arc::default(),
     };
-    let listening = start(&parts);
+    let listens = start(&parts);
     loop {
-        report(&parts, &listening, &reports).await;
+        report(&parts, &listens, &reports).await;
         tokio::select! {
             () = watch.changed() => follow(&watch, &snapshots, &parts.keeper).await,
             () = shutdown.draining() => break,
@@ -87,8 +94,14 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// How it went with what is listened on.
+struct Listens {
+    page: watch::Receiver<Listening>,
+    otlp: watch::Receiver<Problem>,
+}
+
 /// A line for everything that goes on.
-fn start(parts: &Parts) -> watch::Receiver<Listening> {
+fn start(parts: &Parts) -> Listens {
     let background = TaskKind::Background;
     let Parts { tasks, .. } = parts;
     let collect = collect::run(
@@ -101,12 +114,18 @@ fn start(parts: &Parts) -> watch::Receiver<Listening> {
     tasks.spawn(background, "view", look::run(parts.clone()));
     tasks.spawn(background, "view for the terminal", look::tell(parts.clone()));
     tasks.spawn(background, "alerts", alert::run(parts.clone()));
-    if let Err(error) = traces::start(&parts.places.state_dir, tasks) {
-        tracing::warn!(%error, "no traces are kept: nobody can send any");
+    tasks.spawn(background, "what happened", happened::run(parts.clone()));
+    let (said, otlp) = watch::channel(None);
+    match traces::start(&parts.places, &parts.snapshot, tasks) {
+        Ok(intake) => {
+            let serve = serve::run(parts.snapshot.clone(), intake, tasks.clone(), said);
+            tasks.spawn(background, "otlp", serve);
+        }
+        Err(error) => tracing::warn!(%error, "no traces are kept: nobody can send any"),
     }
-    let (told, listening) = watch::channel(Listening::default());
+    let (told, page) = watch::channel(Listening::default());
     tasks.spawn(background, "page", page::run(parts.clone(), told));
-    listening
+    Listens { page, otlp }
 }
 
 /// As every process that measures does.
@@ -153,18 +172,17 @@ async fn follow(watch: &Watch, snapshots: &watch::Sender<Arc<ObserveSnapshot>>, 
     }
 }
 
-async fn report(
-    parts: &Parts,
-    listening: &watch::Receiver<Listening>,
-    reports: &watch::Sender<ObserveReport>,
-) {
+async fn report(parts: &Parts, listens: &Listens, reports: &watch::Sender<ObserveReport>) {
     let held = parts.keeper.held().await;
-    let listening = listening.borrow().clone();
+    let listening = listens.page.borrow().clone();
     let new = ObserveReport {
         pid: std::process::id(),
         epoch: parts.snapshot.borrow().epoch,
         listening: listening.at,
-        problem: listening.problem.or(held.problem),
+        problem: listening
+            .problem
+            .or(held.problem)
+            .or_else(|| listens.otlp.borrow().clone()),
         series: held.series,
         dropped: held.dropped,
         disk_bytes: held.disk_bytes,

@@ -9,9 +9,12 @@
 mod alert;
 mod collect;
 mod control;
+mod happened;
 pub mod keep;
 mod look;
 pub mod marks;
+mod otlp;
+mod outgoing;
 mod page;
 pub mod series;
 pub mod traces;

@@ -60,7 +60,15 @@ async fn signals(state_dir: &Path) -> Option<Signals> {
     connection.receive().await.ok().flatten()
 }
 
+/// What was done and what happened, oldest first.
 pub(crate) async fn marks(parts: &Parts) -> Vec<Mark> {
+    let mut all = done(parts).await;
+    all.extend(parts.happened.borrow().iter().cloned());
+    all.sort_by_key(|mark| mark.at_ms);
+    all
+}
+
+async fn done(parts: &Parts) -> Vec<Mark> {
     let folder = parts.places.state_dir.join("journal");
     let mut journals = parts.journals.borrow().clone();
     let read = task::blocking(move || {

@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// The newest ones.
-const MOST: usize = 100;
+pub(crate) const MOST: usize = 100;
 /// Of a journal's first line; what is longer is none.
 const LINE: u64 = 16 << 20;
 

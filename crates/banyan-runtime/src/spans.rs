@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use banyan_telemetry::Families;
+use banyan_telemetry::families::Kind;
 use banyan_telemetry::span::Span;
 use tokio::net::UnixDatagram;
 use tokio::sync::mpsc;
@@ -20,6 +22,13 @@ const QUEUE: usize = 32;
 pub const DATAGRAM: usize = 64 * 1024;
 /// How often it is seen whether somebody listens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a role tells of the spans that it dropped.
+pub fn families(all: &mut Families, role: &str, dropped: u64) {
+    let help = "Spans of traces that were dropped: more at once than fit, or who takes them was behind.";
+    all.family(Kind::Counter, "banyan_spans_dropped_total", help)
+        .count(&[("role", role)], dropped);
+}
 
 /// Where spans go, below an installation's state folder.
 pub fn socket(state_dir: &Path) -> PathBuf {
@@ -72,6 +81,10 @@ impl Way {
     /// Spans that nobody got, since the start.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    pub fn families(&self, all: &mut Families, role: &str) {
+        families(all, role, self.dropped());
     }
 }
 

@@ -88,6 +88,16 @@ impl TraceParent {
         halves.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
     }
 
+    /// Marked if it is in this percentage of all traces. The same [`TraceParent::spread`] decides everywhere: of two
+    /// percentages the larger one marks what the smaller one does.
+    pub fn sampled_by(self, percent: u8) -> Self {
+        let place = (u128::from(self.spread()) * 100) >> 64;
+        Self {
+            sampled: place < u128::from(percent),
+            ..self
+        }
+    }
+
     pub fn is_sampled(self) -> bool {
         self.sampled
     }
@@ -181,6 +191,21 @@ mod tests {
         assert_eq!(parent.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
         assert!(!TraceParent::begin(0, 0, false).is_sampled());
         assert!(TraceParent::parse(&TraceParent::begin(0, 0, false).to_string()).is_some());
+    }
+
+    #[test]
+    fn a_percentage_marks_its_part_and_the_larger_one_what_the_smaller_marks() {
+        let traces = (1..=10_000_u64).map(|n| {
+            let halves = [n, n + 7].map(|half| half.wrapping_mul(0xd6e8_feb8_6659_fd93));
+            TraceParent::begin(u128::from(halves[0]) << 64 | u128::from(halves[1]), 1, false)
+        });
+        let mut tenth = 0;
+        for trace in traces {
+            let marked = |percent| trace.sampled_by(percent).is_sampled();
+            assert!(!marked(0) && marked(100) && (!marked(10) || marked(50)));
+            tenth += u32::from(marked(10));
+        }
+        assert!((800..1200).contains(&tenth), "{tenth}");
     }
 
     #[test]

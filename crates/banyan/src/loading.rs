@@ -76,7 +76,12 @@ fn with_root(loaded: Loaded, file: &Path) -> ForController {
         }
     }
     for receiver in config.alerts.iter_mut().flat_map(|alerts| alerts.to.values_mut()) {
-        if let TellBy::WebhookFile(path) = &mut receiver.by {
+        let file = match &mut receiver.by {
+            TellBy::WebhookFile(path) => Some(path),
+            TellBy::Mail(mail) => mail.login.as_mut().map(|(_, path)| path),
+            TellBy::Webhook(_) | TellBy::Alertmanager(_) => None,
+        };
+        if let Some(path) = file {
             *path = root.join(&path);
         }
     }

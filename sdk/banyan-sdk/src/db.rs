@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::cache::Mark;
 use crate::point::{Point, point};
-use crate::trace;
+use crate::trace::{self, Told};
 
 /// Longer than a failover's blink, shorter than a client's patience.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
@@ -38,20 +38,28 @@ impl Database {
     /// Connects when first used: no error while the database is away. Waits 3 s for a connection, then
     /// [`sqlx::Error::PoolTimedOut`]; keeps two connections open.
     pub fn lazy(options: PgConnectOptions, connections: u32) -> Self {
+        let told = Told::default();
+        let of_new = told.clone();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .min_connections(KEPT.min(connections))
             .acquire_timeout(ACQUIRE_LIMIT)
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let told = told.clone();
+                let begun = told.begun(meta.age);
                 Box::pin(async move {
                     if meta.idle_for >= TRY_AFTER_IDLE {
                         connection.ping().await?;
                     }
-                    trace::tell(connection).await.map(|()| true)
+                    trace::tell(connection, &told, begun).await.map(|()| true)
                 })
             })
-            .after_connect(|connection, _meta| Box::pin(trace::tell(connection)))
+            .after_connect(move |connection, meta| {
+                let told = of_new.clone();
+                let begun = told.begun(meta.age);
+                Box::pin(async move { trace::tell(connection, &told, begun).await })
+            })
             .connect_lazy_with(options);
         Self { pool }
     }

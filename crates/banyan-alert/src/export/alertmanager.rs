@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use banyan_config::units::format_duration;
-use banyan_config::{AlertReceiver, Alerts, TellBy};
+use banyan_config::{AlertReceiver, Alerts, Mail, MailServer, TellBy};
 
 use super::prometheus::quoted;
 
@@ -57,5 +57,29 @@ fn receiver(out: &mut String, name: &str, receiver: &AlertReceiver) {
             )
         }
         TellBy::Alertmanager(_) => format!("  # This Alertmanager itself: write here who is told.\n{head}"),
+        TellBy::Mail(mail) => head + &self::mail(mail),
     });
+}
+
+/// Alertmanager speaks TLS from the first byte to port 465 alone; to others STARTTLS, which it then requires.
+fn mail(mail: &Mail) -> String {
+    let MailServer { host, port, .. } = &mail.server;
+    let mut out = format!(
+        "    email_configs:\n      - to: {}\n        from: {}\n        smarthost: {}\n",
+        quoted(&mail.to.join(", ")),
+        quoted(&mail.from),
+        quoted(&format!("{host}:{port}")),
+    );
+    match &mail.login {
+        Some((user, file)) => {
+            let (user, file) = (quoted(user), quoted(&file.to_string_lossy()));
+            write!(
+                out,
+                "        auth_username: {user}\n        auth_password_file: {file}\n"
+            )
+        }
+        None => out.write_str("        require_tls: false\n"),
+    }
+    .expect("a String takes any text");
+    out + "        send_resolved: true\n"
 }

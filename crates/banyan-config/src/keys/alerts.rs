@@ -94,6 +94,25 @@ static TO: &[Key] = &[
         "The http:// or https:// address of an Alertmanager, which then decides who is told.",
     ),
     Key::new(
+        "mail",
+        List(&Text(NotEmpty)),
+        "Addresses that get a mail, by `smtp` and from `from`.",
+    )
+    .alias(&["email", "to"]),
+    Key::new(
+        "smtp",
+        Text(NotEmpty),
+        "Server that takes the mail: smtps://USER@HOST, or smtp://USER@HOST:PORT (STARTTLS).",
+    )
+    .alias(&["smtp_server", "mail_server", "smarthost"]),
+    Key::new("from", Text(NotEmpty), "Address that the mail is from.").alias(&["sender"]),
+    Key::new(
+        "password_file",
+        Text(Path),
+        "File (mode 0600) whose only line is the password of the user in `smtp`.",
+    )
+    .alias(&["smtp_password_file", "password"]),
+    Key::new(
         "severity",
         List(&OneOf(&["P0", "P1", "P2"])),
         "Which alerts it is told of.",

@@ -139,9 +139,9 @@ pub(super) static EDGE: &[Key] = &[
     Key::new(
         "trace_sampled",
         Integer { min: 0, max: 100 },
-        "Percent of the traces begun here that are marked as sampled.",
+        "Percent of the traces begun here that are marked as sampled: steps of apps and statements are told of these.",
     )
-    .default("100"),
+    .default("10"),
     Key::new(
         "workers",
         Integer { min: 1, max: 1024 },

@@ -1,6 +1,7 @@
 //! `[observe]`: what is kept of everything that is measured, and where people see it.
 
-use super::Kind::{Boolean, Bytes, Duration, Integer};
+use super::Kind::{Boolean, Bytes, Duration, Integer, Text};
+use super::Rule::NotEmpty;
 use super::{DAY, HOUR, Key, MIB, TIB};
 
 pub(super) static OBSERVE: &[Key] = &[
@@ -36,4 +37,21 @@ pub(super) static OBSERVE: &[Key] = &[
     )
     .default("\"60d\"")
     .alias(&["retention", "history", "max_age"]),
+    Key::new(
+        "otlp_http",
+        Integer { min: 1, max: 65535 },
+        "Port on 127.0.0.1 where apps send traces by OTLP over HTTP (protobuf); 4318 by convention.",
+    )
+    .alias(&["otlp", "otlp_port", "otel"]),
+    Key::new(
+        "otlp_grpc",
+        Integer { min: 1, max: 65535 },
+        "Port on 127.0.0.1 where apps send traces by OTLP over gRPC; 4317 by convention.",
+    ),
+    Key::new(
+        "export",
+        Text(NotEmpty),
+        "URL of a collector of your own that gets the traces that are kept, by OTLP over HTTP.",
+    )
+    .alias(&["otlp_export", "exporter", "collector", "forward"]),
 ];

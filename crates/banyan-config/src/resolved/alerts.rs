@@ -1,6 +1,6 @@
 //! `[alerts]` written out.
 
-use crate::alerts::{AlertReceiver, Alerts, Limit, RuleChange, TellBy};
+use crate::alerts::{AlertReceiver, Alerts, Limit, Mail, RuleChange, TellBy};
 use crate::units::format_duration;
 
 use super::{MASK, Writer, quoted};
@@ -50,10 +50,26 @@ fn receiver(out: &mut Writer, receiver: &AlertReceiver) {
         TellBy::Webhook(url) => out.text("webhook", url),
         TellBy::WebhookFile(path) => out.text("webhook_file", &path.to_string_lossy()),
         TellBy::Alertmanager(url) => out.text("alertmanager", url),
+        TellBy::Mail(mail) => self::mail(out, mail),
     }
     out.list("severity", receiver.severity.iter().map(|name| quoted(name)));
     if let Some(repeat) = receiver.repeat {
         out.text("repeat", &format_duration(repeat));
+    }
+}
+
+fn mail(out: &mut Writer, mail: &Mail) {
+    let Mail {
+        to,
+        from,
+        server,
+        login,
+    } = mail;
+    out.list("mail", to.iter().map(|address| quoted(address)));
+    out.text("smtp", &server.url(login.as_ref().map(|(user, _)| user.as_str())));
+    out.text("from", from);
+    if let Some((_, file)) = login {
+        out.text("password_file", &file.to_string_lossy());
     }
 }
 

@@ -37,6 +37,7 @@ fn assert_sound(text: &str) {
             "partners.keys" | "links.keys" => "",
             "people.htpasswd" => "",
             "chat.url" => "https://chat.example/hook/1",
+            "smtp.password" => "secret",
             "media.secret" => "0123456789abcdef0123456789abcdef",
             "media-ca.pem" => "-----BEGIN CERTIFICATE-----",
             "purge.token" => "0123456789abcdef0123456789abcdef",

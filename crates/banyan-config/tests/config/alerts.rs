@@ -109,7 +109,7 @@ fn a_receiver_is_told_in_one_way_at_an_address() {
               |
             5 | [alerts.to.a]
               |            ^
-              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…"
+              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…", mail = ["NAME@DOMAIN"]
 
             error: `severity` cannot be `P3`
              --> banyan.toml:6:13
@@ -123,7 +123,7 @@ fn a_receiver_is_told_in_one_way_at_an_address() {
               |
             7 | [alerts.to.b]
               |            ^
-              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…"
+              = write one of webhook = "https://…", webhook_file = "FILE", alertmanager = "http://…", mail = ["NAME@DOMAIN"]
 
             error: `webhook` is not an address
               --> banyan.toml:11:11
@@ -190,5 +190,85 @@ fn receivers_without_a_judge_are_probably_not_meant() {
               = remove enabled = false from [observe]
 
             no error"#]],
+    );
+}
+
+#[test]
+fn mail_is_read_and_written_out_as_the_same() {
+    let text = format!(
+        "{BASE}[alerts.to.ops]\nmail = [\"ops@example.com\", \"more@example.com\"]\nsmtp = \"smtps://me@mail.example\"\n\
+         from = \"banyan@example.com\"\npassword_file = \"smtp.password\"\n[alerts.to.here]\nmail = [\"root@localhost\"]\n\
+         smtp = \"smtp://localhost:25\"\nfrom = \"banyan@localhost\"\n"
+    );
+    let secret = "--- smtp.password\nsecret\n";
+    let config = load(&format!("{text}{secret}")).unwrap().config;
+    let to = |name: &str| match &config.alerts.as_ref().unwrap().to[name].by {
+        TellBy::Mail(mail) => mail.clone(),
+        other => panic!("{other:?}"),
+    };
+    let ops = to("ops");
+    assert_eq!(
+        (ops.server.host.as_str(), ops.server.port, ops.server.tls),
+        ("mail.example", 465, true)
+    );
+    assert_eq!(ops.login, Some(("me".to_owned(), "smtp.password".into())));
+    assert_eq!((to("here").server.tls, to("here").login), (false, None));
+    let resolved = render_resolved(&config, false);
+    assert!(!resolved.contains("secret"), "{resolved}");
+    assert_eq!(
+        load(&format!("{resolved}{secret}")).unwrap().config,
+        config,
+        "{resolved}"
+    );
+}
+
+#[test]
+fn mail_without_a_server_with_half_a_login_or_to_nobody_is_a_mistake() {
+    check(
+        "[alerts.to.a]\nmail = [\"ops\"]\n\
+         [alerts.to.b]\nmail = [\"ops@example.com\"]\nsmtp = \"smtps://me@mail.example\"\nfrom = \"a@b\"\n\
+         [alerts.to.c]\nmail = []\nsmtp = \"mail.example\"\nfrom = \"a@b\"\n\
+         [alerts.to.d]\nwebhook = \"http://x\"\nsmtp = \"smtp://mail.example\"\n",
+        expect![[r#"
+            error: `smtp` is missing: mail needs it
+             --> banyan.toml:5:12
+              |
+            5 | [alerts.to.a]
+              |            ^
+              = write smtp = "smtps://USER@HOST" or "smtp://HOST:PORT"
+
+            error: `from` is missing: mail needs it
+             --> banyan.toml:5:12
+              |
+            5 | [alerts.to.a]
+              |            ^
+              = write from = "banyan@example.com"
+
+            error: `ops` is no address of mail
+             --> banyan.toml:6:9
+              |
+            6 | mail = ["ops"]
+              |         ^^^^^
+              = write NAME@DOMAIN
+
+            error: `smtp` names a user, and nothing its password
+             --> banyan.toml:7:12
+              |
+            7 | [alerts.to.b]
+              |            ^
+              = write password_file = "FILE", mode 0600, or no user in `smtp`
+
+            error: `smtp` is no address of a mail server
+              --> banyan.toml:13:8
+               = write smtps://USER@HOST (port 465) or smtp://USER@HOST:PORT (587); the password goes into password_file
+
+            error: `smtp` has no effect: it is of mail
+              --> banyan.toml:17:1
+               |
+            17 | smtp = "smtp://mail.example"
+               | ^^^^
+               = remove this line
+
+            6 errors; nothing was changed"#]],
     );
 }

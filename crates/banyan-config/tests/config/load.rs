@@ -236,7 +236,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         proxy_protocol = false
         access_log = true
         trace = "off"
-        trace_sampled = 100
+        trace_sampled = 10
 
         [edge.log]
         sample = 1

@@ -11,6 +11,7 @@ mod grpc;
 mod listeners;
 mod load;
 mod logs;
+mod observe;
 mod origins;
 mod places;
 mod properties;

@@ -123,6 +123,8 @@ pub(crate) struct Control {
     scrape: Scrape,
     /// Who reads metrics.
     asks: mpsc::UnboundedReceiver<Ask>,
+    /// Of traces.
+    spans: spans::Way,
     started_unix_ms: u64,
 }
 
@@ -260,6 +262,7 @@ impl Control {
             questions,
             scrape,
             asks,
+            spans: way,
             started_unix_ms,
         };
         let wanted = control.snapshot.settings.sticky.clone();

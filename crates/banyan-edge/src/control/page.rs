@@ -128,6 +128,7 @@ impl Control {
         self.of_the_edge(&mut all);
         self.of_compression(&mut all);
         self.of_attacks(&mut all);
+        self.spans.families(&mut all, "edge");
         own::families(&mut all, "edge", env!("CARGO_PKG_VERSION"), self.started_unix_ms);
         all
     }

@@ -1,7 +1,7 @@
 //! What a request tells of itself in its trace, when it is over: the request, its wait for an instance, the instance's answer.
 //!
-//! Told are those that failed, that are slow (`edge.log.slow`, or the slowest hundredth), and of the sampled ones [`ORDINARY`] a
-//! second and core. The others cost a comparison; without somebody who listens, a look at a flag.
+//! Told are those that failed or are slow (`edge.log.slow`), and of the slowest hundredth and of the sampled ones [`ORDINARY`] each
+//! a second and core. The others cost a comparison; without somebody who listens, a look at a flag.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,9 +25,10 @@ const SHOWN: usize = 200;
 pub(crate) struct Teller {
     emitter: Emitter,
     slowest: Slowest,
-    /// That runs, and how many ordinary ones were told in it.
+    /// That runs, and how many were told in it.
     second: u64,
-    ordinary: u32,
+    slow: u32,
+    sampled: u32,
 }
 
 /// What the choice goes by.
@@ -45,7 +46,8 @@ impl Teller {
             emitter: way.emitter(),
             slowest: Slowest::default(),
             second: 0,
-            ordinary: 0,
+            slow: 0,
+            sampled: 0,
         }
     }
 
@@ -56,17 +58,19 @@ impl Teller {
 
     fn wants(&mut self, ended: &Ended) -> bool {
         let one_of_the_slowest = self.slowest.is_one(ended.took);
-        if ended.failed || ended.is_slow || one_of_the_slowest {
+        if ended.failed || ended.is_slow {
             return true;
         }
-        if !ended.sampled {
-            return false;
-        }
         if self.second != ended.second {
-            (self.second, self.ordinary) = (ended.second, 0);
+            (self.second, self.slow, self.sampled) = (ended.second, 0, 0);
         }
-        self.ordinary += 1;
-        self.ordinary <= ORDINARY
+        let told = match (one_of_the_slowest, ended.sampled) {
+            (true, _) => &mut self.slow,
+            (false, true) => &mut self.sampled,
+            (false, false) => return false,
+        };
+        *told += 1;
+        *told <= ORDINARY
     }
 }
 

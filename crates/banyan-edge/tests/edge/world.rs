@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use banyan_config::{EdgeSettings, EdgeTimeouts, Protocol};
+use banyan_config::{EdgeSettings, EdgeTimeouts, Protocol, Trace};
 use banyan_edge::{Config, Error, Handle};
 use banyan_runtime::ShutdownStage;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
@@ -61,6 +61,8 @@ pub(crate) fn settings() -> EdgeSettings {
             ..EdgeSettings::default().timeouts
         },
         workers: Some(2),
+        // What instances hear is compared; tests of traces ask for them.
+        trace: Trace::Off,
         ..EdgeSettings::default()
     }
 }

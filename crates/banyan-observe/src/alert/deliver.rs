@@ -1,24 +1,19 @@
-//! One delivery: what a receiver is sent, and how. No redirects, nothing kept open. Limits: 10 s; of an answer its status counts.
+//! One delivery: what a receiver is sent, and how. Limits: 10 s; of an answer its status counts.
 
 use std::path::Path;
 use std::time::Duration;
 
 use banyan_alert::{Attempt, Change, Notice};
 use banyan_config::TellBy;
-use banyan_tls::client::{self, Trust};
-use http::{Request, Uri, header};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::mail::{self, Letter};
+use crate::outgoing;
+
 const LIMIT: Duration = Duration::from_secs(10);
-/// Where Debian keeps the CAs that a system believes.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// What Alertmanager does not hear of again by then is over.
 const STANDS_MS: u64 = 5 * 60_000;
 
@@ -26,11 +21,15 @@ const STANDS_MS: u64 = 5 * 60_000;
 pub(super) async fn deliver(by: &TellBy, app: &str, attempt: &Attempt) -> Result<(), String> {
     let told = async {
         match by {
-            TellBy::Webhook(url) => post(url, &document(app, attempt)).await,
-            TellBy::WebhookFile(path) => post(&address(path)?, &document(app, attempt)).await,
+            TellBy::Webhook(url) => tell(url, &document(app, attempt)).await,
+            TellBy::WebhookFile(path) => tell(&address(path)?, &document(app, attempt)).await,
             TellBy::Alertmanager(url) => {
                 let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
-                post(&url, &alertmanager(app, attempt)).await
+                tell(&url, &alertmanager(app, attempt)).await
+            }
+            TellBy::Mail(to) => {
+                let letter = letter(app, attempt);
+                mail::send(to, &letter).await.map_err(|error| error.to_string())
             }
         }
     };
@@ -39,11 +38,40 @@ pub(super) async fn deliver(by: &TellBy, app: &str, attempt: &Attempt) -> Result
         .unwrap_or_else(|_| Err("no answer within 10 s".to_owned()))
 }
 
+async fn tell(url: &str, document: &Value) -> Result<(), String> {
+    let sent = outgoing::post(url, "application/json", document.to_string().into()).await;
+    match sent.map_err(|error| error.to_string())? {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("it answered {status}")),
+    }
+}
+
 /// The only line of a file.
 fn address(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     Ok(text.trim().to_owned())
+}
+
+/// One mail for all that is told at once.
+fn letter(app: &str, attempt: &Attempt) -> Letter {
+    let lines: Vec<String> = attempt
+        .notices
+        .iter()
+        .map(|notice| notice.transition.to_string())
+        .collect();
+    let first = lines.first().map(String::as_str).unwrap_or_default();
+    let subject = match lines.len() {
+        0 | 1 => format!("{app}: {first}"),
+        more => format!("{app}: {first}, and {} more", more - 1),
+    };
+    let id = attempt.notices.first().map_or(0, |notice| notice.id);
+    Letter {
+        subject,
+        text: lines.join("\n") + "\n",
+        // The same at the next try: who got it twice may see that.
+        id: format!("{id}.{}", attempt.to),
+    }
 }
 
 /// `text` is for chats, which show it.
@@ -106,57 +134,6 @@ fn moment(unix_ms: u64) -> String {
     time.ok()
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_default()
-}
-
-async fn post(url: &str, document: &Value) -> Result<(), String> {
-    let wrong = || "the address is not a URL".to_owned();
-    let uri: Uri = url.parse().map_err(|_| wrong())?;
-    let host = uri.host().ok_or_else(wrong)?;
-    let secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((name, port)).await;
-    let stream = stream.map_err(|error| format!("failed to reach {host}:{port}: {error}"))?;
-    if !secure {
-        return send(&uri, stream, document).await;
-    }
-    let stream = client::connect(stream, name, Trust::Bundle(Path::new(AUTHORITIES)), &["http/1.1"]).await;
-    send(
-        &uri,
-        stream.map_err(|error| format!("{host}:{port}: {error}"))?,
-        document,
-    )
-    .await
-}
-
-async fn send<S>(uri: &Uri, stream: S, document: &Value) -> Result<(), String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: hyper::Error| format!("failed to speak HTTP: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let request = Request::post(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, uri.authority().map_or("", |host| host.as_str()))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::USER_AGENT, "banyan-observe")
-        .header(header::CONNECTION, "close")
-        .body(document.to_string())
-        .map_err(|error| format!("failed to make a request: {error}"))?;
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let answered = tokio::select! {
-        answered = answer.as_mut() => answered,
-        // The connection may end with the answer.
-        ended = connection => match ended {
-            Ok(()) => answer.await,
-            Err(error) => Err(error),
-        },
-    };
-    let status = answered.map_err(failed)?.status();
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(format!("it answered {status}"))
-    }
 }
 
 #[cfg(test)]

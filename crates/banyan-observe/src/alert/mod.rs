@@ -7,12 +7,13 @@
 mod book;
 mod deliver;
 mod fetch;
+mod mail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use banyan_alert::{Attempt, Kept, Rule, Transition, evaluate, rules};
+use banyan_alert::{Attempt, Change, Kept, Rule, Transition, evaluate, rules};
 use banyan_config::{AlertReceiver, Alerts, TellBy};
 use banyan_runtime::{Clock, TaskKind};
 use banyan_topology::snapshot::ObserveSnapshot;
@@ -103,6 +104,7 @@ impl Teller {
                 _ = tick.tick() => {
                     let live = live.as_ref().map(|(live, _)| live);
                     let happened = self.judge(&rules, parts, live).await;
+                    happened.iter().for_each(log);
                     self.kept.outbox.take(&happened, &to);
                     self.kept.outbox.repeat(&self.kept.state, &to, now());
                     self.book.keep(&self.kept, happened).await;
@@ -151,6 +153,19 @@ impl Teller {
             }
         }
         self.book.keep(&self.kept, Vec::new()).await;
+    }
+}
+
+/// Told or not: what fires is in the log of the role.
+fn log(transition: &Transition) {
+    let alert = &transition.alert;
+    let (rule, severity) = (alert.rule.name(), alert.severity.name());
+    let muted = transition.alert.muted.is_some();
+    match transition.change {
+        Change::Cleared(_) => tracing::info!(rule, severity, muted, "{transition}"),
+        Change::Fired | Change::Unmuted | Change::Still => {
+            tracing::warn!(rule, severity, muted, "{transition}");
+        }
     }
 }
 

@@ -10,9 +10,10 @@ mod totals;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use banyan_runtime::{Clock, own, task};
+use banyan_runtime::{Clock, own, spans, task};
 use banyan_telemetry::Families;
 use banyan_telemetry::families::Kind;
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::keep::{Held, Keeper};
 use crate::series::{STEP, Sample, Series};
-use crate::view::Figures;
+use crate::view::{Figures, resources};
 use totals::Totals;
 
 /// While somebody looks.
@@ -79,6 +80,10 @@ pub(crate) struct Places {
     pub(crate) own: PathBuf,
     pub(crate) state_dir: PathBuf,
     pub(crate) started_unix_ms: u64,
+    /// How busy each resource was by the last rounds, 0 to 1.
+    pub(crate) busy: Arc<watch::Sender<Vec<(String, f64)>>>,
+    /// Spans that this role did not keep for want of room.
+    pub(crate) spans_dropped: Arc<AtomicU64>,
 }
 
 impl Places {
@@ -106,6 +111,12 @@ impl Places {
         );
         let disk = "What the history takes on the disk.";
         count(Kind::Gauge, "banyan_observe_disk_bytes", disk, held.disk_bytes);
+        let help = "Which part of a resource was in use over the last seconds.";
+        let mut family = all.family(Kind::Gauge, "banyan_resource_busy_ratio", help);
+        for (resource, busy) in self.busy.borrow().iter() {
+            family.number(&[("resource", resource)], *busy);
+        }
+        spans::families(&mut all, "observe", self.spans_dropped.load(Ordering::Relaxed));
         all
     }
 
@@ -148,6 +159,11 @@ pub(crate) async fn run(places: Places, keeper: Keeper, rounds: Arc<watch::Sende
             }
         }
         rounds.send_modify(|rounds| rounds.add(round));
+        let now = resources(&rounds.borrow().figures());
+        let known = now
+            .into_iter()
+            .filter_map(|resource| Some((resource.id, resource.used?)));
+        places.busy.send_replace(known.collect());
     }
 }
 

@@ -1,5 +1,5 @@
 //! Traces for the dashboard: `/api/traces` (with `?failed`, `?slow`), and `/api/trace/ID` where ID may be the beginning of one.
-//! Blocking.
+//! Blocking. A list looks at the newest [`LOOKED_AT`] bytes: pages ask for it every few seconds.
 
 use std::cmp::Reverse;
 use std::io;
@@ -14,6 +14,7 @@ use super::tree::Tree;
 
 /// Of a list.
 const LISTED: usize = 100;
+const LOOKED_AT: u64 = 8 << 20;
 
 /// A line of a list.
 #[derive(Debug, PartialEq, Serialize)]
@@ -68,7 +69,7 @@ pub(crate) fn answer(folder: &Path, path: &str, query: &str) -> io::Result<Optio
     if path == "/api/traces" {
         let asked = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
         let wanted = Wanted {
-            since_us: 0,
+            since_us: store::recent(folder, LOOKED_AT)?,
             failed: asked("failed"),
             slow: asked("slow"),
             most: LISTED,

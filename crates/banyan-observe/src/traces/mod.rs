@@ -10,15 +10,20 @@ pub mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use banyan_runtime::spans::{self, DATAGRAM};
 use banyan_runtime::{Clock, TaskKind, Tasks};
 use banyan_telemetry::span::Span;
+use banyan_topology::snapshot::ObserveSnapshot;
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use crate::collect::Places;
+use crate::otlp::send;
 use keep::{Rules, Tail};
 use store::Store;
 
@@ -39,14 +44,21 @@ impl Intake {
 }
 
 /// Begins to listen for the roles' spans. Within a tokio runtime; ends with `tasks`.
-pub fn start(state_dir: &Path, tasks: &Tasks) -> io::Result<Intake> {
-    let socket = spans::socket(state_dir);
+pub(crate) fn start(
+    places: &Places,
+    snapshot: &watch::Receiver<Arc<ObserveSnapshot>>,
+    tasks: &Tasks,
+) -> io::Result<Intake> {
+    let socket = spans::socket(&places.state_dir);
     let listener = listen(&socket)?;
     let (give, given) = mpsc::channel(QUEUE);
     let intake = Intake(give);
-    let folder = store::folder(state_dir);
-    let ways = vec![to_disk(folder, tasks)];
-    let collect = collect(listener, given, ways);
+    let folder = store::folder(&places.state_dir);
+    let (export, exported) = mpsc::channel(send::QUEUE);
+    let exporting = send::run(snapshot.clone(), exported);
+    tasks.spawn(TaskKind::Background, "export of traces", exporting);
+    let ways = vec![to_disk(folder, tasks), export];
+    let collect = collect(listener, given, ways, Arc::clone(&places.spans_dropped));
     tasks.spawn(TaskKind::Background, "traces", collect);
     Ok(intake)
 }
@@ -87,13 +99,15 @@ fn to_disk(folder: PathBuf, tasks: &Tasks) -> mpsc::Sender<Vec<Span>> {
     kept
 }
 
-/// `ways`: where kept spans go.
+/// `ways`: where kept spans go; `dropped`: how many found no room.
 async fn collect(
     listener: UnixDatagram,
     mut given: mpsc::Receiver<Vec<Span>>,
     ways: Vec<mpsc::Sender<Vec<Span>>>,
+    dropped: Arc<AtomicU64>,
 ) {
     let mut tail = Tail::new(Rules::default());
+    let mut lost = 0;
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut bytes = vec![0; DATAGRAM];
@@ -110,7 +124,7 @@ async fn collect(
             },
             Some(spans) = given.recv() => spans,
             _ = look.tick() => {
-                hand_over(&ways, &tail.expire(now_us));
+                lost += hand_over(&ways, &tail.expire(now_us));
                 continue;
             }
         };
@@ -118,19 +132,18 @@ async fn collect(
             .into_iter()
             .flat_map(|span| tail.take(span, now_us))
             .collect();
-        hand_over(&ways, &kept);
+        lost += hand_over(&ways, &kept);
+        dropped.store(lost + tail.dropped(), Ordering::Relaxed);
     }
 }
 
-fn hand_over(ways: &[mpsc::Sender<Vec<Span>>], spans: &[Span]) {
+/// How many did not get everywhere: somebody is behind.
+fn hand_over(ways: &[mpsc::Sender<Vec<Span>>], spans: &[Span]) -> u64 {
     if spans.is_empty() {
-        return;
+        return 0;
     }
-    for way in ways {
-        if way.try_send(spans.to_vec()).is_err() {
-            tracing::debug!("whoever takes kept traces is behind: spans are dropped");
-        }
-    }
+    let refused = ways.iter().filter(|way| way.try_send(spans.to_vec()).is_err());
+    refused.count() as u64 * spans.len() as u64
 }
 
 /// A line each; what is none is left out: another version may say more.

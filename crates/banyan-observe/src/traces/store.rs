@@ -90,6 +90,20 @@ fn files(folder: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
     Ok(all)
 }
 
+/// Since when spans are in the newest files that together have at most so many bytes (the newest one at least), in Unix
+/// microseconds; 0: these are all. For who asks often.
+pub fn recent(folder: &Path, most_bytes: u64) -> io::Result<u64> {
+    let files = files(folder)?;
+    let mut sum = 0;
+    let fits = |(_, _, size): &&(u64, PathBuf, u64)| {
+        sum += size;
+        sum <= most_bytes
+    };
+    let count = files.iter().rev().take_while(fits).count().max(1);
+    let first = files.len().checked_sub(count).filter(|first| *first > 0);
+    Ok(first.map_or(0, |first| files[first].0.saturating_mul(1000)))
+}
+
 /// All traces that have a span which is wanted; `since_us`: files that ended before are not opened.
 pub fn read(
     folder: &Path,
@@ -171,5 +185,8 @@ mod tests {
             .map(|(begun, ..)| *begun)
             .collect();
         assert_eq!((left.first(), left.last()), (Some(&6), Some(&21)));
+        let since = |bytes| recent(folder.path(), bytes).unwrap();
+        assert_eq!((since(0), since(2 * FILE), since(TOTAL)), (21_000, 20_000, 0));
+        assert_eq!(recent(&folder.path().join("none"), 0).unwrap(), 0);
     }
 }

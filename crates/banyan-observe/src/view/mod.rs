@@ -15,6 +15,7 @@ use crate::alert::Shown;
 use crate::marks::Mark;
 
 pub use figures::Figures;
+pub(crate) use parts::{node_child, resources};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct View {
@@ -131,6 +132,9 @@ pub struct Flow {
 /// Utilisation, saturation, errors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
+    /// As metrics call it: `host.cores`.
+    #[serde(default)]
+    pub id: String,
     pub name: String,
     /// 0 to 1; `None`: it has no end.
     pub used: Option<f64>,

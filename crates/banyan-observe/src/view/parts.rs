@@ -52,7 +52,7 @@ pub(super) fn parts(layout: &Layout, figures: &Figures<'_>) -> Vec<Part> {
 }
 
 /// The first server's child has the name of the engine.
-fn node_child(node: &str) -> String {
+pub(crate) fn node_child(node: &str) -> String {
     match node {
         "db1" => "postgres".to_owned(),
         other => format!("postgres-{other}"),
@@ -172,16 +172,22 @@ pub(super) fn flows(layout: &Layout, parts: &[Part], figures: &Figures<'_>) -> V
     flows
 }
 
-pub(super) fn resources(figures: &Figures<'_>) -> Vec<Resource> {
+pub(crate) fn resources(figures: &Figures<'_>) -> Vec<Resource> {
     let mut all = Vec::new();
     all.extend(processors(figures));
     let of = |name: &str, label: &str, state: &str| figures.sum(name, &[(label, state)]);
     let memory = |state| of("system_memory_usage_bytes", "system_memory_state", state);
-    all.extend(space("memory", memory("used"), memory("free"), (0.85, 0.95)));
+    let free = (memory("used"), memory("free"));
+    all.extend(space(("host.memory", "memory"), free, (0.85, 0.95)));
     let disk = |state| of("system_filesystem_usage_bytes", "system_filesystem_state", state);
-    all.extend(space("disk", disk("used"), disk("free"), (0.8, 0.9)));
+    all.extend(space(
+        ("host.disk", "disk"),
+        (disk("used"), disk("free")),
+        (0.8, 0.9),
+    ));
     if let Some(busy) = figures.rate("system_disk_io_time_seconds_total", &[]) {
         all.push(Resource {
+            id: "host.disk_io".to_owned(),
             name: "disk work".to_owned(),
             used: Some(busy.min(1.0)),
             says: format!("busy {:.0} % of the time", busy.min(1.0) * 100.0),
@@ -215,6 +221,7 @@ fn processors(figures: &Figures<'_>) -> Option<Resource> {
         .sum("system_load_average_1m", &[])
         .map(|load| load - count);
     Some(Resource {
+        id: "host.cores".to_owned(),
         name: "processors".to_owned(),
         used: Some(used.clamp(0.0, 1.0)),
         says: format!("{:.1} of {count:.0}", used.clamp(0.0, 1.0) * count),
@@ -226,11 +233,16 @@ fn processors(figures: &Figures<'_>) -> Option<Resource> {
     })
 }
 
-fn space(name: &str, used: Option<f64>, free: Option<f64>, bounds: (f64, f64)) -> Option<Resource> {
+fn space(
+    (id, name): (&str, &str),
+    (used, free): (Option<f64>, Option<f64>),
+    bounds: (f64, f64),
+) -> Option<Resource> {
     let (used, free) = (used?, free?);
     let share = used / (used + free).max(1.0);
     let gib = |bytes: f64| bytes / f64::from(1 << 30);
     Some(Resource {
+        id: id.to_owned(),
         name: name.to_owned(),
         used: Some(share),
         says: format!("{:.1} of {:.1} GiB", gib(used), gib(used + free)),
@@ -244,6 +256,7 @@ fn connections(figures: &Figures<'_>) -> Option<Resource> {
     let (active, idle) = (backends("active")?, backends("idle").unwrap_or(0.0));
     let waiting = figures.sum("banyan_pgproxy_waiting", &[]).unwrap_or(0.0);
     Some(Resource {
+        id: "database.pool".to_owned(),
         name: "database connections".to_owned(),
         used: (active + idle > 0.0).then(|| active / (active + idle)),
         says: format!("{active:.0} of {:.0} at work", active + idle),

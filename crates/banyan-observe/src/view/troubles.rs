@@ -1,6 +1,7 @@
 //! What is wrong, in words, worst first, of equals the alerts: what a person must see within seconds.
 
 use super::{Figures, Level, Part, Red, Resource, Trouble};
+use crate::series::Series;
 
 /// Shares of failed requests that are worth a word.
 const SOME: f64 = 0.01;
@@ -50,6 +51,7 @@ pub(super) fn troubles(
         let what = format!("{waiting:.0} requests wait for an instance");
         all.push(trouble(Level::Warn, what));
     }
+    all.extend(too_few(figures));
     if figures
         .sum("banyan_edge_snapshot_refused", &[])
         .is_some_and(|refused| refused > 0.0)
@@ -59,6 +61,21 @@ pub(super) fn troubles(
     }
     all.sort_by_key(|trouble| std::cmp::Reverse(trouble.level));
     all
+}
+
+/// Groups of which fewer serve than the load asks for: it came faster than they start, or they die.
+fn too_few(figures: &Figures<'_>) -> Vec<Trouble> {
+    let desired = figures.all("banyan_desired_instances");
+    let of_group = |(series, wanted): (&Series, f64)| {
+        let group = series.label("group")?;
+        let labels = [("group", group), ("state", "serving")];
+        let serving = figures.sum("banyan_instances", &labels).unwrap_or(0.0);
+        (serving < wanted).then(|| Trouble {
+            level: if serving > 0.0 { Level::Warn } else { Level::Bad },
+            what: format!("{group}: {serving:.0} of the {wanted:.0} instances that the load asks for serve"),
+        })
+    };
+    desired.filter_map(of_group).collect()
 }
 
 /// As the rest of a sentence that begins with a name.

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
 
+mod otlp;
 mod page;
 mod world;

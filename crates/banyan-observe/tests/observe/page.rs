@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use banyan_testkit::browser::{self, Browser, Screen};
 
-use crate::world::World;
+use crate::world::{Fault, System, World};
 
 const DESKTOP: Screen = Screen {
     width: 1280,
@@ -72,7 +72,7 @@ async fn the_terminal_sees_rates_and_what_has_died() {
         .view(|view| view.total.per_second.is_some_and(|rate| rate > 0.0))
         .await;
     assert_eq!((view.app.as_str(), view.release.as_deref()), ("shop", Some("r3")));
-    world.system.send_modify(|system| system.killed = true);
+    world.breaks(Fault::InstanceKilled);
     let dead = |view: &banyan_observe::view::View| {
         view.troubles
             .iter()
@@ -101,7 +101,7 @@ impl Visit {
     /// The system serves while the page is waited for.
     async fn until(&mut self, what: &str) {
         for _ in 0..300 {
-            self.world.system.send_modify(|system| system.served += 1);
+            self.world.system.send_modify(System::serve);
             // While the page is replaced there is nobody to ask.
             let held = self.browser.value(&format!("!!({what})")).await;
             if matches!(held, Ok(serde_json::Value::Bool(true))) {
@@ -172,9 +172,66 @@ async fn a_person_sees_that_all_is_well_and_within_seconds_what_is_broken() {
     visit
         .until("document.querySelector('#alerts-box').hidden && !document.querySelector('#troubles').innerText.includes('no-primary')")
         .await;
-    visit.world.system.send_modify(|system| system.killed = true);
-    visit.until("document.querySelector('#verdict.bad') && document.querySelector('#troubles').innerText.includes('web.2@r3')").await;
+    visit.world.breaks(Fault::InstanceKilled);
+    visit.until("document.querySelector('#verdict.bad') && document.querySelector('#troubles').innerText.includes('web.2@r3 has ended')").await;
     visit.keep("instance-killed", DESKTOP).await;
     visit.keep("instance-killed-phone-dark", PHONE).await;
+    assert_eq!(visit.browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_lost_primary_and_a_flash_crowd_say_what_they_are() {
+    let Some(mut visit) = Visit::begin().await else {
+        return;
+    };
+    let link = visit.world.link();
+    visit.browser.screen(DESKTOP).await.unwrap();
+    visit.browser.open(&link).await.unwrap();
+    visit
+        .until("document.querySelectorAll('.part.bad').length === 0 && document.querySelector('.wire.flows')")
+        .await;
+    visit.world.breaks(Fault::PrimaryLost);
+    visit
+        .until("document.querySelector('#verdict.bad') && document.querySelector('.part.bad[data-id=db1]') && document.querySelector('#troubles').innerText.includes('db1 has ended')")
+        .await;
+    visit.keep("primary-lost", DESKTOP).await;
+    visit.keep("primary-lost-phone-dark", PHONE).await;
+    visit.world.breaks(Fault::None);
+    visit
+        .until("document.querySelectorAll('.part.bad').length === 0")
+        .await;
+    visit.world.breaks(Fault::FlashCrowd);
+    visit
+        .until("document.querySelector('#troubles').innerText.includes('3 of the 9 instances') && document.querySelector('#troubles').innerText.includes('34 requests wait')")
+        .await;
+    visit.keep("flash-crowd", DESKTOP).await;
+    visit.keep("flash-crowd-phone-dark", PHONE).await;
+    assert_eq!(visit.browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_person_opens_a_slow_request_and_sees_where_its_time_went() {
+    let Some(mut visit) = Visit::begin().await else {
+        return;
+    };
+    visit.world.traced();
+    let link = visit.world.link();
+    visit.browser.screen(DESKTOP).await.unwrap();
+    visit.browser.open(&link).await.unwrap();
+    visit.until("document.querySelector('#traces button.open')").await;
+    let open = "document.querySelector('#traces button.open').click()";
+    visit.browser.value(open).await.unwrap();
+    visit
+        .until("document.querySelectorAll('.step').length === 5 && document.querySelector('.step.cause').innerText.includes('charge') && document.querySelector('.step.bad').innerText.includes('SELECT')")
+        .await;
+    let bars = "[...document.querySelectorAll('.step .track i')].map((bar) => Math.round(bar.getBoundingClientRect().left))";
+    let lefts = visit.browser.value(bars).await.unwrap();
+    let lefts: Vec<i64> = serde_json::from_value(lefts).unwrap();
+    assert!(
+        lefts[0] == lefts[1] && lefts[2] < lefts[3] && lefts[3] < lefts[4],
+        "{lefts:?}"
+    );
+    visit.keep("trace", DESKTOP).await;
+    visit.keep("trace-phone-dark", PHONE).await;
     assert_eq!(visit.browser.complaints(), Vec::<String>::new());
 }

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use banyan_alert::Kept;
+use banyan_observe::traces::store::{self, Store};
 use banyan_observe::view::View;
 use banyan_observe::{Config, Handle, view_socket};
 use banyan_runtime::control::{self, Connection, Listener};
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
 use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks, token, watched};
 use banyan_telemetry::families::Kind::{Counter, Gauge, Histogram};
+use banyan_telemetry::span::{Span, SpanId, TraceId};
 use banyan_telemetry::{Counted, Durations, Families};
 use banyan_testkit::ports::Port;
 use serde_json::json;
@@ -25,8 +27,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct System {
     /// Seconds for which it has served.
-    pub(crate) served: u64,
-    pub(crate) killed: bool,
+    served: u64,
+    /// Seconds' worth of requests that came besides, of which a tenth is slow.
+    crowd: u64,
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    InstanceKilled,
+    PrimaryLost,
+    FlashCrowd,
+}
+
+impl System {
+    /// It serves on.
+    pub(crate) fn serve(&mut self) {
+        self.served += 1;
+        if self.fault == Fault::FlashCrowd {
+            self.crowd += 8;
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -45,6 +69,11 @@ impl Drop for World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// `otlp`: the settings of OTLP.
+    pub(crate) async fn with(otlp: serde_json::Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path();
         std::fs::create_dir_all(state.join("snapshots")).unwrap();
@@ -55,7 +84,7 @@ impl World {
         let port = Port::free();
         let snapshot = json!({
             "epoch": 1, "app": "shop", "listen": port.address(), "token_file": state.join("token"),
-            "settings": {"disk_bytes": 67_108_864_u64, "keep": "60d"},
+            "settings": {"disk_bytes": 67_108_864_u64, "keep": "60d", "otlp": otlp},
             "layout": {
                 "release": 3, "edge": ["127.0.0.1:8080"], "places": {}, "processes": {"web": true, "worker": false},
                 "instances": {
@@ -91,6 +120,10 @@ impl World {
         let listens = world.handle.wait_for(|report| report.listening.is_some());
         timeout(PATIENCE, listens).await.unwrap().unwrap();
         world
+    }
+
+    pub(crate) fn breaks(&self, fault: Fault) {
+        self.system.send_modify(|system| system.fault = fault);
     }
 
     /// As if it had been judged so. The snapshot has no rules: nobody judges otherwise.
@@ -136,6 +169,32 @@ impl World {
         watched::publish(&folder.join("state.json"), kept).unwrap();
     }
 
+    /// Keeps one trace, of a checkout that a payment made slow.
+    pub(crate) fn traced(&self) {
+        let now_us = Clock.unix_us();
+        let step = |id: u64, parent: u64, who: &str, name: &str, from_ms: u64, took_ms: u64| Span {
+            trace: TraceId(0x4bf9_2f35),
+            id: SpanId(id),
+            parent: (parent > 0).then_some(SpanId(parent)),
+            who: who.to_owned(),
+            name: name.to_owned(),
+            start_us: now_us + from_ms * 1000,
+            took_us: took_ms * 1000,
+            failed: id == 4,
+            keep: true,
+            fields: [("status".to_owned(), "200".to_owned())].into(),
+        };
+        let spans = [
+            step(1, 0, "edge", "POST /checkout", 0, 450),
+            step(2, 1, "edge", "wait for an instance", 0, 2),
+            step(3, 1, "web.1@r3", "answer", 2, 448),
+            step(4, 3, "pgproxy", "SELECT * FROM users WHERE id = ?", 20, 45),
+            step(5, 3, "payment", "charge", 70, 320),
+        ];
+        let folder = store::folder(self.dir.path());
+        Store::new(folder).write(&spans, now_us / 1000).unwrap();
+    }
+
     fn token(&self) -> String {
         token::read(&self.dir.path().join("token")).unwrap()
     }
@@ -174,7 +233,7 @@ impl World {
                 {
                     return view;
                 }
-                self.system.send_modify(|system| system.served += 1);
+                self.system.send_modify(System::serve);
                 sleep(Duration::from_millis(50)).await;
             }
         };
@@ -186,11 +245,14 @@ impl World {
     }
 }
 
-/// So many answers, between 2 and 20 ms.
-fn counted(count: u64) -> Counted {
+/// So many answers, between 2 and 20 ms; and slow ones, above a second.
+fn counted(count: u64, slow: u64) -> Counted {
     let durations = Durations::default();
     for n in 0..count {
         durations.record(Duration::from_micros(2_000 + 200 * (n % 90)));
+    }
+    for n in 0..slow {
+        durations.record(Duration::from_millis(1_000 + 20 * (n % 90)));
     }
     Durations::sum([&durations])
 }
@@ -207,11 +269,18 @@ fn families(system: System) -> Families {
         "pgproxy",
     ];
     let engines = ["postgres", "postgres-db2", "redis-sessions", "redis-cache"];
-    let dies = |child: &str| child == "web.2@r3" && system.killed;
+    let dies = |child: &str| match system.fault {
+        Fault::InstanceKilled => child == "web.2@r3",
+        Fault::PrimaryLost => child == "postgres",
+        Fault::None | Fault::FlashCrowd => false,
+    };
+    let failing = matches!(system.fault, Fault::InstanceKilled | Fault::PrimaryLost);
     for child in children.into_iter().chain(engines) {
         let labels = [("child", child)];
         all.family(Gauge, "banyan_child_up", "")
             .count(&labels, u64::from(!dies(child)));
+        all.family(Counter, "banyan_child_restarts_total", "")
+            .count(&labels, u64::from(dies(child)));
         if !dies(child) {
             all.family(Gauge, "banyan_child_pid", "").count(&labels, 7);
             all.family(Gauge, "banyan_child_memory_bytes", "")
@@ -221,15 +290,15 @@ fn families(system: System) -> Families {
                 .number(&labels, cpu);
         }
     }
-    let served = system.served * 40;
-    for (route, code, count) in [
-        ("*", "2xx", served),
-        ("api", "2xx", served / 2),
-        ("api", "5xx", if system.killed { served / 8 } else { 0 }),
+    let served = (system.served + system.crowd) * 40;
+    for (route, code, count, slow) in [
+        ("*", "2xx", served, system.crowd * 4),
+        ("api", "2xx", served / 2, 0),
+        ("api", "5xx", if failing { served / 8 } else { 0 }, 0),
     ] {
         let labels = [("http_route", route), ("http_response_status_code", code)];
         all.family(Histogram, "http_server_request_duration_seconds", "")
-            .durations(&labels, counted(count));
+            .durations(&labels, counted(count, slow));
     }
     for route in ["*", "api"] {
         all.family(Gauge, "http_server_active_requests", "")
@@ -240,13 +309,18 @@ fn families(system: System) -> Families {
         let up = !dies(endpoint);
         all.family(Gauge, "banyan_edge_endpoint_ready", "")
             .count(&labels, u64::from(up));
-        let asked = counted(if up { served / 3 } else { 0 });
+        let asked = counted(if up { served / 3 } else { 0 }, 0);
         all.family(Histogram, "http_client_request_duration_seconds", "")
             .durations(&labels, asked);
     }
     let labels = [("group", "web"), ("state", "serving")];
     all.family(Gauge, "banyan_instances", "")
-        .count(&labels, if system.killed { 2 } else { 3 });
+        .count(&labels, if dies("web.2@r3") { 2 } else { 3 });
+    let crowded = system.fault == Fault::FlashCrowd;
+    all.family(Gauge, "banyan_desired_instances", "")
+        .count(&[("group", "web")], if crowded { 9 } else { 3 });
+    all.family(Gauge, "banyan_edge_queue_length", "")
+        .count(&[("upstream", "web")], if crowded { 34 } else { 0 });
     all.family(Counter, "banyan_pgproxy_units_total", "")
         .count(&[], served * 3);
     all.family(Counter, "banyan_pgproxy_reads_on_replicas_total", "")
@@ -254,7 +328,8 @@ fn families(system: System) -> Families {
     all.family(Gauge, "banyan_pgproxy_backends", "")
         .count(&[("state", "active")], 3)
         .count(&[("state", "idle")], 9);
-    all.family(Gauge, "banyan_postgres_up", "").count(&[], 1);
+    all.family(Gauge, "banyan_postgres_up", "")
+        .count(&[], u64::from(!dies("postgres")));
     for redis in ["sessions", "cache"] {
         let labels = [("redis", redis)];
         all.family(Gauge, "redis_up", "").count(&labels, 1);

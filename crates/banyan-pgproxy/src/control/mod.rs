@@ -77,6 +77,7 @@ struct Control {
     names: Names,
     hand_over: HandOver,
     requests: mpsc::UnboundedSender<Request>,
+    spans: spans::Way,
 }
 
 pub(crate) async fn run(
@@ -111,7 +112,7 @@ pub(crate) async fn run(
         reports,
         tasks.clone(),
         requests_to.clone(),
-        &way,
+        way,
     )?;
     let _sockets = told::open(&signals, &metrics, control.started_unix_ms, &requests_to, &tasks);
     drop(requests_to);
@@ -164,7 +165,7 @@ impl Control {
         reports: watch::Sender<PgproxyReport>,
         tasks: Tasks,
         requests: mpsc::UnboundedSender<Request>,
-        spans: &spans::Way,
+        spans: spans::Way,
     ) -> Result<Self, Error> {
         let size = snapshot.database.pool.size.max(1) as usize;
         let first_client = match inherited.is_empty() {
@@ -208,6 +209,7 @@ impl Control {
             names: Names::default(),
             hand_over,
             requests: requests.clone(),
+            spans,
         };
         control.follow();
         let tls = control.acceptor();
@@ -220,7 +222,7 @@ impl Control {
                 tls: tls.clone(),
                 fresh: Arc::clone(&control.fresh),
                 first_client,
-                spans: spans.clone(),
+                spans: control.spans.clone(),
             };
             control.workers.push(start_worker(start, listener)?);
         }

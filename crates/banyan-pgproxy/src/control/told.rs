@@ -99,6 +99,7 @@ impl Control {
         page::of_statements(&mut all, &operations, &workloads);
         page::of_the_proxy(&mut all, &self.metrics, &self.reports.borrow());
         page::of_the_server(&mut all, &sampled, &self.lag.signals());
+        self.spans.families(&mut all, "pgproxy");
         own::families(
             &mut all,
             "pgproxy",

@@ -5,8 +5,10 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use banyan_telemetry::trace::TraceParent;
+use memchr::memmem::Finder;
 
 use super::table::Query;
 use crate::parse::lex::{self, TokenKind};
@@ -62,16 +64,20 @@ fn ms(us: u64) -> f64 {
     us as f64 / 1e3
 }
 
+const NAME: &[u8] = b"traceparent";
+
+/// Made once: every statement is searched while somebody keeps traces.
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+
 /// The trace that a text's comments name.
 pub(crate) fn trace_in(text: &[u8]) -> Option<TraceParent> {
-    const NAME: &[u8] = b"traceparent";
-    memchr::memmem::find(text, NAME)?;
+    FINDER.find(text)?;
     let comments = lex::tokens(text)
         .flatten()
         .filter(|token| token.kind == TokenKind::Comment);
     comments.into_iter().find_map(|comment| {
         let comment = &text[comment.start..comment.end];
-        let rest = &comment[memchr::memmem::find(comment, NAME)? + NAME.len()..];
+        let rest = &comment[FINDER.find(comment)? + NAME.len()..];
         let value = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
         let value = value.strip_prefix(b"'").unwrap_or(value);
         let ends = value

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use banyan_config::ObserveSettings;
+use banyan_config::{ObserveSettings, Otlp};
 use banyan_topology::{Observe, Topology, check, plan};
 use expect_test::{Expect, expect};
 
@@ -13,7 +13,11 @@ fn observed(text: &str, port: u16, disk_bytes: u64) -> Topology {
     Topology {
         observe: Some(Observe {
             port,
-            settings: ObserveSettings { disk_bytes, keep },
+            settings: ObserveSettings {
+                disk_bytes,
+                keep,
+                otlp: Otlp::default(),
+            },
             alerts: None,
         }),
         ..topology(text)

@@ -11,6 +11,7 @@ fn settings(disk_bytes: u64) -> ObserveSettings {
     ObserveSettings {
         disk_bytes,
         keep: Duration::from_secs(60 * 86_400),
+        otlp: banyan_config::Otlp::default(),
     }
 }
 

@@ -73,6 +73,9 @@ function showAge() {
 
 new EventSource("/api/live").onmessage = (event) => show(JSON.parse(event.data));
 showRanges();
+showKinds();
 loadHistory();
+loadTraces();
 setInterval(loadHistory, 10000);
+setInterval(loadTraces, 10000);
 setInterval(showAge, 1000);
