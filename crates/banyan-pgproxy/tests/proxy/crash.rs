@@ -87,6 +87,13 @@ pub(crate) async fn take_over(replicated: &mut Replicated) {
 pub(crate) async fn die_unanswered(replicated: &mut Replicated, replica: &Client, commits: i64) {
     let admin = replicated.world.admin().await;
     eventually("commits that wait", || waiting(&admin, "SyncRep", commits)).await;
+    // They wait from before they are sent.
+    let written = &simple(&admin, "SELECT pg_current_wal_flush_lsn()").await[0];
+    eventually("the replica to have them", || async {
+        let sql = "SELECT pg_last_wal_receive_lsn() >= $1::text::pg_lsn";
+        replica.query_one(sql, &[written]).await.unwrap().get(0)
+    })
+    .await;
     replicated.world.postgres.kill().unwrap();
     replica
         .batch_execute("SELECT pg_wal_replay_resume()")
