@@ -112,7 +112,7 @@ async fn a_deploy_that_fails_is_undone_whenever_it_is_killed() {
     for point in 0..undisturbed.operations() {
         let world = World::new(&from).failing("start web.2@r2");
         assert!(world.change(&to, Some(point)).await.is_none());
-        let ended = world.finish_left(&to).await;
+        let ended = Box::pin(world.finish_left(&to)).await;
         assert_eq!(ended, back, "killed at {point}");
         world.assert_matches(&back);
     }

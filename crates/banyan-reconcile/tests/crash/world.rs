@@ -104,7 +104,7 @@ impl World {
     pub(crate) async fn take_over(&self, to: &Topology, kill_at: Option<usize>) -> Option<Topology> {
         let (world, to) = (self.clone(), to.clone());
         let taking = async move {
-            let topology = world.finish_left(&to).await;
+            let topology = Box::pin(world.finish_left(&to)).await;
             if plan::between(&topology, &to).is_empty() {
                 return topology;
             }
