@@ -1,5 +1,7 @@
 //! The scenarios for longer: `make drill`, or `make drill DURATION=3600`.
 
+mod autoscale;
+
 use std::time::Duration;
 
 use banyan_e2e::{Installation, Manifest};

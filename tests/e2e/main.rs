@@ -10,6 +10,7 @@
 )]
 
 mod acme;
+mod advise;
 mod alerts;
 mod attacks;
 mod autoscale;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 pub mod binaries;
+pub mod burn;
 pub mod guard;
 pub mod installation;
 pub mod manifest;

@@ -103,6 +103,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "banyan",
         &[
             "banyan-alert",
+            "banyan-capacity",
             "banyan-config",
             "banyan-topology",
             "banyan-upstream",

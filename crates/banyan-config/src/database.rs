@@ -5,6 +5,8 @@ mod replicas;
 
 use std::collections::BTreeMap;
 
+pub use replicas::BESIDE_THE_POOL;
+
 use crate::database_url::{DatabaseAddress, DatabaseUrlError};
 use crate::model::{Database, EdgeTable, ExternalDatabase, ManagedDatabase, PgproxyTable};
 use crate::pooling::{Durability, HoldSettings, MeasureSettings, PoolMode, PoolSettings, Reads};

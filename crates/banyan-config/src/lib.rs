@@ -58,7 +58,7 @@ pub use alerts::{
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
 pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEndpoint};
-pub use database::ExternalDatabaseError;
+pub use database::{BESIDE_THE_POOL, ExternalDatabaseError};
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
 pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit, WAF_RULES, Waf, WafMode};

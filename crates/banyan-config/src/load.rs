@@ -127,6 +127,7 @@ fn build(
     scale::build(root, edge.as_ref(), &mut processes, report);
     crate::zone::edge_has_one(root, edge.as_ref(), &processes, report);
     let database = database::build(root, edge.as_ref(), &scope);
+    scale::connections::check(root, database.as_ref(), &processes, report);
     let redis = redis::build(root, edge.as_ref(), database.as_ref(), &scope);
     let alerts = alerts::build(root, edge.as_ref(), files);
     if !root.has("name") {

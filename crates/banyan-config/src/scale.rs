@@ -1,5 +1,7 @@
 //! `[scale.NAME]`: how many instances a process has when its load decides.
 
+pub(crate) mod connections;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::name::ProcessName;
 use crate::read::Reader;
 use crate::report::{Place, Report};
 use crate::tree::{Entry, Value};
+
 use crate::units::duration;
 
 /// By which rule, and within which bounds, the number of a process's instances follows its load.
@@ -28,6 +31,19 @@ pub struct Scale {
     pub cores: u32,
     /// Times of the day with a minimum of their own.
     pub schedule: Vec<Floor>,
+    /// Decides and notes what it would do; changes nothing.
+    #[serde(default)]
+    pub shadow: bool,
+    /// Connections to the database that an instance opens at most; `None`: as many as the proxy has seen.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// How many times faster than the clock the policy's time runs; 1 to 5.
+    #[serde(default = "real_time")]
+    pub speed: u32,
+}
+
+fn real_time() -> u32 {
+    1
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +53,8 @@ pub enum ScalePolicy {
     Headroom,
     /// One figure is held at a value.
     Target(TargetRule),
+    /// Requests at once at 70 % of what instances may have, quickly more when they double.
+    Concurrency,
     /// Thresholds that must hold for minutes.
     Spec(SpecRules),
 }
@@ -110,7 +128,7 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&EdgeTable>, processes: &mut
         let Some(scale) = one(&table, report) else {
             continue;
         };
-        if let (ScalePolicy::Headroom, Some(edge)) = (&scale.policy, edge)
+        if let (ScalePolicy::Headroom | ScalePolicy::Concurrency, Some(edge)) = (&scale.policy, edge)
             && edge.settings.queue.max_connections.is_none()
         {
             let help = "write max_connections in [edge.queue]; or policy = \"target\" here";
@@ -167,6 +185,7 @@ fn one(table: &Reader<'_>, report: &Report) -> Option<Scale> {
     let scale = Scale {
         policy: match policy.as_str() {
             "target" => ScalePolicy::Target(target(table, report)),
+            "concurrency" => ScalePolicy::Concurrency,
             "spec" => ScalePolicy::Spec(spec(table)),
             _ => ScalePolicy::Headroom,
         },
@@ -175,7 +194,16 @@ fn one(table: &Reader<'_>, report: &Report) -> Option<Scale> {
         slo_wait: table.duration("slo_wait"),
         cores: table.number("cores"),
         schedule: schedule(table),
+        shadow: table.boolean("shadow"),
+        connections: table
+            .integer("connections")
+            .and_then(|n| u32::try_from(n.value).ok()),
+        speed: table.number("speed"),
     };
+    if let (true, Some(entry)) = (scale.speed > 1, table.entry("schedule")) {
+        let message = "times of the day mean nothing where time runs faster (`speed`)";
+        report.error(&entry.place, message, &["remove speed, or schedule"]);
+    }
     if let (true, Some(max)) = (scale.min > scale.max, table.integer("max")) {
         let message = format!("`max` is {}, but `min` is {}", scale.max, scale.min);
         report.error(&max.place, message, &["write the larger one as max"]);

@@ -20,7 +20,7 @@ use crate::marks::{Journals, Mark};
 use crate::otlp::serve::{self, Problem};
 use crate::page::{self, Listening};
 use crate::view::View;
-use crate::{Config, Error, traces, view_socket};
+use crate::{Config, Error, traces, usage, usage_socket, view_socket};
 
 /// After the end was asked for, connections of people who look are closed.
 const END: Duration = Duration::from_millis(200);
@@ -87,7 +87,8 @@ pub(crate) async fn run(
             () = shutdown.draining() => break,
         }
     }
-    for socket in [&parts.places.own, &view_socket(&parts.places.state_dir)] {
+    let folder = &parts.places.state_dir;
+    for socket in [&parts.places.own, &view_socket(folder), &usage_socket(folder)] {
         let _gone = std::fs::remove_file(socket);
     }
     tokio::time::sleep(END).await;
@@ -113,6 +114,7 @@ fn start(parts: &Parts) -> Listens {
     tasks.spawn(background, "metrics of this process", tell(parts.clone()));
     tasks.spawn(background, "view", look::run(parts.clone()));
     tasks.spawn(background, "view for the terminal", look::tell(parts.clone()));
+    tasks.spawn(background, "usage", usage::tell(parts.clone()));
     tasks.spawn(background, "alerts", alert::run(parts.clone()));
     tasks.spawn(background, "what happened", happened::run(parts.clone()));
     let (said, otlp) = watch::channel(None);

@@ -18,6 +18,7 @@ mod outgoing;
 mod page;
 pub mod series;
 pub mod traces;
+pub mod usage;
 pub mod view;
 
 use std::path::{Path, PathBuf};
@@ -60,6 +61,11 @@ impl Config {
     fn metrics_dir(&self) -> PathBuf {
         self.state_dir.join("metrics")
     }
+}
+
+/// Answers whoever connects and says how far back ([`usage::Wanted`]) with a [`usage::Usage`].
+pub fn usage_socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("usage.sock")
 }
 
 /// Answers whoever connects with a [`view::View`].

@@ -2,11 +2,17 @@
 //!
 //! For each step: skip what holds → journal `begun` → driver → topology file → journal `done`. A step whose end nobody
 //! saw is performed again; the driver makes that harmless. No choice is left here: the plan is complete.
+//!
+//! Instances that the plan starts one right after the other are started at once, [`AT_ONCE`] of them: all are `begun` before
+//! the first is started, and all have ended, well or not, before anything else happens.
 
-use std::pin::pin;
+use std::ops::Range;
+use std::time::Instant;
 
 use banyan_runtime::Clock;
-use banyan_topology::{Step, Topology};
+use banyan_topology::{PlannedStep, Step, Topology};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use crate::driver::{Driver, Move};
 use crate::durable::{Durable, DurableError};
@@ -38,6 +44,15 @@ pub struct Execution<'a, D, S> {
     pub events: &'a mut (dyn FnMut(Event) + Send),
     pub clock: Clock,
     pub notes: Vec<String>,
+}
+
+/// Instances that start at once at most: what starts takes CPU from what serves.
+pub const AT_ONCE: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Back,
 }
 
 /// Why a run stops before its end.
@@ -105,29 +120,25 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
     }
 
     async fn try_forward(&mut self) -> Result<(), Halt> {
-        for index in 0..self.record.steps().len() {
-            if self.record.done.contains(&index) {
-                continue;
+        for wave in waves(self.record.steps()) {
+            let mut open = Vec::new();
+            for index in wave {
+                if self.record.done.contains(&index) {
+                    continue;
+                }
+                let step = self.record.steps()[index].step.clone();
+                if step.holds(&self.topology) {
+                    self.note(Entry::Done { step: index })?;
+                    self.progress(index, &step, ProgressState::Skipped, None);
+                } else {
+                    open.push((index, step));
+                }
             }
-            let step = self.record.steps()[index].step.clone();
-            if step.holds(&self.topology) {
-                self.note(Entry::Done { step: index })?;
-                self.progress(index, &step, ProgressState::Skipped, None);
-                continue;
+            for (index, step) in &open {
+                self.note(Entry::Begun { step: *index })?;
+                self.progress(*index, step, ProgressState::Begun, None);
             }
-            self.note(Entry::Begun { step: index })?;
-            self.progress(index, &step, ProgressState::Begun, None);
-            let began = self.clock.now();
-            if let Err(error) = self.perform(index, &step).await? {
-                self.note(Entry::Failed {
-                    step: index,
-                    error: error.clone(),
-                })?;
-                self.progress(index, &step, ProgressState::Failed, self.since(began));
-                return Err(Halt::Step(index, error));
-            }
-            self.note(Entry::Done { step: index })?;
-            self.progress(index, &step, ProgressState::Done, self.since(began));
+            self.perform(Way::Forward, &open).await?;
         }
         let intent = self.record.header.intent_after.clone();
         self.durable.save_intent(&intent)?;
@@ -139,22 +150,19 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
         if !self.record.reverting {
             self.note(Entry::Reverting)?;
         }
-        self.assume_begun_step_done();
+        self.assume_begun_steps_done();
         for index in undo_order(self.record) {
             let Some(inverse) = self.record.steps()[index].inverse.clone() else {
                 continue;
             };
             self.note(Entry::Undoing { step: index })?;
             self.progress(index, &inverse, ProgressState::Reverting, None);
-            let began = self.clock.now();
-            if !inverse.holds(&self.topology)
-                && let Err(error) = self.perform(index, &inverse).await?
-            {
-                self.progress(index, &inverse, ProgressState::Failed, self.since(began));
-                return Err(Halt::Step(index, error));
+            if inverse.holds(&self.topology) {
+                self.note(Entry::Undone { step: index })?;
+                self.progress(index, &inverse, ProgressState::Done, Some(0));
+            } else {
+                self.perform(Way::Back, &[(index, inverse)]).await?;
             }
-            self.note(Entry::Undone { step: index })?;
-            self.progress(index, &inverse, ProgressState::Done, self.since(began));
         }
         let intent = self.record.header.intent_before.clone();
         self.durable.save_intent(&intent)?;
@@ -162,49 +170,88 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
         Ok(())
     }
 
-    /// A step that was begun and not seen to end may be true in part: undoing begins with it.
-    fn assume_begun_step_done(&mut self) {
-        let Some(index) = self.record.in_doubt else {
-            return;
-        };
-        if self.record.done.insert(index) {
-            let step = self.record.steps()[index].step.clone();
-            if !step.holds(&self.topology)
-                && let Ok(after) = step.apply(&self.topology)
-            {
-                self.topology = after;
+    /// Steps that were begun and not seen to end may be true in part: undoing begins with them.
+    fn assume_begun_steps_done(&mut self) {
+        for index in self.record.in_doubt.clone() {
+            if self.record.done.insert(index) {
+                let step = self.record.steps()[index].step.clone();
+                if !step.holds(&self.topology)
+                    && let Ok(after) = step.apply(&self.topology)
+                {
+                    self.topology = after;
+                }
             }
         }
     }
 
-    /// The inner error is the step's, the outer the disk's.
-    async fn perform(&mut self, index: usize, step: &Step) -> Result<Result<(), String>, DurableError> {
-        let after = match step.apply(&self.topology) {
-            Ok(after) => after,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let performed = {
-            let (driver, of) = (self.driver, self.record.steps().len());
-            let mut performing = pin!(driver.perform(Move {
-                step,
-                before: &self.topology,
-                after: &after,
-            }));
-            tokio::select! {
-                performed = &mut performing => performed,
-                hint = driver.hint(step) => {
+    /// Performs steps that do not need each other, at once, and waits for all; the first step that failed is the error.
+    async fn perform(&mut self, way: Way, steps: &[(usize, Step)]) -> Result<(), Halt> {
+        let began = self.clock.now();
+        let (driver, of) = (self.driver, self.record.steps().len());
+        let before = &self.topology.clone();
+        let mut performing: FuturesUnordered<_> = steps
+            .iter()
+            .map(|(index, step)| async move { (*index, step, performed(driver, step, before).await) })
+            .collect();
+        let mut hints: FuturesUnordered<_> = steps
+            .iter()
+            .map(|(index, step)| async move { (*index, driver.hint(step).await) })
+            .collect();
+        let mut failed: Option<(usize, String)> = None;
+        loop {
+            let ended = tokio::select! {
+                ended = performing.next() => ended,
+                Some((index, hint)) = hints.next() => {
                     (self.events)(progress(index, of, hint, ProgressState::Waits, None));
-                    performing.await
+                    continue;
                 }
+            };
+            let Some((index, step, result)) = ended else {
+                return failed.map_or(Ok(()), |(index, error)| Err(Halt::Step(index, error)));
+            };
+            if let Err(error) = self.end(way, index, step, result, began)?
+                && failed.as_ref().is_none_or(|(first, _)| index < *first)
+            {
+                failed = Some((index, error));
+            }
+        }
+    }
+
+    /// What a step has led to is written down. The inner error is the step's, the outer the disk's.
+    fn end(
+        &mut self,
+        way: Way,
+        step: usize,
+        performed: &Step,
+        result: Result<Option<String>, String>,
+        began: Instant,
+    ) -> Result<Result<(), String>, DurableError> {
+        let reached = result.and_then(|note| {
+            let after = performed
+                .apply(&self.topology)
+                .map_err(|error| error.to_string())?;
+            Ok((note, after))
+        });
+        let (note, after) = match reached {
+            Ok(reached) => reached,
+            Err(error) => {
+                if way == Way::Forward {
+                    let error = error.clone();
+                    self.note(Entry::Failed { step, error })?;
+                }
+                self.progress(step, performed, ProgressState::Failed, self.since(began));
+                return Ok(Err(error));
             }
         };
-        match performed {
-            Err(error) => return Ok(Err(error.to_string())),
-            Ok(note) => self.notes.extend(note),
-        }
+        self.notes.extend(note);
         self.durable.save_topology(&after)?;
         self.topology = after;
         (self.events)(Event::Reached(Box::new(self.topology.clone())));
+        self.note(match way {
+            Way::Forward => Entry::Done { step },
+            Way::Back => Entry::Undone { step },
+        })?;
+        self.progress(step, performed, ProgressState::Done, self.since(began));
         Ok(Ok(()))
     }
 
@@ -219,7 +266,7 @@ impl<D: Driver, S: Durable> Execution<'_, D, S> {
         (self.events)(progress(index, of, step.to_string(), state, took_ms));
     }
 
-    fn since(&self, began: std::time::Instant) -> Option<u64> {
+    fn since(&self, began: Instant) -> Option<u64> {
         u64::try_from(self.clock.now().duration_since(began).as_millis()).ok()
     }
 
@@ -262,6 +309,26 @@ fn progress(index: usize, of: usize, what: String, state: ProgressState, took_ms
         state,
         took_ms,
     })
+}
+
+async fn performed<D: Driver>(driver: &D, step: &Step, before: &Topology) -> Result<Option<String>, String> {
+    let after = step.apply(before).map_err(|error| error.to_string())?;
+    let (before, after) = (before, &after);
+    let performed = driver.perform(Move { step, before, after }).await;
+    performed.map_err(|error| error.to_string())
+}
+
+/// Which steps are performed at once: starts of instances that stand together, anything else alone.
+fn waves(steps: &[PlannedStep]) -> Vec<Range<usize>> {
+    let mut waves: Vec<Range<usize>> = Vec::new();
+    let starts = |index: usize| matches!(steps[index].step, Step::StartInstance(_));
+    for index in 0..steps.len() {
+        match waves.last_mut() {
+            Some(wave) if starts(index) && starts(wave.start) && wave.len() < AT_ONCE => wave.end = index + 1,
+            _ => waves.push(index..index + 1),
+        }
+    }
+    waves
 }
 
 /// Done steps, last first.

@@ -91,6 +91,7 @@ pub enum OnFailure {
 #[serde(rename_all = "snake_case", tag = "entry")]
 pub enum Entry {
     Plan(Box<Header>),
+    /// More than one may be begun before the first of them ends.
     Begun {
         step: usize,
     },
@@ -123,8 +124,8 @@ pub struct Record {
     pub header: Header,
     /// Steps that are done and not undone.
     pub done: BTreeSet<usize>,
-    /// Begun, and nobody knows whether it came to its end.
-    pub in_doubt: Option<usize>,
+    /// Begun, and nobody knows whether they came to their end: more than one where steps are performed at once.
+    pub in_doubt: BTreeSet<usize>,
     pub failure: Option<(usize, String)>,
     pub reverting: bool,
     pub ended: bool,
@@ -135,7 +136,7 @@ impl Record {
         Self {
             header,
             done: BTreeSet::new(),
-            in_doubt: None,
+            in_doubt: BTreeSet::new(),
             failure: None,
             reverting: false,
             ended: false,
@@ -150,17 +151,21 @@ impl Record {
         match entry {
             Entry::Plan(_) => {}
             Entry::Begun { step } => {
-                self.in_doubt = Some(*step);
+                self.in_doubt.insert(*step);
                 self.failure = None;
             }
             Entry::Done { step } => {
                 self.done.insert(*step);
-                self.in_doubt = None;
-                self.failure = None;
+                self.in_doubt.remove(step);
+                // What another of the same wave failed by counts on.
+                self.failure.take_if(|(failed, _)| failed == step);
             }
             Entry::Failed { step, error } => {
-                self.in_doubt = None;
-                self.failure = Some((*step, error.clone()));
+                self.in_doubt.remove(step);
+                // Of a wave the first step counts, whichever ended first.
+                if self.failure.as_ref().is_none_or(|(failed, _)| step < failed) {
+                    self.failure = Some((*step, error.clone()));
+                }
             }
             Entry::Reverting => {
                 self.reverting = true;
@@ -169,11 +174,11 @@ impl Record {
             // An inverse that was begun is simply performed again, so the step counts as done until it is undone.
             Entry::Undoing { step } => {
                 self.done.insert(*step);
-                self.in_doubt = Some(*step);
+                self.in_doubt.insert(*step);
             }
             Entry::Undone { step } => {
                 self.done.remove(step);
-                self.in_doubt = None;
+                self.in_doubt.remove(step);
             }
             Entry::Reverted | Entry::Finished | Entry::Abandoned { .. } => self.ended = true,
         }

@@ -53,6 +53,11 @@ impl StateDir {
         self.0.join("scale.json")
     }
 
+    /// What the autoscaler has decided, a line each time it was something new.
+    pub fn decisions(&self) -> PathBuf {
+        self.0.join("autoscale.jsonl")
+    }
+
     /// What people should know of backups.
     pub fn backup(&self) -> PathBuf {
         self.0.join("backup.json")

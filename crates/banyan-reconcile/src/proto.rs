@@ -1,9 +1,12 @@
 //! What the verbs of the binary say to the controller over `.banyan/control.sock`: one request line, then reply lines
 //! until [`Reply::Done`].
 
+mod autoscale;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use autoscale::{Autoscale, AutoscaleVerb, Decided, Measured, ScaleChange, ScaledProcess};
 use banyan_config::Purpose;
 use banyan_supervisor::engine::postgres::backup::archiving::Archiving;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
@@ -83,6 +86,10 @@ pub enum Reply {
     Autoscale {
         /// `None`: no number follows its load.
         shown: Option<Autoscale>,
+    },
+    /// The last decision of each process that follows its load.
+    Decided {
+        decisions: Vec<Decided>,
     },
     /// The last line. `error`: what failed and what to do next.
     Done {
@@ -176,52 +183,6 @@ pub struct Status {
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AutoscaleVerb {
-    Show,
-    /// Nothing is changed until it goes on.
-    Pause,
-    GoOn,
-}
-
-/// How numbers of instances follow their load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Autoscale {
-    /// Since when nothing is changed, in Unix ms.
-    pub paused_ms: Option<u64>,
-    /// Why the last change failed; it is tried again.
-    pub problem: Option<String>,
-    pub processes: Vec<ScaledProcess>,
-    /// The last ones, oldest first.
-    pub changes: Vec<ScaleChange>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScaledProcess {
-    pub process: ProcessName,
-    pub min: u32,
-    pub max: u32,
-    /// Instances that there are.
-    pub count: u32,
-    /// How many there should be, and how many the load alone asks for; `None`: nothing was measured yet.
-    pub want: Option<u32>,
-    pub need: Option<u32>,
-    /// Why, in words.
-    pub why: Option<String>,
-    /// What keeps it from what the load asks for, in words.
-    pub guards: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScaleChange {
-    pub unix_ms: u64,
-    pub process: ProcessName,
-    pub from: u32,
-    pub to: u32,
-    pub why: String,
 }
 
 /// A change that is being performed.

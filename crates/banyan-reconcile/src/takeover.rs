@@ -69,29 +69,27 @@ pub(crate) fn write_down(state: &StateDir, topology: &Topology) -> Result<(), St
     write().map_err(|error: watched::WatchedError| error.to_string())
 }
 
-/// A start that was begun may have happened although the topology does not say so yet.
+/// Starts that were begun may have happened although the topology does not say so yet.
 fn with_doubtful(saved: &Topology, record: &Record) -> Topology {
-    let doubtful = record.in_doubt.and_then(|index| {
-        let planned = record.steps().get(index)?;
+    let doubtful = record.in_doubt.iter().filter_map(|index| {
+        let planned = record.steps().get(*index)?;
         if record.reverting {
             planned.inverse.as_ref()
         } else {
             Some(&planned.step)
         }
     });
-    match doubtful {
-        Some(
-            step @ (Step::StartInstance(_)
-            | Step::StartDatabase(_)
-            | Step::AddReplica(_)
-            | Step::StartPgproxy(_)
-            | Step::StartRedis(_)
-            | Step::StartEdge(_)
-            | Step::StartPlace { .. }
-            | Step::ReplaceEdge { .. }),
-        ) => step.apply(saved).unwrap_or_else(|_| saved.clone()),
-        _ => saved.clone(),
-    }
+    doubtful.fold(saved.clone(), |expected, step| match step {
+        Step::StartInstance(_)
+        | Step::StartDatabase(_)
+        | Step::AddReplica(_)
+        | Step::StartPgproxy(_)
+        | Step::StartRedis(_)
+        | Step::StartEdge(_)
+        | Step::StartPlace { .. }
+        | Step::ReplaceEdge { .. } => step.apply(&expected).unwrap_or(expected),
+        _ => expected,
+    })
 }
 
 fn gone(saved: &Topology, left: &Topology) -> Vec<String> {

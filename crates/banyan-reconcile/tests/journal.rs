@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
@@ -41,10 +42,35 @@ fn a_torn_last_line_is_as_if_it_had_not_been_written_and_is_not_continued() {
         .unwrap();
 
     let (mut journal, record) = journals.unfinished().unwrap().unwrap();
-    assert_eq!((record.in_doubt, record.done.len()), (Some(0), 0));
+    assert_eq!((record.in_doubt, record.done.len()), (BTreeSet::from([0]), 0));
     journal.append(&Entry::Done { step: 0 }).unwrap();
     let (_, record) = journals.unfinished().unwrap().unwrap();
-    assert_eq!((record.in_doubt, record.done.len()), (None, 1));
+    assert_eq!((record.in_doubt, record.done.len()), (BTreeSet::new(), 1));
+}
+
+#[test]
+fn a_failure_is_kept_when_others_of_its_wave_end_well_and_forgotten_when_it_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = Journals::new(folder.path());
+    let (mut journal, _) = journals.create(header()).unwrap();
+    let failed = Entry::Failed {
+        step: 0,
+        error: "no".to_owned(),
+    };
+    for entry in [
+        Entry::Begun { step: 0 },
+        Entry::Begun { step: 1 },
+        failed,
+        Entry::Done { step: 1 },
+    ] {
+        journal.append(&entry).unwrap();
+    }
+    let (mut journal, record) = journals.unfinished().unwrap().unwrap();
+    assert_eq!(record.failure, Some((0, "no".to_owned())));
+    assert_eq!((record.in_doubt.len(), record.done), (0, BTreeSet::from([1])));
+    journal.append(&Entry::Begun { step: 0 }).unwrap();
+    let (_, record) = journals.unfinished().unwrap().unwrap();
+    assert_eq!((record.failure, record.in_doubt), (None, BTreeSet::from([0])));
 }
 
 #[test]

@@ -55,19 +55,34 @@ impl Load {
         F: Future<Output = Answer> + Send + 'static,
     {
         assert!(per_second > 0, "a load needs a rate");
+        Self::shaped(move |_| f64::from(per_second), request)
+    }
+
+    /// As [`Self::start`], at a rate that may be another one at each moment since the start: requests per second, at least
+    /// one.
+    pub fn shaped<F>(
+        rate: impl Fn(Duration) -> f64 + Send + 'static,
+        request: impl Fn(u64) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let (trigger, shutdown) = channel();
         let (sender, samples) = mpsc::unbounded_channel();
         let tasks = Tasks::new(trigger.clone());
         let answered = Arc::new(AtomicU64::new(0));
         let generator = Generator {
-            gap: Duration::from_secs(1) / per_second,
             tasks: tasks.clone(),
             sender,
             answered: Arc::clone(&answered),
             started: Clock.now(),
         };
         let started = generator.started;
-        tasks.spawn(TaskKind::Background, "load", generator.run(shutdown, request));
+        tasks.spawn(
+            TaskKind::Background,
+            "load",
+            generator.run(shutdown, rate, request),
+        );
         Self {
             trigger,
             samples,
@@ -111,7 +126,6 @@ impl Load {
 }
 
 struct Generator {
-    gap: Duration,
     tasks: Tasks,
     sender: mpsc::UnboundedSender<Sample>,
     answered: Arc<AtomicU64>,
@@ -119,22 +133,19 @@ struct Generator {
 }
 
 impl Generator {
-    async fn run<F>(self, mut shutdown: Shutdown, request: impl Fn(u64) -> F)
+    async fn run<F>(self, mut shutdown: Shutdown, rate: impl Fn(Duration) -> f64, request: impl Fn(u64) -> F)
     where
         F: Future<Output = Answer> + Send + 'static,
     {
+        let mut at = Duration::ZERO;
         for number in 0u64.. {
-            let at = Duration::from_nanos(
-                u64::try_from(self.gap.as_nanos())
-                    .unwrap_or(u64::MAX)
-                    .saturating_mul(number),
-            );
             tokio::select! {
                 biased;
                 () = shutdown.draining() => return,
                 () = tokio::time::sleep_until((self.started + at).into()) => {}
             }
             self.begin(at, request(number));
+            at += Duration::from_secs_f64(1.0 / rate(at).max(1.0));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can be typed: verbs, options and their help. No behaviour here.
 
+pub(crate) mod advise;
 pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod cdn;
@@ -161,7 +162,9 @@ pub(crate) enum Verb {
     )]
     Database(database::Database),
     /// Numbers of instances that follow their load: what they are, why, and a pause
-    #[command(after_help = "Example:\n  banyan autoscale\n  banyan autoscale pause")]
+    #[command(
+        after_help = "Example:\n  banyan autoscale\n  banyan autoscale why\n  banyan autoscale --shadow\n  banyan autoscale pause"
+    )]
     Autoscale(Autoscale),
     /// What fires, what has fired, and what nobody is to be told of for a while
     ///
@@ -169,6 +172,15 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  banyan alerts\n  banyan alerts history -n 50\n  \
                       banyan alerts silence replica-lag --for 2h --why 'moving db2'\n  banyan alerts unsilence replica-lag")]
     Alerts(alerts::Alerts),
+    /// Which step of the ladder comes next, with the figures that say so
+    ///
+    /// Judges what was measured of the running system, and refuses where that is too little. Exit code 0: nothing is to be
+    /// done, 1: error, 2: a step is due.
+    #[command(
+        after_help = "Example:\n  banyan advise\n  banyan advise --over 7d --json | jq .next\n  \
+                      banyan advise --over 10m     # of a load test: as much as was measured, at least so much"
+    )]
+    Advise(advise::Advise),
     /// Alerting rules and dashboards for Prometheus, Alertmanager and Grafana
     ///
     /// The rules are those of `[alerts]`, over the page of `[metrics]`. Reads the configuration only; nothing needs to run.
@@ -412,6 +424,9 @@ pub(crate) struct Rollback {
 
 #[derive(Debug, Args)]
 pub(crate) struct Autoscale {
+    /// What would have been done where `shadow = true`, newest last; needs no controller
+    #[arg(long)]
+    pub(crate) shadow: bool,
     #[command(subcommand)]
     pub(crate) action: Option<AutoscaleAction>,
 }
@@ -420,6 +435,11 @@ pub(crate) struct Autoscale {
 pub(crate) enum AutoscaleAction {
     /// How many there are and should be, why, and the last changes
     Status,
+    /// The last decision: what was measured, what that asks for, and which limit bound it
+    #[command(
+        after_help = "Example:\n  banyan autoscale why\n  banyan autoscale why --json | jq '.[].bounds'"
+    )]
+    Why,
     /// Change nothing until `banyan autoscale resume`
     Pause,
     /// Follow the load again

@@ -1,7 +1,8 @@
 //! An app that misbehaves as told by its arguments; without any it is a good one that answers `misfit $VERSION`.
 //!
 //! `--exit CODE`, `--never-listen`, `--port-offset N`, `--status CODE`, `--ignore-term`, `--sleep-ms N`,
-//! `--json` (an object instead),
+//! `--json` (an object instead), `--start-ms N`: listens so late, `--burn N`: works so much for each request (thousands
+//! of rounds of `banyan_e2e::burn`),
 //! `--mood PATH`: while there is such a file, its words `status CODE` or `sleep MS` count instead,
 //! `--file PATH`: answers what the file says when the request comes, the second half a little later.
 
@@ -20,6 +21,8 @@ struct Manners {
     status: u16,
     ignore_term: bool,
     sleep: Duration,
+    start: Duration,
+    burn: u16,
     json: bool,
     version: String,
     file: Option<String>,
@@ -58,6 +61,8 @@ impl Manners {
             status: 200,
             ignore_term: false,
             sleep: Duration::ZERO,
+            start: Duration::ZERO,
+            burn: 0,
             json: false,
             version: std::env::var("VERSION").unwrap_or_default(),
             file: None,
@@ -83,6 +88,8 @@ impl Manners {
                 "--port-offset" => manners.port_offset = number(),
                 "--status" => manners.status = number(),
                 "--sleep-ms" => manners.sleep = Duration::from_millis(number().into()),
+                "--start-ms" => manners.start = Duration::from_millis(number().into()),
+                "--burn" => manners.burn = number(),
                 "--ignore-term" => manners.ignore_term = true,
                 "--json" => manners.json = true,
                 other => panic!("unknown argument {other}"),
@@ -126,6 +133,7 @@ async fn serve(manners: &Manners) {
     if manners.never_listen {
         std::future::pending::<()>().await;
     }
+    tokio::time::sleep(manners.start).await;
     let port: u16 = std::env::var("PORT").expect("PORT").parse().expect("a port");
     let listener = TcpListener::bind(("127.0.0.1", port + manners.port_offset))
         .await
@@ -144,6 +152,7 @@ async fn answer(mut stream: TcpStream, manners: Manners) -> std::io::Result<()> 
             pending.drain(..end + 4);
             let manners = manners.in_mood();
             tokio::time::sleep(manners.sleep).await;
+            banyan_e2e::burn::rounds(u64::from(manners.burn) * 1000);
             match &manners.file {
                 Some(file) => say(file, &mut stream).await?,
                 None => stream.write_all(manners.said().as_bytes()).await?,

@@ -38,6 +38,8 @@ pub enum Guard {
     Outage,
     /// It has changed its direction too often.
     Flapping,
+    /// The database takes no more connections than those of so many.
+    Connections,
     /// More are needed than there may be.
     Maximum,
 }
@@ -54,15 +56,6 @@ impl Guard {
     /// Whether it is what keeps `wanted` from coming true.
     pub(super) fn holds(self, wanted: u32, current: u32) -> bool {
         (wanted > current && self.stops_up()) || (wanted < current && self.stops_down())
-    }
-}
-
-/// What the guards let pass.
-pub(super) fn bounded(wanted: u32, current: u32, guards: &[Guard]) -> u32 {
-    if guards.iter().any(|guard| guard.holds(wanted, current)) {
-        current
-    } else {
-        wanted
     }
 }
 
@@ -123,6 +116,7 @@ impl fmt::Display for Guard {
             Self::Changing => "a change is under way: none goes meanwhile",
             Self::Outage => "traffic has collapsed and may come back at once: none goes for 15 minutes",
             Self::Flapping => "it went up and down too often: none goes for 15 minutes",
+            Self::Connections => "the database has no connections for more instances",
             Self::Maximum => "more are needed than `max` allows",
         })
     }

@@ -2,11 +2,13 @@
 //!
 //! What comes in is an [`Observation`], what comes out a [`Decision`]; between two questions a [`State`] is kept. The
 //! default policy (`headroom`) goes by the edge's arrivals: enough instances that few requests wait, for the load that
-//! is there and for the one that is foreseen when a new instance would be ready. `target` and `spec` go by one figure
-//! and thresholds, as other platforms do.
+//! is there and for the one that is foreseen when a new instance would be ready. `target`, `concurrency` and `spec` go by
+//! one figure and thresholds, as other platforms do.
 //!
 //! Limits: one queue in front of a group's instances, each with so many requests at once as the edge gives it.
 
+mod bound;
+mod concurrency;
 mod forecast;
 mod guard;
 mod headroom;
@@ -23,10 +25,12 @@ use std::time::Duration;
 use banyan_config::{Scale, ScalePolicy};
 use serde::{Deserialize, Serialize};
 
+pub use bound::Bound;
 pub use guard::Guard;
 pub use observation::{Activity, Downstream, HostRoom, Observation};
 pub use staffing::Staffing;
 
+use concurrency::Concurrency;
 use headroom::Headroom;
 use moves::Moves;
 use spec::Spec;
@@ -44,8 +48,11 @@ pub struct Decision {
     pub need: u32,
     /// Why `need` is what it is.
     pub reason: Reason,
-    /// What keeps `want` from `need`, if anything does.
+    /// What people should know of that keeps `want` from `need`.
     pub guards: Vec<Guard>,
+    /// All that made `want` another number than `need`, in the order in which it did; empty: they are the same.
+    #[serde(default)]
+    pub bounds: Vec<Bound>,
 }
 
 /// Why so many are needed, with the figures that decided.
@@ -82,6 +89,7 @@ pub struct State {
 enum Memory {
     Headroom(Box<Headroom>),
     Target(Target),
+    Concurrency(Concurrency),
     Spec(Spec),
 }
 
@@ -109,12 +117,16 @@ pub fn decide(scale: &Scale, mut state: State, seen: &Observation) -> (Decision,
     state.moves.take(seen.at);
     let (proposal, memory) = propose(scale, state.policy.take(), &state.moves, seen);
     let mut guards = state.guards.against(scale, seen, &state.moves);
-    let allowed = guard::bounded(proposal.want, current, &guards);
-    let want = allowed.clamp(floor, scale.max);
     guards.retain(|guard| guard.holds(proposal.want, current));
-    if proposal.need > scale.max {
-        guards.push(Guard::Maximum);
-    }
+    let limited = bound::limited(
+        &proposal,
+        current,
+        floor..=scale.max,
+        seen.downstream.instances,
+        &guards,
+    );
+    let want = limited.want;
+    guards.extend(limited.guards);
     let reason = if want == floor && proposal.need < floor {
         Reason::Floor
     } else {
@@ -123,16 +135,14 @@ pub fn decide(scale: &Scale, mut state: State, seen: &Observation) -> (Decision,
     state.moves.needed(seen.at, proposal.need);
     state.moves.moved(seen.at, current, want);
     state.policy = Some(memory);
-    let need = proposal.need;
-    (
-        Decision {
-            want,
-            need,
-            reason,
-            guards,
-        },
-        state,
-    )
+    let decision = Decision {
+        want,
+        need: proposal.need,
+        reason,
+        guards,
+        bounds: limited.bounds,
+    };
+    (decision, state)
 }
 
 /// `kept` is the policy's own, or another's, that says nothing to it.
@@ -151,6 +161,13 @@ fn propose(scale: &Scale, kept: Option<Memory>, moves: &Moves, seen: &Observatio
                 _ => Target::default(),
             };
             (memory.propose(rule, seen), Memory::Target(memory))
+        }
+        (ScalePolicy::Concurrency, kept) => {
+            let mut memory = match kept {
+                Some(Memory::Concurrency(memory)) => memory,
+                _ => Concurrency::default(),
+            };
+            (memory.propose(seen), Memory::Concurrency(memory))
         }
         (ScalePolicy::Spec(rules), kept) => {
             let mut memory = match kept {
@@ -172,6 +189,21 @@ fn floor(scale: &Scale, at: Duration) -> u32 {
         .max()
         .unwrap_or(scale.min)
         .min(scale.max)
+}
+
+impl Decision {
+    /// The same for a clock that runs so many times slower than the one the load was measured by.
+    pub fn slower(mut self, times: f64) -> Self {
+        match &mut self.reason {
+            Reason::Present { rate } => *rate *= times,
+            Reason::Trend { rate, foreseen } | Reason::Season { rate, foreseen } => {
+                *rate *= times;
+                *foreseen *= times;
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 impl fmt::Display for Reason {

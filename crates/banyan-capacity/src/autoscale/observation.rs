@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::autoscale::Staffing;
 
 /// Nothing in it is guessed: what was not measured is `None`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// Since 1970, UTC.
     pub at: Duration,
@@ -42,23 +44,27 @@ impl Observation {
 }
 
 /// What all instances share: more of them only make it worse when it is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Downstream {
     /// How busy the database's CPUs are, 0 to 1.
     pub busy: Option<f64>,
     /// Share of the requests' time that is spent waiting for a database connection.
     pub pool_wait: Option<f64>,
+    /// So many instances find the connections that they open.
+    pub instances: Option<u32>,
 }
 
 /// Whether the machine has room for one more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostRoom {
     Room,
     Full,
 }
 
 /// Whether something else is changing what runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activity {
     Calm,
     /// A plan, a deploy, a failover.

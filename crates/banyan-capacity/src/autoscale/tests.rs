@@ -15,6 +15,9 @@ fn scale() -> Scale {
         slo_wait: Duration::from_millis(100),
         cores: 1,
         schedule: Vec::new(),
+        shadow: false,
+        connections: None,
+        speed: 1,
     }
 }
 
@@ -129,7 +132,7 @@ fn guards_are_named_and_hold() {
     };
     let busy = Downstream {
         busy: Some(0.9),
-        pool_wait: None,
+        ..Downstream::default()
     };
     let cases = [
         (
@@ -158,6 +161,58 @@ fn guards_are_named_and_hold() {
         assert_eq!(guarded(seen), (2, vec![guard]));
     }
     assert!(guarded(more).0 > 2);
+}
+
+#[test]
+fn no_more_are_started_than_find_their_connections_and_none_goes_for_it() {
+    let (_, state) = after(&scale(), State::default(), 0, 30, 4, 700.0);
+    let connected = |instances, ready, rate| {
+        let downstream = Downstream {
+            instances: Some(instances),
+            ..Downstream::default()
+        };
+        let seen = Observation {
+            downstream,
+            ..seen(30, ready, rate)
+        };
+        let (decision, _) = decide(&scale(), state.clone(), &seen);
+        (decision.want, decision.guards)
+    };
+    assert_eq!(connected(6, 4, 1500.0), (6, vec![Guard::Connections]));
+    assert_eq!(connected(3, 4, 1500.0), (4, vec![Guard::Connections]));
+    assert_eq!(connected(3, 4, 500.0), (4, vec![]), "those that run have theirs");
+}
+
+#[test]
+fn what_kept_the_number_from_the_need_is_told_in_order() {
+    let (_, state) = after(&scale(), State::default(), 0, 15, 2, 100.0);
+    let told = |scale: &Scale, seen: &Observation| {
+        let (decision, _) = decide(scale, state.clone(), seen);
+        (decision.want, decision.bounds)
+    };
+    assert_eq!(told(&scale(), &seen(15, 2, 800.0)), (6, vec![]));
+    assert_eq!(told(&scale(), &seen(15, 2, 9000.0)), (6, vec![Bound::Step]));
+    assert_eq!(told(&scale(), &seen(15, 6, 800.0)), (6, vec![]));
+    assert_eq!(told(&scale(), &seen(15, 8, 800.0)), (8, vec![Bound::Window]));
+    let small = Scale { max: 4, ..scale() };
+    let bounds = vec![Bound::Guard(Guard::Maximum)];
+    assert_eq!(told(&small, &seen(15, 2, 9000.0)), (4, bounds));
+    assert_eq!(told(&scale(), &seen(15, 2, 10.0)), (2, vec![Bound::Minimum]));
+}
+
+#[test]
+fn concurrency_multiplies_within_seconds_of_a_surprise_and_forgets_it_after_a_minute() {
+    let scale = Scale {
+        policy: ScalePolicy::Concurrency,
+        ..scale()
+    };
+    let (calm, state) = after(&scale, State::default(), 0, 120, 2, 250.0);
+    assert_eq!(calm, 2, "10 at once, 5.6 each");
+    let (panicking, state) = after(&scale, state, 120, 130, calm, 1500.0);
+    assert_eq!(panicking, 11, "60 at once");
+    let (still, state) = after(&scale, state, 130, 180, panicking, 250.0);
+    assert_eq!(still, 11);
+    assert_eq!(after(&scale, state, 180, 400, still, 250.0).0, 2);
 }
 
 #[test]
@@ -230,9 +285,22 @@ fn spec_waits_its_minutes_and_its_cooldown() {
     assert_eq!(after(&spec, state, 1200, 1300, 3, 100.0).0, 2);
 }
 
+/// How often it turned from up to down or back, within the hour before its end.
+fn turns(wants: &[(u64, u32)]) -> usize {
+    let end = wants.last().map_or(0, |(second, _)| *second);
+    let moves: Vec<(u64, bool)> = wants
+        .windows(2)
+        .filter(|pair| pair[0].1 != pair[1].1)
+        .map(|pair| (pair[1].0, pair[1].1 > pair[0].1))
+        .collect();
+    let turned = moves.windows(2).filter(|pair| pair[0].1 != pair[1].1);
+    turned.filter(|pair| end - pair[1].0 < 3600).count()
+}
+
 fn policies() -> impl Strategy<Value = ScalePolicy> {
     prop_oneof![
         Just(ScalePolicy::Headroom),
+        Just(ScalePolicy::Concurrency),
         (1..100_u32).prop_map(|percent| {
             let share = Fraction::new(f64::from(percent) / 100.0).unwrap();
             ScalePolicy::Target(TargetRule::Cpu(share))
@@ -256,7 +324,8 @@ proptest! {
             let (decision, next) = decide(&scale, state, &seen);
             state = next;
             prop_assert!((scale.min..=scale.max).contains(&decision.want));
-            prop_assert!(decision.want <= (2 * ready).max(ready + 4), "{ready} to {}", decision.want);
+            let quick = matches!(scale.policy, ScalePolicy::Concurrency);
+            prop_assert!(quick || decision.want <= (2 * ready).max(ready + 4), "{ready} to {}", decision.want);
             ready = decision.want;
         }
     }
@@ -275,6 +344,42 @@ proptest! {
         };
         // The margin has learned from both histories: it may differ by what it may grow to.
         prop_assert!(f64::from(ask(more) + 1) * 1.3 >= f64::from(ask(0.0)));
+    }
+
+    /// Six and the one that is noticed, plus the up that follows it.
+    #[test]
+    fn it_changes_its_direction_a_few_times_an_hour_whatever_comes(
+        levels in prop::collection::vec((50.0..3_000.0_f64, 10..120_u64), 40..80),
+    ) {
+        let (mut state, mut ready, mut second) = (State::default(), 2, 0);
+        let mut wants = Vec::new();
+        for (rate, ticks) in levels {
+            for _ in 0..ticks {
+                let (decision, next) = decide(&scale(), state, &seen(second, ready, rate));
+                state = next;
+                wants.push((second, decision.want));
+                if decision.want != ready {
+                    prop_assert!(turns(&wants[wants.len().saturating_sub(721)..]) <= 8);
+                }
+                ready = decision.want;
+                second += 5;
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_goes_in_the_first_window_after_a_restart(
+        before in 100.0..3_000.0_f64,
+        rates in prop::collection::vec(0.0..3_000.0_f64, 1..23),
+    ) {
+        let (ready, state) = after(&scale(), State::default(), 0, 600, 2, before);
+        let (mut state, mut running) = (state.resumed(Duration::from_secs(1_000_600)), ready);
+        for (i, rate) in rates.into_iter().enumerate() {
+            let (decision, next) = decide(&scale(), state, &seen(600 + i as u64 * 5, running, rate));
+            state = next;
+            prop_assert!(decision.want >= running);
+            running = decision.want;
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod shapes;
 
 use banyan_config::ScalePolicy;
 
-use controllers::{Fixed, Kpa, Ours, by_cpu, by_spec};
+use controllers::{Fixed, Ours, by_cpu, by_spec};
 use queue::{Controller, ONE, Score, run};
 use shapes::{DAY, Shape};
 
@@ -42,7 +42,7 @@ fn row(shape: Shape, start: u64) -> Row {
     let ours = |policy| Box::new(Ours::new(policy, most)) as Box<dyn Controller>;
     let controllers: [(&'static str, Box<dyn Controller>); 5] = [
         ("HPA CPU", ours(by_cpu())),
-        ("KPA", Box::new(Kpa::new(most))),
+        ("KPA", ours(ScalePolicy::Concurrency)),
         ("spec", ours(by_spec())),
         ("headroom", ours(ScalePolicy::Headroom)),
         ("fixed", Box::new(Fixed(PEAK * 5 / 4))),

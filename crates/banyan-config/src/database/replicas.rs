@@ -6,7 +6,7 @@ use crate::read::Reader;
 use crate::report::Report;
 
 /// Connections that are not the pool's: PostgreSQL's reserve, Banyan's own, the proxy's, people's.
-pub(super) const BESIDE_THE_POOL: u32 = 10;
+pub const BESIDE_THE_POOL: u32 = 10;
 
 pub(super) fn check(
     table: &Reader<'_>,

@@ -1,14 +1,14 @@
 //! `[scale.NAME]`.
 
-use super::Kind::{Duration, Fraction, Integer, List, OneOf, Table, Text};
+use super::Kind::{Boolean, Duration, Fraction, Integer, List, OneOf, Table, Text};
 use super::Rule::TimeOfDay;
 use super::{DAY, HOUR, Key, MINUTE, SECOND};
 
 pub(super) static SCALE: &[Key] = &[
     Key::new(
         "policy",
-        OneOf(&["headroom", "target", "spec"]),
-        "headroom: so many that few requests wait; target: one figure is held; spec: thresholds that must hold for minutes.",
+        OneOf(&["headroom", "target", "concurrency", "spec"]),
+        "headroom: so many that few requests wait; target: one figure is held; concurrency: requests at once are held, with a panic mode; spec: thresholds that must hold for minutes.",
     )
     .default("\"headroom\"")
     .alias(&["mode", "strategy"]),
@@ -33,6 +33,24 @@ pub(super) static SCALE: &[Key] = &[
         "Times of the day with a minimum of their own.",
     )
     .alias(&["schedules"]),
+    Key::new(
+        "shadow",
+        Boolean,
+        "Decides and notes what it would do, and changes nothing: `banyan autoscale --shadow` shows it.",
+    )
+    .default("false")
+    .alias(&["dry_run"]),
+    Key::new(
+        "connections",
+        Integer { min: 1, max: 10_000 },
+        "Connections to the database that an instance opens at most. Default: as many as the PostgreSQL proxy has seen.",
+    ),
+    Key::new(
+        "speed",
+        Integer { min: 1, max: 5 },
+        "For drills: the policy's time, with its windows and pauses, runs so many times faster than the clock.",
+    )
+    .default("1"),
     Key::new(
         "metric",
         OneOf(&["cpu", "requests", "in_flight"]),

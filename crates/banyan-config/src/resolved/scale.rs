@@ -10,6 +10,7 @@ pub(super) fn table(out: &mut Writer, name: &str, scale: &Scale) {
     let policy = match &scale.policy {
         ScalePolicy::Headroom => "headroom",
         ScalePolicy::Target(_) => "target",
+        ScalePolicy::Concurrency => "concurrency",
         ScalePolicy::Spec(_) => "spec",
     };
     out.text("policy", policy);
@@ -26,8 +27,13 @@ pub(super) fn table(out: &mut Writer, name: &str, scale: &Scale) {
         });
         out.list("schedule", floors);
     }
+    out.line("shadow", scale.shadow);
+    if let Some(connections) = scale.connections {
+        out.line("connections", connections);
+    }
+    out.line("speed", scale.speed);
     match &scale.policy {
-        ScalePolicy::Headroom => {}
+        ScalePolicy::Headroom | ScalePolicy::Concurrency => {}
         ScalePolicy::Target(rule) => target(out, *rule),
         ScalePolicy::Spec(rules) => spec(out, rules),
     }

@@ -18,7 +18,8 @@ fn every_policy_is_read_and_written_out_as_the_same() {
     let policies = [
         "",
         "slo_wait = \"50ms\"\nschedule = [{ from = \"23:00\", to = \"01:30\", min = 5 }]\n",
-        "policy = \"target\"\n",
+        "policy = \"concurrency\"\nshadow = true\nspeed = 5\n",
+        "policy = \"target\"\nconnections = 20\n",
         "policy = \"target\"\nmetric = \"requests\"\ntarget = 120\ncores = 2\n",
         "policy = \"target\"\nmetric = \"in_flight\"\ntarget = 4\n",
         "policy = \"spec\"\nup_cpu = 0.8\ndown_for = \"20m\"\ncooldown_up = \"60s\"\n",
@@ -120,6 +121,53 @@ fn keys_of_another_policy_are_mistakes() {
             8 | target = 120
               |          ^^^
               = write 1 to 100
+
+            1 error; nothing was changed"#]],
+    );
+}
+
+#[test]
+fn instances_that_would_find_no_connection_to_the_database_are_refused() {
+    let scaled = "[edge.queue]\nmax_connections = 8\n[scale.web]\nmax = 12\nconnections = 8\n";
+    check(
+        &format!("{scaled}[database]\n[database.pgproxy]\ndirect = true\n"),
+        expect![[r#"
+            error: as many instances as there may be open 96 connections, the database takes 100, 10 of them kept for others
+             --> banyan.toml:9:15
+              |
+            9 | connections = 8
+              |               ^
+              = write a smaller max or connections, or max_connections = 106 in [database]
+
+            1 error; nothing was changed"#]],
+    );
+    check(
+        &format!("{scaled}[database]\n[database.pgproxy]\nmax_clients = 90\n"),
+        expect![[r#"
+            error: as many instances as there may be open 96 connections, the database takes 90
+             --> banyan.toml:9:15
+              |
+            9 | connections = 8
+              |               ^
+              = write a smaller max or connections, or max_clients = 96 in [database.pgproxy]
+
+            1 error; nothing was changed"#]],
+    );
+    let fits = told(&format!("{BASE}{scaled}[database]\n"));
+    assert!(!fits.contains("connections"), "{fits}");
+}
+
+#[test]
+fn a_time_that_runs_faster_has_no_hours() {
+    check(
+        "[edge.queue]\nmax_connections = 8\n[scale.web]\nmax = 3\nspeed = 2\nschedule = [{ from = \"07:00\", to = \"08:00\", min = 2 }]\n",
+        expect![[r#"
+            error: times of the day mean nothing where time runs faster (`speed`)
+              --> banyan.toml:10:1
+               |
+            10 | schedule = [{ from = "07:00", to = "08:00", min = 2 }]
+               | ^^^^^^^^
+               = remove speed, or schedule
 
             1 error; nothing was changed"#]],
     );

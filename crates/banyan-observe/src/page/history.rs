@@ -37,7 +37,7 @@ struct Line {
     points: Points,
 }
 
-type Points = Vec<(u64, f64)>;
+pub(crate) type Points = Vec<(u64, f64)>;
 
 pub(super) async fn history(keeper: &Keeper, minutes: u64, now_ms: u64, marks: Vec<Mark>) -> History {
     let minutes = minutes.clamp(5, LONGEST_MINUTES);
@@ -97,7 +97,7 @@ fn charts(counts: &[Found], buckets: &[Found], cpu: &[Found], instances: &[Found
 }
 
 /// How fast all together grew, at the end of each step.
-fn rates<'a>(found: impl Iterator<Item = &'a Found>) -> Points {
+pub(crate) fn rates<'a>(found: impl Iterator<Item = &'a Found>) -> Points {
     let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
     for found in found {
         for (at, grown, seconds) in steps(&found.points) {

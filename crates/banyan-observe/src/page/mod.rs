@@ -4,7 +4,7 @@
 //! The port is tried again while it is taken. Tasks: one that listens, one per connection. Limits: [`CONNECTIONS`], [`HEAD`].
 
 mod answer;
-mod history;
+pub(crate) mod history;
 mod live;
 mod login;
 mod web;

@@ -18,8 +18,10 @@ pub(super) struct Busy {
     /// What the load asked for, when this is a scaling.
     pub(super) scaled: Option<Scaled>,
     since_ms: u64,
-    /// `None`: it is being planned.
-    step: Option<UnderWayStep>,
+    /// Steps that have begun and not ended, oldest first.
+    running: Vec<UnderWayStep>,
+    /// The one that ended last.
+    ended: Option<UnderWayStep>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,8 @@ impl Busy {
             listeners,
             scaled: None,
             since_ms: now_ms,
-            step: None,
+            running: Vec::new(),
+            ended: None,
         }
     }
 
@@ -73,18 +76,25 @@ impl Busy {
         if progress.state == ProgressState::Waits {
             return;
         }
-        let undoes = progress.state == ProgressState::Reverting;
-        let same = self.step.take().filter(|step| step.number == progress.step);
-        // An undone step ends as any other does: only its beginning says which way it goes.
-        let ended = matches!(progress.state, ProgressState::Done | ProgressState::Skipped);
-        let began = same.as_ref().filter(|step| ended || step.undoes == undoes);
-        self.step = Some(UnderWayStep {
+        let known = |step: &UnderWayStep| step.number == progress.step;
+        let before = self.running.iter().position(known);
+        let before = before.map(|index| self.running.remove(index));
+        let step = UnderWayStep {
             number: progress.step,
             of: progress.of,
             what: progress.what,
-            since_ms: began.map_or(now_ms, |step| step.since_ms),
-            undoes: undoes || (ended && same.is_some_and(|step| step.undoes)),
-        });
+            since_ms: before.as_ref().map_or(now_ms, |step| step.since_ms),
+            undoes: progress.state == ProgressState::Reverting || before.is_some_and(|step| step.undoes),
+        };
+        match progress.state {
+            ProgressState::Begun | ProgressState::Reverting => self.running.push(step),
+            _ => self.ended = Some(step),
+        }
+    }
+
+    /// `None`: it is being planned.
+    fn step(&self) -> Option<&UnderWayStep> {
+        self.running.first().or(self.ended.as_ref())
     }
 
     /// For `status`.
@@ -95,13 +105,13 @@ impl Busy {
                 other => other.name().to_owned(),
             },
             since_ms: self.since_ms,
-            step: self.step.clone(),
+            step: self.step().cloned(),
         }
     }
 
     /// What another change hears.
     pub(super) fn refusal(&self) -> Done {
-        let at = match (&self.step, self.what) {
+        let at = match (self.step(), self.what) {
             (Some(step), _) => format!("step {} of {}, {}", step.number, step.of, step.what),
             (None, What::Mend) => "the primary of the database has failed".to_owned(),
             (None, What::Scale) => "as the load asks".to_owned(),

@@ -261,7 +261,7 @@ impl<D: Driver> Changer<D> {
                     "no plan was performed yet: there is nothing to revert".to_owned(),
                 ));
             };
-            if record.done.is_empty() && record.in_doubt.is_none() {
+            if record.done.is_empty() && record.in_doubt.is_empty() {
                 return Err(Refused("the last plan is undone already".to_owned()));
             }
             let topology = self.current(&record.header.from.app).await?;

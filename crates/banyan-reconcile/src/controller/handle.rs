@@ -93,7 +93,8 @@ impl Handle {
                 | Reply::Trial(_)
                 | Reply::Backup(_)
                 | Reply::Purged(_)
-                | Reply::Autoscale { .. } => {}
+                | Reply::Autoscale { .. }
+                | Reply::Decided { .. } => {}
             }
         }
         Done {

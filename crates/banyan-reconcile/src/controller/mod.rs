@@ -30,6 +30,7 @@ use banyan_topology::report::{EdgeReport, ObserveReport, PgproxyReport};
 use tokio::sync::{mpsc, watch};
 
 pub use handle::{Done, Handle};
+pub use scale::read_decisions;
 pub use service::Service;
 
 use crate::controller::change::Changer;

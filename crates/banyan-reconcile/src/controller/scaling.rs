@@ -27,6 +27,11 @@ impl<D: Driver> Loop<D> {
         let now = self.clock.now();
         match verb {
             AutoscaleVerb::Show => {}
+            AutoscaleVerb::Why if self.topology.as_ref().is_some_and(scale::follows) => {
+                let decisions = self.scaling.explained();
+                return tell(replies, Reply::Decided { decisions });
+            }
+            AutoscaleVerb::Why => {}
             AutoscaleVerb::Pause => self.scaling.pause(now, self.clock.unix_ms()),
             AutoscaleVerb::GoOn => self.scaling.go_on(now),
         }
@@ -40,6 +45,9 @@ impl<D: Driver> Loop<D> {
     /// Looks at the load; begins what it asks for, unless something else is changing.
     pub(super) async fn scale(&mut self) {
         let Some(topology) = &self.topology else { return };
+        if !self.scaling.due(self.clock.now(), topology) {
+            return;
+        }
         let children = self.changer.driver.children();
         let children = tokio::time::timeout(Duration::from_secs(2), children).await;
         let nothing = BTreeMap::new();

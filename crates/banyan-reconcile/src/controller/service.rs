@@ -101,7 +101,8 @@ impl<D: Driver> Service<D> {
         ];
         let mut messages = self.messages;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let scaling = Scaling::new(self.changer.state.scale(), cores, Clock.unix_ms());
+        let files = &self.changer.state;
+        let scaling = Scaling::new(files.scale(), files.decisions(), cores, Clock.unix_ms());
         let mut state = Loop {
             scaling,
             changer: self.changer,

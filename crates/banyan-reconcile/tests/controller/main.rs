@@ -9,6 +9,7 @@ use std::time::Duration;
 use banyan_reconcile::Ending;
 use banyan_reconcile::proto::{Change, Outcome, ProgressState, Reply, Request};
 use banyan_runtime::ShutdownStage;
+use banyan_testkit::wait;
 use expect_test::expect;
 use pretend::{Installation, words};
 
@@ -103,6 +104,60 @@ async fn while_one_change_runs_status_answers_and_a_second_change_is_refused() {
             })
         ),
         "{last:?}"
+    );
+    installation.down().await;
+}
+
+#[tokio::test]
+async fn instances_that_are_added_start_at_once_and_are_admitted_when_all_are_ready() {
+    let mut installation = Installation::up(ONE).await;
+    installation.write(THREE);
+    installation.driver.hold("start web.2");
+    let mut change = installation.begin_apply().await;
+    installation.driver.held().await;
+    let both = ["web.1@r1", "web.3@r1"];
+    wait::until("the third to be started", Duration::from_secs(30), async || {
+        let children = installation.driver.children();
+        if both.iter().all(|id| children.contains(*id)) {
+            Ok(())
+        } else {
+            Err(format!("{children:?}"))
+        }
+    })
+    .await
+    .unwrap();
+    let replies = installation.ask(Request::Status).await;
+    let [Reply::Status(status)] = &replies[..] else {
+        panic!("{replies:?}")
+    };
+    let step = status.under_way.clone().and_then(|change| change.step);
+    assert!(
+        step.as_ref()
+            .is_some_and(|step| step.what.starts_with("start web.2")),
+        "{step:?}"
+    );
+    assert_eq!(status.rotation.len(), 1, "nothing is admitted meanwhile");
+
+    installation.driver.release();
+    let mut lines = Vec::new();
+    while let Some(reply) = change.receive::<Reply>().await.unwrap() {
+        if let Reply::Progress(progress) = reply {
+            lines.push(words(&progress));
+        }
+    }
+    let ends: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| Some(line.split_once(" done ")?.1.split(" on ").next().unwrap()))
+        .filter(|what| what.contains("web."))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            "start web.3@r1",
+            "start web.2@r1",
+            "admit web.2@r1",
+            "admit web.3@r1"
+        ]
     );
     installation.down().await;
 }

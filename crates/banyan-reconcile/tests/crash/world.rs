@@ -359,6 +359,8 @@ impl Driver for World {
             return Err(StepError("it was told to fail".to_owned()));
         }
         self.effect(step.step);
+        // Others of its wave go on before its end is seen.
+        tokio::task::yield_now().await;
         self.operation();
         Ok(None)
     }

@@ -6,7 +6,9 @@
 //! - The edge starts right before the first `Admit`: whatever it accepts from then on waits (`timeouts.no_endpoint`)
 //!   for an instance that is known to be ready, so a start has no moment of 503s. Going down it stops first, while
 //!   every instance still runs to finish what is in flight.
-//! - Instances roll slot by slot: start, admit, drain, stop. Where `max` leaves no room, an old one stops first.
+//! - Instances that replace none start one right after the other, so that they may start at once, and are admitted when all
+//!   are ready.
+//! - The others roll slot by slot: start, admit, drain, stop. Where `max` leaves no room, an old one stops first.
 //! - When the edge is to serve another process (its own or a route's), that one's instances start and are admitted
 //!   first, then the edge changes, then those that it serves no more are drained.
 //! - A place of the edge starts before the edge changes, and stops after: what turns to a place finds it. Where one is
@@ -197,10 +199,12 @@ impl Planner<'_> {
     /// Brings one process to its desired instances and rotation: first what adds capacity, last what takes it away.
     fn roll(&mut self, process: &ProcessName) {
         self.admit_kept(process);
-        let (old, mut new) = self.changing(process);
+        let (old, new) = self.changing(process);
+        let replaces = |instance: &Instance| old.iter().any(|other| other.id.slot == instance.id.slot);
+        let (replacing, added): (Vec<_>, Vec<_>) = new.into_iter().partition(replaces);
         // A new slot adds capacity before a replaced one may lack it.
-        new.sort_by_key(|instance| old.iter().any(|other| other.id.slot == instance.id.slot));
-        for instance in &new {
+        self.add(process, added);
+        for instance in &replacing {
             self.make_room_and_start(instance);
             self.admit(&instance.id);
             let (old, _) = self.changing(process);
@@ -213,18 +217,33 @@ impl Planner<'_> {
         self.drain_kept(process);
     }
 
+    /// Starts instances that replace none, as many at once as there is room for; then they are admitted.
+    fn add(&mut self, process: &ProcessName, added: Vec<Instance>) {
+        let mut started: Vec<InstanceId> = Vec::new();
+        for instance in added {
+            if !self.has_room(process) {
+                started.drain(..).for_each(|id| self.admit(&id));
+            }
+            self.make_room_and_start(&instance);
+            started.push(instance.id);
+        }
+        started.iter().for_each(|id| self.admit(id));
+    }
+
+    /// Whether one more may run beside those that do.
+    fn has_room(&self, process: &ProcessName) -> bool {
+        let settings = self.desired.processes.get(process);
+        let max = settings.and_then(|process| process.max);
+        max.is_none_or(|max| self.at.running(process) < max as usize)
+    }
+
     /// Starts an instance; where `max`, or its own older self, is in the way, that goes first.
     fn make_room_and_start(&mut self, instance: &Instance) {
         let process = &instance.id.process;
         if let Some(itself) = self.at.instances.get(&instance.id).cloned() {
             self.retire(&itself);
         }
-        let max = self
-            .desired
-            .processes
-            .get(process)
-            .and_then(|process| process.max);
-        while max.is_some_and(|max| self.at.running(process) >= max as usize) {
+        while !self.has_room(process) {
             let Some(victim) = self.next_to_go(process, instance.id.slot) else {
                 break;
             };

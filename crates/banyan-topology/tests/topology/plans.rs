@@ -33,16 +33,16 @@ fn a_start_from_nothing_admits_to_an_edge_that_has_just_begun() {
 }
 
 #[test]
-fn more_instances_are_added_one_by_one() {
+fn more_instances_are_started_at_once_and_then_admitted() {
     shows(
         ONE,
         "r1 ran:r1 db edge web.1@r1* web.2@r1* web.3@r1* web.4@r1*",
         expect![[r#"
             1   start web.2@r1 on port 20102
-            2   admit web.2@r1
-            3   start web.3@r1 on port 20103
-            4   admit web.3@r1
-            5   start web.4@r1 on port 20104
+            2   start web.3@r1 on port 20103
+            3   start web.4@r1 on port 20104
+            4   admit web.2@r1
+            5   admit web.3@r1
             6   admit web.4@r1
         "#]],
     );
@@ -314,8 +314,8 @@ fn another_process_behind_the_edge_is_ready_before_the_edge_turns_to_it() {
              1   make r2 the current release (was r1)
              2   add process api
              3   start api.1@r2 on port 21201
-             4   admit api.1@r2
-             5   start api.2@r2 on port 21202
+             4   start api.2@r2 on port 21202
+             5   admit api.1@r2
              6   admit api.2@r2
              7   change edge: process web → api
              8   drain web.2@r1
@@ -335,8 +335,8 @@ fn a_routed_process_is_admitted_before_its_route_is_and_drained_after_it_went() 
         expect![[r#"
             1   add process api
             2   start api.1@r1 on port 21101
-            3   admit api.1@r1
-            4   start api.2@r1 on port 21102
+            3   start api.2@r1 on port 21102
+            4   admit api.1@r1
             5   admit api.2@r1
             6   change edge: add route api
         "#]],
@@ -469,8 +469,8 @@ fn what_died_is_started_again() {
     expect![[r#"
         1   start postgres 15 on port 25432
         2   start web.1@r1 on port 20101
-        3   admit web.1@r1
-        4   start web.2@r1 on port 20102
+        3   start web.2@r1 on port 20102
+        4   admit web.1@r1
         5   admit web.2@r1"#]]
     .assert_eq(&plan.to_string());
 }

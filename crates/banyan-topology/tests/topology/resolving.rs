@@ -57,8 +57,8 @@ fn more_instances_keep_the_release_and_the_ports() {
     let (plan, _) = it.configure();
     expect![[r#"
         1   start web.2@r1 on port 20003
-        2   admit web.2@r1
-        3   start web.3@r1 on port 20004
+        2   start web.3@r1 on port 20004
+        3   admit web.2@r1
         4   admit web.3@r1"#]]
     .assert_eq(&plan.to_string());
 }
@@ -505,8 +505,8 @@ fn the_load_changes_a_number_and_nothing_else() {
     let (plan, notes) = it.apply(scale("web", 3));
     expect![[r#"
         1   start web.2@r1 on port 20005
-        2   admit web.2@r1
-        3   start web.3@r1 on port 20006
+        2   start web.3@r1 on port 20006
+        3   admit web.2@r1
         4   admit web.3@r1"#]]
     .assert_eq(&plan.lines().join("\n"));
     assert_eq!(notes, Vec::<String>::new());
@@ -529,6 +529,9 @@ fn what_the_load_asked_for_last_stays_within_the_bounds_of_now() {
         slo_wait: std::time::Duration::from_millis(100),
         cores: 1,
         schedule: Vec::new(),
+        shadow: false,
+        connections: None,
+        speed: 1,
     });
     let running = |it: &Installation| it.current.running(&"web".parse().unwrap());
     it.process("web").count = 3;

@@ -1,5 +1,6 @@
 //! One verb per file; this is their list.
 
+mod advise;
 mod alerts;
 mod apply;
 mod autoscale;
@@ -56,6 +57,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Rollback(args) => apply::rollback(&args, context),
         Verb::Database(args) => database::run(&args, context),
         Verb::Autoscale(args) => autoscale::run(&args, context),
+        Verb::Advise(args) => advise::run(&args, context),
         Verb::Alerts(args) => alerts::run(&args, context),
         Verb::Export(args) => export::run(&args, context),
         Verb::Cache(args) => cache::run(&args, context),

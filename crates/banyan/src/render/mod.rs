@@ -1,5 +1,6 @@
 //! How things look: text from values, no I/O but the progress line's.
 
+pub(crate) mod advise;
 pub(crate) mod alerts;
 pub(crate) mod amount;
 pub(crate) mod autoscale;

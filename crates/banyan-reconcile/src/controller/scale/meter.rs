@@ -66,8 +66,8 @@ impl Lane {
             .retain(|sample| at.saturating_duration_since(sample.at) <= KEPT);
     }
 
-    fn in_flight(&self) -> f64 {
-        let last = self.seen.iter().rev().take(5);
+    fn in_flight(&self, reports: usize) -> f64 {
+        let last = self.seen.iter().rev().take(reports);
         let count = last.len().max(1) as f64;
         last.map(|sample| sample.in_flight).sum::<f64>() / count
     }
@@ -113,9 +113,9 @@ impl Meter {
         last.map(|sample| sample.waiting).sum()
     }
 
-    /// Mean over about the last five seconds.
-    pub(super) fn in_flight(&self) -> f64 {
-        self.lanes.values().map(Lane::in_flight).sum()
+    /// Mean over the last reports, of which one comes each second.
+    pub(super) fn in_flight(&self, reports: usize) -> f64 {
+        self.lanes.values().map(|lane| lane.in_flight(reports)).sum()
     }
 
     /// Requests per second that arrived within `span`: what has ended, and what has come to those under way.
@@ -144,7 +144,7 @@ impl Meter {
     pub(super) fn service(&mut self, span: Duration) -> Option<f64> {
         let served = self.per_second(span, |sample| sample.ended - sample.shed)?;
         if served >= LEAST_RATE && self.waiting() < 1.0 {
-            let now = (self.in_flight() / served).max(1e-4);
+            let now = (self.in_flight(5) / served).max(1e-4);
             self.service = Some(smoothed(self.service, now));
         }
         self.service

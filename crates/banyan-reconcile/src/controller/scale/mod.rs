@@ -3,34 +3,36 @@
 //!
 //! What it remembers is in `.banyan/scale.json`; without that file it begins anew and lets nothing go for a while.
 
+mod diary;
 mod meter;
+mod observation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use banyan_capacity::autoscale::{
-    Activity, Decision, Downstream, HostRoom, Observation, Staffing, State, TICK, decide,
-};
+use banyan_capacity::autoscale::{Activity, Decision, HostRoom, Observation, State, TICK, decide};
 use banyan_config::Scale;
 use banyan_runtime::watched;
 use banyan_supervisor::ChildStatus;
 use banyan_topology::report::{EdgeReport, EndpointReport, PgproxyReport};
-use banyan_topology::{Edge, InstanceId, Process, ProcessName, Topology};
+use banyan_topology::{Edge, Process, ProcessName, Topology};
 use serde::{Deserialize, Serialize};
 
-use crate::proto::{Autoscale, ScaleChange, ScaledProcess};
+use crate::execute;
+use crate::proto::{Autoscale, Decided, ScaleChange, ScaledProcess};
+use diary::Diary;
+pub use diary::read as read_decisions;
 use meter::Meter;
 
-const SHORT: Duration = Duration::from_secs(5);
-const LONG: Duration = Duration::from_secs(15);
 /// Until a start was measured.
 const START: Duration = Duration::from_secs(10);
-/// Until a request was measured, in seconds.
-const SERVICE: f64 = 0.05;
+/// A question may come so much early: the loop that asks has a beat of its own.
+const EARLY: Duration = Duration::from_millis(200);
 /// Starts that are remembered; changes that are shown.
 const STARTS: usize = 10;
 const SHOWN: usize = 20;
+const AT_ONCE: u32 = execute::AT_ONCE as u32;
 /// After a change that failed: twice as long each time.
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_MOST: Duration = Duration::from_secs(600);
@@ -45,7 +47,10 @@ pub(in crate::controller) struct Scaling {
     cores: f64,
     kept: Kept,
     meters: BTreeMap<ProcessName, Meter>,
-    decisions: BTreeMap<ProcessName, Decision>,
+    decisions: BTreeMap<ProcessName, (Decision, Decided)>,
+    /// When each was asked for last.
+    asked: BTreeMap<ProcessName, Instant>,
+    diary: Diary,
     /// CPU time of all children, when it was last looked at.
     used: Option<(Instant, u64)>,
     failed: Option<Failed>,
@@ -60,6 +65,9 @@ struct Kept {
     paused: Option<u64>,
     #[serde(default)]
     states: BTreeMap<ProcessName, State>,
+    /// How fast the time in each state runs; absent: as the clock.
+    #[serde(default)]
+    speeds: BTreeMap<ProcessName, u32>,
     /// How long instances took from start to readiness.
     #[serde(default)]
     starts: BTreeMap<ProcessName, VecDeque<Duration>>,
@@ -89,9 +97,8 @@ pub(in crate::controller) struct Sight<'a> {
 }
 
 impl Scaling {
-    /// `cores`: of this machine.
-    pub(in crate::controller) fn new(file: PathBuf, cores: usize, unix_ms: u64) -> Self {
-        let at = Duration::from_millis(unix_ms);
+    /// `decisions`: the file that they are noted in. `cores`: of this machine.
+    pub(in crate::controller) fn new(file: PathBuf, decisions: PathBuf, cores: usize, unix_ms: u64) -> Self {
         let mut kept: Kept = match watched::read(&file) {
             Ok(kept) => kept.unwrap_or_default(),
             Err(error) => {
@@ -99,11 +106,10 @@ impl Scaling {
                 Kept::default()
             }
         };
-        kept.states = kept
-            .states
-            .into_iter()
-            .map(|(process, state)| (process, state.resumed(at)))
-            .collect();
+        for (process, state) in &mut kept.states {
+            let speed = kept.speeds.get(process).copied().unwrap_or(1);
+            *state = std::mem::take(state).resumed(observation::time(unix_ms, speed));
+        }
         #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
         let cores = cores as f64;
         Self {
@@ -112,6 +118,8 @@ impl Scaling {
             kept,
             meters: BTreeMap::new(),
             decisions: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            diary: Diary::new(decisions),
             used: None,
             failed: None,
             saved: None,
@@ -133,22 +141,24 @@ impl Scaling {
             .map(|process| process.name.clone())
             .collect();
         self.meters.retain(|name, _| names.contains(name));
+        self.asked.retain(|name, _| names.contains(name));
         self.decisions.retain(|name, _| names.contains(name));
         let mut wanted = BTreeMap::new();
         for process in scaled(sight.topology) {
             let Some(scale) = &process.settings.scale else {
                 continue;
             };
+            if !self.is_due(process, sight.now) {
+                continue;
+            }
+            self.asked.insert(process.name.clone(), sight.now);
             let Some(seen) = self.observe(process, scale, sight, host) else {
                 continue;
             };
-            let state = self.kept.states.remove(&process.name).unwrap_or_default();
-            let (decision, state) = decide(scale, state, &seen);
-            self.kept.states.insert(process.name.clone(), state);
-            if decision.want != seen.running() {
+            let decision = self.decide(&process.name, scale, &seen, sight.unix_ms);
+            if decision.want != seen.running() && !scale.shadow {
                 wanted.insert(process.name.clone(), decision.want);
             }
-            self.decisions.insert(process.name.clone(), decision);
         }
         let due = |then: Instant| sight.now.saturating_duration_since(then) >= SAVE_EVERY;
         if !names.is_empty() && self.saved.is_none_or(due) {
@@ -164,6 +174,39 @@ impl Scaling {
         wanted
     }
 
+    /// Whether [`Self::tick`] has something to ask now.
+    pub(in crate::controller) fn due(&self, now: Instant, topology: &Topology) -> bool {
+        scaled(topology).any(|process| self.is_due(process, now))
+    }
+
+    fn is_due(&self, process: &Process, now: Instant) -> bool {
+        let speed = process.settings.scale.as_ref().map_or(1, |scale| scale.speed);
+        self.asked
+            .get(&process.name)
+            .is_none_or(|asked| now.saturating_duration_since(*asked) + EARLY >= TICK / speed)
+    }
+
+    fn decide(&mut self, name: &ProcessName, scale: &Scale, seen: &Observation, unix_ms: u64) -> Decision {
+        let speed = self.kept.speeds.insert(name.clone(), scale.speed).unwrap_or(1);
+        // What was learned at another speed is of other times.
+        let state = self.kept.states.remove(name).filter(|_| speed == scale.speed);
+        let (decision, state) = decide(scale, state.unwrap_or_default(), seen);
+        self.kept.states.insert(name.clone(), state);
+        let decision = decision.slower(f64::from(scale.speed));
+        let decided = observation::decided(name, scale, seen, &decision, unix_ms);
+        self.diary.note(&decided);
+        self.decisions.insert(name.clone(), (decision.clone(), decided));
+        decision
+    }
+
+    /// The last decisions, with all that led to them.
+    pub(in crate::controller) fn explained(&self) -> Vec<Decided> {
+        self.decisions
+            .values()
+            .map(|(_, decided)| decided.clone())
+            .collect()
+    }
+
     fn observe(
         &mut self,
         process: &Process,
@@ -173,45 +216,7 @@ impl Scaling {
     ) -> Option<Observation> {
         let start = self.start(&process.name);
         let meter = self.meters.entry(process.name.clone()).or_default();
-        let age = meter.age(sight.now)?;
-        let (rate_5s, rate_15s) = (meter.arrived(SHORT)?, meter.arrived(LONG)?);
-        let ready = ready(&process.name, sight);
-        let target = sight
-            .coming
-            .get(&process.name)
-            .copied()
-            .unwrap_or_else(|| instances(&process.name, sight.topology));
-        let cpu = meter.cpu(
-            sight.now,
-            &used(&process.name, sight.children),
-            f64::from(scale.cores),
-        );
-        let knee = meter.knee(rate_15s / f64::from(ready.max(1)), cpu);
-        let edge = sight.topology.edge.as_ref()?;
-        let in_flight = meter.in_flight();
-        Some(Observation {
-            at: Duration::from_millis(sight.unix_ms),
-            rate_5s,
-            rate_15s,
-            waiting: meter.waiting(),
-            in_flight,
-            staffing: Staffing {
-                slots: slots(edge),
-                service: meter.service(LONG).unwrap_or(SERVICE),
-                variation: 1.0,
-                knee,
-                wait: scale.slo_wait,
-            },
-            start,
-            ready: ready.min(target),
-            starting: target.saturating_sub(ready),
-            cpu,
-            refused: meter.refused(LONG),
-            downstream: downstream(sight.pgproxy, in_flight),
-            host,
-            activity: sight.activity,
-            age,
-        })
+        observation::observe(meter, process, scale, sight, start, host)
     }
 
     /// Whether all children together leave the machine no CPU.
@@ -246,7 +251,7 @@ impl Scaling {
         starts.get(slow).copied().unwrap_or(START)
     }
 
-    /// Says what the loop has done: `took` per instance that was started.
+    /// Says what the loop has done, and how long it took.
     pub(in crate::controller) fn changed(
         &mut self,
         now: Instant,
@@ -260,7 +265,8 @@ impl Scaling {
             let from = instances(process, before);
             if *to > from {
                 let starts = self.kept.starts.entry(process.clone()).or_default();
-                starts.push_back(took / (to - from));
+                // As many start at once as the executor lets.
+                starts.push_back(took / (to - from).div_ceil(AT_ONCE));
                 if starts.len() > STARTS {
                     starts.pop_front();
                 }
@@ -268,7 +274,7 @@ impl Scaling {
             let why = self
                 .decisions
                 .get(process)
-                .map(|decision| decision.reason.to_string());
+                .map(|(decision, _)| decision.reason.to_string());
             self.kept.changes.push_back(ScaleChange {
                 unix_ms,
                 process: process.clone(),
@@ -317,7 +323,7 @@ impl Scaling {
         let processes: Vec<ScaledProcess> = scaled(topology)
             .filter_map(|process| {
                 let scale = process.settings.scale.as_ref()?;
-                let decision = self.decisions.get(&process.name);
+                let decision = self.decisions.get(&process.name).map(|(decision, _)| decision);
                 let guards = decision.iter().flat_map(|decision| &decision.guards);
                 Some(ScaledProcess {
                     process: process.name.clone(),
@@ -328,6 +334,7 @@ impl Scaling {
                     need: decision.map(|decision| decision.need),
                     why: decision.map(|decision| decision.reason.to_string()),
                     guards: guards.map(ToString::to_string).collect(),
+                    shadow: scale.shadow,
                 })
             })
             .collect();
@@ -340,8 +347,13 @@ impl Scaling {
     }
 }
 
-/// How often [`Scaling::tick`] is to be called.
-pub(in crate::controller) const EVERY: Duration = TICK;
+/// How often [`Scaling::due`] is to be asked.
+pub(in crate::controller) const EVERY: Duration = Duration::from_secs(1);
+
+/// Whether any number follows its load.
+pub(in crate::controller) fn follows(topology: &Topology) -> bool {
+    scaled(topology).next().is_some()
+}
 
 fn scaled(topology: &Topology) -> impl Iterator<Item = &Process> {
     let processes = topology.processes.values();
@@ -351,38 +363,4 @@ fn scaled(topology: &Topology) -> impl Iterator<Item = &Process> {
 pub(in crate::controller) fn instances(process: &ProcessName, topology: &Topology) -> u32 {
     let of = topology.instances.keys().filter(|id| id.process == *process);
     u32::try_from(of.count()).unwrap_or(u32::MAX)
-}
-
-fn ready(process: &ProcessName, sight: &Sight<'_>) -> u32 {
-    let ready = sight
-        .endpoints
-        .iter()
-        .filter(|e| e.id.process == *process && e.healthy && e.ejected.is_none());
-    u32::try_from(ready.count()).unwrap_or(u32::MAX)
-}
-
-fn used(process: &ProcessName, children: &[ChildStatus]) -> BTreeMap<InstanceId, u64> {
-    let of = |child: &ChildStatus| {
-        let id: InstanceId = child.id.0.parse().ok()?;
-        (id.process == *process).then_some((id, child.cpu_ms?))
-    };
-    children.iter().filter_map(of).collect()
-}
-
-/// Each place of the edge gives an instance as many at once.
-fn slots(edge: &Edge) -> u32 {
-    let places = u32::try_from(edge.everywhere().count()).unwrap_or(1);
-    let each = edge.settings.queue.max_connections;
-    each.map_or(u32::MAX, |each| each.saturating_mul(places))
-}
-
-/// Of the requests under way, how many wait for a connection to the database at this moment.
-fn downstream(report: Option<&PgproxyReport>, in_flight: f64) -> Downstream {
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let waiting = report.map(|report| report.waiting as f64);
-    let share = |waiting: f64| (in_flight >= 1.0).then(|| (waiting / in_flight).min(1.0));
-    Downstream {
-        busy: None,
-        pool_wait: waiting.and_then(share),
-    }
 }
