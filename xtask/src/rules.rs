@@ -167,7 +167,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("webp", &["banyan-pictures", "photos"]),
     ("axum", &["banyan-sdk", "photos"]),
     ("sqlx", &["banyan-sdk", "photos"]),
-    ("redis", &["banyan-sdk"]),
+    // Edges count rate limits together there, with the same script that every other client of Redis would need.
+    ("redis", &["banyan-edge", "banyan-sdk"]),
     ("argon2", &["banyan-edge", "banyan-sdk", "photos"]),
     ("jsonwebtoken", &["banyan-edge", "banyan-sdk", "photos"]),
     ("axum-login", &["banyan-sdk"]),

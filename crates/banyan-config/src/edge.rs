@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use crate::auth;
 use crate::cache;
 use crate::files::Files;
-use crate::filter::{self, Filters};
+use crate::filter::{self, CountLimits, Filters};
 use crate::model::{
     Balance, EdgeHealth, EdgeLimits, EdgeQueue, EdgeSettings, EdgeTable, EdgeTimeouts, HashBy, ProcessTable,
     Sticky, Trace,
@@ -174,6 +174,8 @@ fn settings(table: &Reader<'_>) -> EdgeSettings {
         auth: BTreeMap::new(),
         origins: BTreeMap::new(),
         filters: Filters::default(),
+        // Decided when it is known which edges and which Redis there are.
+        count_limits: CountLimits::Here,
         cache: None,
         tls: None,
         metrics: None,

@@ -61,7 +61,7 @@ pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEn
 pub use database::{BESIDE_THE_POOL, ExternalDatabaseError};
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};
-pub use filter::{Coding, Compress, Cors, Filters, RateBy, RateLimit, WAF_RULES, Waf, WafMode};
+pub use filter::{Coding, Compress, Cors, CountLimits, Filters, RateBy, RateLimit, WAF_RULES, Waf, WafMode};
 pub use fraction::Fraction;
 pub use listener::{StreamListener, StreamTo};
 pub use load::{Loaded, load};

@@ -129,6 +129,9 @@ fn build(
     let database = database::build(root, edge.as_ref(), &scope);
     scale::connections::check(root, database.as_ref(), &processes, report);
     let redis = redis::build(root, edge.as_ref(), database.as_ref(), &scope);
+    if let Some(edge) = &mut edge {
+        crate::filter::count_limits(root, edge, &scope.redis, report);
+    }
     let alerts = alerts::build(root, edge.as_ref(), files);
     if !root.has("name") {
         report.file_error(

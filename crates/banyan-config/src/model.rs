@@ -11,7 +11,7 @@ use crate::alerts::Alerts;
 use crate::auth::Auth;
 use crate::backup::BackupSettings;
 use crate::cache::Cache;
-use crate::filter::Filters;
+use crate::filter::{CountLimits, Filters};
 use crate::fraction::Fraction;
 use crate::listener::StreamListener;
 use crate::logs::LogSettings;
@@ -259,6 +259,9 @@ pub struct EdgeSettings {
     pub origins: BTreeMap<String, Origin>,
     /// Of requests that no route takes.
     pub filters: Filters,
+    /// Where rate limits are counted. Default here.
+    #[serde(skip_serializing_if = "CountLimits::is_here")]
+    pub count_limits: CountLimits,
     /// `None`: nothing is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Box<Cache>>,

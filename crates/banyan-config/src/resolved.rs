@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 
 use crate::backup::BackupSettings;
 use crate::command;
-use crate::filter::Filters;
+use crate::filter::{CountLimits, Filters};
 use crate::logs::LogSettings;
 use crate::model::{
     Balance, Certificates, Config, Database, EdgeTable, HashBy, HostKind, ManagedDatabase, PgproxyTable,
@@ -234,6 +234,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
         None => {}
     }
     filters::keys(out, &settings.filters, &Filters::default());
+    if !edge.places.is_empty() || settings.count_limits != CountLimits::Here {
+        out.text("count_limits", settings.count_limits.name());
+    }
     if settings.access_log {
         out.table("edge.log");
         out.line("sample", settings.log.sample.of_one());

@@ -44,6 +44,7 @@ pub use filter::auth::link::{LinkKeys, SignError, Terms};
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub place: Option<PlaceName>,
     /// Where access lines go; [`Config::new`] takes stdout.
     pub access_log: Box<dyn Write + Send>,
+    /// How long a request waits for the Redis in which edges count rate limits together; [`Config::new`] takes 50 ms.
+    pub limits_deadline: Duration,
 }
 
 impl Config {
@@ -68,6 +71,7 @@ impl Config {
             state_dir: state_dir.to_owned(),
             place: None,
             access_log: Box::new(io::stdout()),
+            limits_deadline: Duration::from_millis(50),
         }
     }
 

@@ -74,6 +74,10 @@ pub(crate) struct CoreMetrics {
     /// Bytes of their bodies before and after.
     pub compressed_in: Counter,
     pub compressed_out: Counter,
+    /// Requests whose rate limits were asked of Redis.
+    pub counted_together: Counter,
+    /// That should have been, and were counted here.
+    pub counted_alone: Counter,
     /// By rule: what was let through, and what was refused.
     pub waf: [[Counter; 2]; WAF_COUNT],
 }

@@ -11,6 +11,7 @@ pub(crate) fn passes_heads(settings: &EdgeSettings) -> bool {
     let EdgeSettings {
         // Of requests that no route takes: an exchange that has met filters knows.
         filters: _,
+        count_limits: _,
         limits,
         cache,
         balance: _,

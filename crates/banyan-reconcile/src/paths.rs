@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use banyan_topology::ReleaseId;
+use banyan_topology::snapshot::LIMITS_URL;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
@@ -92,6 +93,11 @@ impl StateDir {
     /// What a person shows the dashboard.
     pub fn dashboard_token(&self) -> PathBuf {
         self.secrets().join("dashboard-token")
+    }
+
+    /// Where edges read which Redis counts their rate limits together.
+    pub fn limits_url(&self) -> PathBuf {
+        self.secrets().join(LIMITS_URL)
     }
 
     /// Where the processes of the machine tell each other what they measure.

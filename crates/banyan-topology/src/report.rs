@@ -23,6 +23,9 @@ pub struct EdgeReport {
     /// What clients show who they are by.
     #[serde(default)]
     pub auth: Vec<AuthReport>,
+    /// Why rate limits are not counted with the other edges, as they should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_alone: Option<String>,
     /// Servers elsewhere that routes lead to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<OriginReport>,

@@ -3,6 +3,7 @@
 
 mod compress;
 mod cors;
+mod count;
 mod rate_limit;
 mod waf;
 
@@ -16,6 +17,8 @@ use crate::report::Report;
 
 pub use compress::{Coding, Compress};
 pub use cors::Cors;
+pub use count::CountLimits;
+pub(crate) use count::build as count_limits;
 pub(crate) use rate_limit::parse_rate;
 pub use rate_limit::{RateBy, RateLimit};
 pub use waf::{WAF_RULES, Waf, WafMode};

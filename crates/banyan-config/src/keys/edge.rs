@@ -149,6 +149,13 @@ pub(super) static EDGE: &[Key] = &[
     )
     .alias(&["threads"]),
     Key::new(
+        "count_limits",
+        OneOf(&["auto", "here", "redis"]),
+        "Where `rate_limit` is counted: by each edge for itself (here), or by all together in the Redis of [sessions].",
+    )
+    .default("\"auto\"")
+    .alias(&["limit_store", "rate_limit_store", "rate_limit_backend", "shared_limits"]),
+    Key::new(
         "sticky",
         Short(STICKY),
         "Clients stay with their instance: \"ip\" or { cookie = \"NAME\" }. Without it each request goes by itself.",

@@ -1,6 +1,6 @@
 //! `[edge.place.NAME]`: edges beside the first.
 
-use banyan_config::render_resolved;
+use banyan_config::{CountLimits, render_resolved};
 use expect_test::expect;
 
 use crate::{load, told};
@@ -130,4 +130,81 @@ fn a_shield_is_a_place_that_is_there_and_others_ask_it() {
     let text = format!("{BASE}cache = {{ shield = \"south\" }}\n{south}");
     let config = load(&text).unwrap().config;
     assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+}
+
+#[test]
+fn several_edges_count_limits_in_redis_where_there_is_one_and_else_each_by_itself() {
+    let place = "[edge.place.south]\nport = 8081\n";
+    let limit = "rate_limit = { rate = \"5/1m\" }\n";
+    let counted = |text: &str| {
+        let config = load(text).unwrap().config;
+        assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+        config.edge.unwrap().settings.count_limits
+    };
+    for (text, expected) in [
+        (format!("{BASE}{limit}{place}[sessions]\n"), CountLimits::Redis),
+        (
+            format!("{BASE}{place}[sessions]\n[[route]]\nname = \"a\"\npath = \"/a\"\n{limit}"),
+            CountLimits::Redis,
+        ),
+        (
+            format!("{BASE}count_limits = \"here\"\n{limit}{place}[sessions]\n"),
+            CountLimits::Here,
+        ),
+        (
+            format!("{BASE}count_limits = \"redis\"\n{limit}[sessions]\n"),
+            CountLimits::Redis,
+        ),
+        (format!("{BASE}{limit}{place}"), CountLimits::Here),
+        (format!("{BASE}{limit}{place}[cache]\n"), CountLimits::Here),
+        (format!("{BASE}{limit}[sessions]\n"), CountLimits::Here),
+        (format!("{BASE}{place}[sessions]\n"), CountLimits::Here),
+        (
+            format!("{BASE}{limit}{place}[sessions]\nurl = \"redis+cluster://one,two\"\n"),
+            CountLimits::Here,
+        ),
+        (
+            format!("{BASE}{limit}{place}[sessions]\nurl = \"redis://one\"\n"),
+            CountLimits::Redis,
+        ),
+    ] {
+        assert_eq!(counted(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn to_count_in_redis_needs_one_server_that_keeps() {
+    let wanted = "count_limits = \"redis\"\nrate_limit = { rate = \"5/1m\" }\n";
+    expect![[r#"
+        error: count_limits = "redis" needs a Redis that keeps what it counts, and there is no [sessions]
+         --> banyan.toml:6:16
+          |
+        6 | count_limits = "redis"
+          |                ^^^^^^^
+          = write [sessions] (it may be empty: Banyan runs Redis), or remove this line
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told(&format!("{BASE}{wanted}")));
+    expect![[r#"
+        error: edges count in one server, and the `url` of [sessions] names Sentinels or a Cluster
+         --> banyan.toml:6:16
+          |
+        6 | count_limits = "redis"
+          |                ^^^^^^^
+          = write count_limits = "here": each edge counts for itself
+
+        1 error; nothing was changed"#]]
+    .assert_eq(&told(&format!(
+        "{BASE}{wanted}[sessions]\nurl = \"redis+sentinel://one/main\"\n"
+    )));
+    expect![[r#"
+        warning: `count_limits` has no effect: there is no `rate_limit`
+         --> banyan.toml:6:16
+          |
+        6 | count_limits = "redis"
+          |                ^^^^^^^
+          = write rate_limit = { rate = "100/1s" } in [edge] or a route
+
+        no error"#]]
+    .assert_eq(&told(&format!("{BASE}count_limits = \"redis\"\n[sessions]\n")));
 }

@@ -15,6 +15,7 @@ mod handover;
 mod health;
 mod identities;
 mod instances;
+mod limits;
 mod listen;
 mod measured;
 mod on_disk;
@@ -56,6 +57,7 @@ use crate::{Config, Error, access_log};
 use certificates::Certificates;
 use health::Checked;
 use identities::Identities;
+use limits::Limits;
 use listen::Listening;
 use measured::Measured;
 use origins::Origins;
@@ -101,6 +103,7 @@ pub(crate) struct Control {
     certificates: Certificates,
     identities: Identities,
     origins: Origins,
+    limits: Limits,
     refused: Option<String>,
     events: mpsc::UnboundedReceiver<Event>,
     results: mpsc::UnboundedReceiver<Result>,
@@ -245,6 +248,7 @@ impl Control {
             certificates,
             identities: Identities::new(jobs),
             origins: Origins::new(),
+            limits: Limits::new(config.limits_deadline),
             refused: None,
             events,
             results,
@@ -280,6 +284,7 @@ impl Control {
             Ok(origins) => control.origins.take(origins),
             Err(why) => control.refused = Some(why),
         }
+        control.look_at_limits();
         control.spread_snapshot();
         control.measured.taken = u64::from(!control.inherited.is_empty());
         if !control.inherited.is_empty() {
@@ -336,6 +341,7 @@ impl Control {
                     self.look_at_certificates();
                     self.look_at_identities();
                     self.look_at_origins();
+                    self.look_at_limits();
                     self.forget_given_up();
                     self.publish();
                     if self.cores.iter().any(|core| core.commands.is_closed()) {
@@ -394,6 +400,7 @@ impl Control {
                 self.want_keys(core, &auth, known.as_ref());
                 return;
             }
+            Event::CountsAlone { core, problem } => self.note_counts(core, problem),
             Event::Emptied => {}
             Event::StoppedListening { core, at } => self.stopped_listening(core, at),
             Event::Drained { core } => self.cores[core].drained = true,
@@ -428,6 +435,7 @@ impl Control {
             certificates: self.certificates.report(),
             auth: self.identities.report(),
             origins: self.origins.report(),
+            counts_alone: self.limits.report(),
             refused: self.refused.clone(),
             streams: self.stream_reports(),
             endpoints: self

@@ -321,6 +321,18 @@ impl Control {
             "Connections refused because their address had too many, or new ones too fast.",
         );
         numbers(all, turned_away, &rows, |c| c.turned_away.get());
+        let together = (
+            Counter,
+            "banyan_edge_limits_asked_total",
+            "Requests whose rate limits were asked of the Redis in which edges count together.",
+        );
+        numbers(all, together, &rows, |c| c.counted_together.get());
+        let alone = (
+            Counter,
+            "banyan_edge_limits_alone_total",
+            "Requests whose rate limits were judged by this edge's share, as that Redis was away.",
+        );
+        numbers(all, alone, &rows, |c| c.counted_alone.get());
         let handovers = "Listening sockets passed between processes, and on which side.";
         all.family(Counter, "banyan_edge_handovers_total", handovers)
             .count(&[("direction", "given")], self.measured.given)

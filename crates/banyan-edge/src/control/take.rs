@@ -186,6 +186,7 @@ impl Control {
         self.identify_by(identities);
         self.origins.take(origins);
         self.use_it(ready);
+        self.look_at_limits();
         self.spread_snapshot();
         self.stop_listening();
         self.keep_metrics();

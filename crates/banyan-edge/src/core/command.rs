@@ -18,6 +18,7 @@ use super::groups::Shared;
 use super::streams::Counted;
 use crate::filter::auth::Materials;
 use crate::filter::auth::token::KeySet;
+use crate::filter::together::Terms;
 use crate::forward::origin::Known;
 use crate::metrics::{EndpointCells, ListenerCells, RouteCells};
 
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Origins(BTreeMap<String, Known>),
     /// Those who wait for newer ones wait in vain.
     MaterialsLookedFor,
+    /// With whom rate limits are counted; `None`: with nobody.
+    CountLimits(Option<Arc<Terms>>),
     /// What new handshakes are done by; running connections keep what they have.
     Tls(Option<Arc<ServerConfig>>),
     /// `at` is the bound address, `asked` the configured one.
@@ -120,6 +123,11 @@ pub(crate) enum Event {
         auth: String,
         /// What the core has.
         known: Option<Arc<KeySet>>,
+    },
+    /// Rate limits are not counted with other edges, and why; `None`: they are again.
+    CountsAlone {
+        core: usize,
+        problem: Option<String>,
     },
     /// Nothing is in flight any more from this core to an endpoint that is not active.
     Emptied,

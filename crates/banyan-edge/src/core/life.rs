@@ -18,6 +18,7 @@ use crate::cache::Cache;
 use crate::challenges::Challenges;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Materials};
+use crate::filter::together::Together;
 use crate::forward::pool::Upstream;
 use crate::route::Table;
 use crate::route::serving::Routes;
@@ -86,6 +87,7 @@ impl Core {
                 self.memory.borrow_mut().looked();
                 self.auth_changed.notify_waiters();
             }
+            Command::CountLimits(terms) => drop(self.together.replace(terms.map(Together::new))),
             Command::Tls(config) => *self.tls.borrow_mut() = config,
             Command::Listen {
                 at,
@@ -119,6 +121,7 @@ impl Core {
             Command::End => {
                 acceptors.clear();
                 self.close_upstreams();
+                drop(self.together.take());
                 self.advance(Stage::Ended);
             }
         }
@@ -214,11 +217,14 @@ impl Core {
         *self.date.borrow_mut() = http_date(self.clock.unix_ms());
     }
 
-    fn tick(&self) {
+    fn tick(self: &Rc<Self>) {
         self.log.borrow_mut().flush();
         self.teller.borrow_mut().flush();
         self.tell_time();
         self.hand_out();
+        if let Some(together) = self.together() {
+            together.tick(self);
+        }
         let now = self.now();
         self.groups.borrow().each(|entry| {
             entry.data.expire_idle(now);

@@ -49,6 +49,7 @@ use crate::exchange::Teller;
 use crate::filter::Filters;
 use crate::filter::auth::{Claims, Memory, passwords};
 use crate::filter::buckets::Buckets;
+use crate::filter::together::Together;
 use crate::forward::origin::Origins;
 use crate::forward::pool::Upstream;
 use crate::http1::reading::ReadBuffer;
@@ -138,6 +139,8 @@ pub(crate) struct Core {
     census: Arc<Census>,
     /// Common to all cores; asked by requests with a rate limit.
     pub buckets: Arc<Buckets>,
+    /// `None`: this edge counts rate limits for itself.
+    together: RefCell<Option<Rc<Together>>>,
     tasks: Tasks,
 }
 
@@ -201,6 +204,7 @@ impl Core {
             events: start.events,
             census: start.census,
             buckets: start.buckets,
+            together: RefCell::default(),
             tasks: start.tasks,
         }
     }
@@ -225,6 +229,11 @@ impl Core {
     /// Of requests that no route takes.
     pub(crate) fn filters(&self) -> Option<Rc<Filters>> {
         self.filters.borrow().clone()
+    }
+
+    /// Who else counts rate limits.
+    pub(crate) fn together(&self) -> Option<Rc<Together>> {
+        self.together.borrow().clone()
     }
 
     pub(crate) fn cache(&self) -> Option<Rc<Cache>> {

@@ -28,6 +28,10 @@ pub(crate) struct Buckets {
     hashers: [RandomState; 2],
 }
 
+/// Whose requests a limit counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(u128);
+
 #[derive(Default)]
 struct Shard {
     /// When each key is whole again.
@@ -46,18 +50,40 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Counts one request of `who` against the limit of this name. `now`: nanoseconds since a start that all cores share.
-    pub(crate) fn judge(&self, limit: &str, who: &[u8], rule: &Rule, now: u64) -> Verdict {
+    /// Of `who` for the limit of this name.
+    pub(crate) fn key(&self, limit: &str, who: &[u8]) -> Key {
         let [high, low] = [0, 1].map(|n| self.hashers[n].hash_one((limit, who)));
-        let shard = &self.shards[low as usize % SHARDS];
+        Key(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// Counts one request. `now`: nanoseconds since a start that all cores share.
+    pub(crate) fn judge(&self, key: Key, rule: &Rule, now: u64) -> Verdict {
+        self.at(key, now, |whole_at| rule.judge(whole_at, now))
+    }
+
+    /// Counts one request that was counted by another rule before, by this one in its place.
+    pub(crate) fn judge_again(&self, key: Key, before: &Rule, rule: &Rule, now: u64) -> Verdict {
+        self.at(key, now, |whole_at| {
+            before.take_back(whole_at);
+            rule.judge(whole_at, now)
+        })
+    }
+
+    /// Somebody else knows better when it is whole.
+    pub(crate) fn learn(&self, key: Key, whole_at: u64, now: u64) {
+        self.at(key, now, |known| *known = whole_at);
+    }
+
+    fn at<T>(&self, key: Key, now: u64, work: impl FnOnce(&mut u64) -> T) -> T {
+        let Key(key) = key;
+        let shard = &self.shards[key as u64 as usize % SHARDS];
         // Nothing under the lock can panic half-way.
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = u128::from(high) << 64 | u128::from(low);
         if let Some(whole_at) = shard.keys.get_mut(&key) {
-            return rule.judge(whole_at, now);
+            return work(whole_at);
         }
         shard.make_room(now);
-        rule.judge(shard.keys.entry(key).or_default(), now)
+        work(shard.keys.entry(key).or_default())
     }
 
     #[cfg(test)]
@@ -107,9 +133,32 @@ mod tests {
 
     fn passes(buckets: &Buckets, limit: &str, who: &str, now: u64) -> bool {
         matches!(
-            buckets.judge(limit, who.as_bytes(), &rule(1, 2), now),
+            buckets.judge(buckets.key(limit, who.as_bytes()), &rule(1, 2), now),
             Verdict::Pass(_)
         )
+    }
+
+    #[test]
+    fn what_was_counted_by_one_rule_counts_by_another_in_its_place_and_others_may_know_better() {
+        let buckets = Buckets::default();
+        let (key, whole) = (buckets.key("l", b"k"), rule(1, 4));
+        let share = whole.share(2);
+        let second = 1_000_000_000;
+        let start = 100 * second;
+        for (n, passes) in [true, true, false].into_iter().enumerate() {
+            let mut own = 0;
+            assert!(matches!(whole.judge(&mut own, start), Verdict::Pass(_)));
+            buckets.judge(key, &whole, start);
+            let again = buckets.judge_again(key, &whole, &share, start);
+            assert_eq!(matches!(again, Verdict::Pass(_)), passes, "{n}");
+        }
+        buckets.learn(key, start, start);
+        assert!(matches!(buckets.judge(key, &whole, start), Verdict::Pass(_)));
+        buckets.learn(key, start + 4 * second, start);
+        assert_eq!(
+            buckets.judge(key, &whole, start),
+            Verdict::Refuse(whole.standing_in(4 * second), second)
+        );
     }
 
     #[test]
@@ -126,7 +175,8 @@ mod tests {
         let (buckets, rule) = (Buckets::default(), rule(1, 1000));
         let counted: usize = std::thread::scope(|scope| {
             let count = || {
-                let pass = |_: &u32| matches!(buckets.judge("l", b"k", &rule, 7), Verdict::Pass(_));
+                let pass =
+                    |_: &u32| matches!(buckets.judge(buckets.key("l", b"k"), &rule, 7), Verdict::Pass(_));
                 (0..1000_u32).filter(pass).count()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();

@@ -6,6 +6,9 @@
 
 use banyan_config::RateLimit;
 
+/// 71 years.
+const MOST_MICROS: u64 = 1 << 51;
+
 /// Nanoseconds throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -54,6 +57,35 @@ impl Rule {
         }
         *whole_at = next;
         Verdict::Pass(self.standing(next, now))
+    }
+
+    /// Takes back a request that this rule has counted.
+    pub(crate) fn take_back(&self, whole_at: &mut u64) {
+        *whole_at = whole_at.saturating_sub(self.interval);
+    }
+
+    /// One of so many equal parts, rounded up so that one request at once always fits.
+    pub(crate) fn share(&self, parts: u32) -> Self {
+        let parts = parts.max(1);
+        let burst = (self.burst / parts).max(1);
+        let interval = self.interval.saturating_mul(parts.into());
+        Self {
+            interval,
+            reach: interval.saturating_mul(burst.into()),
+            burst,
+        }
+    }
+
+    /// The interval and the reach in microseconds, as a script in Redis takes them: rounded up, and small enough that its
+    /// numbers (IEEE 754 doubles) are exact beside a time of day.
+    pub(crate) fn micros(&self) -> (u64, u64) {
+        let each = self.interval.div_ceil(1000);
+        let reach = each.saturating_mul(self.burst.into());
+        (each.min(MOST_MICROS), reach.min(MOST_MICROS))
+    }
+
+    pub(crate) fn standing_in(&self, whole_in: u64) -> Standing {
+        self.standing(whole_in, 0)
     }
 
     fn standing(&self, whole_at: u64, now: u64) -> Standing {
@@ -117,6 +149,26 @@ mod tests {
             Verdict::Refuse(_, 1)
         ));
         assert!(matches!(rule.judge(&mut key, now + wait), Verdict::Pass(_)));
+    }
+
+    #[test]
+    fn a_share_has_its_part_of_rate_and_burst_and_never_nothing() {
+        let share = |burst, parts| {
+            let share = rule(10, Duration::from_secs(1), burst).share(parts);
+            (share.burst, share.interval / 1_000_000, share.reach / 1_000_000)
+        };
+        assert_eq!(share(9, 3), (3, 300, 900));
+        assert_eq!(share(10, 3), (3, 300, 900));
+        assert_eq!(share(2, 3), (1, 300, 300));
+        assert_eq!(share(7, 0), (7, 100, 700));
+    }
+
+    #[test]
+    fn microseconds_are_rounded_up_and_bounded() {
+        assert_eq!(rule(3, Duration::from_secs(1), 2).micros(), (333_334, 666_668));
+        assert_eq!(rule(2_000_000_000, Duration::from_secs(1), 5).micros(), (1, 5));
+        let longest = rule(1, Duration::from_secs(366 * 86_400), u32::MAX).micros();
+        assert_eq!(longest, (366 * 86_400_000_000, MOST_MICROS));
     }
 
     proptest! {

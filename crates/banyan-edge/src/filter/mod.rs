@@ -2,12 +2,14 @@
 //! and core; a request without any pays one branch.
 //!
 //! Order: rules against attacks → limits by address, header and route → CORS pre-flights → authentication → limits by user and key.
+//! Where edges count limits together they are asked about before the answer, whatever it is: a 401 counts, too.
 
 pub(crate) mod auth;
 pub(crate) mod buckets;
 mod cors;
 mod gcra;
 mod rate;
+pub(crate) mod together;
 mod waf;
 
 use std::net::IpAddr;
@@ -159,7 +161,7 @@ pub(crate) fn waits(exchange: &Exchange) -> bool {
     exchange
         .filtered
         .as_ref()
-        .is_some_and(|filtered| filtered.wait.is_some())
+        .is_some_and(|filtered| filtered.wait.is_some() || filtered.told.asks())
 }
 
 /// Waits for it. `headers`: what an instance gets, if one does.
@@ -169,6 +171,8 @@ pub(crate) async fn settle(exchange: &mut Exchange, headers: Option<&mut HeaderM
         return Ok(());
     };
     let filters = Rc::clone(&filtered.filters);
+    // Before a password is judged: guesses at all edges count together.
+    filtered.agree(&core).await?;
     if let (Some(wait), Some(guards)) = (filtered.wait.take(), &filters.guards) {
         let token_was_wrong = wait.has_token();
         match auth::settle(&core, guards, wait).await {
@@ -177,6 +181,7 @@ pub(crate) async fn settle(exchange: &mut Exchange, headers: Option<&mut HeaderM
                     identity.tell(headers);
                 }
                 filtered.known(&core, identity)?;
+                filtered.agree(&core).await?;
             }
             Err(refusal) => {
                 filtered.challenge = Some(Challenge { token_was_wrong });
@@ -269,6 +274,17 @@ impl Filtered {
             Ok(())
         } else {
             Err(Refusal::TooManyRequests)
+        }
+    }
+
+    /// With the other edges, if limits are counted with them.
+    async fn agree(&mut self, core: &Rc<Core>) -> Result<(), Refusal> {
+        let filters = Rc::clone(&self.filters);
+        match &filters.limits {
+            Some(limits) if self.told.asks() && !limits.agree(core, &mut self.told).await => {
+                Err(Refusal::TooManyRequests)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,17 +2,23 @@
 //!
 //! Fields: `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10, and `Retry-After` (RFC 9110
 //! §10.2.3) with 429 (RFC 6585 §4). A policy's quota is the burst, its window the time in which a burst comes back.
+//!
+//! Where edges count together, a request that passes here is a question for Redis, which is asked before anything else
+//! happens ([`Limits::agree`]). The table of this process then holds what Redis said last: who is refused there is refused
+//! here at once until its time has come.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use banyan_config::{RateBy, RateLimit};
 
 use super::auth::Identity;
-use super::buckets::Buckets;
+use super::buckets::Key;
 use super::gcra::{Rule, Standing, Verdict};
+use super::together::{Said, Together};
 use crate::core::Core;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -58,6 +64,27 @@ pub(super) struct Told {
     standing: String,
     /// Seconds; `Some`: refused.
     retry_after: Option<u64>,
+    /// What passed here and is to be counted with other edges, too.
+    questions: Vec<Question>,
+}
+
+struct Question {
+    /// Its place in the list.
+    limit: usize,
+    /// In this process.
+    key: Key,
+    /// In Redis.
+    shared: String,
+}
+
+/// By whom a request is counted now.
+enum Counts {
+    /// By this process.
+    Here,
+    /// By this process, for its share: one of so many.
+    Share(u32),
+    /// By Redis, if it passes here.
+    Together(Rc<Together>),
 }
 
 impl Limits {
@@ -87,18 +114,64 @@ impl Limits {
 
     /// Counts a request; false: it is one too many. What was counted before that stays counted.
     pub(super) fn pass(&self, turn: Turn, asker: &Asker<'_>, core: &Core, told: &mut Told) -> bool {
-        let (buckets, now) = (&core.buckets, core.since_start());
-        for limit in self.list.iter().filter(|limit| limit.turn() == turn) {
-            let Some(verdict) = limit.judge(asker, buckets, now) else {
+        if !self.list.iter().any(|limit| limit.turn() == turn) {
+            return true;
+        }
+        let (buckets, now, counts) = (&core.buckets, core.since_start(), Counts::now(core));
+        for (index, limit) in self.list.iter().enumerate() {
+            if limit.turn() != turn {
+                continue;
+            }
+            let mut room = [0; 16];
+            let Some(who) = limit.who(asker, &mut room) else {
                 continue;
             };
-            match verdict {
-                Verdict::Pass(standing) => told.add(&limit.name, standing),
-                Verdict::Refuse(standing, wait) => {
-                    told.add(&limit.name, standing);
-                    told.retry_after = Some(wait.div_ceil(SECOND).max(1));
-                    return false;
+            let key = buckets.key(&limit.name, who);
+            let verdict = match counts {
+                Counts::Here | Counts::Together(_) => buckets.judge(key, &limit.rule, now),
+                Counts::Share(edges) => buckets.judge(key, &limit.rule.share(edges), now),
+            };
+            if let (Verdict::Pass(_), Counts::Together(together)) = (verdict, &counts) {
+                told.questions.push(Question {
+                    limit: index,
+                    key,
+                    shared: together.key(&limit.name, who),
+                });
+            } else if !told.hear(&limit.name, verdict) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks Redis about what passed here; false: it is one too many over all edges.
+    pub(super) async fn agree(&self, core: &Rc<Core>, told: &mut Told) -> bool {
+        let questions = std::mem::take(&mut told.questions);
+        // Nobody to ask any more: it was counted here.
+        let Some(together) = core.together().filter(|_| !questions.is_empty()) else {
+            return true;
+        };
+        let asked = questions.iter().map(|question| {
+            let rule = self.list[question.limit].rule;
+            (question.shared.clone(), rule)
+        });
+        let asked: Vec<(String, Rule)> = asked.collect();
+        let said = together.ask(core, &asked).await;
+        let (buckets, now) = (&core.buckets, core.since_start());
+        let mut said = said.map(Vec::into_iter);
+        for Question { limit, key, .. } in questions {
+            let Limit { name, rule, .. } = &self.list[limit];
+            let verdict = match &mut said {
+                Some(said) => {
+                    // Those behind one that refused were not asked.
+                    let Some(said) = said.next() else { break };
+                    buckets.learn(key, now.saturating_add(said.whole_in), now);
+                    said.verdict(rule)
                 }
+                None => buckets.judge_again(key, rule, &rule.share(together.edges()), now),
+            };
+            if !told.hear(name, verdict) {
+                return false;
             }
         }
         true
@@ -125,24 +198,73 @@ impl Limit {
         }
     }
 
-    /// `None`: it is not counted.
-    fn judge(&self, asker: &Asker<'_>, buckets: &Buckets, now: u64) -> Option<Verdict> {
-        let judge = |who: &[u8]| Some(buckets.judge(&self.name, who, &self.rule, now));
-        match &self.by {
-            By::Ip => match asker.address {
-                IpAddr::V4(address) => judge(&address.octets()),
-                // What one customer gets.
-                IpAddr::V6(address) => judge(&address.octets()[..8]),
-            },
-            By::User => judge(asker.identity?.user.as_ref()?.as_bytes()),
-            By::Key => judge(asker.identity?.key.as_ref()?.as_bytes()),
-            By::Route => judge(b""),
-            By::Header(name) => judge(asker.headers.get(name).map_or(b"", |value| value.as_bytes())),
+    /// Who is counted; `None`: nobody. `room`: where an address is put.
+    fn who<'a>(&self, asker: &'a Asker<'_>, room: &'a mut [u8; 16]) -> Option<&'a [u8]> {
+        Some(match &self.by {
+            By::Ip => {
+                // Of IPv6, what one customer gets.
+                let length = match asker.address {
+                    IpAddr::V4(address) => {
+                        room[..4].copy_from_slice(&address.octets());
+                        4
+                    }
+                    IpAddr::V6(address) => {
+                        *room = address.octets();
+                        8
+                    }
+                };
+                &room[..length]
+            }
+            By::User => asker.identity?.user.as_ref()?.as_bytes(),
+            By::Key => asker.identity?.key.as_ref()?.as_bytes(),
+            By::Route => b"",
+            By::Header(name) => asker.headers.get(name).map_or(b"", |value| value.as_bytes()),
+        })
+    }
+}
+
+impl Counts {
+    fn now(core: &Core) -> Self {
+        match core.together() {
+            None => Self::Here,
+            Some(together) if together.may_ask(core) => Self::Together(together),
+            Some(together) => Self::Share(together.edges()),
+        }
+    }
+}
+
+impl Said {
+    fn verdict(self, rule: &Rule) -> Verdict {
+        let standing = rule.standing_in(self.whole_in);
+        match self.wait {
+            0 => Verdict::Pass(standing),
+            wait => Verdict::Refuse(standing, wait),
         }
     }
 }
 
 impl Told {
+    /// Whether Redis is to be asked.
+    pub(super) fn asks(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// False: it is refused, and nobody is asked any more.
+    fn hear(&mut self, name: &str, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Pass(standing) => {
+                self.add(name, standing);
+                true
+            }
+            Verdict::Refuse(standing, wait) => {
+                self.add(name, standing);
+                self.retry_after = Some(wait.div_ceil(SECOND).max(1));
+                self.questions.clear();
+                false
+            }
+        }
+    }
+
     fn add(&mut self, name: &str, standing: Standing) {
         let comma = if self.standing.is_empty() { "" } else { ", " };
         let whole_in = standing.whole_in.div_ceil(SECOND);

@@ -1,6 +1,7 @@
 //! This machine: children by the supervisor, the edge by snapshot and report.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::{BackupNow, BackupState, RedisState, Trial};
-use crate::{acme, backup, redis};
+use crate::{acme, backup, private, redis};
 
 /// How often a start that has not begun is asked for hints.
 const HINT_EVERY: Duration = Duration::from_millis(500);
@@ -104,11 +105,25 @@ impl Local {
 
     pub(super) fn publish(&self, topology: &Topology) -> Result<Epoch, StepError> {
         self.certificates(topology)?;
+        self.tell_where_limits_count(topology)?;
         self.publish_to_pgproxy(topology, None, None)?;
         self.observe.tell(topology);
         let epoch = self.publisher.publish(topology, self.edge.reported_epoch());
         self.acme.want(topology);
         epoch.map_err(|error| StepError(chain(&error)))
+    }
+
+    /// Edges look at the file each second, so it may come before or after their snapshot.
+    pub(super) fn tell_where_limits_count(&self, topology: &Topology) -> Result<(), StepError> {
+        let address = self.specs.limits_address(topology, || self.equipment())?;
+        let path = self.specs.limits_url();
+        let kept = match address.map(|address| address.url()) {
+            None => private::remove(&path),
+            // Most often it is as before.
+            Some(url) if fs::read_to_string(&path).is_ok_and(|text| text == url) => Ok(()),
+            Some(url) => private::replace(&path, url.as_bytes()),
+        };
+        kept.map_err(|error| StepError(format!("failed to write {}: {error}", path.display())))
     }
 
     /// Makes the certificate of the installation's own CA if the edge is to have one that is not there, or soon expires; it

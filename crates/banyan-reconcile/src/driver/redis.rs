@@ -20,7 +20,7 @@ impl Local {
         let server = self.redis(redis, step.after)?;
         server.start(&self.supervisor).await.map_err(failed(&server))?;
         self.watch_redis(step.after);
-        Ok(())
+        self.tell_where_limits_count(step.after)
     }
 
     pub(super) async fn stop_redis(&self, redis: &Redis, step: Move<'_>) -> Option<String> {
@@ -51,7 +51,7 @@ impl Local {
             return Err(failed(&server)(error));
         }
         self.watch_redis(step.after);
-        Ok(())
+        self.tell_where_limits_count(step.after)
     }
 
     /// How those of this topology are is asked now and then.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use banyan_config::{DatabaseAddress, ExternalRedis, Placeholder, Purpose, RedisAddress, Template};
+use banyan_config::{
+    CountLimits, DatabaseAddress, ExternalRedis, Placeholder, Purpose, RedisAddress, Template,
+};
 use banyan_supervisor::engine::app::{self, AppContext};
 use banyan_supervisor::engine::identity;
 use banyan_supervisor::engine::postgres::{self, Server};
@@ -105,6 +108,10 @@ impl Specs {
 
     pub(super) fn log(&self, id: &str) -> PathBuf {
         self.state.logs().join(format!("{id}.log"))
+    }
+
+    pub(super) fn limits_url(&self) -> PathBuf {
+        self.state.limits_url()
     }
 
     /// The installation's own CA.
@@ -431,6 +438,34 @@ impl Specs {
             Ok((*purpose, address))
         };
         release.redis.iter().map(address).collect()
+    }
+
+    /// Where edges count rate limits together; `None`: nowhere, or not yet. `loaded`: the configuration, for a Redis of the
+    /// user's own.
+    pub(super) fn limits_address(
+        &self,
+        topology: &Topology,
+        loaded: impl FnOnce() -> Result<Arc<Loaded>, StepError>,
+    ) -> Result<Option<RedisAddress>, StepError> {
+        let together = |edge: &Edge| edge.settings.count_limits == CountLimits::Redis;
+        if !topology.edge.as_ref().is_some_and(together) {
+            return Ok(None);
+        }
+        if let Some(redis) = topology.redis.get(&Purpose::Sessions) {
+            let server = self.redis(redis, topology.app.as_str())?;
+            let address = server.address_for_edges();
+            return address.map(Some).map_err(|error| StepError(chain(&error)));
+        }
+        let loaded = loaded()?;
+        let Some(banyan_config::Redis::External(external)) = loaded.config.redis.get(&Purpose::Sessions)
+        else {
+            return Ok(None);
+        };
+        // Without the URL: it holds the password.
+        let address = external.address(&loaded.secrets);
+        address
+            .map(Some)
+            .map_err(|error| StepError(format!("sessions.url: {}", chain(&error))))
     }
 
     fn plain(&self, id: &str) -> ChildSpec {

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::controller::Loaded;
+use crate::private;
 use crate::programs::hex;
 
 use examine::OLDEST;
@@ -121,8 +122,6 @@ pub(crate) fn login_file(secrets: &Path, external: &External) -> PathBuf {
 
 /// The file is there afterwards. One of before is as good: its name is its content's.
 pub(crate) fn keep_login(secrets: &Path, external: &External, loaded: &Loaded) -> Result<(), ExternalError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     let path = login_file(secrets, external);
     if path.exists() {
         return Ok(());
@@ -131,19 +130,8 @@ pub(crate) fn keep_login(secrets: &Path, external: &External, loaded: &Loaded) -
     let (Some(_), Some(address)) = (known, address(loaded)) else {
         return Err(ExternalError::Changed);
     };
-    let new = path.with_extension("new");
-    let write = || {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(plain(&address).url().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)
-    };
-    write().map_err(|source| ExternalError::File { path, source })
+    let written = private::replace(&path, plain(&address).url().as_bytes());
+    written.map_err(|source| ExternalError::File { path, source })
 }
 
 /// Removes the logins of others.

@@ -43,6 +43,8 @@ const LOADING_LIMIT: Duration = Duration::from_secs(600);
 const STOP_GRACE: Duration = Duration::from_secs(30);
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(50);
+/// Whose password that is: the end of its file's name.
+const OF_EDGES: &str = "-edge";
 
 /// One server and all that is needed to run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,15 +171,38 @@ impl Server {
 
     /// Where the app finds it. Holds the password.
     pub fn address(&self) -> Result<RedisAddress, RedisError> {
-        Ok(RedisAddress {
+        Ok(self.address_of(settings::APP, self.password("")?))
+    }
+
+    /// Where edges find it that count rate limits together, as a user who may do nothing else. Holds the password.
+    pub fn address_for_edges(&self) -> Result<RedisAddress, RedisError> {
+        Ok(self.address_of(settings::EDGE, self.password(OF_EDGES)?))
+    }
+
+    /// Has a running server know the user of edges, as one does that is started by now. Nobody's connection ends by it.
+    pub async fn let_edges_in(&self) -> Result<(), RedisError> {
+        if !self.redis.keeps() {
+            return Ok(());
+        }
+        let rules = settings::edge_rules(&self.password(OF_EDGES)?);
+        let words = ["ACL", "SETUSER", settings::EDGE, "reset"];
+        let words = words.into_iter().chain(rules.iter().map(String::as_str));
+        let words: Vec<&str> = words.collect();
+        limited(async { self.client().await?.ask(&words).await })
+            .await
+            .map(drop)
+    }
+
+    fn address_of(&self, user: &str, password: String) -> RedisAddress {
+        RedisAddress {
             kind: RedisKind::Single,
             tls: false,
             hosts: vec![(Ipv4Addr::LOCALHOST.to_string(), self.redis.port)],
-            user: settings::APP.to_owned(),
-            password: self.password("")?,
+            user: user.to_owned(),
+            password,
             database: 0,
             options: None,
-        })
+        }
     }
 
     /// As the administrator.
@@ -206,7 +231,9 @@ impl Server {
 
     fn write_files(&self) -> Result<(), RedisError> {
         let owner = Owner::of(&self.run_as);
-        let users = settings::users_file(self.redis.purpose, &self.password("")?, &self.password("-admin")?);
+        let edge = self.redis.keeps().then(|| self.password(OF_EDGES)).transpose()?;
+        let (app, admin) = (self.password("")?, self.password("-admin")?);
+        let users = settings::users_file(self.redis.purpose, &app, &admin, edge.as_deref());
         let config = settings::config_file(&self.redis, &self.data);
         for (path, text) in [
             (self.data.join(settings::USERS_FILE), users),

@@ -73,6 +73,34 @@ async fn what_is_kept_outlives_a_kill_and_a_stop_and_only_a_password_leads_to_it
     assert!(ask(&server, &["INFO", "server"]).contains("redis_version"));
     let stranger = url(&server).replace(&server.address().unwrap().password, "wrong");
     assert!(command(&stranger, &["GET", "session"]).is_err());
+    // Edges may count, and nothing else.
+    let edge = server.address_for_edges().unwrap().url();
+    let edge = edge.trim_end_matches("/0").to_owned();
+    assert_ne!(edge, url(&server));
+    let script = "redis.call('SET', KEYS[1], redis.call('TIME')[1]) return redis.call('GET', KEYS[1])";
+    let count = ["EVAL", script, "1", "banyan:limit:one"];
+    for again in [false, true] {
+        if again {
+            server.let_edges_in().await.unwrap();
+        }
+        let counted = command(&edge, &count).unwrap();
+        assert!(counted.parse::<u64>().is_ok(), "{counted}");
+        for words in [
+            &["GET", "session"][..],
+            &["EVAL", "return redis.call('GET', KEYS[1])", "1", "session"],
+            &["KEYS", "*"],
+            &["FLUSHALL"],
+            &["INFO"],
+            &["DEL", "banyan:limit:one"],
+        ] {
+            let refused = format!("{:?}", command(&edge, words));
+            assert!(
+                refused.contains("NOPERM") || refused.contains("permission"),
+                "{words:?}: {refused}"
+            );
+        }
+    }
+    assert_eq!(ask(&server, &["DEL", "banyan:limit:one"]), "1");
     for file in ["redis.conf", "users.acl"] {
         let mode = fs::metadata(server.data.join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");

@@ -107,6 +107,10 @@ fn listeners(edge: &Edge) -> Vec<Listener> {
 /// The group of the shield goes by this name in counters. No process should have it.
 pub const SHIELD: &str = "edge-shield";
 
+/// In the folder of secrets (mode 0600): the URL of the Redis in which edges count rate limits together. It may be missing
+/// while there is none: each edge counts alone then.
+pub const LIMITS_URL: &str = "edge-limits-url";
+
 /// All that the edge role knows. It keeps the last good one and refuses older epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeSnapshot {

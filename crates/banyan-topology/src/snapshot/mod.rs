@@ -4,6 +4,6 @@ mod edge;
 pub mod observe;
 pub mod pgproxy;
 
-pub use edge::{EdgeSnapshot, Endpoint, EndpointState, Listener, SHIELD, Speaks, Upstream, edge};
+pub use edge::{EdgeSnapshot, Endpoint, EndpointState, LIMITS_URL, Listener, SHIELD, Speaks, Upstream, edge};
 pub use observe::ObserveSnapshot;
 pub use pgproxy::PgproxySnapshot;

@@ -1,7 +1,7 @@
 //! `banyan route explain`: the matcher of the edge, asked by a person.
 
 use anyhow::{Context as _, bail};
-use banyan_config::{Balance, Config, EdgeTable, ProcessName, Route, RouteAction, SplitBy};
+use banyan_config::{Balance, Config, CountLimits, EdgeTable, ProcessName, Route, RouteAction, SplitBy};
 use banyan_edge::route::{Asked, Candidate, Explained, Fate, Table};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::Serialize;
@@ -100,11 +100,14 @@ fn then(explained: &Explained, routes: &[Route], process: &str) -> String {
 /// Of the route that answers, or of requests that no route takes.
 fn filters(explained: &Explained, edge: &EdgeTable) -> Vec<String> {
     let winner = |name: &String| edge.routes.iter().find(|route| route.name == *name);
-    match explained.route.as_ref().and_then(winner) {
-        Some(route) => route.bounds.filters.words(),
-        None if explained.ambiguous && !edge.routes.is_empty() => Vec::new(),
-        None => edge.settings.filters.words(),
-    }
+    let filters = match explained.route.as_ref().and_then(winner) {
+        Some(route) => &route.bounds.filters,
+        None if explained.ambiguous && !edge.routes.is_empty() => return Vec::new(),
+        None => &edge.settings.filters,
+    };
+    let together = edge.settings.count_limits == CountLimits::Redis && !filters.rate_limits.is_empty();
+    let together = together.then(|| "its limits are counted by all edges together, in Redis".to_owned());
+    filters.words().into_iter().chain(together).collect()
 }
 
 /// Which instances of the processes that may get it are near the edge.

@@ -116,7 +116,17 @@ fn refusals(status: &Status, paint: Paint) -> Vec<String> {
             "the cache keeps nothing on the disk: {why}; tried again each 30 s"
         ))
     });
-    auth.chain(origins).chain(turned_away).chain(disk).collect()
+    let alone = report.counts_alone.as_ref();
+    let alone = alone.map(|why| {
+        trouble(format!(
+            "rate limits: each edge counts alone, its share of them: {why}"
+        ))
+    });
+    auth.chain(origins)
+        .chain(turned_away)
+        .chain(disk)
+        .chain(alone)
+        .collect()
 }
 
 /// What a Redis suffers from.

@@ -11,7 +11,7 @@ use super::{asking, route};
 use crate::world::{World, get};
 
 /// Of "foo" and "bar".
-const ACME: &str = "acme:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n";
+pub(super) const ACME: &str = "acme:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\n";
 const ZETA: &str = "zeta:fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9\n";
 /// ann:sesame and eve:sesame.
 const ANN: &str = "Authorization: Basic YW5uOnNlc2FtZQ==\r\n";
@@ -38,7 +38,7 @@ pub(super) fn auth(by: AuthBy) -> Auth {
     }
 }
 
-fn keys(file: PathBuf) -> Auth {
+pub(super) fn keys(file: PathBuf) -> Auth {
     auth(AuthBy::Keys {
         file,
         header: "x-api-key".to_owned(),

@@ -7,6 +7,7 @@ mod compress;
 mod cors;
 mod links;
 mod rate_limit;
+mod together;
 mod waf;
 
 use banyan_config::{

@@ -9,7 +9,7 @@ use super::{asking, route};
 use crate::world::{World, get};
 
 /// So slow that nothing comes back while a test runs.
-fn limit(name: &str, burst: u32, by: RateBy) -> RateLimit {
+pub(super) fn limit(name: &str, burst: u32, by: RateBy) -> RateLimit {
     RateLimit {
         name: name.to_owned(),
         count: 1,

@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 pub(super) const ADMIN: &str = "banyan";
 /// Whom the app logs in as. Libraries that know no users log in as this one.
 pub(super) const APP: &str = "default";
+/// Whom edges log in as, which count rate limits together where nothing is thrown away.
+pub(super) const EDGE: &str = "banyan-edge";
 pub(super) const USERS_FILE: &str = "users.acl";
 
 /// What Banyan chooses otherwise than Redis does.
@@ -76,22 +78,46 @@ pub(super) fn config_file(redis: &Redis, data: &Path) -> String {
 /// The users, their passwords as digests only.
 ///
 /// The app may use all data, and nothing that is for administrators or stops the server for long (`KEYS`). A cache may be
-/// emptied by it; of what is kept, `FLUSHALL` would log everybody out.
-pub(super) fn users_file(purpose: Purpose, app: &str, admin: &str) -> String {
-    let digest = |password: &str| -> String {
-        let digest = Sha256::digest(password.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+/// emptied by it; of what is kept, `FLUSHALL` would log everybody out. `edge`: the password of edges, if they count there.
+pub(super) fn users_file(purpose: Purpose, app: &str, admin: &str, edge: Option<&str>) -> String {
     let flush = match purpose {
         Purpose::Sessions => "",
         Purpose::Cache => " +flushdb +flushall",
     };
-    format!(
+    let mut text = format!(
         "user {APP} on #{} ~* &* +@all -@admin -@dangerous +info +sort +sort_ro{flush}\n\
          user {ADMIN} on #{} ~* &* +@all\n",
         digest(app),
         digest(admin)
-    )
+    );
+    if let Some(password) = edge {
+        text.push_str(&format!("user {EDGE} {}\n", edge_rules(password).join(" ")));
+    }
+    text
+}
+
+/// What edges may: run the one script that counts, over its own keys.
+pub(super) fn edge_rules(password: &str) -> Vec<String> {
+    let commands = [
+        "+eval",
+        "+evalsha",
+        "+script|load",
+        "+get",
+        "+set",
+        "+time",
+        "+ping",
+    ];
+    let first = [
+        "on".to_owned(),
+        format!("#{}", digest(password)),
+        "~banyan:limit:*".to_owned(),
+    ];
+    first.into_iter().chain(commands.map(str::to_owned)).collect()
+}
+
+fn digest(password: &str) -> String {
+    let digest = Sha256::digest(password.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -139,8 +165,10 @@ mod tests {
 
     #[test]
     fn users_are_known_by_digests() {
-        let text = users_file(Purpose::Sessions, "geheim", "geheimer");
+        let text = users_file(Purpose::Sessions, "geheim", "geheimer", Some("am geheimsten"));
         assert!(!text.contains("geheim") && !text.contains("flush"), "{text}");
-        assert!(users_file(Purpose::Cache, "a", "b").contains("+flushall"));
+        assert!(text.contains("user banyan-edge on #"), "{text}");
+        let cache = users_file(Purpose::Cache, "a", "b", None);
+        assert!(cache.contains("+flushall") && !cache.contains(EDGE), "{cache}");
     }
 }

@@ -138,10 +138,12 @@ fn what_the_edge_refuses_and_cannot_read_is_told() {
         entries: 2,
         problem: Some("failed to fetch https://login.example.org/keys".to_owned()),
     }];
+    report.counts_alone = Some("no answer within 50 ms".to_owned());
     status.edge_report = Some(report);
     expect![[r#"
         ! auth.staff: failed to fetch https://login.example.org/keys; the last good ones hold
-        ! 3 connections turned away: their address had too many, or new ones too fast (edge.limits)"#]]
+        ! 3 connections turned away: their address had too many, or new ones too fast (edge.limits)
+        ! rate limits: each edge counts alone, its share of them: no answer within 50 ms"#]]
     .assert_eq(&refusals(&status, Paint::OFF).join("\n"));
 }
 
