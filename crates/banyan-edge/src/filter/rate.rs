@@ -4,7 +4,7 @@
 //! §10.2.3) with 429 (RFC 6585 §4). A policy's quota is the burst, its window the time in which a burst comes back.
 //!
 //! Where edges count together, a request that passes here is a question for Redis, which is asked before anything else
-//! happens ([`Limits::agree`]). The table of this process then holds what Redis said last: who is refused there is refused
+//! happens (`Limits::agree`). The table of this process then holds what Redis said last: who is refused there is refused
 //! here at once until its time has come.
 
 use std::fmt::Write as _;

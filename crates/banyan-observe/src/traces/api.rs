@@ -1,5 +1,5 @@
 //! Traces for the dashboard: `/api/traces` (with `?failed`, `?slow`), and `/api/trace/ID` where ID may be the beginning of one.
-//! Blocking. A list looks at the newest [`LOOKED_AT`] bytes: pages ask for it every few seconds.
+//! Blocking. A list looks at the newest 8 MiB: pages ask for it every few seconds.
 
 use std::cmp::Reverse;
 use std::io;
