@@ -77,8 +77,11 @@ pub async fn load(client: &mut Client) -> Result<Rows, LoadError> {
         what: "a snapshot",
         source,
     })?;
-    let path = transaction.batch_execute("SET LOCAL search_path = ''").await;
-    path.map_err(|source| LoadError {
+    // What waits for older snapshots (DETACH PARTITION ... FINALIZE) would wait for this one, and this one for its locks: so it
+    // gives up before the server looks for deadlocks (after 1 s), and is read again.
+    let set = "SET LOCAL search_path = ''; SET LOCAL lock_timeout = '200ms'";
+    let set = transaction.batch_execute(set).await;
+    set.map_err(|source| LoadError {
         what: "a snapshot",
         source,
     })?;
