@@ -55,7 +55,8 @@ async fn a_client_whose_plain_statement_nobody_could_look_into_outlives_the_prim
 
 /// Reading definitions gives up and begins anew; who asks what a session holds waits on.
 async fn asked_for_cursors(admin: &tokio_postgres::Client) -> bool {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND query LIKE '%pg_cursors%'";
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND query LIKE '%pg_cursors%'";
     admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
 }
 
