@@ -1,6 +1,7 @@
 //! `banyan purge` and `POST /purge` on the running system: what was purged is served to nobody who asks later, whatever dies.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ struct Site {
     installation: Installation,
     file: PathBuf,
     endpoint: Port,
+    /// Those of other places, if there are any.
+    places: Vec<Port>,
 }
 
 impl Site {
@@ -44,7 +47,38 @@ impl Site {
             installation,
             file,
             endpoint,
+            places: Vec::new(),
         }
+    }
+
+    /// With two more edges.
+    async fn with_three_edges() -> Self {
+        let mut site = Self::up().await;
+        site.places = vec![Port::free(), Port::free()];
+        let at = ["south", "west"].into_iter().zip(&site.places);
+        let tables = at.map(|(name, port)| {
+            [
+                format!("[edge.place.{name}]"),
+                format!("port = {}", port.number()),
+            ]
+        });
+        let tables: Vec<String> = tables.flatten().collect();
+        site.installation.apply(|manifest| manifest.more = tables).await;
+        site
+    }
+
+    fn edges(&self) -> Vec<SocketAddr> {
+        let places = self.places.iter().map(Port::address);
+        std::iter::once(self.installation.edge_address())
+            .chain(places)
+            .collect()
+    }
+
+    async fn kill_south(&self) {
+        let status = self.installation.status().await;
+        let rows = status["children"].as_array().unwrap();
+        let south = rows.iter().find(|row| row["id"] == "edge-south");
+        signal(south.unwrap()["pid"].as_u64().unwrap(), Signal::KILL);
     }
 
     /// A reader sees the old or the new.
@@ -56,6 +90,13 @@ impl Site {
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.installation.edge_address())
+    }
+
+    /// Of every edge, as its readers name it.
+    fn urls(&self) -> Vec<String> {
+        let edges = self.edges();
+        let of_one = |n| edges.iter().map(move |edge| format!("http://{edge}/{n}"));
+        (0..PATHS).flat_map(of_one).collect()
     }
 
     fn token(&self) -> String {
@@ -101,7 +142,7 @@ struct Readers {
 impl Readers {
     #[expect(clippy::disallowed_methods, reason = "a test is not part of Banyan's runtime")]
     fn start(site: &Site) -> Self {
-        let address = site.installation.edge_address();
+        let edges = site.edges();
         let this = Self {
             acknowledged: Arc::default(),
             stop: Arc::default(),
@@ -111,8 +152,9 @@ impl Readers {
         let reader = |at: u64| {
             let (acknowledged, stop) = (Arc::clone(&this.acknowledged), Arc::clone(&this.stop));
             let answers = Arc::clone(&this.answers);
+            let edge = edges[usize::try_from(at).unwrap() % edges.len()];
             tokio::spawn(async move {
-                let client = Client::keep_alive(address);
+                let client = Client::keep_alive(edge);
                 let mut wrong = Vec::new();
                 let mut turn = at;
                 while !stop.load(Ordering::SeqCst) {
@@ -169,10 +211,7 @@ async fn purge(site: &Site, version: u64) -> bool {
         0 => json!({ "all": true, "hard": true }),
         1 => json!({ "tags": ["all"], "hard": true }),
         2 => json!({ "globs": ["http://127.0.0.1:*"], "hard": true }),
-        _ => {
-            let urls: Vec<String> = (0..PATHS).map(|n| site.url(&format!("/{n}"))).collect();
-            json!({ "urls": urls, "hard": true })
-        }
+        _ => json!({ "urls": site.urls(), "hard": true }),
     };
     let client = Client::fresh_connections(site.endpoint.address());
     let request = Request::post("/purge")
@@ -312,21 +351,8 @@ async fn a_purge_waits_for_the_edge_names_it_when_it_is_silent_and_holds_when_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_reaches_three_edges_and_so_does_what_a_change_makes_untrue_also_when_one_is_killed() {
-    let mut site = Site::up().await;
-    let ports = [Port::free(), Port::free()];
-    let places = |manifest: &mut Manifest| {
-        let at = ["south", "west"].into_iter().zip(&ports);
-        let table = at.flat_map(|(name, port)| {
-            [
-                format!("[edge.place.{name}]"),
-                format!("port = {}", port.number()),
-            ]
-        });
-        manifest.more = table.collect();
-    };
-    site.installation.apply(places).await;
-    let first = site.installation.edge_address();
-    let addresses = [first, ports[0].address(), ports[1].address()];
+    let mut site = Site::with_three_edges().await;
+    let addresses = site.edges();
     // One name for all of them, as users have.
     let ask = async |method: Method, address| {
         let request = Request::builder()
@@ -339,8 +365,8 @@ async fn a_purge_reaches_three_edges_and_so_does_what_a_change_makes_untrue_also
     };
     let told = async || {
         let mut told = Vec::new();
-        for address in addresses {
-            told.push(ask(Method::GET, address).await);
+        for address in &addresses {
+            told.push(ask(Method::GET, *address).await);
         }
         told
     };
@@ -354,13 +380,7 @@ async fn a_purge_reaches_three_edges_and_so_does_what_a_change_makes_untrue_also
     println!("three edges after {} ms", said["purged"]["took_ms"]);
     assert_eq!(told().await, [1, 1, 1]);
     site.say(2);
-    let status = site.installation.status().await;
-    let south = status["children"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|row| row["id"] == "edge-south");
-    signal(south.unwrap()["pid"].as_u64().unwrap(), Signal::KILL);
+    site.kill_south().await;
     site.installation.verb(&["purge", "--hard", url]).await;
     site.installation.serving("/").await;
     let all = async || match Client::fresh_connections(addresses[1]).get("/").await {
@@ -382,6 +402,22 @@ async fn a_purge_reaches_three_edges_and_so_does_what_a_change_makes_untrue_also
     })
     .await
     .unwrap_or_else(|late| panic!("{late}\n{}", site.installation.logs()));
+    site.installation.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_edges_none_serves_what_was_purged_also_when_one_is_killed_in_the_middle_under_load() {
+    let mut site = Site::with_three_edges().await;
+    let readers = Readers::start(&site);
+    acknowledged(&site, &readers, 1..=8).await;
+    site.say(9);
+    let (purged, ()) = tokio::join!(purge(&site, 9), site.kill_south());
+    if purged {
+        readers.acknowledged.store(9, Ordering::SeqCst);
+    }
+    acknowledged(&site, &readers, 10..=16).await;
+    let wrong = readers.end().await;
+    assert!(wrong.is_empty(), "{wrong:#?}\n{}", site.installation.logs());
     site.installation.down().await;
 }
 
