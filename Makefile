@@ -64,7 +64,7 @@ dist: toolchain ## Build the binary for servers, target/dist/banyan: cheaper per
 	@cargo build --profile dist --locked --target-dir target -p banyan
 
 .PHONY: bench
-bench: deps dist ## Compare the edge with nginx and HAProxy, its cache with Varnish, the proxy with PgBouncer (bench/README.md says how)
+bench: deps dist ## Compare the edge with nginx and HAProxy, its cache with Varnish, the proxy with PgBouncer; the SDK's cache with none (bench/README.md says how)
 	@BANYAN=target/dist/banyan exec bench/run.sh
 
 .PHONY: doc

@@ -1,6 +1,9 @@
 //! From nothing to a site that answers, and the outside suite that says whether it answers right.
 
+use std::time::Duration;
+
 use banyan_e2e::{Installation, Manifest};
+use banyan_testkit::wait;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn up_brings_the_site_from_nothing_to_its_first_200() {
@@ -43,7 +46,17 @@ async fn up_detached_returns_once_it_serves_and_down_ends_it() {
     let page = installation.client().get("/").await.unwrap();
     assert_eq!(&page.body()[..], b"misfit \n");
     installation.verb(&["down"]).await;
-    installation.assert_nothing_runs();
+    // The controller has answered that all is stopped, and ends itself then.
+    wait::until("nothing to run", Duration::from_secs(30), async || {
+        let running = installation.running();
+        if running.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{running:?}"))
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,8 @@ use banyan_testkit::wait;
 use crate::languages::Browser;
 
 const VISITORS: usize = 6;
+/// Between a visitor's visits: two cores have time to spare, or it would be a test of what happens without.
+const PAUSE: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn installation() -> Installation {
@@ -39,7 +41,7 @@ async fn visit(mut browser: Browser, answered: Arc<AtomicU32>, stop: Arc<AtomicB
         );
         last = number;
         answered.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

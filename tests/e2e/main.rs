@@ -19,6 +19,7 @@ mod bad_http;
 mod bad_input;
 mod cache;
 mod cache_disk;
+mod caching;
 mod cdn_rung;
 mod check;
 mod composed;

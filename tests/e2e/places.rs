@@ -178,6 +178,97 @@ async fn a_shield_answers_for_the_other_places_and_is_passed_over_when_it_is_gon
     installation.down().await;
 }
 
+/// Asks each edge for it in turn; of the answers those that an instance gave.
+async fn by_the_app<'a>(edges: impl IntoIterator<Item = &'a Client>, path: &str) -> usize {
+    let mut asked = 0;
+    for edge in edges {
+        let said = said(edge, path).await;
+        // The nearest to the app comes first.
+        let nearest = said.split(", \"").next().unwrap_or_default();
+        asked += usize::from(nearest.contains("; fwd="));
+    }
+    asked
+}
+
+/// From banyan.toml: three edges share what they keep; one that is killed fails nothing and comes back to its share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_beside_each_other_ask_the_app_once_for_all_and_one_that_dies_fails_no_request() {
+    let mut installation = Installation::new(Manifest::photos(1));
+    installation.up().await;
+    let (south, west) = (Port::free(), Port::free());
+    let at = [("south", south.number()), ("west", west.number())];
+    installation
+        .apply(|manifest| {
+            manifest.edge.push("cache = {}".to_owned());
+            places(manifest, &at);
+        })
+        .await;
+    let before = edges(&installation).await;
+    let beside = |(name, port): &(&str, u16)| {
+        let table = format!("[edge.place.{name}]");
+        [table, format!("port = {port}"), "beside = \"edge\"".to_owned()]
+    };
+    installation
+        .apply(|manifest| manifest.more = at.iter().flat_map(beside).collect())
+        .await;
+    assert_eq!(edges(&installation).await, before, "nobody is replaced for it");
+    let addresses = [installation.edge_address(), south.address(), west.address()];
+    let asks = addresses.map(Client::fresh_connections);
+    let round = Cell::new(0);
+    // The edges check each other like instances; then every key is one edge's.
+    let together = async || {
+        round.set(round.get() + 1);
+        let mut counts = Vec::new();
+        for n in 0..8 {
+            counts.push(by_the_app(&asks, &format!("/media/demo/7.svg?{}-{n}", round.get())).await);
+        }
+        if counts == [1; 8] {
+            Ok(())
+        } else {
+            Err(format!("{counts:?}"))
+        }
+    };
+    wait::until("one request for all edges", LIMIT, together)
+        .await
+        .unwrap();
+    let killed = before.iter().find(|(name, _)| name == "edge-south").unwrap();
+    kill(killed);
+    // Each of these is answered (see `said`), while it is gone and when it is back.
+    let back = async || {
+        round.set(round.get() + 1);
+        for n in 0..8 {
+            let path = format!("/media/demo/7.svg?{}-{n}", round.get());
+            by_the_app([&asks[0], &asks[2]], &path).await;
+        }
+        match edges(&installation)
+            .await
+            .iter()
+            .find(|(name, _)| name == "edge-south")
+        {
+            Some(edge) if edge != killed => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    wait::until("the killed edge to be back", LIMIT, back)
+        .await
+        .unwrap();
+    wait::until("one request for all edges again", LIMIT, together)
+        .await
+        .unwrap();
+    let tiers = async || {
+        let stats = installation.try_verb(&["cdn", "stats"]).await;
+        if stats.stdout.lines().any(|line| line.starts_with("beside ")) {
+            Ok(())
+        } else {
+            Err(stats.output())
+        }
+    };
+    wait::until("what they ask each other to be told", LIMIT, tiers)
+        .await
+        .unwrap();
+    installation.down().await;
+}
+
 /// Statuses of so many requests of a tenant.
 async fn statuses(client: &Client, tenant: &str, requests: usize) -> Vec<u16> {
     let mut statuses = Vec::new();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use banyan_e2e::Installation;
-use banyan_testkit::wait;
+use banyan_e2e::{Installation, site};
+use banyan_testkit::{Port, wait};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::scenario::Loaded;
-use crate::servers::{RATE, proxied, row};
+use crate::servers::{RATE, proxied, row, set};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -45,6 +45,53 @@ async fn a_killed_proxy_costs_what_was_in_flight_and_no_acknowledged_write_under
     // Each of two instances has ten connections at most; one request each is in flight, or tries a broken one.
     assert!(failed <= KILLS * 20, "{}", report.explain(100));
     installation.down().await;
+}
+
+/// Instances are told of the port at their start, so they are replaced; meanwhile the proxy accepts at both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_goes_to_another_port_and_back_and_fails_nothing_under_load() {
+    let mut loaded = Loaded::of(proxied(&[]), RATE).await;
+    let old = port(&loaded.installation).await;
+    let reserved = Port::free();
+    let new = reserved.address().port();
+    loaded
+        .during("another port", async |it| {
+            let keys = format!("pgproxy = {{ port = {new} }}");
+            it.apply(|manifest| set(manifest, &[&keys])).await;
+        })
+        .await;
+    assert_moved(&loaded.installation, old, new).await;
+    loaded
+        .during("and back by revert", async |it| {
+            let undone = it.try_verb(&["apply", "--revert"]).await;
+            assert_eq!(undone.code(), 0, "{}", undone.output());
+        })
+        .await;
+    assert_moved(&loaded.installation, new, old).await;
+    let (mut installation, report) = loaded.judged().await;
+    assert!(
+        report.failures().is_empty(),
+        "{}\n{}",
+        report.explain(20),
+        installation.logs()
+    );
+    installation.down().await;
+}
+
+async fn port(installation: &Installation) -> u16 {
+    let row = row(installation, "pgproxy").await.expect("the proxy runs");
+    u16::try_from(row["port"].as_u64().unwrap()).unwrap()
+}
+
+/// Every instance leads to the new one, and nobody listens at the old one.
+async fn assert_moved(installation: &Installation, from: u16, to: u16) {
+    assert_eq!(port(installation).await, to);
+    for (instance, pid) in installation.instances().await {
+        let url = site::database_url(pid);
+        assert!(url.contains(&format!(":{to}/")), "{instance}: {url}");
+    }
+    let gone = tokio::net::TcpStream::connect(("127.0.0.1", from)).await;
+    assert!(gone.is_err(), "somebody listens on {from}");
 }
 
 /// As builds and packages do it: banyan's file is another one, and `apply` starts what runs anew.

@@ -1,246 +1,24 @@
 //! `banyan purge` and `POST /purge` on the running system: what was purged is served to nobody who asks later, whatever dies.
 
+mod world;
+
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::http::Client;
-use banyan_testkit::{Port, wait};
+use banyan_testkit::wait;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+use http::{Method, Request};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::edge_restarts::edge_pid;
+use world::{Readers, Site, acknowledged, number, purge, signal};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const PATHS: u64 = 4;
-
-/// An app whose answers are what a file says when they begin, half of each coming later; all of them are cached for an hour.
-struct Site {
-    installation: Installation,
-    file: PathBuf,
-    endpoint: Port,
-    /// Those of other places, if there are any.
-    places: Vec<Port>,
-}
-
-impl Site {
-    async fn up() -> Self {
-        let endpoint = Port::free();
-        let cache = format!(
-            "cache = {{ rules = [{{ path = \"/*\", ttl = \"1h\", tags = [\"all\"] }}], purge = {{ listen = \"127.0.0.1:{}\" }} }}",
-            endpoint.number()
-        );
-        let mut installation = Installation::new(Manifest::misfit("--file said.txt").edge(&cache));
-        installation.manifest.count = 2;
-        installation.write_manifest();
-        let file = installation.app().join("said.txt");
-        fs::write(&file, "00000000").unwrap();
-        installation.up().await;
-        Self {
-            installation,
-            file,
-            endpoint,
-            places: Vec::new(),
-        }
-    }
-
-    /// With two more edges.
-    async fn with_three_edges() -> Self {
-        let mut site = Self::up().await;
-        site.places = vec![Port::free(), Port::free()];
-        let at = ["south", "west"].into_iter().zip(&site.places);
-        let tables = at.map(|(name, port)| {
-            [
-                format!("[edge.place.{name}]"),
-                format!("port = {}", port.number()),
-            ]
-        });
-        let tables: Vec<String> = tables.flatten().collect();
-        site.installation.apply(|manifest| manifest.more = tables).await;
-        site
-    }
-
-    fn edges(&self) -> Vec<SocketAddr> {
-        let places = self.places.iter().map(Port::address);
-        std::iter::once(self.installation.edge_address())
-            .chain(places)
-            .collect()
-    }
-
-    async fn kill_south(&self) {
-        let status = self.installation.status().await;
-        let rows = status["children"].as_array().unwrap();
-        let south = rows.iter().find(|row| row["id"] == "edge-south");
-        signal(south.unwrap()["pid"].as_u64().unwrap(), Signal::KILL);
-    }
-
-    /// A reader sees the old or the new.
-    fn say(&self, version: u64) {
-        let new = self.file.with_extension("new");
-        fs::write(&new, format!("{version:08}")).unwrap();
-        fs::rename(new, &self.file).unwrap();
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.installation.edge_address())
-    }
-
-    /// Of every edge, as its readers name it.
-    fn urls(&self) -> Vec<String> {
-        let edges = self.edges();
-        let of_one = |n| edges.iter().map(move |edge| format!("http://{edge}/{n}"));
-        (0..PATHS).flat_map(of_one).collect()
-    }
-
-    fn token(&self) -> String {
-        let path = self.installation.state().join("secrets/purge-token");
-        fs::read_to_string(path).unwrap().trim().to_owned()
-    }
-
-    async fn post(&self, token: &str, body: &Value) -> (StatusCode, Value) {
-        let client = Client::fresh_connections(self.endpoint.address());
-        let request = Request::post("/purge")
-            .header("host", "localhost")
-            .header("authorization", format!("Bearer {token}"))
-            .body(Bytes::from(body.to_string()))
-            .unwrap();
-        let answer = client.send(request).await.unwrap();
-        let body = serde_json::from_slice(answer.body()).unwrap_or_default();
-        (answer.status(), body)
-    }
-
-    async fn told(&self, path: &str) -> u64 {
-        let answer = self.installation.client().get(path).await.unwrap();
-        number(answer.body()).unwrap()
-    }
-}
-
-fn number(body: &[u8]) -> Option<u64> {
-    std::str::from_utf8(body).ok()?.trim().parse().ok()
-}
-
-fn signal(pid: u64, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
-
-/// Asks for all paths over and over; each answer must be as new as what was acknowledged before it was asked for.
-struct Readers {
-    acknowledged: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
-    tasks: Vec<tokio::task::JoinHandle<Vec<String>>>,
-}
-
-impl Readers {
-    #[expect(clippy::disallowed_methods, reason = "a test is not part of Banyan's runtime")]
-    fn start(site: &Site) -> Self {
-        let edges = site.edges();
-        let this = Self {
-            acknowledged: Arc::default(),
-            stop: Arc::default(),
-            answers: Arc::default(),
-            tasks: Vec::new(),
-        };
-        let reader = |at: u64| {
-            let (acknowledged, stop) = (Arc::clone(&this.acknowledged), Arc::clone(&this.stop));
-            let answers = Arc::clone(&this.answers);
-            let edge = edges[usize::try_from(at).unwrap() % edges.len()];
-            tokio::spawn(async move {
-                let client = Client::keep_alive(edge);
-                let mut wrong = Vec::new();
-                let mut turn = at;
-                while !stop.load(Ordering::SeqCst) {
-                    turn += 1;
-                    let path = format!("/{}", turn % PATHS);
-                    let least = acknowledged.load(Ordering::SeqCst);
-                    let got = match client.get(&path).await {
-                        Ok(answer) if answer.status() == 200 => number(answer.body()),
-                        // An edge was killed.
-                        Ok(_) | Err(_) => {
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                            continue;
-                        }
-                    };
-                    answers.fetch_add(1, Ordering::SeqCst);
-                    if got.is_none_or(|got| got < least) {
-                        wrong.push(format!("{path}: {got:?} after {least} was acknowledged"));
-                    }
-                }
-                wrong
-            })
-        };
-        let tasks = (0..8).map(reader).collect();
-        Self { tasks, ..this }
-    }
-
-    async fn answered(&self, more: u64) {
-        let goal = self.answers.load(Ordering::SeqCst) + more;
-        wait::until("the readers to go on", LIMIT, async || {
-            match self.answers.load(Ordering::SeqCst) {
-                count if count >= goal => Ok(()),
-                count => Err(count),
-            }
-        })
-        .await
-        .unwrap();
-    }
-
-    async fn end(self) -> Vec<String> {
-        self.stop.store(true, Ordering::SeqCst);
-        let mut wrong = Vec::new();
-        for task in self.tasks {
-            wrong.extend(task.await.unwrap());
-        }
-        println!("{} answers", self.answers.load(Ordering::SeqCst));
-        wrong
-    }
-}
-
-/// Everything that is served, named in another way each time; `false`: it was not acknowledged.
-async fn purge(site: &Site, version: u64) -> bool {
-    let token = site.token();
-    let everything = match version % 4 {
-        0 => json!({ "all": true, "hard": true }),
-        1 => json!({ "tags": ["all"], "hard": true }),
-        2 => json!({ "globs": ["http://127.0.0.1:*"], "hard": true }),
-        _ => json!({ "urls": site.urls(), "hard": true }),
-    };
-    let client = Client::fresh_connections(site.endpoint.address());
-    let request = Request::post("/purge")
-        .header("host", "localhost")
-        .header("authorization", format!("Bearer {token}"))
-        .body(Bytes::from(everything.to_string()))
-        .unwrap();
-    client
-        .send(request)
-        .await
-        .is_ok_and(|answer| answer.status() == 200)
-}
-
-async fn acknowledged(site: &Site, readers: &Readers, versions: std::ops::RangeInclusive<u64>) {
-    for version in versions {
-        site.say(version);
-        wait::until("an acknowledged purge", LIMIT, async || {
-            if purge(site, version).await {
-                Ok(())
-            } else {
-                Err(version)
-            }
-        })
-        .await
-        .unwrap_or_else(|late| panic!("{late}\n{}", site.installation.logs()));
-        readers.acknowledged.store(version, Ordering::SeqCst);
-        readers.answered(20).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_purged_is_served_after_the_acknowledgement_whatever_is_killed_or_replaced_under_load() {
@@ -271,6 +49,57 @@ async fn nothing_purged_is_served_after_the_acknowledgement_whatever_is_killed_o
     acknowledged(&site, &readers, 41..=50).await;
     let wrong = readers.end().await;
     assert!(wrong.is_empty(), "{wrong:#?}\n{}", site.installation.logs());
+    site.installation.down().await;
+}
+
+/// The disk is warm each time: what was not purged comes from there, and the app is not asked for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_purged_does_not_come_back_from_the_disk_whatever_starts_again() {
+    let mut site = Site::up_with("disk = \"64MiB\",").await;
+    site.installation.serving("/").await;
+    assert_eq!((site.told("/a").await, site.told("/b").await), (0, 0));
+    for version in 1..=6 {
+        site.lie(3).await;
+        site.say(version);
+        let url = site.url("/a");
+        let (status, said) = match version % 2 {
+            0 => {
+                site.post(&site.token(), &json!({ "urls": [url], "hard": true }))
+                    .await
+            }
+            _ => {
+                site.post(&site.token(), &json!({ "globs": ["*/a"], "hard": true }))
+                    .await
+            }
+        };
+        assert_eq!(status, 200, "{said}");
+        match version {
+            1..=4 => site.replace_edge().await,
+            5 => {
+                // Nobody has told the others that it ended.
+                let edge = edge_pid(&site.installation).await;
+                site.installation.kill_controller();
+                signal(edge, Signal::KILL);
+                site.installation.start_controller();
+                site.installation.serving("/").await;
+            }
+            _ => {
+                site.installation.down().await;
+                site.installation.up().await;
+            }
+        }
+        assert_eq!(site.told("/a").await, version, "{}", site.installation.logs());
+        assert_eq!(site.told("/b").await, 0, "{}", site.installation.logs());
+    }
+    // And all of it.
+    site.lie(3).await;
+    site.say(7);
+    let (status, said) = site
+        .post(&site.token(), &json!({ "all": true, "hard": true }))
+        .await;
+    assert_eq!(status, 200, "{said}");
+    site.replace_edge().await;
+    assert_eq!((site.told("/a").await, site.told("/b").await), (7, 7));
     site.installation.down().await;
 }
 

@@ -23,18 +23,18 @@ async fn url(installation: &Installation, name: &str) -> Option<String> {
     Some(url.strip_suffix("/0").unwrap_or(&url).to_owned())
 }
 
-async fn ask(installation: &Installation, name: &str, words: &[&str]) -> String {
+pub(crate) async fn ask(installation: &Installation, name: &str, words: &[&str]) -> String {
     let url = url(installation, name).await.unwrap();
     command(&url, words).unwrap_or_else(|error| panic!("{error}\n{}", installation.logs()))
 }
 
-async fn pid(installation: &Installation, kind: &str) -> u64 {
+pub(crate) async fn pid(installation: &Installation, kind: &str) -> u64 {
     let row = row(installation, kind).await;
     row.and_then(|row| row["pid"].as_u64()).unwrap_or_default()
 }
 
 /// SIGKILL, then until it answers again.
-async fn kill(installation: &Installation, kind: &str, name: &str) {
+pub(crate) async fn kill(installation: &Installation, kind: &str, name: &str) {
     let before = pid(installation, kind).await;
     let raw = i32::try_from(before).unwrap();
     kill_process(Pid::from_raw(raw).unwrap(), Signal::KILL).unwrap();
@@ -50,7 +50,7 @@ async fn kill(installation: &Installation, kind: &str, name: &str) {
     again.await.unwrap();
 }
 
-fn set(manifest: &mut Manifest, tables: &[&str]) {
+pub(crate) fn set(manifest: &mut Manifest, tables: &[&str]) {
     manifest.more = tables.iter().map(|line| (*line).to_owned()).collect();
 }
 

@@ -203,18 +203,51 @@ fn replace_binary(installation: &Installation, round: u32) {
     fs::rename(&new, &path).unwrap();
 }
 
-/// SIGKILL to one instance after another, one each second.
-pub(crate) async fn kills(loaded: &mut Loaded, seconds: u32) -> usize {
-    let mut killed = 0;
+/// SIGKILL to one instance after another, at most one each second, and only while all others serve.
+pub(crate) async fn kills(loaded: &mut Loaded, seconds: u32) {
+    let all = loaded.installation.manifest.count as usize;
     for turn in 0..seconds as usize {
-        let instances = loaded.installation.instances().await;
-        // One that is down right now has no pid; the next one is there.
-        if let Some((name, pid)) = instances.get(turn % instances.len().max(1)) {
-            kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
-            println!("  killed {name} (pid {pid})");
-            killed += 1;
-        }
+        let instances = all_serving(&loaded.installation, all).await;
+        let (name, pid) = &instances[turn % all];
+        // Before the signal: whatever breaks because of it ends after this moment.
+        loaded.load.phase(format!("{KILLED}{name}"));
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        println!("  killed {name} (pid {pid})");
+        reaped(&loaded.installation, *pid).await;
+        loaded.load.phase(format!("without {name}"));
         loaded.carry_on(Duration::from_secs(1)).await;
     }
-    killed
+}
+
+/// What the phase begins with that lasts from a kill until the process is gone, which takes a while where cores are few.
+pub(crate) const KILLED: &str = "killed ";
+
+/// The supervisor knows that it has ended.
+pub(crate) async fn reaped(installation: &Installation, pid: u32) {
+    let limit = Duration::from_secs(60);
+    wait::until("the killed instance to be gone", limit, async || {
+        let instances = installation.instances().await;
+        let there = instances.iter().any(|(_, other)| *other == pid);
+        if there {
+            Err(format!("{instances:?}"))
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+}
+
+async fn all_serving(installation: &Installation, all: usize) -> Vec<(String, u32)> {
+    let limit = Duration::from_secs(60);
+    wait::until("every instance to serve again", limit, async || {
+        let instances = installation.ready_instances().await;
+        if instances.len() == all {
+            Ok(instances)
+        } else {
+            Err(format!("{instances:?}"))
+        }
+    })
+    .await
+    .unwrap()
 }

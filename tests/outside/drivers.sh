@@ -1,21 +1,41 @@
 #!/usr/bin/env bash
-# Runs the test suite of a PostgreSQL driver twice, straight to a server and through Banyan's proxy, and compares the results.
+# Runs the test suites of PostgreSQL drivers, and of what stands on them, twice: straight to a server and through Banyan's proxy.
 #
-#   tests/outside/drivers.sh                psycopg2
+#   tests/outside/drivers.sh                all of them
+#   tests/outside/drivers.sh psycopg2       one of them
+#   ONLY="test/dialect/postgresql" tests/outside/drivers.sh sqlalchemy
 #   BANYAN=path/to/banyan MODE=session tests/outside/drivers.sh
 #
 # A test that fails both ways says nothing about the proxy. One that fails only through it fails the run, unless
-# tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, into
-# target/outside. Everything started is ended by process id, its folder removed.
+# tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, that of
+# lib/pq from Debian (`apt-get source`), into target/outside. Everything started is ended by process id, its folder removed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-SUITES=${*:-psycopg2}
+SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq}
 MODE=${MODE:-transaction}
 POOL=20
 FIRST_PORT=21945
-declare -A VERSIONS=([psycopg2]=2.9.10)
-declare -A TESTS=([psycopg2]=tests)
+# psycopg 3 ships no tests: SQLAlchemy's and Django's run on it.
+declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7)
+# Left out: pg8000's log-ins, which want a pg_hba.conf of their own, and its measurements.
+declare -A TESTS=(
+  [psycopg2]=tests
+  [pg8000]="test --ignore-glob=*/auth --ignore-glob=*benchmarks* --ignore=test/test_readme.py"
+  [asyncpg]=tests
+  [sqlalchemy]="test/dialect/postgresql test/dialect/test_suite.py test/engine/test_transaction.py test/engine/test_execute.py"
+  [django]="postgres_tests transactions transaction_hooks basic aggregation annotations bulk_create select_for_update introspection
+    lookup get_or_create delete update expressions"
+  [pq]=./...
+)
+# What the tests import beside the driver, and what the sources say of themselves is made with.
+declare -A NEEDS=(
+  [psycopg2]=psycopg2-binary==2.9.10
+  [pg8000]="pg8000==1.31.2 pytz pytest-mock pytest-benchmark"
+  [asyncpg]="asyncpg==0.30.0 distro"
+  [sqlalchemy]="psycopg[binary]==3.2.3 greenlet typing_extensions"
+  [django]="psycopg[binary]==3.2.3 asgiref sqlparse jinja2"
+)
 
 # shellcheck source=bench/shared.sh
 . bench/shared.sh
@@ -23,41 +43,114 @@ declare -A TESTS=([psycopg2]=tests)
 . bench/postgres.sh
 # shellcheck source=tests/outside/compare.sh
 . tests/outside/compare.sh
+# shellcheck source=tests/outside/debian.sh
+. tests/outside/debian.sh
 for program in python3 psql pg_config "$PROGRAMS/postgres"; do
   command -v "$program" >/dev/null || die "$program is missing. Install: apt-get install python3-venv postgresql-$VERSION libpq-dev"
 done
 command -v "$BANYAN" >/dev/null || die "no $BANYAN: cargo build --release -p banyan"
-VENV=$(realpath "$CACHE")/venv
+CACHE=$(realpath "$CACHE")
+VENV=$CACHE/venv
 
-fetch() { # suite: the driver, and the source that holds its tests
-  local suite=$1 version=${VERSIONS[$1]} package=$1
-  [ "$suite" != psycopg2 ] || package=psycopg2-binary
+fetch() { # suite: the driver, and the source that holds its tests; sets source[SUITE]
+  local suite=$1 version=${VERSIONS[$1]} needs=()
+  if [ "$suite" = pq ]; then
+    fetch_pq "$version"
+    return
+  fi
+  source[$suite]=$CACHE/$suite-$version
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
-  timeout 300 "$VENV/bin/pip" -q install pytest "$package==$version"
-  [ -d "$CACHE/$suite-$version" ] && return
-  (cd "$CACHE" && timeout 300 "$VENV/bin/pip" -q download --no-deps --no-binary :all: "$suite==$version" && tar -xf "$suite-$version.tar.gz")
+  read -ra needs <<<"${NEEDS[$suite]}"
+  # The last three: with them a source package is not built in a place of its own, for which pip would fetch them each time.
+  timeout 300 "$VENV/bin/pip" -q install pytest "${needs[@]}" setuptools wheel Cython
+  [ ! -d "${source[$suite]}" ] || return 0
+  mkdir -p "$CACHE/archives"
+  timeout 300 "$VENV/bin/pip" -q download --no-deps --no-build-isolation --no-binary :all: -d "$CACHE/archives" "$suite==$version"
+  mkdir -p "${source[$suite]}.part"
+  tar -xf "$(find "$CACHE/archives" -iname "$suite-$version.tar.gz")" -C "${source[$suite]}.part" --strip-components=1
+  mv "${source[$suite]}.part" "${source[$suite]}"
+}
+
+fetch_pq() { # version
+  source[pq]=$CACHE/pq-$1
+  [ -d "${source[pq]}" ] || debian_source golang-github-lib-pq "${source[pq]}"
+}
+
+# pytest prints a line per test at the end.
+with_pytest() { # log, options and tests…
+  local log=$1
+  shift
+  timeout "${LIMIT:-1800}" "$VENV/bin/pytest" -p no:cacheprovider -q -rpfE --tb=short "$@" >"$log" 2>&1 || true
+  sed -nE 's/^(PASSED|FAILED|ERROR) ([^ ]+).*/\2 \1/p' "$log" | sed 's/ PASSED$/ ok/' | sort -u
+}
+
+# Django's own runner prints `name (module.Class.name) ... ok`, sometimes with the test's first comment between.
+with_django() { # log, port, tests…
+  local log=$1 port=$2
+  shift 2
+  cat >tests/test_postgres.py <<SETTINGS
+import os
+
+def database(name, port):
+    return {
+        "ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": "postgres", "HOST": "127.0.0.1",
+        "PORT": port, "PASSWORD": os.environ["PGPASSWORD"], "TEST": {"NAME": name},
+    }
+
+# A proxy serves one database; the second one is there for tests of several.
+DATABASES = {"default": database("$PGDATABASE", $port), "other": database("django_other", $server_port)}
+SECRET_KEY = "tests"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+USE_TZ = False
+SETTINGS
+  (cd tests && PYTHONPATH=.. timeout "${LIMIT:-1800}" "$VENV/bin/python" runtests.py --settings=test_postgres --parallel=1 \
+    --keepdb --noinput -v 2 "$@" >"$log" 2>&1) || true
+  awk '{
+    if (match($0, /^[a-z_A-Z0-9]+ \([A-Za-z_0-9.]+\)/)) { name = $2; gsub(/[()]/, "", name) }
+    if (name != "" && match($0, /\.\.\. (ok|FAIL|ERROR)$/)) { print name, $NF; name = "" }
+  }' "$log" | sort -u
+}
+
+with_go() { # log, tests…
+  local log=$1
+  shift
+  PGSSLMODE=disable timeout "${LIMIT:-600}" go test -count=1 -p 1 -v "$@" >"$log" 2>&1 || true
+  sed -nE 's/^ *--- (PASS|FAIL): ([^ ]+) .*/\2 \1/p' "$log" | sed 's/ PASS$/ ok/' | sort -u
 }
 
 run_suite() { # suite, way, port
   local suite=$1 out=$work/results/$1.$2 port=$3 tests=()
-  read -ra tests <<<"${TESTS[$suite]}"
+  read -ra tests <<<"$(tr '\n' ' ' <<<"${ONLY:-${TESTS[$suite]}}")"
   mkdir -p "$out"
+  # What the last one left; and what the suites ask for to be there.
+  PGOPTIONS='-c client_min_messages=warning' PGPORT=$server_port psql -qX -c 'DROP SCHEMA public CASCADE' -c 'CREATE SCHEMA public' \
+    -c 'CREATE EXTENSION IF NOT EXISTS hstore' -c 'CREATE EXTENSION IF NOT EXISTS citext'
   (
-    cd "$CACHE/$suite-${VERSIONS[$suite]}"
-    PSYCOPG2_TESTDB=$PGDATABASE PGPORT=$port PGPASSWORD=$password timeout "${LIMIT:-900}" \
-      "$VENV/bin/pytest" -p no:cacheprovider -q -rA --tb=line "${tests[@]}" >"$out/log" 2>&1 || true
-  )
-  sed -nE 's/^(PASSED|FAILED|ERROR) ([^ ]+).*/\2 \1/p' "$out/log" | sed 's/ PASSED$/ ok/' | sort -u >"$out/verdicts"
+    cd "${source[$suite]}"
+    export PGPORT=$port PGPASSWORD=$password PSYCOPG2_TESTDB=$PGDATABASE
+    case $suite in
+      django) with_django "$out/log" "$port" "${tests[@]}" ;;
+      pq) with_go "$out/log" "${tests[@]}" ;;
+      sqlalchemy) with_pytest "$out/log" --dburi "postgresql+psycopg://postgres@127.0.0.1:$port/$PGDATABASE" --maxfail=10000 "${tests[@]}" ;;
+      *) with_pytest "$out/log" "${tests[@]}" ;;
+    esac
+  ) >"$out/verdicts"
   [ -s "$out/verdicts" ] || { tail -n 20 "$out/log" >&2; die "the suite of $suite did not run ($2)"; }
 }
 
+if [[ " $SUITES " == *" pq "* ]] && ! command -v go >/dev/null; then
+  say "skipped: pq, go is missing. Install: apt-get install golang-go"
+  SUITES=$(tr " " "\n" <<<"$SUITES" | grep -vx pq || true)
+fi
+declare -A source
 for suite in $SUITES; do
-  [ -n "${VERSIONS[$suite]:-}" ] || die "unknown suite $suite: psycopg2"
-  say "$suite ${VERSIONS[$suite]} from PyPI"
+  [ -n "${VERSIONS[$suite]:-}" ] || die "unknown suite $suite: one of ${!VERSIONS[*]}"
+  say "$suite ${VERSIONS[$suite]}"
   fetch "$suite"
 done
 start_server postgres -- "fsync = off" "max_connections = 120" "max_prepared_transactions = 10"
-PGPORT=$server_port psql -qX -c 'CREATE EXTENSION IF NOT EXISTS hstore'
+PGPORT=$server_port psql -qX -c 'CREATE DATABASE django_other' -c 'CREATE SCHEMA test_schema' -c 'CREATE SCHEMA test_schema_2'
 start_proxy postgres "$MODE"
 failed=0
 for suite in $SUITES; do

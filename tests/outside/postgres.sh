@@ -23,39 +23,18 @@ FIRST_PORT=21930
 . bench/postgres.sh
 # shellcheck source=tests/outside/compare.sh
 . tests/outside/compare.sh
+# shellcheck source=tests/outside/debian.sh
+. tests/outside/debian.sh
 HARNESS=/usr/lib/postgresql/$VERSION/lib/pgxs/src/test
 for program in gcc psql "$PROGRAMS/postgres" "$HARNESS/regress/pg_regress" "$HARNESS/isolation/isolationtester"; do
   command -v "$program" >/dev/null || die "$program is missing. Install: apt-get install gcc postgresql-$VERSION postgresql-server-dev-$VERSION"
 done
 command -v "$BANYAN" >/dev/null || die "no $BANYAN: cargo build --release -p banyan"
 
-# The suite's source, from Debian's archive; the machine's own package lists stay as they are.
-fetch() {
-  mkdir -p "$CACHE"/{parts,lists/partial}
-  local at
-  at=$(realpath "$CACHE")
-  {
-    for suite in "debian bookworm bookworm-updates" "debian-security bookworm-security"; do
-      printf 'Types: deb-src\nURIs: http://deb.debian.org/%s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
-        "${suite%% *}" "${suite#* }"
-    done
-  } >"$at/parts/debian.sources"
-  local apt=(apt-get -q -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$at/parts" -o "Dir::State::lists=$at/lists"
-    -o APT::Sandbox::User=root)
-  "${apt[@]}" update >/dev/null
-  # The newest in the archive; a mirror may lack the tarball of the very newest.
-  local version
-  for version in $(apt-cache "${apt[@]:2}" showsrc "postgresql-$VERSION" | sed -n 's/^Version: //p' | sort -rV); do
-    (cd "$at" && "${apt[@]}" source --download-only "postgresql-$VERSION=$version" >/dev/null 2>&1) && break
-  done
-  tar -xf "$at"/postgresql-"$VERSION"_*.orig.tar.bz2 -C "$at"
-}
-source_folder() { find "$CACHE" -maxdepth 1 -type d -name "postgresql-$VERSION.*" 2>/dev/null | sort -V | tail -n 1; }
-SOURCE=${PG_SOURCE:-$(source_folder)}
-if [ -z "$SOURCE" ]; then
+SOURCE=${PG_SOURCE:-$CACHE/postgresql-$VERSION}
+if [ ! -d "$SOURCE" ]; then
   say "fetching PostgreSQL's source from Debian"
-  fetch
-  SOURCE=$(source_folder)
+  debian_source "postgresql-$VERSION" "$SOURCE"
 fi
 [ -d "$SOURCE/src/test/regress" ] || die "no test suites in ${SOURCE:-$CACHE}; give PG_SOURCE=folder of the unpacked source"
 

@@ -261,12 +261,21 @@ impl Installation {
 
     /// The pids of the app's instances, by name (`web.1@r1`).
     pub async fn instances(&self) -> Vec<(String, u32)> {
+        self.instances_that(|_| true).await
+    }
+
+    /// As [`Self::instances`], without those that start or end right now.
+    pub async fn ready_instances(&self) -> Vec<(String, u32)> {
+        self.instances_that(|row| row["state"] == "ready").await
+    }
+
+    async fn instances_that(&self, wanted: impl Fn(&Value) -> bool) -> Vec<(String, u32)> {
         let status = self.status().await;
         let rows = status["children"].as_array().cloned().unwrap_or_default();
         let instance = |row: &Value| {
             let id = row["id"].as_str()?;
             let pid = u32::try_from(row["pid"].as_u64()?).ok()?;
-            id.contains('@').then(|| (id.to_owned(), pid))
+            (id.contains('@') && wanted(row)).then(|| (id.to_owned(), pid))
         };
         rows.iter().filter_map(instance).collect()
     }

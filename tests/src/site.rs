@@ -41,10 +41,11 @@ impl Site {
         })
     }
 
-    /// One write for four reads, `per_second` in all.
+    /// One write for four reads, `per_second` in all, and not more at once than come in a sixth of a second.
     pub fn load(self: &Arc<Self>, per_second: u32) -> Load {
         let site = Arc::clone(self);
-        Load::start(per_second, move |number| {
+        let most = per_second.div_ceil(6) as usize;
+        Load::bounded(per_second, most, move |number| {
             let site = Arc::clone(&site);
             async move {
                 match number % 5 {

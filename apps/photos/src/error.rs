@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use banyan_sdk::auth::PasswordError;
+use banyan_sdk::limit::Decision;
 use serde_json::json;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,9 @@ pub(crate) enum ApiError {
     },
     #[error("several fields are invalid")]
     Invalid(Vec<(&'static str, String)>),
+    /// Too often: see its headers.
+    #[error("too many tries")]
+    Limited(Decision),
     /// The database or a core is busy or away for the moment.
     #[error("try again: {0}")]
     Busy(String),
@@ -55,6 +60,7 @@ impl ApiError {
         match self {
             Self::Refused { status, .. } => *status,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -64,12 +70,17 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let limit = match &self {
+            Self::Limited(decision) => Some(*decision),
+            _ => None,
+        };
         let errors = match self {
             Self::Refused { field, problem, .. } => json!({ field: [problem] }),
             Self::Invalid(problems) => problems
                 .into_iter()
                 .map(|(field, problem)| (field.to_owned(), json!([problem])))
                 .collect(),
+            Self::Limited(_) => json!({ "credentials": ["were tried too often, wait a little"] }),
             Self::Busy(reason) => {
                 tracing::warn!(reason, "answered 503");
                 json!({ "server": ["is busy, try again"] })
@@ -79,7 +90,11 @@ impl IntoResponse for ApiError {
                 json!({ "server": ["failed"] })
             }
         };
-        let mut response = (status, Json(json!({ "errors": errors }))).into_response();
+        let answer = Json(json!({ "errors": errors }));
+        let mut response = match limit {
+            Some(decision) => (status, decision, answer).into_response(),
+            None => (status, answer).into_response(),
+        };
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -115,6 +130,18 @@ impl From<sqlx::Error> for ApiError {
 impl From<banyan_sdk::session::tower_sessions::session::Error> for ApiError {
     fn from(error: banyan_sdk::session::tower_sessions::session::Error) -> Self {
         Self::Busy(error.to_string())
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy(error.to_string()),
+            PasswordError::Hash(_) | PasswordError::Lost(_) => Self::Broken {
+                doing: "check a password",
+                cause: error.to_string(),
+            },
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use banyan_sdk::auth::Passwords;
 use banyan_sdk::{Banyan, InitError, Sessions};
 use sqlx::PgPool;
 
-use crate::auth::{Passwords, Tokens, secret};
+use crate::auth::{Tokens, secret};
 use crate::cached::Cached;
 use crate::error::ApiError;
 use crate::fellows::Fellows;
@@ -31,6 +32,8 @@ pub(crate) struct App {
     /// Set when ready.
     pub(crate) ids: OnceLock<Ids>,
     pub(crate) passwords: Passwords,
+    /// For the limits of what may be guessed.
+    pub(crate) banyan: Banyan,
     pub(crate) tokens: Tokens,
     pub(crate) media: MediaStore,
     pub(crate) darkroom: Darkroom,
@@ -99,7 +102,8 @@ fn app(banyan: &Banyan, settings: Settings) -> Result<App, ServeError> {
         cached: Cached::new(banyan, Arc::clone(&fellows)),
         fellows,
         ids: OnceLock::new(),
-        passwords: Passwords::new(),
+        passwords: Passwords::default(),
+        banyan: banyan.clone(),
         tokens: Tokens::new(&secret::load(secret_key, &sdk.data_dir)?),
         media: MediaStore::open(&sdk.data_dir)?,
         darkroom: Darkroom::new(),

@@ -2,6 +2,7 @@
 
 mod endpoint;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct Cache {
     /// The place whose edge all others ask on a miss; `None`: each asks the instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shield: Option<PlaceName>,
+    /// Edges that share what they keep: whom each stands beside. Only those that do; nobody stands beside one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beside: BTreeMap<PlaceName, PlaceName>,
     /// In the order of the file: the first that matches counts.
     #[serde(default)]
     pub rules: Vec<CacheRule>,
@@ -118,6 +122,20 @@ pub enum CacheClass {
     Image,
     /// The address changes with the content.
     Versioned,
+}
+
+impl Cache {
+    /// Whether edges ask each other.
+    pub fn edges_ask(&self) -> bool {
+        self.shield.is_some() || !self.beside.is_empty()
+    }
+
+    /// The place by which those go that share what they keep: of all of them the same.
+    pub fn site<'a>(&'a self, place: &'a str) -> &'a str {
+        let mut beside = self.beside.iter();
+        let other = beside.find(|(name, _)| name.as_str() == place);
+        other.map_or(place, |(_, other)| other.as_str())
+    }
 }
 
 impl CacheProfile {
@@ -220,6 +238,8 @@ pub(crate) fn build(edge: &Reader<'_>, files: &Files<'_>) -> Option<Cache> {
     Some(Cache {
         // A place that is none is reported where places are known.
         shield: table.text("shield").and_then(|name| name.value.parse().ok()),
+        // Places say it.
+        beside: BTreeMap::new(),
         memory: table.bytes("memory"),
         disk: table.bytes_if_any("disk"),
         profile,

@@ -246,7 +246,7 @@ pub struct EdgeSettings {
     pub access_log: bool,
     /// Which requests have one.
     pub log: EdgeLog,
-    /// Whose trace a request continues. Default: headers pass as they are.
+    /// Whose trace a request continues. Default: that of trusted proxies.
     pub trace: Trace,
     /// Percent of the traces begun here. Default 10.
     pub trace_sampled: u8,

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys::Key;
 use crate::model::EdgeTable;
 use crate::name::PlaceName;
 use crate::nearest::{list, nearest};
@@ -55,7 +56,77 @@ pub(crate) fn build(root: &Reader<'_>, edge: Option<&mut EdgeTable>, report: &Re
             edge.places.insert(name, place);
         }
     }
+    for entry in entries {
+        if let Value::Table(inner) = &entry.node.value
+            && let Ok(name) = entry.name.parse::<PlaceName>()
+            && edge.places.contains_key(&name)
+        {
+            beside((entries, keys), &Reader::new(inner, keys), &name, edge, report);
+        }
+    }
     check_shield(root, edge, report);
+}
+
+/// A longer name has no room in that of the group in which other edges know it.
+const LONGEST_BESIDE: usize = 24;
+
+/// Whom it shares what it keeps with.
+fn beside(
+    (all, keys): (&[Entry], &'static [Key]),
+    table: &Reader<'_>,
+    name: &PlaceName,
+    edge: &mut EdgeTable,
+    report: &Report,
+) {
+    let Some(word) = table.text("beside") else { return };
+    let Ok(other) = word.value.parse::<PlaceName>() else {
+        return;
+    };
+    let known = || edge.places.keys().map(PlaceName::as_str).chain([FIRST_PLACE]);
+    let others = || known().filter(|place| *place != name.as_str());
+    if !others().any(|place| place == other.as_str()) {
+        let message = if other == *name {
+            format!("place `{name}` cannot stand beside itself")
+        } else {
+            format!("there is no place `{other}`")
+        };
+        let help = match nearest(other.as_str(), others()) {
+            Some(near) if other != *name => format!("did you mean `{near}`?"),
+            _ => format!("places are {}", list(others())),
+        };
+        report.error(&word.place, message, &[&help]);
+        return;
+    }
+    let tables = all.iter().filter(|entry| entry.name == other.as_str());
+    let third = tables.filter_map(|entry| match &entry.node.value {
+        Value::Table(inner) => Reader::new(inner, keys).text("beside"),
+        _ => None,
+    });
+    if let Some(third) = third.map(|third| third.value).next() {
+        let message = format!("place `{other}` stands beside `{third}` itself");
+        let help = "write the name of one that all of them stand beside";
+        report.error(&word.place, message, &[help]);
+        return;
+    }
+    if let Some(long) = [name, &other]
+        .into_iter()
+        .find(|place| place.as_str().len() > LONGEST_BESIDE)
+    {
+        let message = format!("the name `{long}` is too long for edges that share what they keep");
+        let help = format!("give that place a name of at most {LONGEST_BESIDE} characters");
+        report.error(&word.place, message, &[&help]);
+        return;
+    }
+    match &mut edge.settings.cache {
+        Some(cache) => {
+            cache.beside.insert(name.clone(), other);
+        }
+        None => {
+            let help = "write cache = {} in [edge], or leave it away";
+            let message = "`beside` has no effect: the edges keep nothing";
+            report.warning(&word.place, message.to_owned(), &[help]);
+        }
+    }
 }
 
 fn check_shield(root: &Reader<'_>, edge: &EdgeTable, report: &Report) {

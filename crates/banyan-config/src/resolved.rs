@@ -4,8 +4,10 @@
 
 mod alerts;
 mod cache;
+mod database;
 mod filters;
 mod listeners;
+mod mask;
 mod observe;
 mod origins;
 mod places;
@@ -16,25 +18,20 @@ mod scale;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::backup::BackupSettings;
 use crate::command;
 use crate::filter::{CountLimits, Filters};
 use crate::logs::LogSettings;
 use crate::model::{
-    Balance, Certificates, Config, Database, EdgeTable, HashBy, HostKind, ManagedDatabase, PgproxyTable,
-    ProcessTable, Sticky, Tls, Trace,
+    Balance, Certificates, Config, Database, EdgeTable, HashBy, HostKind, ProcessTable, Sticky, Tls, Trace,
 };
 use crate::name::HostName;
-use crate::redis::Redis;
 use crate::template::Template;
 use crate::units::{format_bytes, format_duration};
-
-const MASK: &str = "***";
 
 /// banyan.toml that means the same as the Config; unmasked, it can be loaded again.
 pub fn render_resolved(config: &Config, masked: bool) -> String {
     let mut out = Writer(String::new());
-    let config = if masked { &mask(config) } else { config };
+    let config = if masked { &mask::mask(config) } else { config };
     out.line("version", "1");
     out.text("name", config.name.as_str());
     app(&mut out, config);
@@ -66,12 +63,8 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
     }
     match &config.database {
         None => {}
-        Some(Database::External(external)) => {
-            out.table("database");
-            out.text("url", external.url.as_str());
-            pgproxy(&mut out, &external.pgproxy);
-        }
-        Some(Database::Managed(managed)) => database_table(&mut out, managed),
+        Some(Database::External(external)) => database::external(&mut out, external),
+        Some(Database::Managed(managed)) => database::managed(&mut out, managed),
     }
     for (purpose, table) in &config.redis {
         redis::table(&mut out, *purpose, table);
@@ -95,7 +88,7 @@ pub fn render_resolved(config: &Config, masked: bool) -> String {
 pub fn resolved_json(config: &Config, masked: bool) -> serde_json::Value {
     let masked_config;
     let config = if masked {
-        masked_config = mask(config);
+        masked_config = mask::mask(config);
         &masked_config
     } else {
         config
@@ -295,7 +288,9 @@ fn edge_table(out: &mut Writer, edge: &EdgeTable) {
     let exempt = limits.exempt_ips.iter();
     out.list("exempt_ips", exempt.map(|network| format!("\"{network}\"")));
     for (name, place) in &edge.places {
-        places::table(out, name, place);
+        let cache = edge.settings.cache.as_ref();
+        let beside = cache.and_then(|cache| cache.beside.get(name));
+        places::table(out, name, place, beside);
     }
 }
 
@@ -333,95 +328,6 @@ fn tls_keys(out: &mut Writer, tls: &Tls, port: u16) {
     out.list("domains", tls.domains.iter().map(|domain| quoted(domain)));
     out.line("redirect", tls.redirect);
     out.text("hsts", &format_duration(tls.hsts));
-}
-
-fn database_table(out: &mut Writer, database: &ManagedDatabase) {
-    out.table("database");
-    if let Some(postgres) = database.postgres {
-        out.line("postgres", postgres);
-    }
-    if let Some(port) = database.port {
-        out.line("port", port);
-    }
-    if let Some(dir) = &database.dir {
-        out.text("dir", &dir.to_string_lossy());
-    }
-    if let Some(memory) = database.memory_bytes {
-        out.text("memory", &format_bytes(memory));
-    }
-    out.line("max_connections", database.max_connections);
-    if let Some(name) = &database.name {
-        out.text("name", name);
-    }
-    out.line("replicas", database.replicas);
-    out.text("durability", database.durability.name());
-    out.text("reads", &database.reads.to_string());
-    pgproxy(out, &database.pgproxy);
-    if let Some(settings) = &database.backup {
-        backup(out, settings);
-    }
-    if !database.settings.is_empty() {
-        out.table("database.settings");
-        for (name, value) in &database.settings {
-            out.text(name, value);
-        }
-    }
-}
-
-fn pgproxy(out: &mut Writer, table: &PgproxyTable) {
-    let PgproxyTable {
-        direct,
-        port,
-        pool,
-        hold,
-        measure,
-        admins,
-    } = table;
-    out.table("database.pgproxy");
-    out.line("direct", direct);
-    if let Some(port) = port {
-        out.line("port", port);
-    }
-    out.text("mode", pool.mode.name());
-    out.line("pool", pool.size);
-    out.line("max_clients", pool.max_clients);
-    out.text("wait", &format_duration(pool.wait));
-    out.text("grace", &format_duration(hold.grace));
-    out.text("hold", &format_duration(hold.limit));
-    out.line("measure", measure.statements);
-    out.text("slow_query", &format_duration(measure.slow_query));
-    if !admins.is_empty() {
-        out.list("admins", admins.iter().cloned());
-    }
-}
-
-fn backup(out: &mut Writer, settings: &BackupSettings) {
-    let BackupSettings {
-        path,
-        full,
-        differential,
-        incremental,
-        at,
-        keep,
-        limit,
-        processes,
-        archive_timeout,
-        queue_bytes,
-    } = settings;
-    out.table("database.backup");
-    out.text("path", &path.to_string_lossy());
-    out.text("full", &format_duration(*full));
-    for (name, interval) in [("differential", differential), ("incremental", incremental)] {
-        if let Some(interval) = interval {
-            out.text(name, &format_duration(*interval));
-        }
-    }
-    out.text("at", &at.to_string());
-    out.line("keep", keep);
-    out.text("limit", &format_duration(*limit));
-    out.line("processes", processes);
-    out.text("archive_timeout", &format_duration(*archive_timeout));
-    out.text("queue", &format_bytes(*queue_bytes));
 }
 
 fn environment(out: &mut Writer, table: &str, env: &BTreeMap<String, Template>) {
@@ -478,75 +384,4 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text)
         .to_string()
         .replace('\u{7f}', "\\u007F")
-}
-
-/// The Config with `***` for what must not be shown. References such as `{{secret.NAME}}` stay: they reveal nothing.
-fn mask(config: &Config) -> Config {
-    let mut config = config.clone();
-    mask_environment(&mut config.app.env);
-    for process in config.processes.values_mut() {
-        mask_environment(&mut process.env);
-    }
-    if let Some(Database::External(external)) = &mut config.database {
-        external.url = mask_url(&external.url);
-    }
-    for redis in config.redis.values_mut() {
-        if let Redis::External(external) = redis {
-            external.url = mask_url(&external.url);
-        }
-    }
-    if let Some(alerts) = &mut config.alerts {
-        alerts::mask(alerts);
-    }
-    // A setting may hold a connection string, such as primary_conninfo.
-    if let Some(Database::Managed(managed)) = &mut config.database {
-        let secret = |value: &&mut String| value.contains("password");
-        managed
-            .settings
-            .values_mut()
-            .filter(secret)
-            .for_each(|value| MASK.clone_into(value));
-    }
-    config
-}
-
-fn mask_environment(env: &mut BTreeMap<String, Template>) {
-    for (name, value) in env {
-        *value = mask_url(value);
-        if sounds_secret(name) && value.placeholders().next().is_none() && !value.as_str().is_empty() {
-            *value = Template::literal(MASK);
-        }
-    }
-}
-
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    let words = [
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "PASSPHRASE",
-        "TOKEN",
-        "CREDENTIAL",
-        "PRIVATE",
-        "DSN",
-    ];
-    words.iter().any(|word| name.contains(word))
-        || name
-            .split('_')
-            .any(|word| ["KEY", "PASS", "PW", "SALT", "APIKEY"].contains(&word))
-}
-
-/// `scheme://user:password@host` without the password.
-fn mask_url(value: &Template) -> Template {
-    let text = value.as_str();
-    let masked = || {
-        let (scheme, rest) = text.split_once("://")?;
-        let end = rest.find(['?', '#']).unwrap_or(rest.len());
-        let (login, _) = rest[..end].rsplit_once('@')?;
-        let (user, password) = login.split_once(':')?;
-        let literal = Template::literal(password).placeholders().next().is_none();
-        literal.then(|| format!("{scheme}://{user}:{MASK}{}", &rest[login.len()..]))
-    };
-    masked().map_or_else(|| value.clone(), Template::literal)
 }

@@ -9,7 +9,6 @@ pub(crate) use body::DownBody;
 pub(crate) use spans::Teller;
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 
+use banyan_httpcache::Receiver;
 use banyan_telemetry::span::SpanId;
 use banyan_telemetry::trace::TraceParent;
 
 use crate::answer_limits::AnswerLimits;
 use crate::cache;
+use crate::cache::hop::FromEdge;
 use crate::compress::{self, Verdict};
 use crate::core::groups::Group;
 use crate::core::{Core, Peer};
@@ -88,7 +89,9 @@ pub(crate) struct Exchange {
     /// What comes may be for others, too: it binds nobody to an instance.
     pub shares: bool,
     /// Whose request it is, where another edge asks for it: what is done once was done there.
-    pub relayed: Option<IpAddr>,
+    pub relayed: Option<FromEdge>,
+    /// What comes is for nobody else: edges that share what they keep are not asked.
+    pub for_itself: bool,
     /// The edge's own: nobody counts or logs it.
     unseen: bool,
     /// What a refusal means, where its form says it in another way than by the status.
@@ -160,6 +163,7 @@ impl Exchange {
             is_hit: false,
             shares: false,
             relayed: None,
+            for_itself: false,
             unseen: false,
             meant: None,
             version,
@@ -350,6 +354,14 @@ impl Exchange {
         }
         let status = response.status();
         compress::describe(asked, verdict, status, response.headers_mut());
+    }
+
+    /// Who gets what the cache gives.
+    pub(crate) fn receiver(&self) -> Receiver {
+        match self.relayed {
+            Some(_) => Receiver::Edge,
+            None => Receiver::Client,
+        }
     }
 
     /// Which request it is an answer to.

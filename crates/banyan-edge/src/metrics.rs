@@ -118,6 +118,8 @@ pub(crate) struct RouteCells {
     pub received: Counter,
     pub sent: Counter,
     pub cache: CacheCells,
+    /// The same for what edges beside this one ask.
+    pub beside: CacheCells,
     pub mirror: MirrorCells,
 }
 

@@ -283,7 +283,7 @@ fn relay(
     let routes = core.routes().zip(relayed.route);
     exchange.routed = routes.and_then(|(routes, name)| Routed::named(routes, &name));
     exchange.cached = Some(cache::Asked::at(Rc::clone(cache), relayed.uri, relayed.untrue));
-    exchange.relayed = Some(relayed.client);
+    exchange.relayed = Some(relayed.from);
     if let Some(id) = head.headers.get(&headers::REQUEST_ID) {
         exchange.id = id.clone();
     }

@@ -56,11 +56,29 @@ const IN_NOT_MODIFIED: [HeaderName; 7] = [
     VARY,
     HeaderName::from_static("cdn-cache-control"),
 ];
+/// Who gets an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receiver {
+    Client,
+    /// Another cache like this one: it keeps what it gets by the same fields, as the origin sent them.
+    Edge,
+}
+
 /// Meant for us, not for browsers.
 const OURS: [HeaderName; 3] = [
     HeaderName::from_static("banyan-cache-control"),
     HeaderName::from_static("surrogate-control"),
     HeaderName::from_static("surrogate-key"),
+];
+
+/// By which an edge keeps what it has validated.
+const FOR_EDGES: [HeaderName; 6] = [
+    HeaderName::from_static("banyan-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("surrogate-key"),
+    HeaderName::from_static("cache-tag"),
+    HeaderName::from_static("xkey"),
+    HeaderName::from_static("cache-groups"),
 ];
 
 impl Answer {
@@ -75,13 +93,25 @@ impl Answer {
 
     /// The fields to send, `Age` among them. `Content-Type` and `Content-Length` of several ranges, and
     /// `Cache-Status`, are the sender's to add.
-    pub fn headers(&self, head: &Head, total: u64, policy: &Policy, now: Time) -> HeaderMap {
+    pub fn headers(
+        &self,
+        head: &Head,
+        total: u64,
+        (policy, receiver): (&Policy, Receiver),
+        now: Time,
+    ) -> HeaderMap {
         let mut headers = match self {
-            Self::NotModified => only(&head.headers, &IN_NOT_MODIFIED),
+            Self::NotModified => {
+                let more: &[HeaderName] = match receiver {
+                    Receiver::Client => &[],
+                    Receiver::Edge => &FOR_EDGES,
+                };
+                only(&head.headers, IN_NOT_MODIFIED.iter().chain(more))
+            }
             Self::Whole | Self::Part(_) | Self::Parts(_) | Self::NotSatisfiable => head.headers.clone(),
         };
         let age = head.age_at(now);
-        for_clients(&mut headers, policy, age);
+        for_receiver(&mut headers, (policy, receiver), age);
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
         match self {
             Self::Whole | Self::NotModified => {}
@@ -106,9 +136,12 @@ impl Answer {
     }
 }
 
-/// Takes out what is meant for this cache, and says how long browsers keep it. For stored responses, and those that are
-/// being stored.
-pub fn for_clients(headers: &mut HeaderMap, policy: &Policy, age: Duration) {
+/// Takes out what is meant for this cache, and says how long browsers keep it; nothing of that for another edge. For stored
+/// responses, and those that are being stored.
+pub fn for_receiver(headers: &mut HeaderMap, (policy, receiver): (&Policy, Receiver), age: Duration) {
+    if receiver == Receiver::Edge {
+        return;
+    }
     OURS.iter().for_each(|name| {
         headers.remove(name);
     });
@@ -121,7 +154,7 @@ pub fn for_clients(headers: &mut HeaderMap, policy: &Policy, age: Duration) {
     }
 }
 
-fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+fn only<'a>(headers: &HeaderMap, names: impl Iterator<Item = &'a HeaderName>) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for name in names {
         for value in headers.get_all(name) {

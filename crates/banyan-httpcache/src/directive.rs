@@ -1,5 +1,5 @@
 //! `Cache-Control` of requests and responses (RFC 9111 §5.2, RFC 5861, RFC 8246), and the targeted fields that replace
-//! it for us (RFC 9213).
+//! it for us (RFC 9213; `Surrogate-Control` of the Edge Architecture Specification, which came before).
 //!
 //! Of several ages in a response the first counts (RFC 9111 §4.2.1); where directives contradict each other the strictest
 //! reading does: `private` without names over `private` with names, in requests the smallest age. An age that is not a
@@ -19,6 +19,9 @@ pub const TARGETED: [HeaderName; 2] = [
     HeaderName::from_static("banyan-cache-control"),
     HeaderName::from_static("cdn-cache-control"),
 ];
+
+/// What CDNs were told by before RFC 9213.
+pub const SURROGATE: HeaderName = HeaderName::from_static("surrogate-control");
 
 /// A directive that may name header fields: `no-cache`, `private`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -84,11 +87,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first valid targeted field, else `Cache-Control`.
+    /// The first valid targeted field, else `Surrogate-Control`, else `Cache-Control`.
     pub fn of(headers: &HeaderMap) -> Self {
         TARGETED
             .iter()
             .find_map(|name| targeted(headers, name))
+            .or_else(|| surrogate(headers))
             .unwrap_or_else(|| Self::untargeted(headers))
     }
 
@@ -335,6 +339,54 @@ fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Response> {
         read.take(key.as_str(), argument);
     }
     Some(read)
+}
+
+/// `Surrogate-Control` (Edge Architecture Specification 1.0 §2.2), `None`: it says nothing that is known. Its own words alone
+/// are heard, with those that CDNs added; those for another surrogate (`;NAME`) are not. `max-age=600+30` is fresh for 600
+/// seconds and may be used for 30 more while it is validated. What `Cache-Control` calls private stays so: an app that says
+/// both means its browsers' content, whatever it lets a CDN keep.
+fn surrogate(headers: &HeaderMap) -> Option<Response> {
+    if !headers.contains_key(&SURROGATE) {
+        return None;
+    }
+    let mut read = Response {
+        targeted: true,
+        private: Response::untargeted(headers).private,
+        ..Response::default()
+    };
+    let mut says = false;
+    for_each(headers, &SURROGATE, |name, argument| match name {
+        "max-age" => {
+            let Argument::Text(text) = argument else { return };
+            // What is malformed is no word of it.
+            if let Some((fresh, stale)) = surrogate_age(text) {
+                says = true;
+                read.max_age.get_or_insert(fresh);
+                read.stale_while_revalidate = read.stale_while_revalidate.or(stale);
+            }
+        }
+        "no-store" | "no-store-remote" if matches!(argument, Argument::None) => {
+            says = true;
+            read.no_store = true;
+        }
+        "stale-while-revalidate" | "stale-if-error" => {
+            says = true;
+            read.take(name, argument);
+        }
+        _ => {}
+    });
+    says.then_some(read)
+}
+
+fn surrogate_age(text: &str) -> Option<(Duration, Option<Duration>)> {
+    let seconds = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| Duration::from_secs(text.parse().unwrap_or(LARGEST).min(LARGEST)))
+    };
+    match text.split_once('+') {
+        Some((fresh, stale)) => Some((seconds(fresh)?, Some(seconds(stale)?))),
+        None => Some((seconds(text)?, None)),
+    }
 }
 
 fn is_known(name: &str) -> bool {

@@ -35,7 +35,7 @@ mod why;
 mod written;
 
 pub use admit::{Admit, admit};
-pub use answer::{Answer, answer, for_clients};
+pub use answer::{Answer, Receiver, answer, for_receiver};
 pub use conditional::{Conditions, Verdict, judge};
 pub use fill::{Enter, Fill, Next};
 pub use freshen::{AfterHead, Freshened, after_head, freshen};

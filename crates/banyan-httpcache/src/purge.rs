@@ -46,8 +46,8 @@ pub struct Marks {
     /// The tick when its request to the origin began.
     pub born: u64,
     /// For patterns.
-    pub uri: String,
-    hashes: Vec<u64>,
+    pub uri: Box<str>,
+    hashes: Box<[u64]>,
     /// It has passed the table at this tick: later purges alone are of interest.
     passed: u64,
 }
@@ -57,6 +57,13 @@ struct Row {
     soft: u64,
     soft_at: Time,
     hard: u64,
+}
+
+impl Marks {
+    /// Bytes of memory beside its own.
+    pub fn size(&self) -> usize {
+        self.uri.len() + size_of_val(&*self.hashes)
+    }
 }
 
 impl Row {
@@ -73,6 +80,45 @@ impl Row {
     fn last(&self) -> u64 {
         self.soft.max(self.hard)
     }
+
+    fn noted(self, reach: Reach) -> Noted {
+        Noted {
+            reach,
+            soft: self.soft,
+            soft_at: self.soft_at,
+            hard: self.hard,
+        }
+    }
+
+    fn merge(&mut self, noted: &Noted) {
+        if noted.soft > self.soft {
+            (self.soft, self.soft_at) = (noted.soft, noted.soft_at);
+        }
+        self.hard = self.hard.max(noted.hard);
+    }
+}
+
+/// What a row of a [`Table`] is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// A URI, a prefix or a tag, by the table's hasher.
+    Name(u64),
+    Glob(String),
+    All,
+    /// Everything older.
+    Floor,
+}
+
+/// A row for whoever keeps it longer than the table lives. Several about the same are as good as one: the latest ticks count, in
+/// whatever order they are [`Table::note`]d.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Noted {
+    pub reach: Reach,
+    /// 0: no soft purge.
+    pub soft: u64,
+    pub soft_at: Time,
+    /// 0: no hard one.
+    pub hard: u64,
 }
 
 /// All purges that may still concern something stored.
@@ -118,34 +164,89 @@ impl<S: BuildHasher> Table<S> {
         self.tick
     }
 
-    /// Takes effect for every response whose request began before this call.
-    pub fn apply(&mut self, target: &Target, mode: Mode, now: Time) {
+    /// From now on ticks are above this one.
+    pub fn raise(&mut self, tick: u64) {
+        self.tick = self.tick.max(tick);
+    }
+
+    /// Takes effect for every response whose request began before this call. Returns what to keep of it.
+    pub fn apply(&mut self, target: &Target, mode: Mode, now: Time) -> Noted {
         self.tick += 1;
-        let tick = self.tick;
+        let mut row = Row::default();
+        row.add(self.tick, mode, now);
+        let noted = row.noted(self.reach(target));
+        self.merge(&noted);
+        noted
+    }
+
+    fn reach(&self, target: &Target) -> Reach {
         match target {
-            Target::All => self.all.add(tick, mode, now),
-            Target::Glob(pattern) => {
-                let mut row = Row::default();
-                row.add(tick, mode, now);
-                self.globs.push((pattern.clone(), row));
-                self.fold_globs();
-            }
-            Target::Url(uri) => self.add(Kind::Url, uri, mode, now),
-            Target::Tag(tag) => self.add(Kind::Tag, tag, mode, now),
+            Target::All => Reach::All,
+            Target::Glob(pattern) => Reach::Glob(pattern.clone()),
+            Target::Url(uri) => Reach::Name(self.hash(Kind::Url, uri)),
+            Target::Tag(tag) => Reach::Name(self.hash(Kind::Tag, tag)),
             Target::Prefix(prefix) => {
-                let prefix = prefixes(prefix).last().unwrap_or(prefix).to_owned();
-                self.add(Kind::Prefix, &prefix, mode, now);
+                let prefix = prefixes(prefix).last().unwrap_or(prefix);
+                Reach::Name(self.hash(Kind::Prefix, prefix))
             }
         }
     }
 
-    fn add(&mut self, kind: Kind, name: &str, mode: Mode, now: Time) {
-        let hash = self.hash(kind, name);
-        let tick = self.tick;
-        self.rows.entry(hash).or_default().add(tick, mode, now);
-        if self.rows.len() > MOST_ROWS {
-            self.fold_rows();
+    fn merge(&mut self, noted: &Noted) {
+        match &noted.reach {
+            Reach::All => self.all.merge(noted),
+            Reach::Floor => self.floor = self.floor.max(noted.hard),
+            Reach::Name(hash) => {
+                self.rows.entry(*hash).or_default().merge(noted);
+                if self.rows.len() > MOST_ROWS {
+                    self.fold_rows();
+                }
+            }
+            Reach::Glob(pattern) => {
+                let mut row = Row::default();
+                row.merge(noted);
+                self.globs.push((pattern.clone(), row));
+                self.fold_globs();
+            }
         }
+    }
+
+    /// Rows of a table with the same hasher ([`Table::probe`]): they hold for what was born before them.
+    pub fn note(&mut self, rows: &[Noted]) {
+        for noted in rows {
+            self.merge(noted);
+            self.tick = self.tick.max(noted.soft).max(noted.hard);
+        }
+        // What has passed the table before has not passed these.
+        self.tick += 1;
+    }
+
+    /// All that it holds.
+    pub fn noted(&self) -> Vec<Noted> {
+        let floor = Row {
+            hard: self.floor,
+            ..Row::default()
+        };
+        let rows = self.rows.iter().map(|(hash, row)| row.noted(Reach::Name(*hash)));
+        let globs = self.globs.iter();
+        let globs = globs.map(|(pattern, row)| row.noted(Reach::Glob(pattern.clone())));
+        rows.chain(globs)
+            .chain([self.all.noted(Reach::All), floor.noted(Reach::Floor)])
+            .collect()
+    }
+
+    /// Rows and patterns.
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.globs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tables that say the same here have the same hasher.
+    pub fn probe(&self) -> u64 {
+        self.hash(Kind::Url, "https://shop.example/a?b")
     }
 
     /// The older half of the rows becomes one floor.
@@ -173,7 +274,7 @@ impl<S: BuildHasher> Table<S> {
         let tags = tags.iter().map(|tag| self.hash(Kind::Tag, tag));
         Marks {
             born,
-            uri: uri.to_owned(),
+            uri: uri.into(),
             hashes: url.chain(below).chain(tags).collect(),
             passed: born,
         }

@@ -37,6 +37,12 @@ impl Vary {
 pub struct Selection(Vec<(HeaderName, Option<Vec<u8>>)>);
 
 impl Selection {
+    /// Bytes of memory beside its own.
+    pub fn size(&self) -> usize {
+        let values = self.0.iter().flat_map(|(_, value)| value);
+        size_of_val(&*self.0) + values.map(Vec::len).sum::<usize>()
+    }
+
     pub fn of(fields: &[HeaderName], request: &HeaderMap, codings: &[String]) -> Self {
         let normal = fields
             .iter()

@@ -71,6 +71,7 @@ pub(crate) async fn run(
             started_unix_ms,
             busy: Arc::default(),
             spans_dropped: Arc::default(),
+            exemplars: Arc::default(),
         },
         tasks,
         snapshot,

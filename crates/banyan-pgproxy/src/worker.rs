@@ -65,6 +65,10 @@ impl Shop {
     pub(crate) fn statement(&self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
         self.statements.borrow_mut().intern(text, types, meaning)
     }
+
+    pub(crate) fn definitions_changed(&self) {
+        self.statements.borrow_mut().definitions_changed();
+    }
 }
 
 /// SQLSTATE and rule; empty: none.

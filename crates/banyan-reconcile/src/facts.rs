@@ -200,7 +200,11 @@ fn taken_ports(config: &Config, current: &Topology) -> BTreeSet<u16> {
             .database
             .iter()
             .flat_map(|database| database.nodes.values());
-        let pgproxy = current.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
+        let pgproxy = current
+            .pgproxy
+            .iter()
+            .flat_map(banyan_topology::Pgproxy::addresses);
+        let pgproxy = pgproxy.map(|address| address.port());
         let redis = current.redis.values().map(|redis| redis.port);
         let observe = current.observe.as_ref().map(|observe| observe.port);
         let engines = nodes.map(|node| node.port).chain(pgproxy).chain(redis);

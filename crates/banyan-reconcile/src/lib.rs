@@ -18,7 +18,6 @@ pub mod intent;
 pub mod journal;
 pub mod lock;
 pub mod paths;
-mod private;
 pub mod programs;
 pub mod proto;
 pub mod purge;

@@ -2,6 +2,8 @@
 //!
 //! One task: it learns from `Handle::want` which there are, asks each for `INFO`, and publishes what it heard last.
 
+pub mod audit;
+pub mod counted;
 pub mod external;
 mod metrics;
 

@@ -164,6 +164,7 @@ mod tests {
             database_url: None,
             redis: BTreeMap::new(),
             proxied: false,
+            proxy_port: None,
             commands: BTreeMap::new(),
             release_command: None,
             files: Vec::new(),

@@ -13,6 +13,7 @@ pub mod handover;
 pub mod listener;
 pub mod own;
 pub mod parcels;
+pub mod private;
 pub mod reporter;
 pub mod shutdown;
 pub mod spans;

@@ -1,13 +1,15 @@
 //! What a person or a program shows to be let in: in a file of mode 0600, made once.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
+
+use crate::private;
 
 const BYTES: usize = 32;
 
@@ -39,16 +41,7 @@ pub fn make(path: &Path) -> io::Result<()> {
     let mut bytes = [0; BYTES];
     SysRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
     let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    private::replace(path, format!("{token}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -32,9 +32,7 @@ pub struct Counted {
 impl Durations {
     pub fn record(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        // Most answers come fast: the first bounds decide.
-        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound);
-        self.counts[bucket.unwrap_or(BUCKETS - 1)].increment();
+        self.counts[bucket_of(us)].increment();
         self.sum_us.add(us);
     }
 
@@ -58,6 +56,12 @@ impl Durations {
         #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
         BOUNDS_US.iter().map(|us| *us as f64 / 1e6)
     }
+}
+
+/// Most answers come fast: the first bounds decide.
+pub(crate) fn bucket_of(us: u64) -> usize {
+    let bucket = BOUNDS_US.iter().position(|bound| us <= *bound);
+    bucket.unwrap_or(BUCKETS - 1)
 }
 
 impl Counted {

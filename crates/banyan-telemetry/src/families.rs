@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::durations::{Counted, Durations};
+use crate::exemplars::{Exemplar, Exemplars};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,9 +130,18 @@ impl Families {
 
     /// The whole page.
     pub fn render(&self, format: Format) -> String {
+        self.page(format, None)
+    }
+
+    /// The whole page; in OpenMetrics form, buckets that have an exemplar show it.
+    pub fn render_with(&self, format: Format, exemplars: &Exemplars) -> String {
+        self.page(format, (format == Format::OpenMetrics).then_some(exemplars))
+    }
+
+    fn page(&self, format: Format, exemplars: Option<&Exemplars>) -> String {
         let mut out = String::new();
         for family in self.0.iter().filter(|family| !family.samples.is_empty()) {
-            family.render(format, &mut out);
+            family.render(format, exemplars, &mut out);
         }
         if format == Format::OpenMetrics {
             out.push_str("# EOF\n");
@@ -178,7 +188,7 @@ impl Family {
         }
     }
 
-    fn render(&self, format: Format, out: &mut String) {
+    fn render<'a>(&'a self, format: Format, exemplars: Option<&'a Exemplars>, out: &mut String) {
         // OpenMetrics names a counter without the suffix that its samples have.
         let name = match (format, self.kind) {
             (Format::OpenMetrics, Kind::Counter) => self.name.trim_end_matches("_total"),
@@ -204,18 +214,33 @@ impl Family {
                 Value::Number(value) => {
                     let _infallible = writeln!(out, "{}{} {value}", self.name, labels(&sample.labels, None));
                 }
-                Value::Counted(counts, sum_us) => self.buckets(sample, counts, *sum_us, out),
+                Value::Counted(counts, sum_us) => {
+                    let of_sample = |all: &'a Exemplars| all.of(&self.name, &sample.labels);
+                    let exemplars = exemplars.into_iter().flat_map(of_sample);
+                    self.buckets(sample, (counts, *sum_us), exemplars, out);
+                }
             }
         }
     }
 
-    fn buckets(&self, sample: &Sample, counts: &[u64], sum_us: u64, out: &mut String) {
+    fn buckets<'a>(
+        &self,
+        sample: &Sample,
+        (counts, sum_us): (&[u64], u64),
+        exemplars: impl Iterator<Item = (usize, &'a Exemplar)>,
+        out: &mut String,
+    ) {
+        let mut exemplars = exemplars.peekable();
         let mut below = 0;
         let bounds = Durations::bounds().map(|bound| bound.to_string());
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+        for (bucket, (bound, count)) in bounds.chain(["+Inf".to_owned()]).zip(counts).enumerate() {
             below += count;
             let labels = labels(&sample.labels, Some(&bound));
-            let _infallible = writeln!(out, "{}_bucket{labels} {below}", self.name);
+            let _infallible = write!(out, "{}_bucket{labels} {below}", self.name);
+            if let Some((_, exemplar)) = exemplars.next_if(|(at, _)| *at == bucket) {
+                shown(exemplar, out);
+            }
+            out.push('\n');
         }
         let labels = labels(&sample.labels, None);
         #[expect(clippy::cast_precision_loss, reason = "the text format's numbers are floats")]
@@ -262,6 +287,13 @@ fn of_histogram<'a>(name: &'a str, sample: &'a Sample, counts: &[u64], sum_us: u
     all
 }
 
+/// As it follows a bucket's value.
+#[expect(clippy::cast_precision_loss, reason = "the text format's numbers are floats")]
+fn shown(exemplar: &Exemplar, out: &mut String) {
+    let (took, at) = (exemplar.took_us as f64 / 1e6, exemplar.at_us as f64 / 1e6);
+    let _infallible = write!(out, " # {{trace_id=\"{}\"}} {took} {at}", exemplar.trace);
+}
+
 fn unit(name: &str) -> Option<&'static str> {
     ["seconds", "bytes"]
         .into_iter()
@@ -290,6 +322,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::span::TraceId;
 
     fn page() -> Families {
         let durations = Durations::default();
@@ -338,6 +371,26 @@ mod tests {
         );
         assert!(text.contains("# UNIT app_duration_seconds seconds\n"), "{text}");
         assert!(text.ends_with("\n# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn an_exemplar_stands_behind_its_bucket_in_openmetrics_alone() {
+        let mut exemplars = Exemplars::default();
+        let slow = Exemplar {
+            trace: TraceId(0xabc),
+            took_us: 20_000_000,
+            at_us: 1_700_000_000_250_000,
+        };
+        exemplars.note("app_duration_seconds", &[("route", "api")], slow);
+        let text = page().render_with(Format::OpenMetrics, &exemplars);
+        let line = "app_duration_seconds_bucket{route=\"api\",le=\"+Inf\"} 2 \
+            # {trace_id=\"00000000000000000000000000000abc\"} 20 1700000000.25";
+        assert!(text.lines().any(|l| l == line), "{text}");
+        assert_eq!(text.matches("trace_id").count(), 1);
+        assert_eq!(
+            page().render_with(Format::Prometheus, &exemplars),
+            page().render(Format::Prometheus)
+        );
     }
 
     #[test]

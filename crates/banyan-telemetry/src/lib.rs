@@ -5,6 +5,7 @@
 
 mod counter;
 mod durations;
+pub mod exemplars;
 pub mod families;
 mod histogram;
 pub mod log;

@@ -43,11 +43,12 @@ impl Page {
                 return Err(format!("{name} does not end with its unit {unit}"));
             }
         }
-        let body: String = body
-            .lines()
-            .filter(|line| !line.starts_with("# UNIT "))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let mut plain = String::new();
+        for line in body.lines().filter(|line| !line.starts_with("# UNIT ")) {
+            plain += without_exemplar(line)?;
+            plain.push('\n');
+        }
+        let body = plain;
         Reading::default().read(&body, |name, kind, sample| match kind {
             "counter" => sample == format!("{name}_total"),
             "histogram" => histogram_part(name, sample),
@@ -78,6 +79,29 @@ impl Page {
             .map(|(_, value)| value)
             .sum()
     }
+}
+
+/// What a sample's line says of itself; an exemplar behind it is sound, and of a bucket or a counter.
+fn without_exemplar(line: &str) -> Result<&str, String> {
+    let Some((own, exemplar)) = line.split_once(" # ").filter(|_| !line.starts_with('#')) else {
+        return Ok(line);
+    };
+    let (name, ..) = sample(own)?;
+    if !name.ends_with("_bucket") && !name.ends_with("_total") {
+        return Err(format!("{name} cannot have an exemplar"));
+    }
+    let inner = exemplar.strip_prefix('{').ok_or("an exemplar without labels")?;
+    let (labels, rest) = labels(inner)?;
+    let length: usize = labels
+        .iter()
+        .map(|(name, value)| name.chars().count() + value.chars().count())
+        .sum();
+    let numbers: Vec<&str> = rest.trim_start().split(' ').collect();
+    if length > 128 || !(1..=2).contains(&numbers.len()) {
+        return Err(format!("an exemplar that is none: {exemplar}"));
+    }
+    numbers.into_iter().try_for_each(|text| number(text).map(drop))?;
+    Ok(own)
 }
 
 fn histogram_part(name: &str, sample: &str) -> bool {
@@ -309,5 +333,31 @@ mod tests {
         assert_eq!(Page::open_metrics(text).unwrap().get("a_total"), Some(3.0));
         assert!(Page::open_metrics(SOUND).is_err());
         assert!(Page::open_metrics(&text.replace("# EOF\n", "")).is_err());
+    }
+
+    #[test]
+    fn an_exemplar_stands_behind_a_bucket_or_a_counter_and_is_short() {
+        let text = |exemplar: &str| {
+            format!(
+                "# HELP a A.\n# TYPE a counter\na_total 3{exemplar}\n# HELP g G.\n# TYPE g gauge\ng 1\n# EOF\n"
+            )
+        };
+        for sound in [" # {trace_id=\"ab\"} 0.5 1700000000.5", " # {trace_id=\"ab\"} 3"] {
+            assert_eq!(
+                Page::open_metrics(&text(sound)).unwrap().get("a_total"),
+                Some(3.0)
+            );
+        }
+        let long = format!(" # {{trace_id=\"{}\"}} 1", "a".repeat(121));
+        for wrong in [
+            " # trace_id 1",
+            " # {trace_id=\"ab\"}",
+            " # {trace_id=\"ab\"} x",
+            &long,
+        ] {
+            assert!(Page::open_metrics(&text(wrong)).is_err(), "{wrong}");
+        }
+        let of_gauge = text("").replace("g 1", "g 1 # {trace_id=\"ab\"} 1");
+        assert!(Page::open_metrics(&of_gauge).is_err());
     }
 }

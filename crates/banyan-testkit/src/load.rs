@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use banyan_runtime::shutdown::{ShutdownTrigger, channel};
 use banyan_runtime::{Clock, Shutdown, ShutdownStage, TaskKind, Tasks};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::ledger::Outcome;
 
@@ -54,14 +54,37 @@ impl Load {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
+        Self::bounded(per_second, Semaphore::MAX_PERMITS, request)
+    }
+
+    /// As [`Self::start`], but while `most` requests are out, none is added: arrivals meanwhile are left out, not put off.
+    /// For what must hold on any machine: one that is too slow for the rate gets less load instead of a growing heap.
+    ///
+    /// # Panics
+    /// With a rate of 0.
+    pub fn bounded<F>(per_second: u32, most: usize, request: impl Fn(u64) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         assert!(per_second > 0, "a load needs a rate");
-        Self::shaped(move |_| f64::from(per_second), request)
+        Self::with(move |_| f64::from(per_second), most, request)
     }
 
     /// As [`Self::start`], at a rate that may be another one at each moment since the start: requests per second, at least
     /// one.
     pub fn shaped<F>(
         rate: impl Fn(Duration) -> f64 + Send + 'static,
+        request: impl Fn(u64) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self::with(rate, Semaphore::MAX_PERMITS, request)
+    }
+
+    fn with<F>(
+        rate: impl Fn(Duration) -> f64 + Send + 'static,
+        most: usize,
         request: impl Fn(u64) -> F + Send + 'static,
     ) -> Self
     where
@@ -76,6 +99,7 @@ impl Load {
             sender,
             answered: Arc::clone(&answered),
             started: Clock.now(),
+            places: Arc::new(Semaphore::new(most)),
         };
         let started = generator.started;
         tasks.spawn(
@@ -130,6 +154,8 @@ struct Generator {
     sender: mpsc::UnboundedSender<Sample>,
     answered: Arc<AtomicU64>,
     started: Instant,
+    /// One for each request that may be out.
+    places: Arc<Semaphore>,
 }
 
 impl Generator {
@@ -144,17 +170,31 @@ impl Generator {
                 () = shutdown.draining() => return,
                 () = tokio::time::sleep_until((self.started + at).into()) => {}
             }
-            self.begin(at, request(number));
+            let place = match Arc::clone(&self.places).try_acquire_owned() {
+                Ok(place) => place,
+                Err(_full) => {
+                    let place = Arc::clone(&self.places).acquire_owned().await;
+                    at = at.max(Clock.now() - self.started);
+                    place.expect("nobody closes it")
+                }
+            };
+            self.begin(at, request(number), place);
             at += Duration::from_secs_f64(1.0 / rate(at).max(1.0));
         }
     }
 
-    fn begin(&self, at: Duration, request: impl Future<Output = Answer> + Send + 'static) {
+    fn begin(
+        &self,
+        at: Duration,
+        request: impl Future<Output = Answer> + Send + 'static,
+        place: OwnedSemaphorePermit,
+    ) {
         let (sender, answered) = (self.sender.clone(), Arc::clone(&self.answered));
         let due = self.started + at;
         self.tasks
             .spawn(TaskKind::Connection, "load request", async move {
                 let answer = request.await;
+                drop(place);
                 let latency = Clock.now() - due;
                 answered.fetch_add(1, Ordering::Relaxed);
                 // The receiver is gone when the test gave up: nobody asks for the figure then.
@@ -179,6 +219,23 @@ impl Report {
             .iter()
             .filter(|sample| sample.answer.outcome != Outcome::Acknowledged)
             .collect()
+    }
+
+    /// Those that were not under way during a phase whose name begins so: what happened in it cannot have been their cause.
+    pub fn failures_outside(&self, phase: &str) -> Vec<&Sample> {
+        let ends = self.phases.iter().skip(1).map(|(at, _)| *at);
+        let phases = self.phases.iter().zip(ends.chain([self.duration]));
+        let named = phases.filter(|((_, what), _)| what.starts_with(phase));
+        let spans: Vec<(Duration, Duration)> = named.map(|((from, _), until)| (*from, until)).collect();
+        let is_within = |sample: &&Sample| {
+            let end = sample.at + sample.latency;
+            spans
+                .iter()
+                .any(|(from, until)| sample.at <= *until && *from <= end)
+        };
+        let mut outside = self.failures();
+        outside.retain(|sample| !is_within(sample));
+        outside
     }
 
     pub fn count(&self, outcome: Outcome) -> usize {
@@ -257,6 +314,84 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
     use crate::wait;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_bounded_load_never_has_more_requests_out_than_told() {
+        let out = Arc::new(AtomicU64::new(0));
+        let (release, held) = tokio::sync::watch::channel(false);
+        let counted = Arc::clone(&out);
+        let load = Load::bounded(1000, 3, move |_| {
+            let (counted, mut held) = (Arc::clone(&counted), held.clone());
+            async move {
+                let now = counted.fetch_add(1, Ordering::Relaxed) + 1;
+                held.wait_for(|released| *released).await.ok();
+                counted.fetch_sub(1, Ordering::Relaxed);
+                Answer {
+                    kind: "read",
+                    outcome: Outcome::Acknowledged,
+                    detail: now.to_string(),
+                }
+            }
+        });
+        let full = async || {
+            let now = out.load(Ordering::Relaxed);
+            if now == 3 { Ok(()) } else { Err(now) }
+        };
+        wait::until("a full load", Duration::from_secs(20), full)
+            .await
+            .unwrap();
+        release.send(true).unwrap();
+        let more = async || {
+            let answered = load.answered();
+            if answered >= 20 { Ok(()) } else { Err(answered) }
+        };
+        wait::until("answers", Duration::from_secs(20), more)
+            .await
+            .unwrap();
+        let report = load.stop().await;
+        let most = report
+            .samples
+            .iter()
+            .map(|sample| sample.answer.detail.parse::<u64>().unwrap());
+        assert_eq!(most.max(), Some(3));
+    }
+
+    #[test]
+    fn a_failure_is_outside_a_phase_unless_it_was_under_way_in_it() {
+        let seconds = Duration::from_secs;
+        let failed = |at: u64, latency: u64| Sample {
+            answer: Answer {
+                kind: "read",
+                outcome: Outcome::Unknown,
+                detail: String::new(),
+            },
+            at: seconds(at),
+            latency: seconds(latency),
+        };
+        let report = Report {
+            samples: vec![
+                failed(1, 1),
+                failed(1, 5),
+                failed(6, 1),
+                failed(8, 1),
+                failed(21, 1),
+            ],
+            duration: seconds(30),
+            phases: vec![
+                (seconds(5), "killed a".to_owned()),
+                (seconds(7), "without a".to_owned()),
+                (seconds(20), "killed b".to_owned()),
+            ],
+        };
+        let outside = |phase| {
+            let outside = report.failures_outside(phase);
+            let at: Vec<u64> = outside.iter().map(|sample| sample.at.as_secs()).collect();
+            at
+        };
+        assert_eq!(outside("killed "), [1, 8]);
+        assert_eq!(outside("killed a"), [1, 8, 21]);
+        assert_eq!(outside("nothing"), [1, 1, 6, 8, 21]);
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn arrivals_do_not_wait_for_answers() {

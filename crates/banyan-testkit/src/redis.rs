@@ -52,6 +52,7 @@ pub enum RedisError {
 pub struct Redis {
     server: Child,
     port: Port,
+    /// Empty: a Sentinel, which asks for none.
     password: String,
     dir: TempDir,
 }
@@ -64,21 +65,37 @@ impl Redis {
 
     /// `settings` are lines of `redis.conf`, for example `maxmemory 4mb`; they win over ours.
     pub fn start_with(settings: &[&str]) -> Result<Self, RedisError> {
+        let password = format!("{:032x}", rand::random::<u128>());
+        let own = format!("requirepass {password}");
+        let lines: Vec<&str> = SETTINGS.into_iter().chain([own.as_str()]).collect();
+        Self::start_of(&[&lines, settings].concat(), password)
+    }
+
+    /// A Sentinel that watches `server` as `service`, and asks for no password.
+    pub fn sentinel(service: &str, server: &Self) -> Result<Self, RedisError> {
+        let (port, password) = (server.port(), server.password());
+        let watched = [
+            "bind 127.0.0.1".to_owned(),
+            format!("sentinel monitor {service} 127.0.0.1 {port} 1"),
+            format!("sentinel auth-pass {service} {password}"),
+        ];
+        let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
+        Self::start_of(&watched, String::new())
+    }
+
+    fn start_of(lines: &[&str], password: String) -> Result<Self, RedisError> {
         let dir = tempfile::Builder::new()
             .prefix("banyan-test-redis-")
             .tempdir()
             .map_err(io_error("create a directory for Redis"))?;
         let port = Port::free();
-        let password = format!("{:032x}", rand::random::<u128>());
         let own = [
             format!("port {}", port.number()),
             format!("dir {}", dir.path().display()),
-            format!("requirepass {password}"),
         ];
-        let all = SETTINGS.into_iter().chain(own.iter().map(String::as_str));
-        let lines: Vec<&str> = all.chain(settings.iter().copied()).collect();
-        write_secret(&dir.path().join("redis.conf"), &lines.join("\n"))?;
-        let server = launch(dir.path())?;
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        write_secret(&dir.path().join("redis.conf"), &[&own, lines].concat().join("\n"))?;
+        let server = launch(dir.path(), password.is_empty())?;
         let mut redis = Self {
             server,
             port,
@@ -123,7 +140,7 @@ impl Redis {
     /// Starts it again on the same port, over what its disk has; one that runs is killed first.
     pub fn restart(&mut self) -> Result<(), RedisError> {
         self.kill();
-        self.server = launch(self.dir.path())?;
+        self.server = launch(self.dir.path(), self.password.is_empty())?;
         self.wait_ready()
     }
 
@@ -222,7 +239,7 @@ fn parts(url: &str) -> Option<(&str, &str, &str, &str)> {
     ))
 }
 
-fn launch(dir: &Path) -> Result<Child, RedisError> {
+fn launch(dir: &Path, is_sentinel: bool) -> Result<Child, RedisError> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -231,6 +248,7 @@ fn launch(dir: &Path) -> Result<Child, RedisError> {
     let log_too = log.try_clone().map_err(io_error("open the log of Redis"))?;
     program(SERVER)?
         .arg(dir.join("redis.conf"))
+        .args(is_sentinel.then_some("--sentinel"))
         .stdout(log)
         .stderr(log_too)
         .spawn()

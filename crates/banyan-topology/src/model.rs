@@ -243,6 +243,9 @@ pub struct Release {
     /// Its instances connect to the PostgreSQL proxy.
     #[serde(default)]
     pub proxied: bool,
+    /// The proxy's port: another one is another release, because instances are told of it at their start. `None`: not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_port: Option<u16>,
     /// Per process: argv as templates, environment as templates.
     pub commands: BTreeMap<ProcessName, Launch>,
     /// Runs once before the first instance of the release starts; its failure stops the deploy.

@@ -153,8 +153,8 @@ impl Record {
     }
 }
 
-fn line(value: &impl Serialize) -> String {
-    // Neither has a map with keys that are no text.
+/// With its checksum and its line end. `value`: nothing that JSON cannot say.
+pub fn line(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).unwrap_or_default();
     format!("{:016x} {text}\n", checksum(text.as_bytes()))
 }
@@ -166,7 +166,8 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
+/// Without its line end; `None`: it is not as it was written.
+pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(line).ok()?;
     let (sum, text) = text.split_once(' ')?;
     let sound = sum.len() == 16 && u64::from_str_radix(sum, 16) == Ok(checksum(text.as_bytes()));

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The tier that clients come to.
 pub const EDGE: &str = "edge";
+/// What edges ask each other that share what they keep; each counts what it was asked.
+pub const BESIDE: &str = "beside";
 /// The tier that edges ask on a miss; clients of its own place come to it, too.
 pub const SHIELD: &str = "shield";
 
@@ -75,6 +77,9 @@ pub struct CacheStats {
     /// Unix time in ms.
     pub since_ms: u64,
     pub routes: Vec<RouteCache>,
+    /// What edges that share what they keep asked this one, apart from its clients' requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<RouteCache>,
     /// What was asked for most and not answered from the store.
     pub misses: Vec<Missed>,
     pub stored_bytes: u64,

@@ -1,6 +1,8 @@
 //! What the PostgreSQL proxy has measured, in full, as it tells whoever asks at `.banyan/pgproxy.sock`: one document per
 //! connection. The short form for `status` is in its report.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::NodeId;
@@ -91,8 +93,31 @@ pub struct ServerSignals {
     pub active: Option<f64>,
     /// What they waited for; `CPU`: nothing.
     pub waits: Vec<WaitEvent>,
+    /// Looked at every 15 s; `None`: not yet, or it could not be.
+    #[serde(default)]
+    pub database: Option<DatabaseSignals>,
     /// Largest first; looked at every 15 s.
     pub tables: Vec<TableSignal>,
+}
+
+/// The database as a whole, as `pg_stat_database` and `pg_stat_activity` have it (PostgreSQL documentation, 28.2.3 and
+/// 28.2.17). What is counted is counted since the server's figures began: another primary has its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseSignals {
+    pub bytes: u64,
+    /// What the server takes, for all databases together.
+    pub max_connections: u64,
+    /// By state, of all databases, those of Banyan among them.
+    pub connections: BTreeMap<String, u64>,
+    /// Transactions.
+    pub committed: u64,
+    pub rolled_back: u64,
+    /// Blocks that were found in the server's buffers, and those that the system had to be asked for.
+    pub blocks_from_buffers: u64,
+    pub blocks_from_outside: u64,
+    pub deadlocks: u64,
+    /// Written to files by sorts and joins that had too little memory.
+    pub temporary_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

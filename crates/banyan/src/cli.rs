@@ -454,9 +454,19 @@ pub(crate) struct Cache {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheWish {
-    /// Hit ratio, memory, keys, evictions, as its server counts them since it started
+    /// Hit ratio, memory, keys, evictions, as its server counts them since it started; loads, waits, invalidations of the app's processes
     #[command(after_help = "Example:\n  banyan cache stats --json | jq .hit_ratio")]
     Stats,
+    /// Compare entries that the app reads with the database, and say how many are right; exit code 2 if one is wrong
+    ///
+    /// While it runs, processes of the app (with the SDK) ask the database as well on some of their hits, at most 200 each. What
+    /// differs and is gone within three seconds was about to be invalidated: late. What stays is wrong, and its key is named.
+    #[command(after_help = "Example:\n  banyan cache audit --seconds 30")]
+    Audit {
+        /// How long samples are taken
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
 }
 
 #[derive(Debug, Args)]

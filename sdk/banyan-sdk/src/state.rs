@@ -1,5 +1,6 @@
 //! The Redis of REDIS_URL, for what all instances share and nobody may evict: a limit on every call, and the breaker.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,13 @@ struct Inner {
     manager: ConnectionManager,
     slow: Duration,
     breaker: Breaker,
+}
+
+/// Why there was no answer in time.
+enum Missed {
+    Failed,
+    /// It may still come.
+    Slow,
 }
 
 impl State {
@@ -46,24 +54,54 @@ impl State {
     where
         Fut: Future<Output = RedisResult<T>>,
     {
-        let Inner {
-            manager,
-            slow,
-            breaker,
-        } = &*self.inner;
-        let verdict = breaker.verdict(Instant::now());
-        if verdict == Verdict::Skip {
-            return None;
+        let verdict = self.verdict()?;
+        self.in_time(verdict, pin!(ask(self.manager()))).await.ok()
+    }
+
+    /// As [`Self::ask`], for what others rely on: waits for a slow answer, too, for `longer`.
+    pub(crate) async fn ask_patiently<T, Fut>(
+        &self,
+        longer: Duration,
+        ask: impl FnOnce(ConnectionManager) -> Fut,
+    ) -> Option<T>
+    where
+        Fut: Future<Output = RedisResult<T>>,
+    {
+        let verdict = self.verdict()?;
+        let mut asked = pin!(ask(self.manager()));
+        match self.in_time(verdict, asked.as_mut()).await {
+            Ok(answer) => Some(answer),
+            Err(Missed::Failed) => None,
+            Err(Missed::Slow) => timeout(longer, asked).await.ok()?.ok(),
         }
-        if let Ok(Ok(answer)) = timeout(*slow, ask(manager.clone())).await {
-            breaker.succeeded();
-            if verdict == Verdict::Probe {
-                breaker.close();
+    }
+
+    /// `None`: it is not to be asked now.
+    fn verdict(&self) -> Option<Verdict> {
+        let verdict = self.inner.breaker.verdict(Instant::now());
+        (verdict != Verdict::Skip).then_some(verdict)
+    }
+
+    /// The breaker hears how it went.
+    async fn in_time<T>(
+        &self,
+        verdict: Verdict,
+        asked: Pin<&mut impl Future<Output = RedisResult<T>>>,
+    ) -> Result<T, Missed> {
+        let Inner { slow, breaker, .. } = &*self.inner;
+        let missed = match timeout(*slow, asked).await {
+            Ok(Ok(answer)) => {
+                breaker.succeeded();
+                if verdict == Verdict::Probe {
+                    breaker.close();
+                }
+                return Ok(answer);
             }
-            return Some(answer);
-        }
+            Ok(Err(_)) => Missed::Failed,
+            Err(_) => Missed::Slow,
+        };
         breaker.failed(Instant::now());
-        None
+        Err(missed)
     }
 
     /// For who has time and wants the reason.

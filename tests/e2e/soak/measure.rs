@@ -46,7 +46,7 @@ impl Measured {
         });
     }
 
-    /// Of the last edge process: its end against its beginning under load.
+    /// Of the last edge process: its end, after the load, against its beginning under it.
     pub(super) fn assert_flat(&self) {
         let last = self.0.last().expect("something was measured");
         let mut same = self.0.iter().filter(|sample| sample.pid == last.pid);

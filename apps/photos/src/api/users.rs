@@ -1,10 +1,14 @@
 //! Register, log in, current user, change.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use banyan_sdk::auth::Verdict;
+use banyan_sdk::limit::Rate;
 use serde::{Deserialize, Serialize};
 
 use super::body::{Given, JsonOf, given};
@@ -26,6 +30,12 @@ impl UserAnswer {
         Json(Self { user })
     }
 }
+
+/// Of one account: a person who mistypes is not stopped, a guesser has ten tries and then one in six seconds.
+const LOG_INS: Rate = Rate::per(
+    NonZeroU32::new(10).expect("ten is not zero"),
+    Duration::from_secs(60),
+);
 
 #[derive(Deserialize)]
 pub(super) struct RegisterRequest {
@@ -88,12 +98,21 @@ pub(super) async fn verified(app: &App, given: LogIn) -> Result<Account, ApiErro
     let email = problems.text("email", given.email, Rule::Email);
     let password = problems.text("password", given.password, Rule::PasswordTried);
     problems.none()?;
-    let (account, stored) = users::by_email(&app.pool, &email).await?.unzip();
-    let right = app.passwords.verify(password, stored).await?;
-    match account {
-        Some(account) if right => Ok(account),
-        _ => Err(ApiError::unauthorized("credentials", "invalid")),
+    // Before the work: a guesser gets nothing for it. Right ones count, too, or a refusal would tell which is right.
+    let name = format!("log-in:{}", email.to_lowercase());
+    let decision = app.banyan.limiter().check(&name, LOG_INS).await;
+    if !decision.is_allowed() {
+        return Err(ApiError::Limited(decision));
     }
+    let (account, stored) = users::by_email(&app.pool, &email).await?.unzip();
+    let verdict = app.passwords.verify(password.clone(), stored).await?;
+    let account = account.filter(|_| verdict.is_right());
+    let account = account.ok_or_else(|| ApiError::unauthorized("credentials", "invalid"))?;
+    if verdict == Verdict::RightAndOld {
+        let hash = app.passwords.hash(password).await?;
+        users::rehash(&app.pool, account.id, &hash).await?;
+    }
+    Ok(account)
 }
 
 pub(super) async fn current(

@@ -1,10 +1,8 @@
-//! Who a request comes from: passwords (Argon2id), tokens (JWT, HS256) and the key that signs them.
+//! Who a request comes from: tokens (JWT, HS256) and the key that signs them, sessions. Passwords are the SDK's.
 
-mod password;
 pub(crate) mod secret;
 mod token;
 mod viewer;
 
-pub(crate) use password::{Passwords, hash_with_salt};
 pub(crate) use token::{Claims, Tokens};
 pub(crate) use viewer::{Credential, MaybeViewer, Viewer};

@@ -12,11 +12,10 @@ mod words;
 use std::fmt;
 use std::num::NonZeroUsize;
 
+use banyan_sdk::auth::{PasswordError, Passwords};
 use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
-
-use crate::auth::hash_with_salt;
 
 pub(crate) const DEMO_PASSWORD: &str = "photos-demo";
 
@@ -59,7 +58,7 @@ pub(crate) enum SeedError {
     #[error("{0}")]
     Database(#[from] sqlx::Error),
     #[error("failed to hash the demo password: {0}")]
-    Password(argon2::password_hash::Error),
+    Password(#[from] PasswordError),
 }
 
 /// How many rows were added.
@@ -127,7 +126,7 @@ async fn has_users(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 async fn insert(connection: &mut PgConnection, amounts: &Amounts) -> Result<Made, SeedError> {
     let seed = amounts.seed;
     let salt = format!("photos-seed-{seed}");
-    let hash = hash_with_salt(DEMO_PASSWORD, salt.as_bytes()).map_err(SeedError::Password)?;
+    let hash = Passwords::hash_with_salt(DEMO_PASSWORD, salt.as_bytes())?;
 
     let users = rows::users(seed, amounts.users.get());
     let posts = graph::posts(seed, &users, amounts.posts);

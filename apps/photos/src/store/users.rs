@@ -80,6 +80,16 @@ pub(crate) async fn by_id(pool: &PgPool, id: i64) -> Result<Option<Account>, sql
         .await
 }
 
+/// Stored with today's parameters.
+pub(crate) async fn rehash(pool: &PgPool, id: i64, hash: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update users set password_hash = $2 where id = $1")
+        .bind(id)
+        .bind(hash)
+        .execute(pool)
+        .await
+        .map(drop)
+}
+
 /// The user and the stored password hash.
 pub(crate) async fn by_email(pool: &PgPool, email: &str) -> Result<Option<(Account, String)>, sqlx::Error> {
     #[derive(FromRow)]

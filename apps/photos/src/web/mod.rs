@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, RawQuery};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -68,43 +68,91 @@ const SCRIPTS: &[File] = scripts![
     "views.js",
 ];
 
-/// Of all that the page is made of: they are of one version.
-static TAG: LazyLock<String> = LazyLock::new(|| {
+/// Of all that the page is made of.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     for file in [&PAGE, &CSS, &ICON].into_iter().chain(SCRIPTS) {
         hash.update(file.name);
         hash.update(file.text);
     }
-    let digits: String = hash.finalize()[..8]
+    hash.finalize()[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("\"{digits}\"")
+        .collect()
+});
+
+static TAG: LazyLock<String> = LazyLock::new(|| format!("\"{}\"", *VERSION));
+
+/// The page names its parts by their version: what a browser has of another one is not used.
+static PAGE_TEXT: LazyLock<String> = LazyLock::new(|| {
+    let parts = [
+        ("/app/", format!("/app/{}/", *VERSION)),
+        ("/app.css", format!("/app.css?{}", *VERSION)),
+    ];
+    parts
+        .iter()
+        .fold(PAGE.text.to_owned(), |text, (from, to)| text.replace(from, to))
 });
 
 pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(async |request: HeaderMap| answer(&PAGE, &request)))
-        .route("/app.css", get(async |request: HeaderMap| answer(&CSS, &request)))
+        .route(
+            "/",
+            get(async |request: HeaderMap| answer(&PAGE, &request, Keep::Ask)),
+        )
+        .route("/app.css", get(style))
         .route(
             "/icon.svg",
-            get(async |request: HeaderMap| answer(&ICON, &request)),
+            get(async |request: HeaderMap| answer(&ICON, &request, Keep::Ask)),
         )
-        .route("/app/{script}", get(script))
+        .route("/app/{version}/{script}", get(script))
 }
 
-async fn script(Path(name): Path<String>, request: HeaderMap) -> Response {
+async fn style(RawQuery(version): RawQuery, request: HeaderMap) -> Response {
+    answer(&CSS, &request, Keep::of(version.as_deref()))
+}
+
+/// Modules name each other by relative addresses, so all of them are of the page's version.
+async fn script(Path((version, name)): Path<(String, String)>, request: HeaderMap) -> Response {
     match SCRIPTS.iter().find(|script| script.name == name) {
-        Some(file) => answer(file, &request),
+        Some(file) => answer(file, &request, Keep::of(Some(&version))),
         None => ApiError::not_found("path").into_response(),
     }
 }
 
-/// Asked for each time, and answered in a few bytes: after a deploy, page and scripts must be of one version.
-fn answer(file: &File, request: &HeaderMap) -> Response {
+/// How long a browser, and every cache before it, may keep an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Asked for each time, and answered in a few bytes.
+    Ask,
+    /// Its address is of this content alone.
+    Ever,
+    /// A page of another version asks, as happens during a deploy: it gets what there is, and nobody keeps it.
+    Never,
+}
+
+impl Keep {
+    fn of(version: Option<&str>) -> Self {
+        match version {
+            None => Self::Ask,
+            Some(version) if version == *VERSION => Self::Ever,
+            Some(_) => Self::Never,
+        }
+    }
+
+    fn header(self) -> &'static str {
+        match self {
+            Self::Ask => "no-cache",
+            Self::Ever => "public, max-age=31536000, immutable",
+            Self::Never => "no-store",
+        }
+    }
+}
+
+fn answer(file: &File, request: &HeaderMap, keep: Keep) -> Response {
     let headers = [
         (CONTENT_TYPE, file.content_type),
-        (CACHE_CONTROL, "no-cache"),
+        (CACHE_CONTROL, keep.header()),
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "same-origin"),
@@ -112,9 +160,14 @@ fn answer(file: &File, request: &HeaderMap) -> Response {
     ];
     let known = request
         .get(IF_NONE_MATCH)
-        .is_some_and(|tag| tag.as_bytes() == TAG.as_bytes());
-    match known {
-        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
-        false => (headers, file.text).into_response(),
+        .is_some_and(|known| known.as_bytes() == TAG.as_bytes());
+    if known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
+    let text = if file.name == PAGE.name {
+        PAGE_TEXT.as_str()
+    } else {
+        file.text
+    };
+    (headers, text).into_response()
 }

@@ -44,6 +44,29 @@ async fn a_password_change_keeps_the_presented_token_and_revokes_the_others() {
 }
 
 #[tokio::test]
+async fn a_guesser_is_stopped_and_others_are_not() {
+    let world = World::new().await;
+    let app = world.ready("web.1").await;
+    app.register("ann").await;
+    app.register("bob").await;
+    let guess = json!({"user": {"email": "ANN@x.test", "password": "a-wrong-guess"}});
+    let mut tries = 0;
+    let refused = loop {
+        let (status, answer) = app.call(Method::POST, "/api/session", None, &guess).await;
+        if status != 401 {
+            break (status, answer);
+        }
+        tries += 1;
+    };
+    let text = json!({"errors": {"credentials": ["were tried too often, wait a little"]}});
+    assert_eq!(refused, (429, text));
+    assert!(tries >= 10, "{tries}");
+    let right = json!({"user": {"email": "bob@x.test", "password": "password123"}});
+    let (status, _) = app.call(Method::POST, "/api/users/login", None, &right).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
 async fn a_bad_request_is_answered_in_the_errors_form() {
     let world = World::new().await;
     let app = world.ready("web.1").await;

@@ -340,6 +340,19 @@ static DATABASE: &[Panel] = &[
         )],
     ),
     of(
+        "Connections to the server",
+        "short",
+        &[
+            ("sum by (state) (banyan_postgres_connections)", "{{state}}"),
+            ("max(banyan_postgres_max_connections)", "at most"),
+        ],
+    ),
+    of(
+        "Size of the database",
+        "bytes",
+        &[("max(banyan_postgres_database_bytes)", "database")],
+    ),
+    of(
         "Log written",
         "Bps",
         &[(

@@ -1,9 +1,11 @@
-//! Who decides: our policies through [`decide`], and what other platforms do.
+//! Who decides: our policies through [`decide`], what other platforms do, and who knows what comes.
+
+use std::collections::VecDeque;
 
 use banyan_capacity::autoscale::{Observation, State, TICK, decide};
 use banyan_config::{Fraction, Scale, ScalePolicy, SpecRules, TargetRule};
 
-use crate::queue::Controller;
+use crate::queue::{Controller, ONE};
 
 /// One of our policies.
 pub(crate) struct Ours {
@@ -42,6 +44,11 @@ pub(crate) fn by_cpu() -> ScalePolicy {
     ScalePolicy::Target(TargetRule::Cpu(Fraction::new(0.7).expect("a share")))
 }
 
+/// 70 % of what an instance stands.
+pub(crate) fn by_requests() -> ScalePolicy {
+    ScalePolicy::Target(TargetRule::Requests((0.7 * ONE) as u32))
+}
+
 pub(crate) fn by_spec() -> ScalePolicy {
     let share = |share| Fraction::new(share).expect("a share");
     let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
@@ -70,15 +77,91 @@ impl Controller for Ours {
     }
 }
 
-/// Always so many.
-pub(crate) struct Fixed(pub(crate) u32);
+/// CPU at 70 % as Amazon's target tracking does it: a figure a minute, three above it for more, fifteen below nine tenths of
+/// it for fewer.
+#[derive(Default)]
+pub(crate) struct Tracking {
+    above: u32,
+    below: u32,
+    used: Vec<f64>,
+}
 
-impl Controller for Fixed {
+const TRACKED: f64 = 0.7;
+
+impl Controller for Tracking {
     fn every(&self) -> u64 {
-        3600
+        15
     }
 
-    fn want(&mut self, _: &Observation) -> u32 {
-        self.0
+    fn want(&mut self, seen: &Observation) -> u32 {
+        let current = seen.running();
+        self.used.extend(seen.cpu);
+        if self.used.len() < 4 {
+            return current;
+        }
+        let used = self.used.iter().sum::<f64>() / self.used.len() as f64;
+        self.used.clear();
+        self.above = if used > TRACKED { self.above + 1 } else { 0 };
+        self.below = if used < 0.9 * TRACKED { self.below + 1 } else { 0 };
+        let need = (f64::from(seen.ready) * used / TRACKED).ceil() as u32;
+        if self.above >= 3 {
+            // Those that start are not measured, and count.
+            need.max(current)
+        } else if self.below >= 15 {
+            self.below = 0;
+            need.clamp(2, current)
+        } else {
+            current
+        }
     }
+}
+
+/// Knows what comes: the fewest instances, each begun just in time, that are never more than 95 % busy over 15 s.
+pub(crate) struct Oracle {
+    needs: Vec<u32>,
+}
+
+const OVER: usize = 15;
+
+impl Oracle {
+    pub(crate) fn new(arrivals: &[f64], start: u64) -> Self {
+        let need = |window: &[f64]| {
+            let rate = window.iter().sum::<f64>() / window.len() as f64;
+            (rate / (0.95 * ONE)).ceil() as u32
+        };
+        let needs: Vec<u32> = arrivals.windows(OVER).map(need).collect();
+        Self {
+            needs: most_within(&needs, OVER + start as usize + 5),
+        }
+    }
+}
+
+impl Controller for Oracle {
+    fn every(&self) -> u64 {
+        5
+    }
+
+    fn want(&mut self, seen: &Observation) -> u32 {
+        // Also what has begun already.
+        let at = (seen.at.as_secs() as usize).saturating_sub(OVER);
+        self.needs[at.min(self.needs.len() - 1)].max(2)
+    }
+}
+
+/// Of each value and so many that follow it, the largest.
+fn most_within(values: &[u32], ahead: usize) -> Vec<u32> {
+    let mut found = vec![0; values.len()];
+    // Of those ahead, what no earlier one exceeds: the largest is at the end.
+    let mut largest: VecDeque<usize> = VecDeque::new();
+    for at in (0..values.len()).rev() {
+        while largest.front().is_some_and(|next| values[*next] <= values[at]) {
+            largest.pop_front();
+        }
+        largest.push_front(at);
+        while largest.back().is_some_and(|last| *last > at + ahead) {
+            largest.pop_back();
+        }
+        found[at] = largest.back().map_or(0, |most| values[*most]);
+    }
+    found
 }

@@ -51,10 +51,16 @@ struct Group {
     used: VecDeque<f64>,
 }
 
-/// Runs the load; only seconds from `scored` on count.
-pub(crate) fn run(arrivals: &[f64], start: u64, scored: usize, controller: &mut dyn Controller) -> Score {
+/// Runs the load from the second `from` on; only seconds from `scored` on count.
+pub(crate) fn run(
+    arrivals: &[f64],
+    start: u64,
+    from: usize,
+    scored: usize,
+    controller: &mut dyn Controller,
+) -> Score {
     let mut group = Group {
-        ready: 2 + (arrivals[0] / ONE) as u32,
+        ready: 2 + (arrivals[from] / ONE) as u32,
         starting: VecDeque::new(),
         draining: VecDeque::new(),
         waiting: 0.0,
@@ -62,7 +68,7 @@ pub(crate) fn run(arrivals: &[f64], start: u64, scored: usize, controller: &mut 
         used: VecDeque::new(),
     };
     let (mut score, mut last) = (Score::default(), 0);
-    for (second, came) in arrivals.iter().enumerate() {
+    for (second, came) in arrivals.iter().enumerate().skip(from) {
         let now = second as u64;
         let slow = group.second(now, *came);
         let mut moved = 0;

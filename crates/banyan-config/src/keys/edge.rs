@@ -134,7 +134,7 @@ pub(super) static EDGE: &[Key] = &[
         OneOf(&["off", "proxies", "clients"]),
         "W3C trace context: whose `traceparent` is continued; who has none begins a trace.",
     )
-    .default("\"off\"")
+    .default("\"proxies\"")
     .alias(&["tracing", "trace_context", "traceparent"]),
     Key::new(
         "trace_sampled",

@@ -1,7 +1,8 @@
 //! `[edge.place.NAME]`.
 
 use super::Key;
-use super::Kind::{Boolean, Integer};
+use super::Kind::{Boolean, Integer, Text};
+use super::Rule::Name;
 
 pub(super) static PLACE: &[Key] = &[
     Key::new(
@@ -17,6 +18,12 @@ pub(super) static PLACE: &[Key] = &[
         "With `tls` of [edge]: where they reach it by https.",
     )
     .alias(&["tls_port", "ssl_port"]),
+    Key::new(
+        "beside",
+        Text(Name),
+        "With `cache` of [edge]: the place ([edge.place] or \"edge\") with whose edge this one shares what it keeps: each URL is one edge's, the others ask that one. Default: it keeps for itself.",
+    )
+    .alias(&["with", "near", "group", "site"]),
     Key::new(
         "public",
         Boolean,

@@ -3,7 +3,8 @@
 use crate::alerts::{AlertReceiver, Alerts, Limit, Mail, RuleChange, TellBy};
 use crate::units::format_duration;
 
-use super::{MASK, Writer, quoted};
+use super::mask::MASK;
+use super::{Writer, quoted};
 
 pub(super) fn tables(out: &mut Writer, alerts: Option<&Alerts>) {
     out.table("alerts");

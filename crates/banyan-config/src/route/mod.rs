@@ -230,6 +230,15 @@ impl Builder<'_> {
         if let Some(help) = problem {
             let message = format!("no request has the path \"{}\"", spot.value);
             self.report.error(&spot.place, message, &[help]);
+        } else if let Some(before) = spot.value.strip_suffix('*') {
+            let before = if before == "/" {
+                before
+            } else {
+                before.trim_end_matches('/')
+            };
+            let help = format!("write prefix = \"{before}\" for all below it, or a regex");
+            let message = format!("only the path \"{}\" itself is meant, with its `*`", spot.value);
+            self.report.warning(&spot.place, message, &[&help]);
         }
         spot.value
     }

@@ -235,7 +235,7 @@ fn the_resolved_form_shows_all_but_secrets() {
         trusted_proxies = ["10.0.0.1", "::1"]
         proxy_protocol = false
         access_log = true
-        trace = "off"
+        trace = "proxies"
         trace_sampled = 10
 
         [edge.log]

@@ -133,6 +133,68 @@ fn a_shield_is_a_place_that_is_there_and_others_ask_it() {
 }
 
 #[test]
+fn edges_that_share_what_they_keep_stand_beside_one_that_is_there() {
+    let with = |cache: &str, places: &str| told(&format!("{BASE}{cache}{places}"));
+    let place = |name: &str, port: u16, beside: &str| {
+        format!("[edge.place.{name}]\nport = {port}\nbeside = \"{beside}\"\n")
+    };
+    let cache = "cache = {}\n";
+    let two =
+        place("south", 8081, "edge") + "[edge.place.west]\nport = 8082\n" + &place("west2", 8083, "west");
+    expect!["no error"].assert_eq(&with(cache, &two));
+    let config = load(&format!("{BASE}{cache}{two}")).unwrap().config;
+    assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+    let cache_of = config.edge.unwrap().settings.cache.unwrap();
+    let sites = ["edge", "south", "west", "west2"].map(|place| cache_of.site(place));
+    assert_eq!(sites, ["edge", "edge", "west", "west"]);
+    let wrong = place("south", 8081, "suoth")
+        + &place("west", 8082, "west")
+        + &place("north", 8083, "south")
+        + &place("a-place-with-a-very-long-name", 8084, "edge");
+    expect![[r#"
+        error: there is no place `suoth`
+         --> banyan.toml:9:10
+          |
+        9 | beside = "suoth"
+          |          ^^^^^^^
+          = places are `a-place-with-a-very-long-name`, `north`, `west`, `edge`
+
+        error: place `west` cannot stand beside itself
+          --> banyan.toml:12:10
+           |
+        12 | beside = "west"
+           |          ^^^^^^
+           = places are `a-place-with-a-very-long-name`, `north`, `south`, `edge`
+
+        error: place `south` stands beside `suoth` itself
+          --> banyan.toml:15:10
+           |
+        15 | beside = "south"
+           |          ^^^^^^^
+           = write the name of one that all of them stand beside
+
+        error: the name `a-place-with-a-very-long-name` is too long for edges that share what they keep
+          --> banyan.toml:18:10
+           |
+        18 | beside = "edge"
+           |          ^^^^^^
+           = give that place a name of at most 24 characters
+
+        4 errors; nothing was changed"#]]
+    .assert_eq(&with(cache, &wrong));
+    expect![[r#"
+        warning: `beside` has no effect: the edges keep nothing
+         --> banyan.toml:8:10
+          |
+        8 | beside = "edge"
+          |          ^^^^^^
+          = write cache = {} in [edge], or leave it away
+
+        no error"#]]
+    .assert_eq(&with("", &place("south", 8081, "edge")));
+}
+
+#[test]
 fn several_edges_count_limits_in_redis_where_there_is_one_and_else_each_by_itself() {
     let place = "[edge.place.south]\nport = 8081\n";
     let limit = "rate_limit = { rate = \"5/1m\" }\n";

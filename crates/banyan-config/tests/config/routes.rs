@@ -235,6 +235,17 @@ fn a_route_that_can_never_match_is_a_warning() {
 }
 
 #[test]
+fn a_star_at_a_paths_end_is_a_warning() {
+    for (path, instead) in [("/*", "/"), ("/a/*", "/a"), ("/a*", "/a")] {
+        let route = format!("{BASE}[[route]]\npath = \"{path}\"\nprocess = \"api\"\n");
+        let warnings = load(&route).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{path}");
+        let help = format!("write prefix = \"{instead}\" for all below it, or a regex");
+        assert_eq!(warnings[0].help, [help]);
+    }
+}
+
+#[test]
 fn without_an_edge_there_is_nothing_to_route() {
     expect![[r#"
         error: routes need an edge, and there is none

@@ -32,7 +32,7 @@ pub(super) fn hit(
     } else {
         CacheResult::Hit
     };
-    exchange.route_cells().cache.count(result, None);
+    exchange.cache_cells().count(result, None);
     let mut response = stored(exchange, name, head, object, how, now);
     say(exchange, response.headers_mut(), Outcome::Hit, Some(ttl), None);
     response
@@ -81,7 +81,7 @@ pub(super) fn after_asking(
     (why, status, result): (Why, Option<StatusCode>, CacheResult),
 ) -> Response<Box<Reader>> {
     let now = name.now(exchange);
-    exchange.route_cells().cache.count(result, Some(why));
+    exchange.cache_cells().count(result, Some(why));
     name.note(why);
     let how = banyan_httpcache::answer(
         super::presented(&head.method, &head.headers),
@@ -115,7 +115,7 @@ fn stored(
 ) -> Response<Box<Reader>> {
     let total = object.total();
     let policy = name.rule.policy_for(&object.head.headers);
-    let mut headers = how.headers(&object.head, total, policy, now);
+    let mut headers = how.headers(&object.head, total, (policy, exchange.receiver()), now);
     let reads = head.method != Method::HEAD;
     let reader = match how {
         Answer::Whole => {
@@ -185,7 +185,7 @@ pub(super) fn forwarded(
         (Ok(_) | Err(_), _) => CacheResult::Miss,
     };
     let detail = stored.err().unwrap_or(why);
-    exchange.route_cells().cache.count(result, Some(detail));
+    exchange.cache_cells().count(result, Some(detail));
     if let Some(name) = name {
         name.note(detail);
     }

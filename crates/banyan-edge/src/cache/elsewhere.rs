@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,8 @@ const MOST: usize = 1000;
 pub(crate) struct Elsewhere {
     on: AtomicBool,
     waiting: Mutex<VecDeque<Scope>>,
+    /// What the log does not have yet, as far as is known.
+    unheard: Mutex<VecDeque<Scope>>,
     news: Notify,
 }
 
@@ -34,12 +36,30 @@ impl Elsewhere {
         if waiting.contains(&scope) {
             return;
         }
-        let scope = if waiting.len() < MOST { scope } else { wider(scope) };
-        if !waiting.contains(&scope) {
-            waiting.push_back(scope);
-        }
+        let scope = add(&mut waiting, scope);
         drop(waiting);
         self.news.notify_one();
+        add(&mut self.unheard(), scope);
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, VecDeque<Scope>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log has it: how far that is known says the rest.
+    pub(crate) fn heard(&self, scope: &Scope) {
+        let covers = |one: &Scope| one == scope || *scope == Scope::All;
+        self.unheard().retain(|one| !covers(one));
+    }
+
+    /// Other edges may not know yet that what they have of this URI is untrue.
+    pub(crate) fn concerns(&self, uri: &str) -> bool {
+        self.unheard().iter().any(|scope| match scope {
+            Scope::Url(name) => name == uri,
+            Scope::Prefix(name) => uri.starts_with(name.as_str()),
+            // Whom a tag names, only who has it knows.
+            Scope::Glob(_) | Scope::Tag(_) | Scope::All => true,
+        })
     }
 
     /// Resolves when there is something to take.
@@ -51,6 +71,15 @@ impl Elsewhere {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.drain(..).collect()
     }
+}
+
+/// Once, and as what it became for want of room.
+fn add(scopes: &mut VecDeque<Scope>, scope: Scope) -> Scope {
+    let scope = if scopes.len() < MOST { scope } else { wider(scope) };
+    if !scopes.contains(&scope) {
+        scopes.push_back(scope.clone());
+    }
+    scope
 }
 
 /// All of the host.
@@ -78,6 +107,16 @@ mod tests {
         }
         let told = others.take();
         assert_eq!(told.len(), MOST + 1);
+        let concerns = |path: &str| others.concerns(&format!("https://shop.example/{path}"));
+        assert!(concerns("0") && concerns("2999") && concerns("anything"));
+        for scope in &told {
+            others.heard(scope);
+        }
+        assert!(!concerns("0"));
+        others.note(Scope::Url("https://shop.example/7".to_owned()));
+        assert!(concerns("7") && !concerns("8"));
+        others.heard(&Scope::All);
+        assert!(!concerns("7"));
         assert_eq!(told[MOST], Scope::Prefix("https://shop.example/".to_owned()));
     }
 }

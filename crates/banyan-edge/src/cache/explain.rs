@@ -111,7 +111,7 @@ fn kept(object: &Object, standing: Standing, now: Time) -> Kept {
 
 fn source(source: Source) -> &'static str {
     match source {
-        Source::Targeted => "CDN-Cache-Control",
+        Source::Targeted => "CDN-Cache-Control or Surrogate-Control",
         Source::SharedMaxAge => "s-maxage",
         Source::MaxAge => "max-age",
         Source::Expires => "Expires",

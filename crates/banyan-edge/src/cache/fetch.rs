@@ -104,6 +104,7 @@ pub(super) fn refresh(exchange: &Exchange, name: Rc<Name>, head: &Parts, found: 
         },
         candidate: Some(chosen),
         limits: exchange.answer_limits(),
+        receiver: exchange.receiver(),
         name,
     };
     let behind = exchange.behind(Some(Rc::default()));

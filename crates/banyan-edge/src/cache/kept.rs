@@ -9,6 +9,7 @@ use http::HeaderMap;
 use banyan_httpcache::range::Span;
 
 use super::disk::body::Body;
+use super::weigh;
 
 /// Smaller bodies are one piece.
 const JOINED: u64 = 256 * 1024;
@@ -16,11 +17,11 @@ const JOINED: u64 = 256 * 1024;
 #[derive(Default)]
 pub(crate) struct Kept {
     /// Each with the place of its first byte; apart, in order, none empty.
-    pieces: Vec<(u64, Bytes)>,
+    pieces: Box<[(u64, Bytes)]>,
     /// Bytes that are here.
     length: u64,
-    /// They came behind the body, and go out behind it; never among the fields of the head.
-    pub trailers: Option<HeaderMap>,
+    /// They came behind the body, and go out behind it; never among the fields of the head. Few have any.
+    pub trailers: Option<Box<HeaderMap>>,
     /// All of it is there; no pieces then.
     file: Option<Arc<Body>>,
 }
@@ -30,9 +31,9 @@ impl Kept {
         let length = pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let pieces = if length <= JOINED { joined(&pieces) } else { pieces };
         Self {
-            pieces,
+            pieces: pieces.into(),
             length,
-            trailers,
+            trailers: trailers.map(Box::new),
             file: None,
         }
     }
@@ -57,7 +58,9 @@ impl Kept {
 
     /// Bytes of memory.
     pub(crate) fn weight(&self) -> u64 {
-        if self.file.is_some() { 0 } else { self.length }
+        let pieces = self.pieces.iter();
+        let bytes: u64 = pieces.map(|(_, bytes)| weigh::shared(bytes.len())).sum();
+        weigh::block(size_of::<Self>() + weigh::COUNTS) + weigh::block(size_of_val(&*self.pieces)) + bytes
     }
 
     /// Each with the place of its first byte.
@@ -80,7 +83,7 @@ impl Kept {
 
     /// These parts of the same body beside those of another; where both have a byte, either will do.
     pub(crate) fn beside(&self, other: &Self) -> Self {
-        let mut pieces = self.pieces.clone();
+        let mut pieces = self.pieces.to_vec();
         for (first, bytes) in &other.pieces {
             let span = Span {
                 first: *first,

@@ -16,10 +16,12 @@ mod elsewhere;
 pub(crate) mod explain;
 mod fetch;
 mod flow;
+mod followed;
 pub(crate) mod hop;
 mod kept;
 mod object;
 mod origin;
+pub(crate) mod owner;
 mod pass;
 pub(crate) mod picture_counts;
 mod pictures;
@@ -32,6 +34,7 @@ mod rules;
 mod serve;
 mod store;
 mod tops;
+mod weigh;
 
 use std::hash::Hash;
 use std::io;
@@ -44,7 +47,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 
 use banyan_config::{Cache as Settings, FIRST_PLACE};
-use banyan_httpcache::{Asked as Presented, Key, Lookup, Refresh, Standing, Time, Why, lookup};
+use banyan_httpcache::{Asked as Presented, Key, Lookup, Query, Refresh, Standing, Time, Why, lookup};
 
 use banyan_topology::{AppName, PlaceName};
 
@@ -57,7 +60,7 @@ use crate::respond::Refusal;
 use crate::route::serving::Routed;
 use crate::secret::secret;
 use collapse::Fills;
-use hop::{Hop, Relayed};
+use hop::{Hop, Relayed, Wish};
 pub(crate) use reader::Reader;
 use rules::{Rule, Rules};
 pub(crate) use serve::{Reply, serve};
@@ -75,6 +78,7 @@ pub(crate) struct Shared {
     pub tops: Arc<Tops>,
     /// As `Cache-Status` calls this cache.
     name: String,
+    at: String,
     /// As `CDN-Loop` calls it: by the installation and the place.
     place: HeaderValue,
     /// There once edges ask each other.
@@ -88,14 +92,15 @@ impl Shared {
             Some(place) => format!("banyan-edge-{place}"),
             None => "banyan-edge".to_owned(),
         };
-        let place = place.map_or(FIRST_PLACE, PlaceName::as_str);
-        let place = HeaderValue::try_from(format!("{app}-{place}.banyan"));
+        let at = place.map_or(FIRST_PLACE, PlaceName::as_str);
+        let place = HeaderValue::try_from(format!("{app}-{at}.banyan"));
         Self {
             store: Arc::default(),
             fills: Arc::default(),
             pictures: Arc::default(),
             tops: Arc::default(),
             name,
+            at: at.to_owned(),
             place: place.unwrap_or(HeaderValue::from_static("banyan")),
             secret: OnceLock::new(),
         }
@@ -137,9 +142,14 @@ impl Cache {
     /// What an edge says of a request; `None`: a client's. Fields that are for edges alone are gone then.
     pub(crate) fn take(&self, headers: &mut HeaderMap) -> Result<Option<Relayed>, Refusal> {
         match &self.hop {
-            Some(hop) => hop.take(headers),
+            Some(hop) => hop.take(headers, &self.store.followed),
             None => Ok(None),
         }
+    }
+
+    /// No other edge keeps it for this one.
+    fn owns(&self, uri: &str) -> bool {
+        self.hop.as_ref().is_none_or(|hop| hop.owns(uri))
     }
 
     /// `None`: nothing is kept.
@@ -150,9 +160,9 @@ impl Cache {
             .resize(settings.map_or(0, |settings| settings.memory));
         let settings = settings?;
         shared.store.order_by(settings.policy);
-        let asks = settings.shield.is_some();
+        let asks = settings.edges_ask();
         Some(Rc::new(Self {
-            hop: asks.then(|| Hop::compile(shared, groups)).flatten(),
+            hop: asks.then(|| Hop::compile(settings, shared, groups)).flatten(),
             rules: Rules::compile(settings),
             store: Arc::clone(&shared.store),
             fills: Arc::clone(&shared.fills),
@@ -179,6 +189,18 @@ impl Asked {
     /// Of a request whose route another edge has followed.
     pub(crate) fn at(cache: Rc<Cache>, uri: Uri, untrue: bool) -> Box<Self> {
         Box::new(Self { cache, uri, untrue })
+    }
+
+    /// Under which it is stored, or would be.
+    fn key(&self, head: &Parts, counts: &Query) -> Option<Key> {
+        let host = head.headers.get(HOST)?.to_str().ok()?;
+        let scheme = if came_by_https(&head.headers) {
+            "https"
+        } else {
+            "http"
+        };
+        let (path, query) = (self.uri.path(), self.uri.query());
+        Some(Key::new(scheme, host, path, query, counts, &[]))
     }
 
     /// What only the edge is told in the address makes no other resource.
@@ -208,15 +230,8 @@ impl Name {
         if !rule.store {
             return None;
         }
-        let host = head.headers.get(HOST)?.to_str().ok()?;
-        let scheme = if came_by_https(&head.headers) {
-            "https"
-        } else {
-            "http"
-        };
-        let (path, query) = (asked.uri.path(), asked.uri.query());
-        let key = Key::new(scheme, host, path, query, &rule.query, &[]);
-        let origin = Key::new(scheme, host, "/", None, &rule.query, &[]);
+        let key = asked.key(head, &rule.query)?;
+        let origin = origin_of(key.as_str()).to_owned();
         let routed = exchange.routed.as_ref().map(Routed::name);
         let side = routed.map(|route| match exchange.group.process() {
             Some(process) => format!("{route}\n{process}"),
@@ -226,7 +241,7 @@ impl Name {
             cache: Rc::clone(&asked.cache),
             rule: Rc::clone(rule),
             uri: key.as_str().to_owned(),
-            origin: origin.as_str().to_owned(),
+            origin,
             side: side.unwrap_or_default(),
             asked: asked.cache.hop.is_some().then(|| asked.uri.clone()),
         })
@@ -248,7 +263,12 @@ impl Name {
             Some(uri) => {
                 let found = self.find().objects;
                 let untrue = found.iter().any(|(_, standing)| *standing == Standing::Purged);
-                hop::send(exchange, &self.cache, (uri, untrue), head, None).await
+                let wish = Wish {
+                    uri,
+                    key: &self.uri,
+                    untrue,
+                };
+                hop::send(exchange, &self.cache, wish, head, None).await
             }
             None => forward::send(exchange, head, None).await,
         }

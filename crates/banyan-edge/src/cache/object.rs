@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
 use banyan_httpcache::purge::Marks;
 use banyan_httpcache::{Extent, Head, Standing, Stored};
 
 use super::flow::Flow;
 use super::kept::Kept;
+use super::weigh;
 
-/// Beside fields and body: tables, counters, places in queues.
-const OVERHEAD: u64 = 600;
 /// Of an object that was replaced.
 const LEFT: u64 = u64::MAX;
 
@@ -21,6 +23,8 @@ pub(crate) struct Object {
     pub body: Arc<Kept>,
     /// What it takes of the memory.
     pub weight: u64,
+    /// Another edge keeps it for all that share: it has no place on this one's disk.
+    pub guest: bool,
     marks: Mutex<Marks>,
     /// No purge up to this tick concerns it.
     passed: AtomicU64,
@@ -29,16 +33,14 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    pub(crate) fn new(head: Head, side: Box<str>, body: Arc<Kept>, marks: Marks) -> Self {
-        let fields: usize = head
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 32)
-            .sum();
+    pub(crate) fn new(mut head: Head, side: Box<str>, body: Arc<Kept>, marks: Marks) -> Self {
+        head.headers = compact(&head.headers);
+        let own = weigh::block(size_of::<Self>() + weigh::COUNTS) + weigh::block(side.len());
         Self {
-            weight: body.weight() + fields as u64 + OVERHEAD,
+            weight: own + body.weight() + weigh::head(&head) + weigh::block(marks.size()),
             passed: AtomicU64::new(marks.born),
             disk: AtomicU64::new(0),
+            guest: false,
             side,
             head,
             body,
@@ -54,6 +56,10 @@ impl Object {
     /// Made here of another one.
     pub(crate) fn is_made(&self) -> bool {
         self.side.contains(super::pictures::SIDE)
+    }
+
+    pub(crate) fn with_guest(self, guest: bool) -> Self {
+        Self { guest, ..self }
     }
 
     /// It was read from this file.
@@ -88,7 +94,7 @@ impl Object {
 
     /// The same body under another head.
     pub(crate) fn renewed(&self, head: Head, marks: Marks) -> Self {
-        Self::new(head, self.side.clone(), Arc::clone(&self.body), marks)
+        Self::new(head, self.side.clone(), Arc::clone(&self.body), marks).with_guest(self.guest)
     }
 
     /// `judge` is asked only when there was a purge since the last time.
@@ -116,6 +122,26 @@ impl Object {
     pub(crate) fn total(&self) -> u64 {
         self.stored(Standing::Sound).total()
     }
+}
+
+/// The same fields without room for more, their values in one buffer that holds nothing else: as they came, they hold the
+/// whole head that they were read from.
+fn compact(fields: &HeaderMap) -> HeaderMap {
+    let mut text = Vec::with_capacity(fields.values().map(HeaderValue::len).sum());
+    fields
+        .values()
+        .for_each(|value| text.extend_from_slice(value.as_bytes()));
+    let mut text = Bytes::from(text);
+    // A copy has room for what is there, no more.
+    let mut compact = fields.clone();
+    for value in compact.values_mut() {
+        let own = text.split_to(value.len());
+        if let Ok(mut own) = HeaderValue::from_maybe_shared(own) {
+            own.set_sensitive(value.is_sensitive());
+            *value = own;
+        }
+    }
+    compact
 }
 
 /// A response that will be stored if its body ends as it should.

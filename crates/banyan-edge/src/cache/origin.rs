@@ -10,8 +10,8 @@ use http_body::Body as _;
 
 use banyan_httpcache::range::{Span, content_range};
 use banyan_httpcache::{
-    Admit, AfterHead, Answered, Asked, Conditions, Etag, Extent, Failure, Freshened, Head, OnError,
-    SetCookie, Standing, Time, Times, Why, admit, after_head, for_clients, freshen, on_error,
+    Admit, AfterHead, Answered, Asked, Conditions, Etag, Extent, Failure, Freshened, Head, OnError, Receiver,
+    SetCookie, Standing, Time, Times, Why, admit, after_head, for_receiver, freshen, on_error,
 };
 
 use super::Name;
@@ -60,6 +60,8 @@ pub(super) struct Question {
     /// What may stand in for an origin that fails.
     pub candidate: Option<Arc<Object>>,
     pub limits: AnswerLimits,
+    /// Who waits for it.
+    pub receiver: Receiver,
 }
 
 /// What came of it.
@@ -274,7 +276,7 @@ impl Question {
                 return (Heard::Passes(answer, why), None);
             }
         };
-        for_clients(answer.headers_mut(), policy, head.age);
+        for_receiver(answer.headers_mut(), (policy, self.receiver), head.age);
         if policy.set_cookie == SetCookie::Strip {
             answer.headers_mut().remove(SET_COOKIE);
         }
@@ -314,8 +316,11 @@ impl Question {
         (Heard::Streams(Box::new(streams)), Some(pump))
     }
 
-    /// Room on the disk for all of it. `None`: there is none, or this is only a part of it.
+    /// Room on the disk for all of it. `None`: there is none, this is only a part of it, or another edge has it.
     async fn in_file(&self, mut head: Head, length: u64) -> Option<(Head, Arc<Body>)> {
+        if !self.name.cache.owns(&self.name.uri) {
+            return None;
+        }
         if let Extent::Parts { total, .. } = head.extent {
             // Players ask for all of it by a range.
             if total != length {

@@ -6,8 +6,9 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 
-use banyan_httpcache::{Answered, Key, Scope, Times, Why, invalidates};
+use banyan_httpcache::{Answered, Key, Query, Scope, Times, Why, invalidates};
 
+use super::hop::Wish;
 use super::serve::Reply;
 use super::{Asked, Name, answer, hop, origin, tag_of};
 use crate::exchange::Exchange;
@@ -28,7 +29,16 @@ pub(super) async fn pass(
         // What this edge knows of the client and another would not: nobody else is to keep it.
         forward::send(exchange, head, source).await?
     } else {
-        hop::send(exchange, &asked.cache, (&asked.uri, false), head, source).await?
+        // Which of several edges that are the shield together.
+        let rule = asked.cache.rules.of(asked.uri.path());
+        let counts = rule.map_or(&Query::All, |rule| &rule.query);
+        let key = asked.cache.hop.as_ref().and_then(|_| asked.key(head, counts));
+        let wish = Wish {
+            uri: &asked.uri,
+            key: key.as_ref().map_or("", Key::as_str),
+            untrue: false,
+        };
+        hop::send(exchange, &asked.cache, wish, head, source).await?
     };
     let why = if reads {
         Why::Rule

@@ -206,12 +206,8 @@ fn keep(name: &Name, head: Head, kept: Kept, born: u64, old: Option<&Arc<Object>
     let marks = store.marks(&name.uri, &name.tags(&head.tags), born);
     // Purged on its way: what came after the purge must not give way to it.
     let is_purged = store.reached(&marks) == Standing::Purged;
-    let object = Arc::new(Object::new(
-        head,
-        name.side.as_str().into(),
-        Arc::new(kept),
-        marks,
-    ));
+    let object = Object::new(head, name.side.as_str().into(), Arc::new(kept), marks);
+    let object = Arc::new(object.with_guest(!name.cache.owns(&name.uri)));
     if !is_purged {
         store.insert(&name.uri, Arc::clone(&object), old);
     }

@@ -129,7 +129,9 @@ impl Reader {
             let read = match &mut self.source {
                 Source::Kept(kept) => match kept.read(next) {
                     Some(bytes) => Read::Data(bytes),
-                    None if end.is_none_or(|end| end == next) => Read::End(End::Whole(kept.trailers.clone())),
+                    None if end.is_none_or(|end| end == next) => {
+                        Read::End(End::Whole(kept.trailers.as_deref().cloned()))
+                    }
                     None => Read::End(End::Broken),
                 },
                 Source::File(reading) => ready!(reading.poll(cx, next)),

@@ -111,6 +111,7 @@ impl Request<'_> {
 
     async fn answer(mut self, exchange: &mut Exchange) -> Result<Reply, Refusal> {
         let (mut for_itself, mut looked_again) = (false, false);
+        let mut is_for_one = false;
         for _ in 0..ROUNDS {
             let found = self.name.find();
             let now = self.name.now(exchange);
@@ -134,7 +135,8 @@ impl Request<'_> {
                 } => {
                     let head = &found.objects[index].0.head;
                     // What must be validated for each use is no use to others.
-                    for_itself |= head.always_validate || head.lifetime.is_zero();
+                    is_for_one = head.always_validate || head.lifetime.is_zero();
+                    for_itself |= is_for_one;
                     let chosen = Arc::clone(&found.objects[index].0);
                     Plan::Validate {
                         chosen,
@@ -157,6 +159,7 @@ impl Request<'_> {
                 return Ok(stale);
             }
             if for_itself {
+                exchange.for_itself = is_for_one;
                 return self.alone(exchange, need).await;
             }
             let key = self.key(&need.plan, &found);
@@ -176,7 +179,10 @@ impl Request<'_> {
                     let heard = fetch::lead(exchange, lead, self.question(exchange, &need)).await;
                     return self.told(exchange, &need, heard);
                 }
-                Entered::Alone => return self.alone(exchange, need).await,
+                Entered::Alone => {
+                    exchange.for_itself = true;
+                    return self.alone(exchange, need).await;
+                }
                 Entered::Shed => return Err(Refusal::Busy),
                 Entered::Failed(refusal) => return self.instead(exchange, &need, refusal),
                 Entered::Join(joined) => coming = Some(joined),
@@ -330,7 +336,7 @@ impl Request<'_> {
         let mut response = Response::new(Box::new(reader));
         *response.status_mut() = answer.status(&coming.head);
         let length = coming.length.unwrap_or_default();
-        *response.headers_mut() = answer.headers(&coming.head, length, policy, now);
+        *response.headers_mut() = answer.headers(&coming.head, length, (policy, exchange.receiver()), now);
         let ttl = coming.head.ttl_at(now);
         answer::forwarded(
             exchange,
@@ -350,6 +356,7 @@ impl Request<'_> {
             plan: need.plan.clone(),
             candidate: need.candidate.clone(),
             limits: exchange.answer_limits(),
+            receiver: exchange.receiver(),
         }
     }
 

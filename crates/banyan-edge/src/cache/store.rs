@@ -6,20 +6,21 @@
 //! validated, and stand in for an app that fails.
 
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use banyan_config::CachePolicy;
-use banyan_httpcache::purge::{Marks, Mode, Table, Target};
+use banyan_httpcache::purge::{Marks, Mode, Noted, Table, Target};
 use banyan_httpcache::{Head, Standing, Time};
 use banyan_topology::purge::Scope;
 
 use super::disk::Disk;
 use super::disk::body::Body;
 use super::elsewhere::Elsewhere;
+use super::followed::Followed;
 use super::kept::Kept;
 use super::object::Object;
 use shard::Shard;
@@ -29,6 +30,9 @@ const SHARDS: usize = 64;
 const MOST_VARIANTS: usize = 32;
 /// One response may take this share of the memory.
 const LARGEST: u64 = 8;
+
+/// The same in every process of a build. Who finds names with the same hash purges too much.
+type Lasting = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) struct Store {
     shards: Vec<Mutex<Shard>>,
@@ -40,11 +44,13 @@ pub(crate) struct Store {
     /// A [`CachePolicy`].
     policy: AtomicU8,
     evicted: AtomicU64,
-    purges: RwLock<Table>,
+    purges: RwLock<Table<Lasting>>,
     /// The same as that of `purges`.
     tick: AtomicU64,
     /// What other edges must hear.
     pub elsewhere: Elsewhere,
+    /// How far the log of purges is.
+    pub followed: Followed,
     /// There once something is to be kept on the disk.
     disk: OnceLock<Disk>,
 }
@@ -80,9 +86,10 @@ impl Default for Store {
             under_way: AtomicU64::new(0),
             policy: AtomicU8::new(CachePolicy::default() as u8),
             evicted: AtomicU64::new(0),
-            purges: RwLock::default(),
+            purges: RwLock::new(Table::with_hasher(Lasting::default(), 0)),
             tick: AtomicU64::new(0),
             elsewhere: Elsewhere::default(),
+            followed: Followed::default(),
             disk: OnceLock::new(),
         }
     }
@@ -158,12 +165,7 @@ impl Store {
     }
 
     fn standing(&self, object: &Object, tick: u64) -> Standing {
-        object.standing(tick, |marks| {
-            self.purges
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .standing(marks)
-        })
+        object.standing(tick, |marks| self.known().standing(marks))
     }
 
     /// To be called before a request is sent whose answer may be stored.
@@ -179,10 +181,7 @@ impl Store {
 
     /// The names by which a purge reaches it.
     pub(crate) fn marks(&self, uri: &str, tags: &[String], born: u64) -> Marks {
-        self.purges
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .marks(uri, tags, born)
+        self.known().marks(uri, tags, born)
     }
 
     /// Takes the place of `old`, and of what the same requests select.
@@ -206,19 +205,16 @@ impl Store {
         }
     }
 
-    /// Of a file of this number. `born`: `None`: an earlier process wrote it, and nobody knows what was purged since, so
-    /// it is validated before its first use.
+    /// Of a file of this number.
     pub(crate) fn insert_from_disk(
         &self,
         uri: &str,
         side: &str,
-        mut head: Head,
+        head: Head,
         body: Kept,
-        born: Option<u64>,
+        born: u64,
         number: u64,
     ) {
-        head.invalidated |= born.is_none();
-        let born = born.unwrap_or_else(|| self.tick.load(Ordering::Acquire));
         let origin = super::origin_of(uri);
         let tags: Vec<String> = head.tags.iter().map(|tag| super::tag_of(origin, tag)).collect();
         let marks = self.marks(uri, &tags, born);
@@ -230,8 +226,16 @@ impl Store {
     pub(crate) fn use_disk(self: &Arc<Self>, folder: &Path, bytes: Option<u64>) -> io::Result<()> {
         if self.disk.get().is_none() && bytes.is_some() {
             let seed = crate::request_id::seed() | 1;
-            let disk = Disk::start(Arc::downgrade(self), folder.to_owned(), seed, bytes.unwrap_or(0))?;
-            self.disk.get_or_init(|| disk);
+            let probe = self.known().probe();
+            let disk = Disk::start(
+                Arc::downgrade(self),
+                folder.to_owned(),
+                (seed, probe),
+                bytes.unwrap_or(0),
+            )?;
+            self.change_purges(|purges| purges.raise(u64::from(disk.journal().epoch) << 32));
+            let disk = self.disk.get_or_init(|| disk);
+            disk.journal().note(&self.noted());
         }
         if let Some(disk) = self.disk.get() {
             disk.resize(bytes.unwrap_or(0));
@@ -325,15 +329,43 @@ impl Store {
 
     /// Holds for all that was asked of the origin before this call.
     pub(crate) fn purge(&self, target: &Target, mode: Mode, now: Time) {
+        let noted = self.change_purges(|purges| purges.apply(target, mode, now));
+        if let Some(disk) = self.disk.get() {
+            disk.journal().note(&[noted]);
+        }
+    }
+
+    /// Rows of an earlier process.
+    pub(super) fn note(&self, rows: &[Noted]) {
+        self.change_purges(|purges| purges.note(rows));
+        if let Some(disk) = self.disk.get() {
+            disk.journal().note(rows);
+        }
+    }
+
+    pub(super) fn noted(&self) -> Vec<Noted> {
+        self.known().noted()
+    }
+
+    /// Rows of the table of purges.
+    pub(super) fn purges_known(&self) -> usize {
+        self.known().len()
+    }
+
+    fn change_purges<T>(&self, change: impl FnOnce(&mut Table<Lasting>) -> T) -> T {
         let mut purges = self.purges.write().unwrap_or_else(PoisonError::into_inner);
-        purges.apply(target, mode, now);
+        let changed = change(&mut purges);
         self.tick.store(purges.tick(), Ordering::Release);
+        changed
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Table<Lasting>> {
+        self.purges.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what has these names is still of use.
     pub(crate) fn reached(&self, marks: &Marks) -> Standing {
-        let purges = self.purges.read().unwrap_or_else(PoisonError::into_inner);
-        purges.standing(&mut marks.clone())
+        self.known().standing(&mut marks.clone())
     }
 
     /// The tick of the last hard purge that names this URI: what was asked of the origin before is not for who asks now.
@@ -341,8 +373,7 @@ impl Store {
         if self.tick.load(Ordering::Acquire) == 0 {
             return 0;
         }
-        let purges = self.purges.read().unwrap_or_else(PoisonError::into_inner);
-        purges.last_hard(uri)
+        self.known().last_hard(uri)
     }
 
     /// An unsafe request changed this URI. Without anything stored there is nothing to note, but others may have it.

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use banyan_config::FIRST_PLACE;
 use banyan_telemetry::Families;
 use banyan_telemetry::families::Kind::{Counter, Gauge};
-use banyan_topology::PlaceName;
-use banyan_topology::sight::{EDGE, SHIELD};
+use banyan_topology::sight::{BESIDE, EDGE, SHIELD};
 
 use super::Control;
 use super::page::{Row, with};
-use crate::metrics::RouteCells;
+use crate::metrics::{CacheCells, RouteCells};
 
 impl Control {
     /// Of the caches between browsers and the app: which one this is.
     pub(super) fn tier(&self) -> &'static str {
-        let own = self.place.as_ref().map_or(FIRST_PLACE, PlaceName::as_str);
-        let cache = self.snapshot.settings.cache.as_ref();
-        match cache.and_then(|cache| cache.shield.as_ref()) {
-            Some(shield) if shield.as_str() == own => SHIELD,
-            _ => EDGE,
+        if self.snapshot.is_shield(self.place.as_ref()) {
+            SHIELD
+        } else {
+            EDGE
         }
     }
 
@@ -34,11 +31,12 @@ impl Control {
             "banyan_cache_requests_total",
             "Requests that came to the cache, by what it did with them; why: the reason that it was no hit.",
         );
-        for (labels, result, why, count) in sums(&rows) {
-            family.count(
-                &with(labels, &[("tier", self.tier()), ("result", result), ("why", why)]),
-                count,
-            );
+        let own: fn(&RouteCells) -> &CacheCells = |cells| &cells.cache;
+        for (tier, of) in [(self.tier(), own), (BESIDE, |cells| &cells.beside)] {
+            for (labels, result, why, count) in sums(&rows, of) {
+                let more = [("tier", tier), ("result", result), ("why", why)];
+                family.count(&with(labels, &more), count);
+            }
         }
         let mut family = all.family(
             Counter,
@@ -48,7 +46,10 @@ impl Control {
         for (labels, cells) in &rows {
             family.count(
                 &with(labels, &[]),
-                cells.iter().map(|cell| cell.cache.sent.get()).sum(),
+                cells
+                    .iter()
+                    .map(|cell| cell.cache.sent.get() + cell.beside.sent.get())
+                    .sum(),
             );
         }
         let store = &self.stored.store;
@@ -109,11 +110,14 @@ impl Control {
 type Labels<'a> = &'a [(&'static str, String)];
 
 /// Over all cores; what never occurred is left out.
-fn sums<'a>(rows: &'a [Row<'_, RouteCells>]) -> Vec<(Labels<'a>, &'static str, &'static str, u64)> {
+fn sums<'a>(
+    rows: &'a [Row<'_, RouteCells>],
+    of: fn(&RouteCells) -> &CacheCells,
+) -> Vec<(Labels<'a>, &'static str, &'static str, u64)> {
     let mut found = Vec::new();
     for (labels, cells) in rows {
         let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        for (result, why, count) in cells.iter().flat_map(|cell| cell.cache.counts()) {
+        for (result, why, count) in cells.iter().flat_map(|cell| of(cell).counts()) {
             let why = why.map_or("", |why| why.name());
             *sums.entry((result.name(), why)).or_default() += count;
         }

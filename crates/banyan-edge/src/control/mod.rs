@@ -273,7 +273,7 @@ impl Control {
         control.refused = control.need_key(wanted.as_ref()).err();
         let known = control.need_secret(&control.snapshot);
         control.refused = control.refused.or(known.err());
-        let kept = control.need_disk(&control.snapshot);
+        let kept = control.need_disk(&control.snapshot.clone());
         control.refused = control.refused.or(kept.err());
         let identities = control.identities.prepare(&control.snapshot.settings, start);
         control.refused = control
@@ -334,6 +334,7 @@ impl Control {
                 _ = tick.tick() => {
                     self.look(watch);
                     self.look_at_purges();
+                    self.look_at_who_ended();
                     self.look_for_others();
                     self.keep_sight();
                     self.keep_door();

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use banyan_httpcache::Time;
 use banyan_httpcache::purge::{Mode, Target};
 use banyan_topology::purge::{self, Actor, Invalidated, PurgeReport, Record, Scope};
+use banyan_topology::snapshot::EdgeSnapshot;
 
 use super::Control;
 use crate::cache::purge::{Names, mode};
@@ -35,6 +36,8 @@ pub(super) struct Purges {
     untold: Vec<Invalidated>,
     /// Another edge serves beside this one until then.
     together: Option<Instant>,
+    /// How far the report may say that purges are applied: a later process will hold to them, too.
+    settled: Option<(String, u64)>,
 }
 
 /// How far the log was read.
@@ -55,7 +58,7 @@ enum News {
 }
 
 impl Purges {
-    /// Nothing is stored yet, so what the log has so far is of no interest.
+    /// Nothing is in memory yet, so what the log has so far concerns only what earlier processes left on the disk.
     pub(super) fn begin(path: &Path, started_unix_ms: u64) -> Self {
         let mut tail = Tail {
             path: path.to_owned(),
@@ -67,20 +70,23 @@ impl Purges {
         if let Err(error) = tail.look() {
             tracing::warn!(%error, "the log of purges cannot be read");
         }
+        let settled = Some((tail.log.clone(), tail.last));
         Self {
             tail,
             name: format!("{}-{started_unix_ms}", std::process::id()),
             told: 0,
             untold: Vec::new(),
             together: None,
+            settled,
         }
     }
 
     pub(super) fn report(&self) -> PurgeReport {
+        let (log, applied) = self.settled.clone().unwrap_or_default();
         PurgeReport {
             edge: self.name.clone(),
-            log: self.tail.log.clone(),
-            applied: self.tail.last,
+            log,
+            applied,
             invalidated: self.untold.iter().take(MOST_TOLD).cloned().collect(),
         }
     }
@@ -170,6 +176,21 @@ impl Tail {
         })
     }
 
+    /// What came behind this number of that log. `None`: that is not known.
+    fn since(&self, log: &str, seq: u64) -> Option<Vec<Record>> {
+        let Some(file) = &self.file else {
+            return log.is_empty().then(Vec::new);
+        };
+        let reading = purge::read(&read_from(file, 0).ok()?).ok()??;
+        let follows = match log {
+            "" => reading.head.after == 0,
+            log => reading.head.log == log && reading.head.after <= seq,
+        };
+        let mut records = reading.records;
+        records.retain(|record| record.seq > seq);
+        follows.then_some(records)
+    }
+
     /// Behind the last line that can be read: all before it will count as done.
     fn resume_behind(&mut self, bytes: &[u8], from: u64) -> News {
         if let Some((seq, end)) = purge::last_sound(bytes) {
@@ -210,15 +231,62 @@ impl Control {
                 return;
             }
         };
+        let (log, last) = (&self.purges.tail.log, self.purges.tail.last);
+        self.stored.store.followed.know(log, last);
         match news {
-            News::Nothing => return,
+            News::Nothing => {}
             News::Records(records) => self.apply_purges(&records),
             News::Lost(why) => {
                 tracing::warn!(why, "everything stored is given up");
                 self.stored.store.purge(&Target::All, Mode::Hard, self.now());
             }
         }
-        self.publish();
+        self.stored.store.followed.applied();
+        if self.settle_purges() {
+            self.publish();
+        }
+    }
+
+    /// Objects on the disk are of use from now on.
+    pub(super) fn begin_on_disk(&mut self, snapshot: &EdgeSnapshot) {
+        self.look_at_the_past(snapshot);
+        self.purges.settled = None;
+        self.settle_purges();
+    }
+
+    /// What was applied is in force for later processes, too, and the report may say so. `false`: it says nothing new.
+    pub(super) fn settle_purges(&mut self) -> bool {
+        let reached = (self.purges.tail.log.clone(), self.purges.tail.last);
+        if self.purges.settled.as_ref() == Some(&reached) && !self.stored.store.is_unsettled() {
+            return false;
+        }
+        if let Err(error) = self.stored.store.settle_log(&reached.0, reached.1) {
+            tracing::warn!(%error, "purges are not acknowledged: the disk of the cache cannot be told");
+            return false;
+        }
+        self.purges.settled = Some(reached);
+        true
+    }
+
+    /// What processes before this one left on the disk is used as far as it is known what was purged since.
+    fn look_at_the_past(&self, snapshot: &EdgeSnapshot) {
+        let names = Names::new(snapshot.settings.cache.as_deref());
+        let tail = &self.purges.tail;
+        self.stored.store.look_at_the_past(self.now(), |log, seq| {
+            let missed = tail.since(log, seq)?;
+            let targets = missed.iter().flat_map(|record| {
+                let targets = names.targets(&record.scope);
+                targets.into_iter().map(|target| (target, mode(record.mode)))
+            });
+            Some(targets.collect())
+        });
+    }
+
+    /// Another one of this place has ended since the last time.
+    pub(super) fn look_at_who_ended(&self) {
+        if self.stored.store.disk().is_some() {
+            self.look_at_the_past(&self.snapshot);
+        }
     }
 
     fn apply_purges(&mut self, records: &[Record]) {
@@ -229,6 +297,7 @@ impl Control {
                 && *edge == self.purges.name
             {
                 self.purges.untold.retain(|one| one.number > *number);
+                self.stored.store.elsewhere.heard(&record.scope);
                 continue;
             }
             for target in names.targets(&record.scope) {

@@ -9,15 +9,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use banyan_config::{Cache, FIRST_PLACE};
 use banyan_runtime::control::{Connection, Listener};
 use banyan_runtime::{TaskKind, Tasks};
+use banyan_topology::PlaceName;
 use banyan_topology::sight::{Answer, CacheStats, Push, Question, RouteCache};
 
 use super::Control;
 use super::page::Row;
 use crate::cache::explain::{explain, missed};
+use crate::cache::owner;
 use crate::cache::push::{self, Planned};
-use crate::metrics::RouteCells;
+use crate::metrics::{CacheCells, RouteCells};
 
 /// For a question to come, and for its answer to be taken.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -154,6 +157,7 @@ impl Control {
             (Some(settings), Question::Explain { url, headers }) => {
                 match explain(settings, &self.stored, &url, &headers, self.now()) {
                     Ok(mut told) => {
+                        told.notes.extend(self.keeper(settings, &told.key));
                         told.tier = self.tier().to_owned();
                         told.edge = self.edge_name();
                         told.pid = std::process::id();
@@ -173,12 +177,8 @@ impl Control {
             edge: self.edge_name(),
             pid: std::process::id(),
             since_ms: self.started_unix_ms,
-            routes: self
-                .routes()
-                .iter()
-                .map(of_route)
-                .filter(|route| route.requests() > 0)
-                .collect(),
+            routes: self.counted_routes(|cells| &cells.cache),
+            beside: self.counted_routes(|cells| &cells.beside),
             misses: self.stored.tops.most(MOST).iter().map(missed).collect(),
             stored_bytes: store.used(),
             stored: store.len() as u64,
@@ -188,16 +188,33 @@ impl Control {
         }
     }
 
+    /// Which edge has it for those that share.
+    fn keeper(&self, settings: &Cache, key: &str) -> Option<String> {
+        let own = self.place.as_ref().map_or(FIRST_PLACE, PlaceName::as_str);
+        let place = owner::place(settings, self.snapshot.places.keys(), own, key)?;
+        Some(if place == own {
+            "this edge keeps it for those beside it, which ask it on a miss".to_owned()
+        } else {
+            format!("the edge at {place} keeps it for those beside it: this one asks that on a miss")
+        })
+    }
+
+    fn counted_routes(&self, of: fn(&RouteCells) -> &CacheCells) -> Vec<RouteCache> {
+        let rows = self.routes();
+        let counted = rows.iter().map(|row| of_route(row, of));
+        counted.filter(|route| route.requests() > 0).collect()
+    }
+
     fn edge_name(&self) -> String {
         self.purges.report().edge
     }
 }
 
-fn of_route((labels, cells): &Row<'_, RouteCells>) -> RouteCache {
+fn of_route((labels, cells): &Row<'_, RouteCells>, of: fn(&RouteCells) -> &CacheCells) -> RouteCache {
     let mut results: BTreeMap<String, u64> = BTreeMap::new();
     let mut whys: BTreeMap<String, u64> = BTreeMap::new();
     let mut remedies = BTreeMap::new();
-    let counts = cells.iter().flat_map(|cell| cell.cache.counts());
+    let counts = cells.iter().flat_map(|cell| of(cell).counts());
     for (result, why, count) in counts.filter(|(_, _, count)| *count > 0) {
         *results.entry(result.name().to_owned()).or_default() += count;
         if let Some(why) = why {
@@ -211,7 +228,7 @@ fn of_route((labels, cells): &Row<'_, RouteCells>) -> RouteCache {
         results,
         whys,
         remedies,
-        stored_bytes: cells.iter().map(|cell| cell.cache.sent.get()).sum(),
+        stored_bytes: cells.iter().map(|cell| of(cell).sent.get()).sum(),
         bytes: cells.iter().map(|cell| cell.sent.get()).sum(),
     }
 }

@@ -210,7 +210,7 @@ impl Control {
     /// Reads or makes what edges know each other by, if they ask each other.
     pub(super) fn need_secret(&self, snapshot: &EdgeSnapshot) -> Result<(), String> {
         let cache = snapshot.settings.cache.as_ref();
-        if cache.is_some_and(|cache| cache.shield.is_some()) {
+        if cache.is_some_and(|cache| cache.edges_ask()) {
             self.stored.know_secret(&self.secrets).map_err(|error| {
                 let folder = self.secrets.display();
                 format!("no secret of the edges in {folder}: {error}")
@@ -220,10 +220,15 @@ impl Control {
     }
 
     /// Begins to keep responses on the disk, or ends it.
-    pub(super) fn need_disk(&self, snapshot: &EdgeSnapshot) -> Result<(), String> {
+    pub(super) fn need_disk(&mut self, snapshot: &EdgeSnapshot) -> Result<(), String> {
         let bytes = snapshot.settings.cache.as_ref().and_then(|cache| cache.disk);
+        let begins = self.stored.store.disk().is_none() && bytes.is_some();
         let used = self.stored.store.use_disk(&self.cache_folder, bytes);
-        used.map_err(|error| format!("no threads for the disk of the cache: {error}"))
+        used.map_err(|error| format!("no threads for the disk of the cache: {error}"))?;
+        if begins {
+            self.begin_on_disk(snapshot);
+        }
+        Ok(())
     }
 
     /// What clients' cookies say that are to stay with an endpoint. There is one cookie, so only the edge's own process

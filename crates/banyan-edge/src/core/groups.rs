@@ -169,7 +169,11 @@ impl Groups {
     }
 
     pub(crate) fn each_group(&self, mut then: impl FnMut(&Group)) {
-        self.all().for_each(|group| then(group));
+        self.each_of(|group| then(group));
+    }
+
+    pub(crate) fn each_of(&self, then: impl FnMut(&Rc<Group>)) {
+        self.all().for_each(then);
     }
 
     pub(crate) fn each(&self, mut then: impl FnMut(&Entry<Rc<Upstream>>)) {

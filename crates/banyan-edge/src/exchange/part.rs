@@ -30,6 +30,7 @@ impl Exchange {
         own.interim = interim;
         own.shares = true;
         own.relayed = self.relayed;
+        own.for_itself = self.for_itself;
         own.unseen = true;
         own
     }

@@ -10,7 +10,8 @@ use banyan_upstream::balance::hash;
 
 use super::Exchange;
 use crate::access_log::Record;
-use crate::metrics::RouteCells;
+use crate::cache::hop::FromEdge;
+use crate::metrics::{CacheCells, RouteCells};
 use crate::respond::Outcome;
 use crate::route::serving::Routed;
 
@@ -56,7 +57,7 @@ impl Exchange {
         let route = self.route_cells();
         route.sent.add(self.bytes);
         if self.is_hit {
-            route.cache.sent.add(self.bytes);
+            self.cache_cells().sent.add(self.bytes);
         }
         if let Some(received) = &self.received {
             listener.received.add(received.get());
@@ -96,6 +97,15 @@ impl Exchange {
         match &self.routed {
             Some(routed) => routed.cells(),
             None => &self.core.metrics.unrouted,
+        }
+    }
+
+    /// Of the route, by who asks.
+    pub(crate) fn cache_cells(&self) -> &CacheCells {
+        let cells = self.route_cells();
+        match self.relayed {
+            Some(FromEdge { beside: true, .. }) => &cells.beside,
+            _ => &cells.cache,
         }
     }
 

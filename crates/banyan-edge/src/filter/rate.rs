@@ -153,13 +153,13 @@ impl Limits {
         };
         let asked = questions.iter().map(|question| {
             let rule = self.list[question.limit].rule;
-            (question.shared.clone(), rule)
+            (question.shared.as_str(), rule)
         });
-        let asked: Vec<(String, Rule)> = asked.collect();
+        let asked: Vec<(&str, Rule)> = asked.collect();
         let said = together.ask(core, &asked).await;
         let (buckets, now) = (&core.buckets, core.since_start());
         let mut said = said.map(Vec::into_iter);
-        for Question { limit, key, .. } in questions {
+        for &Question { limit, key, .. } in &questions {
             let Limit { name, rule, .. } = &self.list[limit];
             let verdict = match &mut said {
                 Some(said) => {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use banyan_config::{Balance, HashBy, Sticky};
-use banyan_topology::snapshot::SHIELD;
+use banyan_topology::snapshot::among;
 use banyan_upstream::Demand;
 use banyan_upstream::balance::hash;
 use banyan_upstream::queue::Ticket;
@@ -54,7 +54,7 @@ impl Wanted {
         let by_address = || {
             let trusted = &settings.trusted_proxies;
             let seen = || headers::client_address(&head.headers, exchange.peer.address, trusted);
-            address_key(exchange.relayed.unwrap_or_else(seen))
+            address_key(exchange.relayed.map_or_else(seen, |from| from.client))
         };
         let key = match (&settings.sticky, settings.balance, settings.hash_by) {
             (Some(Sticky::Ip), _, _) | (_, Balance::IpHash, _) | (_, Balance::Ring, HashBy::Ip) => {
@@ -102,11 +102,10 @@ fn address_key(client: IpAddr) -> u64 {
     }
 }
 
-/// That of instances; a shield has limits of its own.
+/// That of instances; another edge has limits of its own.
 fn limit_of(core: &Core, group: &Group) -> Option<u32> {
     let limit = core.settings().queue.max_connections?;
-    let shield = group.process().is_some_and(|process| process.as_str() == SHIELD);
-    (!shield).then_some(limit)
+    (!group.process().is_some_and(among::is_edge)).then_some(limit)
 }
 
 /// The next endpoint's turn, waiting within limits if there is none.

@@ -56,8 +56,8 @@ pub(crate) async fn send(
     }
 }
 
-/// Of the exchange's group.
-async fn to_instances(
+/// Of the exchange's group, whatever its route says of servers elsewhere.
+pub(crate) async fn to_instances(
     exchange: &mut Exchange,
     head: &Parts,
     source: Option<&Rc<Source>>,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use banyan_config::{
-    CertificateFiles, Forward, HeaderEdit, Origin, PathMatch, Route, RouteAction, RouteMatch, Share, SplitBy,
-    ToOrigin,
+    CertificateFiles, EdgePlace, Forward, HeaderEdit, Origin, PathMatch, Route, RouteAction, RouteMatch,
+    Share, SplitBy, ToOrigin,
 };
+use banyan_testkit::Port;
 use banyan_testkit::upstream::{Upstream, Wire};
 use banyan_tls::{Pair, Server, TlsAcceptor};
 use banyan_topology::report::OriginReport;
@@ -325,4 +326,41 @@ async fn an_origin_covers_for_the_app_where_a_route_says_so() {
     world.until(|r| r.endpoints.iter().all(|e| !e.healthy)).await;
     world.settled().await;
     assert!(world.get("/media/a").await.text().starts_with("other"));
+}
+
+/// Between edges goes what no other server is to see; and who keeps for all is asked first there, too.
+#[tokio::test]
+async fn a_shield_is_asked_before_servers_elsewhere_and_they_learn_nothing_of_edges() {
+    let (media, asked) = echo("media").await;
+    let port = Port::free();
+    let first = World::launch(&[], |snapshot| {
+        snapshot.routes = vec![route(to_origin())];
+        snapshot.settings.origins = BTreeMap::from([("media".to_owned(), at(&[plain(&media)]))]);
+        let mut cache = safe();
+        cache.shield = Some("shield".parse().unwrap());
+        snapshot.settings.cache = Some(Box::new(cache));
+        let place = EdgePlace {
+            listen: port.address(),
+            https: None,
+        };
+        snapshot.places = BTreeMap::from([("shield".parse().unwrap(), place)]);
+    });
+    let mut first = first.await;
+    drop(port);
+    let shield = first.at("shield").await;
+    first.until(|r| r.endpoints.iter().all(|e| e.healthy)).await;
+    first.settled().await;
+    let answer = first.get("/media/a").await;
+    assert_eq!(answer.status(), 200);
+    let said = answer.header("cache-status");
+    assert!(said.starts_with("\"banyan-edge-shield\"; fwd=uri-miss"), "{said}");
+    assert_eq!(shield.get("/media/a").await.status(), 200);
+    assert_eq!(asked.count(), 1);
+    let sent = asked.last();
+    assert!(
+        !sent
+            .headers
+            .iter()
+            .any(|(name, _)| name.starts_with("banyan-edge"))
+    );
 }

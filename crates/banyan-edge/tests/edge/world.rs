@@ -145,8 +145,18 @@ impl World {
 
     /// As after kill -9: another process serves from the same folder, and the one before tells it nothing.
     pub(crate) async fn restart(&mut self) {
+        self.end().await;
+        self.begin().await;
+    }
+
+    /// Without a word to anybody.
+    pub(crate) async fn end(&mut self) {
         self.end_now();
         self.ended().await;
+    }
+
+    /// Another edge after one that ended.
+    pub(crate) async fn begin(&mut self) {
         *self = self.successor();
         let epoch = self.snapshot.epoch;
         self.until(|r| r.epoch == epoch && !r.listening.is_empty() && r.endpoints.iter().all(|e| e.healthy))

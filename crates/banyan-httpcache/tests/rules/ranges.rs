@@ -1,7 +1,7 @@
 //! RFC 9110 §14 and RFC 9111 §3.3, §3.4: ranges and parts.
 
 use banyan_httpcache::range::{Requested, Span, content_range, gaps, joined, requested};
-use banyan_httpcache::{Answer, Head, Lookup};
+use banyan_httpcache::{Answer, Head, Lookup, Receiver};
 
 use crate::world::{at, fields, get, head, kept, rfc, stored_as, verdict, word};
 
@@ -89,10 +89,11 @@ fn rfc_9110_section_15_3_7_a_part_says_which() {
         &rfc(),
         "Cache-Control: max-age=60\nContent-Length: 1000\nContent-Type: a/b",
     );
-    let headers = Answer::Part(Span { first: 2, last: 5 }).headers(&stored, 1000, &rfc(), at(1));
+    let headers =
+        Answer::Part(Span { first: 2, last: 5 }).headers(&stored, 1000, (&rfc(), Receiver::Client), at(1));
     assert_eq!(headers["content-range"], "bytes 2-5/1000");
     assert_eq!(headers["content-length"], "4");
-    let headers = Answer::NotSatisfiable.headers(&stored, 1000, &rfc(), at(1));
+    let headers = Answer::NotSatisfiable.headers(&stored, 1000, (&rfc(), Receiver::Client), at(1));
     assert_eq!(headers["content-range"], "bytes */1000");
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use banyan_httpcache::{Answer, Failure, Lookup, OnError, Policy, Standing, Stored, lookup, on_error};
+use banyan_httpcache::{
+    Answer, Failure, Lookup, OnError, Policy, Receiver, Standing, Stored, lookup, on_error,
+};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::world::{ask, at, get, head, rfc, sound, word};
@@ -188,13 +190,22 @@ fn section_5_1_age_is_set_on_every_reuse_and_browsers_get_their_own_lifetime() {
         &rfc(),
         "Cache-Control: max-age=600\nAge: 5\nBanyan-Cache-Control: max-age=900",
     );
-    let headers = Answer::Whole.headers(&stored, 1000, &rfc(), at(30));
+    let headers = Answer::Whole.headers(&stored, 1000, (&rfc(), Receiver::Client), at(30));
     assert_eq!(headers["age"], "35");
     assert!(!headers.contains_key("banyan-cache-control"));
     let policy = Policy {
         browser_ttl: Some(Duration::from_secs(60)),
         ..rfc()
     };
-    let headers = Answer::Whole.headers(&stored, 1000, &policy, at(30));
+    let headers = Answer::Whole.headers(&stored, 1000, (&policy, Receiver::Client), at(30));
     assert_eq!(headers["cache-control"], "max-age=95");
+    // Another edge keeps it by what the origin said.
+    for answer in [Answer::Whole, Answer::NotModified] {
+        let headers = answer.headers(&stored, 1000, (&policy, Receiver::Edge), at(30));
+        assert_eq!(
+            (&headers["age"], &headers["cache-control"]),
+            (&"35".parse().unwrap(), &"max-age=600".parse().unwrap())
+        );
+        assert_eq!(headers["banyan-cache-control"], "max-age=900");
+    }
 }

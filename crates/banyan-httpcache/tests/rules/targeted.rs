@@ -66,8 +66,48 @@ fn section_2_1_what_is_no_dictionary_of_the_right_types_is_ignored() {
         let response = format!("CDN-Cache-Control: {field}\nCache-Control: max-age=60");
         assert_eq!(lifetime(&response), "90", "{field}");
     }
-    assert_eq!(
-        lifetime("Surrogate-Control: max-age=90\nCache-Control: max-age=60"),
-        "60"
-    );
+}
+
+/// Edge Architecture Specification 1.0 §2.2.
+#[test]
+fn surrogate_control_is_heard_where_no_targeted_field_is() {
+    for (response, expected) in [
+        ("Surrogate-Control: max-age=90\nCache-Control: max-age=60", "90"),
+        ("Surrogate-Control: max-age=90\nCache-Control: no-store", "90"),
+        ("Surrogate-Control: max-age=90\nExpires: 0", "90"),
+        ("Surrogate-Control: MaX-aGe=90", "90"),
+        ("Surrogate-Control: content=\"ESI/1.0\", max-age=90+600", "90"),
+        ("Surrogate-Control: max-age=0\nCache-Control: max-age=60", "0"),
+        (
+            "Surrogate-Control: no-store\nCache-Control: max-age=60",
+            "no-store",
+        ),
+        (
+            "Surrogate-Control: no-store-remote\nCache-Control: max-age=60",
+            "no-store",
+        ),
+        // Targeted fields are the standard.
+        ("Surrogate-Control: no-store\nCDN-Cache-Control: max-age=30", "30"),
+        // Nothing in it is for us.
+        (
+            "Surrogate-Control: content=\"ESI/1.0\"\nCache-Control: max-age=60",
+            "60",
+        ),
+        (
+            "Surrogate-Control: max-age=90;other\nCache-Control: max-age=60",
+            "60",
+        ),
+        (
+            "Surrogate-Control: no-store;other\nCache-Control: max-age=60",
+            "60",
+        ),
+        ("Surrogate-Control: max-age =90\nCache-Control: max-age=60", "60"),
+        ("Surrogate-Control: max-age= 90\nCache-Control: max-age=60", "60"),
+        ("Surrogate-Control: max-age=90+\nCache-Control: max-age=60", "60"),
+        ("Surrogate-Control: max-age=-1\nCache-Control: max-age=60", "60"),
+        // A CDN is no more than a shared cache.
+        ("Surrogate-Control: max-age=90\nCache-Control: private", "private"),
+    ] {
+        assert_eq!(lifetime(response), expected, "{response}");
+    }
 }

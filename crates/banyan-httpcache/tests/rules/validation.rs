@@ -1,7 +1,8 @@
 //! RFC 9111 §4.3 and RFC 9110 §13: conditions in both directions.
 
 use banyan_httpcache::{
-    AfterHead, Answer, Answered, Asked, Conditions, Freshened, Head, Lookup, Times, after_head, freshen,
+    AfterHead, Answer, Answered, Asked, Conditions, Freshened, Head, Lookup, Receiver, Times, after_head,
+    freshen,
 };
 use http::{Method, StatusCode};
 
@@ -123,7 +124,7 @@ fn rfc_9110_section_15_4_5_a_304_carries_what_describes_the_response() {
         &rfc(),
         &format!("{PAGE}\nX: y\nVary: Foo\nContent-Type: text/html"),
     );
-    let headers = Answer::NotModified.headers(&stored, 10, &rfc(), at(5));
+    let headers = Answer::NotModified.headers(&stored, 10, (&rfc(), Receiver::Client), at(5));
     let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["age", "cache-control", "date", "etag", "vary"]);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use banyan_runtime::{Clock, own, spans, task};
 use banyan_telemetry::Families;
+use banyan_telemetry::exemplars::Exemplars;
 use banyan_telemetry::families::Kind;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -84,6 +85,8 @@ pub(crate) struct Places {
     pub(crate) busy: Arc<watch::Sender<Vec<(String, f64)>>>,
     /// Spans that this role did not keep for want of room.
     pub(crate) spans_dropped: Arc<AtomicU64>,
+    /// Of the requests whose traces were kept last.
+    pub(crate) exemplars: Arc<watch::Sender<Exemplars>>,
 }
 
 impl Places {

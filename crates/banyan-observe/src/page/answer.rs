@@ -124,7 +124,8 @@ async fn metrics(parts: &Parts, headers: &HeaderMap) -> Answer {
     } else {
         (Format::Prometheus, "text/plain; version=0.0.4; charset=utf-8")
     };
-    of(StatusCode::OK, kind, page.render(format))
+    let text = page.render_with(format, &parts.places.exemplars.borrow());
+    of(StatusCode::OK, kind, text)
 }
 
 fn page() -> Answer {

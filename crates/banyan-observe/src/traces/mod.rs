@@ -4,6 +4,7 @@
 //! through a thread that may block. Who sends never waits for any of it.
 
 pub mod api;
+mod exemplars;
 pub mod keep;
 pub mod store;
 pub mod tree;
@@ -11,7 +12,7 @@ pub mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use banyan_runtime::spans::{self, DATAGRAM};
@@ -58,7 +59,7 @@ pub(crate) fn start(
     let exporting = send::run(snapshot.clone(), exported);
     tasks.spawn(TaskKind::Background, "export of traces", exporting);
     let ways = vec![to_disk(folder, tasks), export];
-    let collect = collect(listener, given, ways, Arc::clone(&places.spans_dropped));
+    let collect = collect(listener, given, ways, places.clone());
     tasks.spawn(TaskKind::Background, "traces", collect);
     Ok(intake)
 }
@@ -99,12 +100,12 @@ fn to_disk(folder: PathBuf, tasks: &Tasks) -> mpsc::Sender<Vec<Span>> {
     kept
 }
 
-/// `ways`: where kept spans go; `dropped`: how many found no room.
+/// `ways`: where kept spans go; `places`: where it is said how many found no room, and which requests are kept.
 async fn collect(
     listener: UnixDatagram,
     mut given: mpsc::Receiver<Vec<Span>>,
     ways: Vec<mpsc::Sender<Vec<Span>>>,
-    dropped: Arc<AtomicU64>,
+    places: Places,
 ) {
     let mut tail = Tail::new(Rules::default());
     let mut lost = 0;
@@ -125,6 +126,7 @@ async fn collect(
             Some(spans) = given.recv() => spans,
             _ = look.tick() => {
                 lost += hand_over(&ways, &tail.expire(now_us));
+                places.exemplars.send_modify(|known| exemplars::forget(known, now_us));
                 continue;
             }
         };
@@ -133,7 +135,12 @@ async fn collect(
             .flat_map(|span| tail.take(span, now_us))
             .collect();
         lost += hand_over(&ways, &kept);
-        dropped.store(lost + tail.dropped(), Ordering::Relaxed);
+        places
+            .exemplars
+            .send_modify(|known| exemplars::note(known, &kept));
+        places
+            .spans_dropped
+            .store(lost + tail.dropped(), Ordering::Relaxed);
     }
 }
 

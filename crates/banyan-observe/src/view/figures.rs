@@ -6,6 +6,8 @@ use super::{Cache, Red};
 use crate::collect::Round;
 use crate::series::{Series, quantile};
 
+const DISK_READS: &str = "banyan_edge_cache_disk_reads_total";
+
 /// Two moments of the same system, a few seconds apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures<'a> {
@@ -112,24 +114,7 @@ impl<'a> Figures<'a> {
     }
 
     pub(super) fn caches(&self) -> Vec<Cache> {
-        let mut all = Vec::new();
-        let edge = "banyan_cache_requests_total";
-        if self.all(edge).next().is_some() {
-            let asked = self.rate(edge, &[]);
-            let of = |result| self.rate(edge, &[("result", result)]).unwrap_or(0.0);
-            let served = ["hit", "stale", "validated", "collapsed", "stood-in"]
-                .map(of)
-                .iter()
-                .sum::<f64>();
-            let countable = asked.map(|asked| asked - of("bypass"));
-            all.push(Cache {
-                name: "edge (CDN)".to_owned(),
-                hit_ratio: countable
-                    .filter(|all| *all > 0.0)
-                    .map(|all| (served / all).min(1.0)),
-                per_second: asked,
-            });
-        }
+        let mut all = self.of_the_cdn();
         for (series, _) in self.all("redis_keyspace_hits_total") {
             let Some(purpose) = series.label("redis") else {
                 continue;
@@ -147,6 +132,59 @@ impl<'a> Figures<'a> {
             });
         }
         all
+    }
+
+    /// Tier by tier, the nearest to browsers first; a shield's edges count for themselves. Then pictures.
+    fn of_the_cdn(&self) -> Vec<Cache> {
+        let mut tiers = Vec::new();
+        for (tier, name) in [
+            ("edge", "edge (CDN)"),
+            ("beside", "edges of each other (CDN)"),
+            ("shield", "shield (CDN)"),
+        ] {
+            let Some((asked, served)) = self.of_tier(tier) else {
+                continue;
+            };
+            tiers.push(found(name, asked, served));
+            if let ("edge", Some(asked), Some(read)) = (tier, asked, self.rate(DISK_READS, &[])) {
+                let in_memory = (served - read).max(0.0);
+                tiers.push(found("  in memory", Some(asked), in_memory));
+                tiers.push(found("  on its disk", Some(asked - in_memory), read));
+            }
+        }
+        let made = self.rate("banyan_edge_pictures_made_total", &[]);
+        let left = self.rate("banyan_edge_pictures_left_total", &[]);
+        if made.or(left).is_some() {
+            let made = made.unwrap_or(0.0);
+            let wanted = made + left.unwrap_or(0.0);
+            tiers.push(found("pictures made", Some(wanted), made));
+        }
+        tiers
+    }
+
+    /// Requests that could have been answered by a tier of the CDN, and those that were; `None`: there is no such tier.
+    fn of_tier(&self, tier: &str) -> Option<(Option<f64>, f64)> {
+        let name = "banyan_cache_requests_total";
+        self.sum(name, &[("tier", tier)])?;
+        let of = |result| {
+            let labels = [("tier", tier), ("result", result)];
+            self.rate(name, &labels).unwrap_or(0.0)
+        };
+        let served = ["hit", "stale", "validated", "collapsed", "stood-in"];
+        let asked = self.rate(name, &[("tier", tier)]);
+        Some((
+            asked.map(|asked| asked - of("bypass")),
+            served.map(of).iter().sum(),
+        ))
+    }
+}
+
+fn found(name: &str, asked: Option<f64>, served: f64) -> Cache {
+    let some = asked.filter(|asked| *asked > 0.0);
+    Cache {
+        name: name.to_owned(),
+        hit_ratio: some.map(|asked| (served / asked).min(1.0)),
+        per_second: asked,
     }
 }
 

@@ -108,6 +108,40 @@ fn a_healthy_system_has_no_trouble_and_its_rates_are_of_the_time_between() {
 }
 
 #[test]
+fn the_cdn_is_shown_by_tier_and_what_the_disk_gave_is_no_hit_of_the_memory() {
+    let of = |hits: u32, misses: u32, read: u32, made: u32| {
+        let name = "banyan_cache_requests_total";
+        format!(
+            "{name}{{tier=\"edge\",result=\"hit\"}} {hits}
+             {name}{{tier=\"edge\",result=\"miss\"}} {misses}
+             {name}{{tier=\"edge\",result=\"bypass\"}} {misses}
+             {name}{{tier=\"beside\",result=\"hit\"}} {read}
+             {name}{{tier=\"beside\",result=\"miss\"}} {misses}
+             {name}{{tier=\"shield\",result=\"hit\"}} {misses}
+             banyan_edge_cache_disk_reads_total {read}
+             banyan_edge_pictures_made_total{{format=\"webp\"}} {made}
+             banyan_edge_pictures_left_total{{reason=\"unmade\"}} {made}"
+        )
+    };
+    let view = seen(&of(0, 0, 0, 0), &of(800, 200, 300, 20));
+    let told: Vec<_> = view
+        .caches
+        .iter()
+        .map(|cache| (cache.name.as_str(), cache.per_second, cache.hit_ratio))
+        .collect();
+    let expected = [
+        ("edge (CDN)", Some(100.0), Some(0.8)),
+        ("  in memory", Some(100.0), Some(0.5)),
+        ("  on its disk", Some(50.0), Some(0.6)),
+        ("edges of each other (CDN)", Some(50.0), Some(0.6)),
+        ("shield (CDN)", Some(20.0), Some(1.0)),
+        ("pictures made", Some(4.0), Some(0.5)),
+    ];
+    assert_eq!(told, expected);
+    assert!(seen("x 1", "x 1").caches.is_empty());
+}
+
+#[test]
 fn a_killed_instance_and_failing_requests_are_named_worst_first() {
     let children = CHILDREN
         .replace(

@@ -66,6 +66,16 @@ async fn the_page_of_metrics_is_of_the_whole_system_in_the_form_that_is_asked_fo
 }
 
 #[tokio::test]
+async fn a_bucket_leads_to_the_newest_trace_that_was_kept_of_it() {
+    let world = World::new().await;
+    world
+        .metrics_with_exemplar(&["http_route=\"api\"", "\"2xx\"", "le=\"2.5\""])
+        .await;
+    let plain = world.get_with_token("/metrics", "").await;
+    assert!(!plain.contains("trace_id"), "{plain}");
+}
+
+#[tokio::test]
 async fn the_terminal_sees_rates_and_what_has_died() {
     let world = World::new().await;
     let view = world
@@ -96,6 +106,12 @@ impl Visit {
         let world = World::new().await;
         let browser = Browser::start().await.unwrap();
         Some(Self { browser, world })
+    }
+
+    async fn open(&mut self) {
+        let link = self.world.link();
+        self.browser.screen(DESKTOP).await.unwrap();
+        self.browser.open(&link).await.unwrap();
     }
 
     /// The system serves while the page is waited for.
@@ -141,9 +157,7 @@ async fn a_person_sees_that_all_is_well_and_within_seconds_what_is_broken() {
     let Some(mut visit) = Visit::begin().await else {
         return;
     };
-    let link = visit.world.link();
-    visit.browser.screen(DESKTOP).await.unwrap();
-    visit.browser.open(&link).await.unwrap();
+    visit.open().await;
     visit
         .until("document.querySelectorAll('.part').length === 10")
         .await;
@@ -184,9 +198,7 @@ async fn a_lost_primary_and_a_flash_crowd_say_what_they_are() {
     let Some(mut visit) = Visit::begin().await else {
         return;
     };
-    let link = visit.world.link();
-    visit.browser.screen(DESKTOP).await.unwrap();
-    visit.browser.open(&link).await.unwrap();
+    visit.open().await;
     visit
         .until("document.querySelectorAll('.part.bad').length === 0 && document.querySelector('.wire.flows')")
         .await;
@@ -215,9 +227,7 @@ async fn a_person_opens_a_slow_request_and_sees_where_its_time_went() {
         return;
     };
     visit.world.traced();
-    let link = visit.world.link();
-    visit.browser.screen(DESKTOP).await.unwrap();
-    visit.browser.open(&link).await.unwrap();
+    visit.open().await;
     visit.until("document.querySelector('#traces button.open')").await;
     let open = "document.querySelector('#traces button.open').click()";
     visit.browser.value(open).await.unwrap();

@@ -9,7 +9,7 @@ use banyan_observe::view::View;
 use banyan_observe::{Config, Handle, view_socket};
 use banyan_runtime::control::{self, Connection, Listener};
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
-use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks, token, watched};
+use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks, spans, token, watched};
 use banyan_telemetry::families::Kind::{Counter, Gauge, Histogram};
 use banyan_telemetry::span::{Span, SpanId, TraceId};
 use banyan_telemetry::{Counted, Durations, Families};
@@ -17,7 +17,7 @@ use banyan_testkit::ports::Port;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -193,6 +193,44 @@ impl World {
         ];
         let folder = store::folder(self.dir.path());
         Store::new(folder).write(&spans, now_us / 1000).unwrap();
+    }
+
+    /// Waits until the page of metrics shows a request that an edge tells of, in a line that has all of `wanted`.
+    pub(crate) async fn metrics_with_exemplar(&self, wanted: &[&str]) {
+        let socket = UnixDatagram::unbound().unwrap();
+        let fields = [("route", "api"), ("status", "200")];
+        let slow = Span {
+            trace: TraceId(0x77aa),
+            id: SpanId(1),
+            parent: None,
+            who: "edge".to_owned(),
+            name: "GET /slow".to_owned(),
+            start_us: Clock.unix_us(),
+            took_us: 2_100_000,
+            failed: false,
+            keep: true,
+            fields: fields
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        };
+        let datagram = serde_json::to_vec(&slow).unwrap();
+        let shown = async {
+            loop {
+                // Until somebody listens.
+                let _sent = socket.send_to(&datagram, spans::socket(self.dir.path())).await;
+                let page = self
+                    .get_with_token("/metrics", "Accept: application/openmetrics-text\r\n")
+                    .await;
+                let exemplar = "# {trace_id=\"000000000000000000000000000077aa\"} 2.1 ";
+                let is_it =
+                    |line: &str| line.contains(exemplar) && wanted.iter().all(|part| line.contains(part));
+                if page.lines().any(is_it) {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, shown).await.unwrap();
     }
 
     fn token(&self) -> String {

@@ -268,7 +268,11 @@ impl Backend {
             return Show::Pass;
         }
         self.copying = Copying::No;
-        self.stale |= field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan");
+        if field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan") {
+            // Who changed the definitions did it past us.
+            self.stale = true;
+            sink.shop.definitions_changed();
+        }
         if let Some(Kind::Ours(ours)) = self.head() {
             // A cancel that came late ends the transaction in the question for its number.
             let late = matches!(ours, Ours::Number) && field(b'C') != b"25P02";

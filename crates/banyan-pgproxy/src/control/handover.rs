@@ -15,6 +15,7 @@ use banyan_runtime::parcels::{Giver, Parcel, Taker};
 use banyan_runtime::{TaskKind, Tasks};
 
 use super::Request;
+use super::doors::Sockets;
 use crate::frontend::moved::FORM;
 
 /// Where processes meet.
@@ -28,17 +29,14 @@ pub(super) struct HandOver {
     door: Option<Door>,
     /// Where the process before gives its clients.
     entrance: Option<Door>,
-    /// As configured.
-    address: SocketAddr,
-    /// Those of the workers.
-    sockets: Vec<TcpListener>,
+    /// Those of the workers, by their address as configured.
+    sockets: Sockets,
     /// Another process has the sockets.
     given: bool,
 }
 
 impl HandOver {
-    pub(super) fn new(paths: Paths, address: SocketAddr, listeners: &[TcpListener]) -> Self {
-        let copies: Result<Vec<_>, _> = listeners.iter().map(TcpListener::try_clone).collect();
+    pub(super) fn new(paths: Paths, sockets: &Sockets) -> Self {
         let entrance = Door::open(&paths.clients);
         let mut hand_over = Self {
             door: None,
@@ -46,15 +44,28 @@ impl HandOver {
                 .map_err(|error| tracing::warn!(%error, "clients of the process before cannot be taken"))
                 .ok(),
             paths,
-            address,
-            sockets: copies.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the listening sockets cannot be passed on");
-                Vec::new()
-            }),
+            sockets: Sockets::new(),
             given: false,
         };
+        hand_over.add(sockets);
         hand_over.keep_door();
         hand_over
+    }
+
+    /// These will be passed on, too.
+    pub(super) fn add(&mut self, sockets: &Sockets) {
+        for (address, sockets) in sockets {
+            let copies: Result<Vec<_>, _> = sockets.iter().map(TcpListener::try_clone).collect();
+            match copies {
+                Ok(copies) => drop(self.sockets.insert(*address, copies)),
+                Err(error) => tracing::warn!(%error, %address, "a listening socket cannot be passed on"),
+            }
+        }
+    }
+
+    /// Our copy would keep a queue open that nobody serves any more.
+    pub(super) fn remove(&mut self, address: SocketAddr) {
+        self.sockets.remove(&address);
     }
 
     /// Opens the door for the next process, and again when one that had taken it over is gone.
@@ -80,11 +91,14 @@ impl HandOver {
 
     /// Gives the asker a copy of every listening socket.
     pub(super) fn give(&mut self, asker: Asker, tasks: &Tasks) {
-        let copies = self.sockets.iter().map(TcpListener::try_clone);
-        let passed = copies.map(|copy| {
+        let sockets = self
+            .sockets
+            .iter()
+            .flat_map(|(asked, all)| all.iter().map(move |one| (*asked, one)));
+        let passed = sockets.map(|(asked, socket)| {
             Ok(Passed {
-                asked: self.address,
-                socket: copy?.into(),
+                asked,
+                socket: socket.try_clone()?.into(),
             })
         });
         let passed: std::io::Result<Vec<Passed>> = passed.collect();

@@ -2,6 +2,7 @@
 //!
 //! It is never on a statement's path. Tasks: itself, the reporter, one per verifier that is looked up.
 
+mod doors;
 mod handover;
 mod lag;
 pub(crate) mod names;
@@ -15,7 +16,6 @@ mod signals;
 mod told;
 mod verifiers;
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use banyan_runtime::handover::{Inherited, inherit};
 use banyan_runtime::watched::{self, Watch};
-use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, listener, reporter, spans};
+use banyan_runtime::{Clock, Shutdown, TaskKind, Tasks, cores, reporter, spans};
 use banyan_tls::{Pair, Server, TlsAcceptor};
 use banyan_topology::report::{NodeSignals, PgproxyReport, RoleReport};
 use banyan_topology::snapshot::PgproxySnapshot;
@@ -34,6 +34,7 @@ use crate::frontend::accept::{self, Command};
 use crate::metrics::WorkerMetrics;
 use crate::worker::WorkerStart;
 use crate::{Config, Error};
+use doors::Doors;
 use handover::{HandOver, Paths};
 use lag::LagHistory;
 use names::Names;
@@ -59,7 +60,7 @@ struct Control {
     snapshot: Arc<PgproxySnapshot>,
     workers: Vec<Link>,
     metrics: Arc<[Arc<WorkerMetrics>]>,
-    listening: SocketAddr,
+    doors: Doors,
     refused: Option<String>,
     reports: watch::Sender<PgproxyReport>,
     verifiers: Verifiers,
@@ -161,7 +162,7 @@ const WORKERS: usize = 1;
 impl Control {
     fn begin(
         snapshot: PgproxySnapshot,
-        (mut inherited, paths): (Inherited, Paths),
+        (inherited, paths): (Inherited, Paths),
         reports: watch::Sender<PgproxyReport>,
         tasks: Tasks,
         requests: mpsc::UnboundedSender<Request>,
@@ -172,14 +173,10 @@ impl Control {
             true => 0,
             false => rand::random(),
         };
-        let listeners = match inherited.remove(&snapshot.listen) {
-            // A queue that nobody serves would keep clients waiting.
-            Some(sockets) => sockets,
-            None => listener::bind_per_core(snapshot.listen, WORKERS.min(size))?,
-        };
-        let count = listeners.len();
-        let hand_over = HandOver::new(paths, snapshot.listen, &listeners);
-        let listening = listeners[0].local_addr().map_err(Error::Thread)?;
+        let sockets = doors::open(&snapshot, inherited, WORKERS.min(size))?;
+        let count = sockets.get(&snapshot.listen).map_or(0, Vec::len);
+        let hand_over = HandOver::new(paths, &sockets);
+        let doors = Doors::of(&sockets).map_err(Error::Thread)?;
         let (watcher, fresh) = fresh::build();
         tasks.spawn(TaskKind::Background, "freshness", watcher.run(tasks.clone()));
         let (logins, asked) = watch::channel(Ok(None));
@@ -191,7 +188,7 @@ impl Control {
             snapshot: Arc::new(snapshot),
             workers: Vec::new(),
             metrics,
-            listening,
+            doors,
             refused: None,
             reports,
             verifiers: Verifiers::default(),
@@ -213,7 +210,7 @@ impl Control {
         };
         control.follow();
         let tls = control.acceptor();
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for index in 0..count {
             let start = WorkerStart {
                 index,
                 snapshot: Arc::clone(&control.snapshot),
@@ -224,8 +221,9 @@ impl Control {
                 first_client,
                 spans: control.spans.clone(),
             };
-            control.workers.push(start_worker(start, listener)?);
+            control.workers.push(start_worker(start)?);
         }
+        control.admit(sockets);
         Ok(control)
     }
 
@@ -301,13 +299,22 @@ impl Control {
         let certificate = snapshot.certificate != self.snapshot.certificate;
         let auth = snapshot.auth != self.snapshot.auth
             || snapshot.database.primary() != self.snapshot.database.primary();
-        self.refused =
-            (snapshot.listen.port() != 0 && snapshot.listen.port() != self.listening.port()).then(|| {
-                format!(
-                    "the listening address changes only by a restart: still {}",
-                    self.listening
-                )
-            });
+        match self.doors.open_for(&snapshot, self.workers.len()) {
+            Ok(sockets) => {
+                self.hand_over.add(&sockets);
+                self.admit(sockets);
+            }
+            // It leads clients where they would find nobody.
+            Err(error) => {
+                self.refused = Some(error.to_string());
+                return self.publish().await;
+            }
+        }
+        for address in self.doors.close_for(&snapshot) {
+            self.hand_over.remove(address);
+            self.tell_all(|| Command::Leave(address));
+        }
+        self.refused = None;
         self.snapshot = Arc::new(snapshot);
         if auth {
             self.verifiers.forget();
@@ -320,6 +327,16 @@ impl Control {
         let snapshot = Arc::clone(&self.snapshot);
         self.tell_all(|| Command::Snapshot(Arc::clone(&snapshot)));
         self.publish().await;
+    }
+
+    /// Each worker accepts clients there, too.
+    fn admit(&self, sockets: doors::Sockets) {
+        for (address, sockets) in sockets {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                // A worker that is gone has ended with the role.
+                let _gone = worker.commands.send(Command::Listen(address, socket));
+            }
+        }
     }
 
     /// Positions and definitions are those of the snapshot's servers.
@@ -378,13 +395,13 @@ impl Control {
     }
 }
 
-fn start_worker(start: WorkerStart, listener: TcpListener) -> Result<Link, Error> {
+fn start_worker(start: WorkerStart) -> Result<Link, Error> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (ending, ended) = oneshot::channel();
     cores::spawn("pgproxy", start.index, move || async move {
         // Each worker counts its own tasks.
         let tasks = Tasks::new(banyan_runtime::shutdown::channel().0);
-        accept::run(start, listener, tasks, receiver).await;
+        accept::run(start, tasks, receiver).await;
         let _nobody_waits = ending.send(());
     })
     .map_err(Error::Thread)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use banyan_telemetry::families::Kind::{Counter, Gauge, Histogram};
 use banyan_telemetry::{Durations, Families, Spread};
 use banyan_topology::report::PgproxyReport;
-use banyan_topology::signals::LagSignal;
+use banyan_topology::signals::{DatabaseSignals, LagSignal};
 
 use super::sampler::Sampled;
 use super::signals::Workloads;
@@ -188,6 +188,9 @@ pub(super) fn of_the_server(all: &mut Families, sampled: &Sampled, replicas: &[L
     for ((kind, event), count) in &sampled.seen {
         family.count(&[("wait_event_type", kind), ("wait_event", event)], *count);
     }
+    if let Some(database) = &server.database {
+        of_the_database(all, database);
+    }
     // Partitions of one name in several schemas are told apart.
     let names: BTreeMap<String, _> = server
         .tables
@@ -230,4 +233,46 @@ pub(super) fn of_the_server(all: &mut Families, sampled: &Sampled, replicas: &[L
     {
         family.number(&[("node", &replica.id.to_string())], seconds);
     }
+}
+
+fn of_the_database(all: &mut Families, database: &DatabaseSignals) {
+    let mut gauge = |name, help, value| {
+        all.family(Gauge, name, help).count(&[], value);
+    };
+    gauge(
+        "banyan_postgres_database_bytes",
+        "Size of the database.",
+        database.bytes,
+    );
+    gauge(
+        "banyan_postgres_max_connections",
+        "What the server takes, for all databases together.",
+        database.max_connections,
+    );
+    let help = "Connections to the server, by what they do.";
+    let mut family = all.family(Gauge, "banyan_postgres_connections", help);
+    for (state, count) in &database.connections {
+        family.count(&[("state", state)], *count);
+    }
+    let help = "Transactions, by how they ended.";
+    all.family(Counter, "banyan_postgres_transactions_total", help)
+        .count(&[("outcome", "commit")], database.committed)
+        .count(&[("outcome", "rollback")], database.rolled_back);
+    let help = "Blocks that were read: found in the server's buffers, or asked for outside of them.";
+    all.family(Counter, "banyan_postgres_blocks_total", help)
+        .count(&[("from", "buffers")], database.blocks_from_buffers)
+        .count(&[("from", "outside")], database.blocks_from_outside);
+    let mut counter = |name, help, value| {
+        all.family(Counter, name, help).count(&[], value);
+    };
+    counter(
+        "banyan_postgres_deadlocks_total",
+        "Deadlocks that the server broke.",
+        database.deadlocks,
+    );
+    counter(
+        "banyan_postgres_temporary_bytes_total",
+        "Written to files by sorts and joins with too little memory.",
+        database.temporary_bytes,
+    );
 }

@@ -49,7 +49,7 @@ impl Control {
         let report = PgproxyReport {
             pid: std::process::id(),
             epoch: views.iter().map(|view| view.epoch).min().unwrap_or_default(),
-            listening: vec![self.listening],
+            listening: self.doors.addresses(self.snapshot.listen),
             refused: self.refused.clone(),
             hold: hold_of(&views),
             hold_failure: views.iter().find_map(|view| view.hold_failure.clone()),

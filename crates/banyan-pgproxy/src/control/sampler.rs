@@ -3,6 +3,8 @@
 //! One task with one connection, never on a statement's path. A primary that does not answer costs its figures only. Definitions are
 //! read here for figures where nobody else reads them (without replicas), once in a while.
 
+mod whole;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,6 +84,8 @@ pub(super) async fn run(mut logins: watch::Receiver<Login>, told: watch::Sender<
             // Another primary counts its log from elsewhere.
             sampler.session = None;
             sampler.minute = Minute::default();
+            sampler.sampled.server.database = None;
+            sampler.sized = None;
         }
         let login = logins.borrow_and_update().clone();
         sampler.look(&login).await;
@@ -148,6 +152,12 @@ impl Sampler {
         let due = |last: Option<Instant>, every| last.is_none_or(|at| now.duration_since(at) >= every);
         if due(self.sized, SIZES_EVERY) {
             self.sized = Some(now);
+            match whole::read(&session.client).await {
+                Ok(database) => self.sampled.server.database = Some(database),
+                Err(error) => {
+                    tracing::debug!(error = words(error), "figures of the database could not be read")
+                }
+            }
             // Sizes of before are better than none.
             match sizes(&session.client).await {
                 Ok(tables) => self.sampled.server.tables = tables,

@@ -1,10 +1,13 @@
 //! The worker's loop: accepts clients, obeys the control task, ends when all clients have.
 
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -46,6 +49,10 @@ pub(crate) enum Command {
     Counts(oneshot::Sender<(Counts, f64)>),
     /// A client of the process before.
     Moved(Parcel),
+    /// Clients come by this socket, too.
+    Listen(SocketAddr, std::net::TcpListener),
+    /// No more by that of this address; those that have come stay.
+    Leave(SocketAddr),
     /// No new clients; those between units go to the next process, or are told 57P01.
     Drain(Option<mpsc::UnboundedSender<Parcel>>),
     /// End all.
@@ -65,29 +72,20 @@ pub(crate) struct View {
     pub(crate) slow: u64,
 }
 
-pub(crate) async fn run(
-    start: WorkerStart,
-    listener: std::net::TcpListener,
-    tasks: Tasks,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-) {
+pub(crate) async fn run(start: WorkerStart, tasks: Tasks, mut commands: mpsc::UnboundedReceiver<Command>) {
     let worker = Worker::new(start, tasks);
-    let Ok(listener) = TcpListener::from_std(listener) else {
-        tracing::error!("failed to use the listening socket");
-        return;
-    };
-    let mut listener = Some(listener);
+    let mut doors = Doors::default();
     let mut look = tokio::time::interval(LOOK);
     let mut looks = 0;
     let mut spans = tokio::time::interval(SPANS_EVERY);
     spans.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = look.tick(), if listener.is_none() => {
+            _ = look.tick(), if worker.ending.get() => {
                 looks += 1;
                 drain(&worker, looks >= PATIENCE || worker.next.borrow().is_none());
             }
-            accepted = accept(listener.as_ref()) => match accepted {
+            accepted = doors.accept() => match accepted {
                 Ok((stream, peer)) => begin(&worker, stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a client");
@@ -96,8 +94,12 @@ pub(crate) async fn run(
             },
             _ = spans.tick() => worker.tend_spans(),
             command = commands.recv() => match command {
+                Some(Command::Listen(address, socket)) => doors.open(address, socket),
+                Some(Command::Leave(address)) => {
+                    doors.close(address).into_iter().for_each(|(stream, peer)| begin(&worker, stream, peer));
+                }
                 Some(Command::Drain(next)) => {
-                    listener = None;
+                    doors = Doors::default();
                     *worker.next.borrow_mut() = next;
                     worker.ending.set(true);
                     worker.pools().iter().for_each(|pool| pool.close_idle());
@@ -109,12 +111,42 @@ pub(crate) async fn run(
     }
 }
 
-async fn accept(
-    listener: Option<&TcpListener>,
-) -> std::io::Result<(tokio::net::TcpStream, std::net::SocketAddr)> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => std::future::pending().await,
+type Accepted = (TcpStream, SocketAddr);
+
+/// The sockets that clients come by.
+#[derive(Default)]
+struct Doors(Vec<(SocketAddr, TcpListener)>);
+
+impl Doors {
+    fn open(&mut self, address: SocketAddr, socket: std::net::TcpListener) {
+        match TcpListener::from_std(socket) {
+            Ok(listener) => self.0.push((address, listener)),
+            Err(error) => tracing::error!(%error, "failed to use the listening socket"),
+        }
+    }
+
+    /// Who waits to be accepted there is not sent away.
+    fn close(&mut self, address: SocketAddr) -> Vec<Accepted> {
+        let closed = self.0.extract_if(.., |(asked, _)| *asked == address);
+        let closed = closed.filter_map(|(_, listener)| listener.into_std().ok());
+        let mut waiting = Vec::new();
+        for listener in closed {
+            while let Ok((stream, peer)) = listener.accept() {
+                let stream = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpStream::from_std(stream));
+                waiting.extend(stream.ok().map(|stream| (stream, peer)));
+            }
+        }
+        waiting
+    }
+
+    async fn accept(&self) -> std::io::Result<Accepted> {
+        poll_fn(|context| {
+            let mut polled = self.0.iter().map(|(_, listener)| listener.poll_accept(context));
+            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
     }
 }
 
@@ -157,7 +189,7 @@ fn obey(worker: &Rc<Worker>, command: Command) {
             });
         }
         Command::Moved(parcel) => moved::settle_in(worker, parcel),
-        Command::Drain(_) | Command::Now => {}
+        Command::Listen(..) | Command::Leave(_) | Command::Drain(_) | Command::Now => {}
     }
 }
 
@@ -179,7 +211,7 @@ fn act(worker: &Rc<Worker>, action: Action) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: tokio::net::TcpStream, peer: std::net::SocketAddr) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let worker_too = Rc::clone(worker);
     worker
         .tasks

@@ -21,6 +21,8 @@ pub(crate) struct Statement {
     pub(crate) types: Box<[u8]>,
     /// The settings that decide what the text means.
     meaning: Rc<Settings>,
+    /// Of which definitions.
+    era: u64,
     pub(crate) scan: Scan,
     /// What it is measured as.
     pub(crate) query: Cell<Query>,
@@ -60,6 +62,8 @@ pub(crate) struct Statements {
     hasher: RandomState,
     count: usize,
     next: u64,
+    /// How often what texts mean has changed.
+    era: u64,
     sweep_at: usize,
 }
 
@@ -67,7 +71,10 @@ impl Statements {
     pub(crate) fn intern(&mut self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
         let hash = self.hasher.hash_one((text, types, &**meaning));
         let same = |known: &&Rc<Statement>| {
-            *known.text == *text && *known.types == *types && known.meaning == *meaning
+            *known.text == *text
+                && *known.types == *types
+                && known.meaning == *meaning
+                && known.era == self.era
         };
         if let Some(known) = self.known.get(&hash).and_then(|known| known.iter().find(same)) {
             return Rc::clone(known);
@@ -82,11 +89,18 @@ impl Statements {
             text: text.into(),
             types: types.into(),
             meaning: Rc::clone(meaning),
+            era: self.era,
             scan: Scan::of(text),
             query: Cell::default(),
         });
         self.known.entry(hash).or_default().push(Rc::clone(&statement));
         statement
+    }
+
+    /// Definitions have changed: a text that is prepared from now on is another statement, because servers refuse the one that
+    /// they hold once its rows look different ("cached plan must not change result type"). Who has it keeps it.
+    pub(crate) fn definitions_changed(&mut self) {
+        self.era += 1;
     }
 
     fn sweep(&mut self) {

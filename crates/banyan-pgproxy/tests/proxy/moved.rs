@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use banyan_testkit::Port;
+
 use crate::raw::{Raw, query};
 use crate::world::{World, code, one, pool};
 
@@ -134,4 +136,51 @@ async fn the_key_for_cancels_stays() {
     };
     let error = found.iter().find(|message| message.tag == b'E');
     assert_eq!(error.map(|message| message.code()).as_deref(), Some("57014"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_accepted_at_the_old_address_until_it_is_given_up() {
+    let mut world = World::start(pool(4)).await;
+    let (old, stays) = (world.config(), world.client().await);
+    let port = Port::free();
+    world
+        .publish(|snapshot| {
+            snapshot.before.insert(snapshot.listen);
+            snapshot.listen = port.address();
+        })
+        .await;
+    assert_eq!(world.port(), port.address().port());
+    for _ in 0..2 {
+        for config in [&old, &world.config()] {
+            let client = world.connect(config).await.unwrap();
+            assert_eq!(one(&client, "SELECT 1").await, "1");
+        }
+        // The next process has both.
+        let ended = world.succeed().await;
+        assert_eq!(one(&stays, "SELECT 1").await, "1");
+        tokio::time::timeout(LIMIT, ended).await.unwrap().unwrap();
+    }
+    world.publish(|snapshot| snapshot.before.clear()).await;
+    world.connect(&old).await.unwrap_err();
+    assert_eq!(one(&stays, "SELECT 1").await, "1");
+    assert_eq!(one(&world.client().await, "SELECT 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_somebody_has_is_refused_and_the_old_one_stays() {
+    let mut world = World::start(pool(4)).await;
+    let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = somebody.local_addr().unwrap();
+    let before = world.port();
+    world.submit(|snapshot| {
+        snapshot.before.insert(snapshot.listen);
+        snapshot.listen = taken;
+    });
+    let said = world.handle.wait_for(|report| {
+        let refused = report.refused.as_deref().unwrap_or_default();
+        refused.contains("is in use by another program")
+    });
+    tokio::time::timeout(LIMIT, said).await.unwrap().unwrap();
+    assert_eq!(world.port(), before);
+    assert_eq!(one(&world.client().await, "SELECT 1").await, "1");
 }

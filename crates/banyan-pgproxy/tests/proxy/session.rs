@@ -217,6 +217,34 @@ async fn after_a_change_of_a_table_statements_are_parsed_anew() {
     assert_eq!(b.query(&after, &[]).await.unwrap()[0].len(), 2);
 }
 
+/// Both backends hold the text as it was; PostgreSQL refuses that, and nobody who prepares it now is to see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_prepares_a_text_after_a_change_gets_its_new_rows_on_every_backend() {
+    const SQL: &str = "SELECT * FROM widened";
+    let world = World::start(pool(2)).await;
+    let (a, b) = (world.client().await, world.client().await);
+    a.batch_execute("CREATE TABLE widened AS SELECT 1 AS x")
+        .await
+        .unwrap();
+    let (mut a, mut b) = (a, b);
+    {
+        let (first, second) = (a.transaction().await.unwrap(), b.transaction().await.unwrap());
+        for transaction in [&first, &second] {
+            assert_eq!(transaction.query(SQL, &[]).await.unwrap()[0].len(), 1);
+        }
+    }
+    for (columns, change) in [
+        (2, "ALTER TABLE widened ADD y int"),
+        (1, "BEGIN; ALTER TABLE widened DROP y; COMMIT"),
+    ] {
+        a.batch_execute(change).await.unwrap();
+        let (first, second) = (a.transaction().await.unwrap(), b.transaction().await.unwrap());
+        for transaction in [&first, &second] {
+            assert_eq!(transaction.query(SQL, &[]).await.unwrap()[0].len(), columns);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_no_longer_fits_takes_nothing_with_it_that_was_prepared_in_sql() {
     let world = World::start(pool(2)).await;

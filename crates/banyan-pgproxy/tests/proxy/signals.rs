@@ -129,7 +129,22 @@ async fn reads_that_a_replica_may_answer_are_known_before_there_is_one_and_the_s
     );
     assert_eq!(told.server.problem, None);
     let page = page(&world).await;
-    assert!(page.contains("banyan_postgres_up 1"), "{page}");
+    for line in [
+        "banyan_postgres_up 1",
+        "banyan_postgres_max_connections 100",
+        "banyan_postgres_deadlocks_total 0",
+        "banyan_postgres_transactions_total{outcome=\"commit\"} ",
+        "banyan_postgres_blocks_total{from=\"buffers\"} ",
+        "banyan_postgres_connections{state=\"",
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+    let database = told.server.database.unwrap();
+    let smallest_that_there_is = 1 << 20;
+    assert!(
+        database.bytes > smallest_that_there_is && database.committed > 0,
+        "{database:?}"
+    );
     let mut handle = world.handle.clone();
     let rate = handle.wait_for(|report| report.units_per_second.is_some());
     tokio::time::timeout(Duration::from_secs(30), rate)

@@ -1,5 +1,6 @@
 //! A PostgreSQL server with an app's role and database, and a proxy before it.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -79,6 +80,7 @@ impl World {
             epoch: Epoch(1),
             app: "shop".parse().unwrap(),
             listen: ([127, 0, 0, 1], 0).into(),
+            before: BTreeSet::new(),
             certificate: None,
             auth: PgAuth::Function {
                 role: "banyan_control".into(),
@@ -209,16 +211,21 @@ impl World {
 
     /// Publishes the snapshot, changed, and waits until it is served.
     pub(crate) async fn publish(&mut self, change: impl FnOnce(&mut PgproxySnapshot)) {
-        change(&mut self.snapshot);
-        self.snapshot.epoch = self.snapshot.epoch.next();
-        let path = self.folder.path().join("snapshots/pgproxy.json");
-        banyan_runtime::watched::publish(&path, &self.snapshot).unwrap();
+        self.submit(change);
         let epoch = self.snapshot.epoch;
         let taken = self.handle.wait_for(|report| report.epoch >= epoch);
         tokio::time::timeout(Duration::from_secs(5), taken)
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Publishes the snapshot, changed.
+    pub(crate) fn submit(&mut self, change: impl FnOnce(&mut PgproxySnapshot)) {
+        change(&mut self.snapshot);
+        self.snapshot.epoch = self.snapshot.epoch.next();
+        let path = self.folder.path().join("snapshots/pgproxy.json");
+        banyan_runtime::watched::publish(&path, &self.snapshot).unwrap();
     }
 
     /// How many connections of the app the server has.

@@ -1,7 +1,7 @@
 //! A wish, thought through: load → facts → resolve → plan → check. Nothing is changed here.
 
 use banyan_runtime::watched;
-use banyan_topology::{self as topology, Facts, Plan, Release, Topology, check, plan};
+use banyan_topology::{self as topology, Facts, Pgproxy, Plan, Release, Topology, check, plan};
 
 use super::Loaded;
 use super::change::Changer;
@@ -110,7 +110,8 @@ fn server_ports(topology: &Topology) -> impl Iterator<Item = u16> {
         .database
         .iter()
         .flat_map(|database| database.nodes.values());
-    let pgproxy = topology.pgproxy.iter().map(|pgproxy| pgproxy.listen.port());
+    let pgproxy = topology.pgproxy.iter().flat_map(Pgproxy::addresses);
+    let pgproxy = pgproxy.map(|address| address.port());
     let redis = topology.redis.values().map(|redis| redis.port);
     let observe = topology.observe.iter().map(|observe| observe.port);
     nodes

@@ -173,6 +173,12 @@ fn plain(
             None => (5, other.to_owned()),
         },
     };
+    // It may listen elsewhere than where it was started.
+    let port = match (child.id.0.as_str(), &topology.pgproxy) {
+        ("pgproxy", Some(proxy)) => Some(proxy.listen.port()),
+        _ => child.port,
+    };
+    let child = ChildStatus { port, ..child };
     let of_proxy = pgproxy.and_then(|report| detail(&child.id, topology, report));
     let row = Row {
         kind,

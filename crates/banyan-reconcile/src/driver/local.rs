@@ -7,36 +7,29 @@ use std::time::Duration;
 
 use banyan_config::Certificates;
 use banyan_runtime::shutdown::{self, ShutdownTrigger};
-use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks};
+use banyan_runtime::{Clock, ShutdownStage, TaskKind, Tasks, private};
 use banyan_supervisor::child::SupervisorConfig;
 use banyan_supervisor::engine::postgres;
 use banyan_supervisor::engine::postgres::backup::{Backup, Kind};
-use banyan_supervisor::engine::redis as redis_engine;
-use banyan_supervisor::{ChildId, ChildSpec, ChildStatus, Handle, StartError, StopSignal};
-use banyan_topology::{Epoch, Instance, InstanceId, NodeId, Pgproxy, PlaceName, ReleaseId, Step, Topology};
+use banyan_supervisor::{ChildId, ChildStatus, Handle, StopSignal};
+use banyan_topology::{Epoch, Step, Topology};
 use tokio::sync::{mpsc, watch};
 
 use super::judge::Goal;
 use super::observe::ObserveLink;
 use super::pgproxy::ProxyLink;
 use super::publisher::Publisher;
-use super::specs::{
-    OBSERVE, PGPROXY, Specs, edge_at, edge_child, edge_name, is_edge, is_pgproxy, pgproxy_child,
-};
+use super::specs::{OBSERVE, PGPROXY, Specs, edge_at, edge_name, is_pgproxy};
 use super::wait::{self, EdgeWatch};
 use super::{Attempt, Driver, Failing, Mended, Move, Save, StepError};
 use crate::controller::{ControllerConfig, Loaded, Reports};
 use crate::proto::{BackupNow, BackupState, RedisState, Trial};
-use crate::{acme, backup, private, redis};
+use crate::{acme, backup, redis};
 
 /// How often a start that has not begun is asked for hints.
 const HINT_EVERY: Duration = Duration::from_millis(500);
-/// A release command that takes longer is taken for stuck.
-const RELEASE_LIMIT: Duration = Duration::from_secs(3600);
 /// The edge takes a snapshot within milliseconds and looks each second.
 pub(super) const EDGE_LIMIT: Duration = Duration::from_secs(20);
-/// Beyond an instance's own graces: the edge checks a new instance at once, then each interval.
-const ADMIT_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Local {
     pub(super) supervisor: Handle,
@@ -169,55 +162,6 @@ impl Local {
         self.supervisor.status().await.iter().any(|child| child.id == *id)
     }
 
-    async fn run_release(&self, release: ReleaseId, topology: &Topology) -> Result<(), StepError> {
-        let loaded = self.equipment()?;
-        self.specs.prepare(release, topology, &loaded)?;
-        let Some(spec) = self.specs.release_command(release, topology, &loaded)? else {
-            return Ok(());
-        };
-        let log = spec.log.clone();
-        let outcome = self
-            .supervisor
-            .run(spec, RELEASE_LIMIT)
-            .await
-            .map_err(|error| StepError(chain(&error)))?;
-        if outcome.success {
-            return Ok(());
-        }
-        Err(StepError(format!(
-            "{}\n{}\nits log: {}",
-            outcome.exit,
-            outcome.log_tail.trim_end(),
-            log.display()
-        )))
-    }
-
-    async fn start_instance(&self, instance: &Instance, topology: &Topology) -> Result<(), StepError> {
-        let loaded = self.equipment()?;
-        self.specs.prepare(instance.id.release, topology, &loaded)?;
-        let spec = self.specs.instance(instance, topology, &loaded)?;
-        self.start_and_wait(spec).await
-    }
-
-    /// Finds what runs already under that name: a killed controller may have started it. What does not become ready
-    /// is stopped again.
-    async fn start_and_wait(&self, spec: ChildSpec) -> Result<(), StepError> {
-        let id = spec.id.clone();
-        match self.supervisor.start(spec).await {
-            Ok(()) | Err(StartError::Exists(_)) => {}
-            Err(error) => return Err(StepError(chain(&error))),
-        }
-        if let Err(error) = self.supervisor.ready(&id).await {
-            self.supervisor.stop(&id).await;
-            return Err(StepError(format!(
-                "{}\nits log: {}",
-                error.to_string().trim_end(),
-                self.specs.log(&id.0).display()
-            )));
-        }
-        Ok(())
-    }
-
     pub(super) async fn stop(&self, id: &str) -> Option<String> {
         let report = self.supervisor.stop(&ChildId(id.to_owned())).await?;
         report
@@ -250,43 +194,6 @@ impl Local {
             .keep(&edges.chain(proxies).collect::<Vec<_>>());
     }
 
-    async fn admit(&self, id: &InstanceId, step: Move<'_>) -> Result<(), StepError> {
-        let Some(edge) = &step.before.edge else {
-            return Ok(());
-        };
-        let epoch = self.publish(step.after)?;
-        let goal = |_: Option<&_>| Goal::Admitted(id.clone());
-        let admitted = self.edge.everywhere(edge, epoch, goal, ADMIT_LIMIT).await;
-        self.or_take_back(admitted, step).await
-    }
-
-    async fn drain(&self, id: &InstanceId, step: Move<'_>) -> Result<Option<String>, StepError> {
-        let Some(edge) = &step.before.edge else {
-            return Ok(None);
-        };
-        let epoch = self.publish(step.after)?;
-        let process = step.before.processes.get(&id.process);
-        let grace = process.map_or(ADMIT_LIMIT, |process| process.settings.stop_grace);
-        let goal = |_: Option<&_>| Goal::Drained(id.clone());
-        match self
-            .edge
-            .everywhere(edge, epoch, goal, grace.max(EDGE_LIMIT))
-            .await
-        {
-            Ok(()) => Ok(None),
-            Err(wait::Unmet::InTime {
-                reason,
-                reached: true,
-            }) => Ok(Some(format!(
-                "{id} is stopped although {reason} after {grace:?} (stop_grace)"
-            ))),
-            Err(error) => {
-                self.take_back(step.before).await;
-                Err(StepError(error.to_string()))
-            }
-        }
-    }
-
     pub(super) async fn or_take_back(
         &self,
         met: Result<(), wait::Unmet>,
@@ -297,75 +204,6 @@ impl Local {
             return Err(StepError(error.to_string()));
         }
         Ok(())
-    }
-
-    /// New probes and graces for what runs, and for the edge's own checks.
-    async fn configure_process(
-        &self,
-        to: &banyan_topology::Process,
-        after: &Topology,
-    ) -> Result<(), StepError> {
-        let loaded = self.equipment()?;
-        let of_it = after
-            .instances
-            .values()
-            .filter(|instance| instance.id.process == to.name);
-        for instance in of_it {
-            self.supervisor
-                .configure(self.specs.instance(instance, after, &loaded)?)
-                .await;
-        }
-        self.publish(after).map(drop)
-    }
-
-    /// The spec of a child of `topology` by its name.
-    fn spec_of(&self, id: &ChildId, topology: &Topology) -> Result<Option<ChildSpec>, StepError> {
-        if let Some(place) = edge_at(id) {
-            // One that is being replaced has another name; the step that replaces it ends it.
-            let edge = topology.edge.as_ref();
-            let edge = edge.filter(|edge| edge.everywhere().any(|known| known == place.as_ref()));
-            let spec = edge.map(|edge| self.specs.edge(edge, place.as_ref()));
-            return Ok(spec.map(|spec| ChildSpec {
-                id: id.clone(),
-                ..spec
-            }));
-        }
-        if is_pgproxy(id) {
-            let spec = topology
-                .pgproxy
-                .as_ref()
-                .map(|pgproxy| self.specs.pgproxy(pgproxy));
-            return Ok(spec.map(|spec| ChildSpec {
-                id: id.clone(),
-                ..spec
-            }));
-        }
-        if id.0 == OBSERVE {
-            return Ok(topology
-                .observe
-                .as_ref()
-                .map(|observe| self.specs.observe(observe)));
-        }
-        if let Some(node) = postgres::node_of(id) {
-            let database = topology.database.as_ref();
-            let server = database.filter(|database| database.nodes.contains_key(&node));
-            let spec = |database| Ok(self.server(database, node, topology)?.spec());
-            return server.map(spec).transpose();
-        }
-        if let Some(purpose) = redis_engine::purpose_of(id) {
-            let redis = topology.redis.get(&purpose);
-            return redis
-                .map(|redis| Ok(self.redis(redis, topology)?.spec()))
-                .transpose();
-        }
-        let instance = id.0.parse::<InstanceId>().ok();
-        match instance.and_then(|id| topology.instances.get(&id)) {
-            Some(instance) => self
-                .specs
-                .instance(instance, topology, &*self.equipment()?)
-                .map(Some),
-            None => Ok(None),
-        }
     }
 }
 
@@ -411,69 +249,11 @@ impl Driver for Local {
     }
 
     async fn adopt(&self, expected: &Topology) -> Vec<String> {
-        let mut notes = Vec::new();
-        for survivor in self.supervisor.survivors().await {
-            let id = survivor.id.clone();
-            if id == postgres::backup::child_id() {
-                // It ends by itself; whoever makes backups waits for that.
-                continue;
-            }
-            let spec = match self.spec_of(&id, expected) {
-                Ok(Some(spec)) => {
-                    self.supervisor.adopt(spec, &survivor).await;
-                    continue;
-                }
-                Ok(None) => self.specs.stray(&id),
-                Err(error) => {
-                    notes.push(format!(
-                        "{id} runs on, but cannot be watched as configured: {error}"
-                    ));
-                    self.specs.stray(&id)
-                }
-            };
-            // To be stopped it must be a child first.
-            if self.supervisor.adopt(spec, &survivor).await {
-                self.supervisor.stop(&id).await;
-                notes.push(format!(
-                    "{id} (pid {}) belonged to nothing that is known: stopped",
-                    survivor.pid
-                ));
-            }
-        }
-        notes
+        self.adopt_survivors(expected).await
     }
 
     async fn observe(&self, expected: &Topology) -> Topology {
-        let children = self.supervisor.status().await.into_iter().map(|child| child.id);
-        let survivors = self
-            .supervisor
-            .survivors()
-            .await
-            .into_iter()
-            .map(|child| child.id);
-        let alive: BTreeSet<String> = children.chain(survivors).map(|id| id.0).collect();
-        let mut seen = expected.clone();
-        seen.pgproxy = seen.pgproxy.and_then(|pgproxy| still_there(pgproxy, &alive));
-        seen.observe = seen.observe.filter(|_| alive.contains(OBSERVE));
-        seen.database = seen.database.and_then(|mut database| {
-            let lives = |node: &NodeId| alive.contains(&postgres::child_id(*node).0);
-            let any = database.nodes.keys().any(lives);
-            // While one of its replicas lives, a primary that died is no reason to begin anew.
-            let primary = database.primary;
-            database.nodes.retain(|node, _| *node == primary || lives(node));
-            any.then_some(database)
-        });
-        seen.redis
-            .retain(|purpose, _| alive.contains(&redis_engine::child_id(*purpose).0));
-        seen.edge = seen.edge.and_then(|mut edge| {
-            let known = edge.clone();
-            let lives = |place: Option<&PlaceName>| alive.contains(&edge_child(&known, place).0);
-            edge.places.retain(|name, _| lives(Some(name)));
-            lives(None).then_some(edge)
-        });
-        seen.instances.retain(|id, _| alive.contains(&id.to_string()));
-        seen.rotation.retain(|id| seen.instances.contains_key(id));
-        seen
+        self.still_lives(expected).await
     }
 
     async fn hint(&self, step: &Step) -> String {
@@ -536,41 +316,7 @@ impl Driver for Local {
     }
 
     async fn settle(&self, topology: &Topology) -> Vec<String> {
-        let mut notes = Vec::new();
-        for child in self.supervisor.status().await {
-            let known = match child.id.0.as_str() {
-                _ if is_edge(&child.id) => topology
-                    .edge
-                    .as_ref()
-                    .is_some_and(|edge| edge.everywhere().any(|place| edge_child(edge, place) == child.id)),
-                OBSERVE => topology.observe.is_some(),
-                _ if is_pgproxy(&child.id) => topology
-                    .pgproxy
-                    .as_ref()
-                    .is_some_and(|pgproxy| pgproxy_child(pgproxy) == child.id),
-                _ if child.id == postgres::backup::child_id() => topology.database.is_some(),
-                _ if postgres::node_of(&child.id).is_some() => {
-                    let node = postgres::node_of(&child.id);
-                    let database = topology.database.as_ref();
-                    database
-                        .is_some_and(|database| node.is_some_and(|node| database.nodes.contains_key(&node)))
-                }
-                _ if redis_engine::purpose_of(&child.id).is_some() => {
-                    let purpose = redis_engine::purpose_of(&child.id);
-                    purpose.is_some_and(|purpose| topology.redis.contains_key(&purpose))
-                }
-                name => name
-                    .parse::<InstanceId>()
-                    .is_ok_and(|id| topology.instances.contains_key(&id)),
-            };
-            if !known {
-                self.supervisor.stop(&child.id).await;
-                notes.push(format!(
-                    "stopped {}, which a change that was cut short had begun",
-                    child.id
-                ));
-            }
-        }
+        let mut notes = self.stop_unknown(topology).await;
         if let Err(error) = self.publish(topology) {
             notes.push(error.to_string());
         }
@@ -618,19 +364,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
-}
-
-/// A controller that was killed while it replaced it left the one, the other, or both.
-fn still_there(pgproxy: Pgproxy, alive: &BTreeSet<String>) -> Option<Pgproxy> {
-    if alive.contains(&pgproxy_child(&pgproxy).0) {
-        return Some(pgproxy);
-    }
-    let other = alive.iter().find(|id| is_pgproxy(&ChildId((*id).clone())))?;
-    let program = other
-        .split_once('@')
-        .map_or("", |(_, program)| program)
-        .to_owned();
-    Some(Pgproxy { program, ..pgproxy })
 }
 
 /// PostgreSQL ends by its own signal.

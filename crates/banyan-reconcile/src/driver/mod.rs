@@ -3,6 +3,7 @@
 mod database;
 mod edge;
 mod failover;
+mod instances;
 mod judge;
 mod local;
 mod observe;
@@ -12,6 +13,7 @@ mod program;
 pub(crate) mod publisher;
 mod redis;
 mod specs;
+mod survivors;
 mod trial;
 mod wait;
 

@@ -362,9 +362,10 @@ impl Specs {
         let pgproxy =
             pgproxy.ok_or_else(|| StepError("the PostgreSQL proxy of the app does not run".to_owned()))?;
         let external = pgproxy.external.as_ref();
+        let address = pgproxy.address_for(release.proxy_port);
         Ok(direct.map(|direct| DatabaseAddress {
-            host: pgproxy.listen.ip().to_string(),
-            port: pgproxy.listen.port(),
+            host: address.ip().to_string(),
+            port: address.port(),
             options: external.and_then(|external| external.options.clone()),
             ..direct.clone()
         }))

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banyan_config::{Database, DatabaseAddress, SslMode};
+use banyan_runtime::private;
 use banyan_topology::External;
 use banyan_topology::snapshot::pgproxy::{Found, ServerTls};
 use sha2::{Digest, Sha256};
@@ -18,7 +19,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::controller::Loaded;
-use crate::private;
 use crate::programs::hex;
 
 use examine::OLDEST;

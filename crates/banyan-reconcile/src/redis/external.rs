@@ -14,6 +14,7 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A plan must not wait for long.
 const PLAN_LIMIT: Duration = Duration::from_secs(2);
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What people should know of those of a configuration, before the app depends on them.
 pub(crate) async fn notes(config: &Config, secrets: &Secrets) -> Vec<String> {
@@ -35,28 +36,63 @@ pub(crate) async fn notes(config: &Config, secrets: &Secrets) -> Vec<String> {
     notes
 }
 
-/// `Err`: why not, in words without the password. Of several hosts the first that answers counts.
+/// `Err`: why not, in words without the password. Of several hosts the first that lets us in counts.
 pub async fn info(address: &RedisAddress, limit: Duration) -> Result<Info, String> {
-    let asked = async {
-        let mut last = "it names no host".to_owned();
-        for (host, port) in &address.hosts {
-            let found = match &address.kind {
-                RedisKind::Single | RedisKind::Cluster => Ok((host.clone(), *port)),
-                RedisKind::Sentinel { service } => master(address, host, *port, service).await,
-            };
-            let told = match found {
-                Ok((host, port)) => of_server(address, &host, port).await,
-                Err(why) => Err(why),
-            };
-            match told {
-                Ok(info) => return Ok(info),
-                Err(why) => last = format!("{host}:{port}: {why}"),
-            }
-        }
-        Err(last)
-    };
+    within(limit, async {
+        let (place, mut client) = first(address).await?;
+        let told = of_server(address, &mut client).await;
+        told.map_err(|why| format!("{place}: {why}"))
+    })
+    .await
+}
+
+/// One command, by the app's user. Not for a Cluster, whose nodes have some of the keys each.
+pub(super) async fn ask(address: &RedisAddress, command: &[&str]) -> Result<Reply, String> {
+    if address.kind == RedisKind::Cluster {
+        return Err("the SDK's cache is in one server, and this is a Cluster".to_owned());
+    }
+    within(ASK_LIMIT, async {
+        let (_, mut client) = first(address).await?;
+        client.ask(command).await.map_err(|error| words(&error))
+    })
+    .await
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let late = |_elapsed| Err(format!("no answer within {limit:?}"));
     tokio::time::timeout(limit, asked).await.unwrap_or_else(late)
+}
+
+pub(super) fn texts(reply: Reply) -> Vec<String> {
+    let Reply::List(items) = reply else {
+        return Vec::new();
+    };
+    let text = |item| match item {
+        Reply::Text(text) => text,
+        _ => String::new(),
+    };
+    items.into_iter().map(text).collect()
+}
+
+/// With its host and port.
+async fn first(address: &RedisAddress) -> Result<(String, Client<Box<dyn Stream>>), String> {
+    let mut last = "it names no host".to_owned();
+    for (host, port) in &address.hosts {
+        let found = match &address.kind {
+            RedisKind::Single | RedisKind::Cluster => Ok((host.clone(), *port)),
+            RedisKind::Sentinel { service } => master(address, host, *port, service).await,
+        };
+        let let_in = match found {
+            Ok((host, port)) => logged_in(address, &host, port).await,
+            Err(why) => Err(why),
+        };
+        let place = format!("{host}:{port}");
+        match let_in {
+            Ok(client) => return Ok((place, client)),
+            Err(why) => last = format!("{place}: {why}"),
+        }
+    }
+    Err(last)
 }
 
 /// Where these Sentinels say that the server is. They are asked without a password, as most are.
@@ -80,10 +116,7 @@ async fn master(
     }
 }
 
-async fn of_server(address: &RedisAddress, host: &str, port: u16) -> Result<Info, String> {
-    let mut client = connect(address, host, port).await?;
-    let logged_in = client.log_in(&address.user, &address.password).await;
-    logged_in.map_err(|error| words(&error))?;
+async fn of_server(address: &RedisAddress, client: &mut Client<Box<dyn Stream>>) -> Result<Info, String> {
     let text = client.text(&["INFO"]).await.map_err(|error| words(&error))?;
     if address.kind == RedisKind::Cluster {
         let state = client.text(&["CLUSTER", "INFO"]).await;
@@ -93,6 +126,13 @@ async fn of_server(address: &RedisAddress, host: &str, port: u16) -> Result<Info
         }
     }
     Ok(Info::parse(&text))
+}
+
+async fn logged_in(address: &RedisAddress, host: &str, port: u16) -> Result<Client<Box<dyn Stream>>, String> {
+    let mut client = connect(address, host, port).await?;
+    let logged_in = client.log_in(&address.user, &address.password).await;
+    logged_in.map_err(|error| words(&error))?;
+    Ok(client)
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -139,3 +179,6 @@ pub fn unfit(purpose: Purpose, info: &Info) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,24 @@ pub fn destroy(state: &Path) -> Result<Vec<PathBuf>, RedisError> {
     Ok(gone)
 }
 
+/// Where the app finds the server of `purpose`. Holds the password, of `secrets`: the folder [`Server::secrets`].
+pub fn address(secrets: &Path, purpose: Purpose, port: u16) -> Result<RedisAddress, RedisError> {
+    let password = secret::password(secrets, &child_id(purpose).to_string())?;
+    Ok(address_of(port, settings::APP, password))
+}
+
+fn address_of(port: u16, user: &str, password: String) -> RedisAddress {
+    RedisAddress {
+        kind: RedisKind::Single,
+        tls: false,
+        hosts: vec![(Ipv4Addr::LOCALHOST.to_string(), port)],
+        user: user.to_owned(),
+        password,
+        database: 0,
+        options: None,
+    }
+}
+
 impl Server {
     pub fn id(&self) -> ChildId {
         child_id(self.redis.purpose)
@@ -171,12 +189,16 @@ impl Server {
 
     /// Where the app finds it. Holds the password.
     pub fn address(&self) -> Result<RedisAddress, RedisError> {
-        Ok(self.address_of(settings::APP, self.password("")?))
+        address(&self.secrets, self.redis.purpose, self.redis.port)
     }
 
     /// Where edges find it that count rate limits together, as a user who may do nothing else. Holds the password.
     pub fn address_for_edges(&self) -> Result<RedisAddress, RedisError> {
-        Ok(self.address_of(settings::EDGE, self.password(OF_EDGES)?))
+        Ok(address_of(
+            self.redis.port,
+            settings::EDGE,
+            self.password(OF_EDGES)?,
+        ))
     }
 
     /// Has a running server know the user of edges, as one does that is started by now. Nobody's connection ends by it.
@@ -191,18 +213,6 @@ impl Server {
         limited(async { self.client().await?.ask(&words).await })
             .await
             .map(drop)
-    }
-
-    fn address_of(&self, user: &str, password: String) -> RedisAddress {
-        RedisAddress {
-            kind: RedisKind::Single,
-            tls: false,
-            hosts: vec![(Ipv4Addr::LOCALHOST.to_string(), self.redis.port)],
-            user: user.to_owned(),
-            password,
-            database: 0,
-            options: None,
-        }
     }
 
     /// As the administrator.

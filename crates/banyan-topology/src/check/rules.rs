@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::check::Rule;
 use crate::id::ProcessName;
-use crate::model::{Instance, Topology};
+use crate::model::{Instance, Pgproxy, Topology};
 use crate::plan::Step;
 
 pub(super) struct Move<'a> {
@@ -67,10 +67,7 @@ impl Move<'_> {
             Step::StartPgproxy(pgproxy) => {
                 self.desired.pgproxy.as_ref().map(|desired| desired.listen) != Some(pgproxy.listen)
             }
-            Step::StopPgproxy(pgproxy) => {
-                self.stays()
-                    && self.desired.pgproxy.as_ref().map(|desired| desired.listen) == Some(pgproxy.listen)
-            }
+            Step::StopPgproxy(_) => self.stays() && self.desired.pgproxy.is_some(),
             Step::StartPlace { name, .. } => {
                 let edge = self.desired.edge.as_ref();
                 edge.is_some_and(|edge| !edge.places.contains_key(name))
@@ -138,8 +135,8 @@ impl Move<'_> {
             .iter()
             .flat_map(|database| database.nodes.values());
         let database = nodes.map(|node| (node.port, format!("postgres {}", node.id)));
-        let pgproxy = self.after.pgproxy.iter();
-        let pgproxy = pgproxy.map(|pgproxy| (pgproxy.listen.port(), "pgproxy".to_owned()));
+        let pgproxy = self.after.pgproxy.iter().flat_map(Pgproxy::addresses);
+        let pgproxy = pgproxy.map(|address| (address.port(), "pgproxy".to_owned()));
         let instances = self
             .after
             .instances

@@ -1,6 +1,6 @@
 //! The managed PostgreSQL: the servers of one database, of which one is primary, and the proxy before them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -224,6 +224,9 @@ impl From<Written> for Database {
 pub struct Pgproxy {
     /// Where `DATABASE_URL` leads.
     pub listen: SocketAddr,
+    /// Where it led before: accepted too, as long as instances of then run.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub before: BTreeSet<SocketAddr>,
     pub pool: PoolSettings,
     pub hold: HoldSettings,
     pub reads: Reads,
@@ -241,6 +244,29 @@ pub struct Pgproxy {
 }
 
 impl Pgproxy {
+    /// Wherever it accepts clients.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.listen).chain(self.before.iter().copied())
+    }
+
+    /// Where instances of a release find it that was made for this port. One of another port, or of none, is of before.
+    pub fn address_for(&self, port: Option<u16>) -> SocketAddr {
+        let accepted = self.addresses().find(|address| Some(address.port()) == port);
+        let before = self.before.first().copied();
+        accepted.or(before).unwrap_or(self.listen)
+    }
+
+    /// The same proxy that leads there, and goes on accepting where it did.
+    pub fn beside(&self, listen: SocketAddr) -> Self {
+        let mut before: BTreeSet<_> = self.addresses().collect();
+        before.remove(&listen);
+        Self {
+            listen,
+            before,
+            ..self.clone()
+        }
+    }
+
     /// The same proxy as a process like `other`: what a running one keeps until it is replaced.
     pub fn started_like(&self, other: &Self) -> Self {
         Self {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::id::{NodeId, ReleaseId};
-use crate::model::{Database, Edge, Process, Redis};
+use crate::model::{Database, Edge, Pgproxy, Process, Redis};
 use crate::plan::{Plan, Step};
 
 impl fmt::Display for Step {
@@ -47,7 +47,7 @@ impl fmt::Display for Step {
                 }
             }
             Self::StopPgproxy(pgproxy) => write!(f, "drain and stop pgproxy on {}", pgproxy.listen),
-            Self::ConfigurePgproxy { from, to } => write!(f, "change pgproxy: {}", changes(from, to)),
+            Self::ConfigurePgproxy { from, to } => write!(f, "change pgproxy: {}", pgproxy_changes(from, to)),
             Self::StartRedis(redis) => write!(f, "start redis for {} on port {}", redis.purpose, redis.port),
             Self::StopRedis(redis) if redis.keeps() => {
                 write!(f, "stop redis of {} (its data stays)", redis.purpose)
@@ -158,6 +158,33 @@ fn short(digest: &str) -> &str {
         None if digest.is_empty() => "unknown",
         None => digest,
     }
+}
+
+/// Where it accepts clients in words, if nothing else changes.
+fn pgproxy_changes(from: &Pgproxy, to: &Pgproxy) -> String {
+    let elsewhere = Pgproxy {
+        listen: to.listen,
+        before: to.before.clone(),
+        ..from.clone()
+    };
+    if elsewhere != *to {
+        return changes(from, to);
+    }
+    let only_in = |a: &Pgproxy, b: &Pgproxy| -> Vec<String> {
+        let of = a
+            .addresses()
+            .filter(|address| b.addresses().all(|other| other != *address));
+        of.map(|address| address.to_string()).collect()
+    };
+    let words = [
+        ("listen on", only_in(to, from)),
+        ("no longer listen on", only_in(from, to)),
+    ];
+    let words = words.iter().filter(|(_, addresses)| !addresses.is_empty());
+    let words: Vec<String> = words
+        .map(|(what, all)| format!("{what} {}", all.join(" and ")))
+        .collect();
+    words.join(", ")
 }
 
 fn set_release(f: &mut fmt::Formatter<'_>, from: Option<ReleaseId>, to: Option<ReleaseId>) -> fmt::Result {

@@ -142,10 +142,12 @@ impl Step {
             Self::StartPgproxy(pgproxy) => exchange(&mut at.pgproxy, None, Some(pgproxy), "the proxy"),
             Self::StopPgproxy(pgproxy) => exchange(&mut at.pgproxy, Some(pgproxy), None, "the proxy"),
             Self::ConfigurePgproxy { from, to } => {
-                let started = (&from.listen, &from.program) == (&to.listen, &to.program);
-                must(started, || {
-                    "a running proxy keeps its address and its program".into()
+                must(from.program == to.program, || {
+                    "a running proxy keeps its program".into()
                 })?;
+                let kept = to.addresses().any(|address| address == from.listen)
+                    || from.addresses().any(|address| address == to.listen);
+                must(kept, || "a running proxy stays where clients find it".into())?;
                 exchange(&mut at.pgproxy, Some(from), Some(to), "the proxy")
             }
             Self::ReplacePgproxy { from, to } => {

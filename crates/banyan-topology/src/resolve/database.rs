@@ -23,6 +23,8 @@ pub(super) struct Known<'a> {
     pub(super) current: &'a Topology,
     /// The release that is to run connects to the proxy.
     pub(super) proxied: bool,
+    /// The release that is to run is the one that runs.
+    pub(super) keeps_instances: bool,
 }
 
 impl Known<'_> {
@@ -143,7 +145,7 @@ fn managed(
                 .to_owned(),
         );
     }
-    let pgproxy = match proxy(pgproxy, *reads, known, &mut ports, errors) {
+    let pgproxy = match proxy(pgproxy, *reads, known, &mut ports) {
         Ok(pgproxy) => pgproxy,
         Err(error) => {
             errors.push(error);
@@ -167,7 +169,6 @@ fn proxy(
     reads: Reads,
     known: &Known<'_>,
     ports: &mut Ports,
-    errors: &mut Vec<ResolveError>,
 ) -> Result<Option<Pgproxy>, ResolveError> {
     let PgproxyTable {
         direct,
@@ -183,21 +184,18 @@ fn proxy(
         return Ok(None);
     }
     let runs_at = running.map(|pgproxy| pgproxy.listen.port());
-    if let (Some(from), Some(to)) = (runs_at, *port)
-        && from != to
-    {
-        errors.push(ResolveError::DatabaseChange {
-            key: "database.pgproxy.port",
-            from: from.to_string(),
-            to: to.to_string(),
-        });
-    }
     let port = port
         .or(runs_at)
         .or_else(|| ports.take(known.facts.remembered.pgproxy_port));
     let port = port.ok_or(ResolveError::NoPorts { needed: 1, wanted: 1 })?;
+    let listen = (Ipv4Addr::LOCALHOST, port).into();
+    // Instances that stay connect where they always did.
+    let kept = running.filter(|_| known.keeps_instances);
     Ok(Some(Pgproxy {
-        listen: (Ipv4Addr::LOCALHOST, port).into(),
+        listen,
+        before: kept
+            .map(|running| running.beside(listen).before)
+            .unwrap_or_default(),
         pool: pool.clone(),
         hold: hold.clone(),
         reads,

@@ -94,7 +94,7 @@ pub(super) fn uses(topology: &Topology, port: u16) -> bool {
         || topology
             .pgproxy
             .as_ref()
-            .is_some_and(|pgproxy| pgproxy.listen.port() == port)
+            .is_some_and(|pgproxy| pgproxy.addresses().any(|address| address.port() == port))
         || topology.redis.values().any(|redis| redis.port == port)
         || topology
             .observe

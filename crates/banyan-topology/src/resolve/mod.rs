@@ -95,6 +95,9 @@ pub fn resolve(
         facts,
         current,
         proxied: picked.as_ref().is_ok_and(|picked| picked.release.proxied),
+        keeps_instances: picked
+            .as_ref()
+            .is_ok_and(|picked| current.release == Some(picked.release.id)),
     };
     let (database, pgproxy) = database::resolve(database.as_ref(), &known, &mut errors, &mut notes);
     let tables = redis;

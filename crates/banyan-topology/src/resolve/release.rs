@@ -22,7 +22,7 @@ pub(super) fn pick(
     change: &Change,
     notes: &mut Vec<String>,
 ) -> Result<Picked, ResolveError> {
-    let configured = configured(config, facts);
+    let configured = configured(config, facts, current);
     match (change, facts.pinned) {
         (Change::Rollback { to }, _) => {
             let release = rollback(*to, facts, current)?;
@@ -85,12 +85,35 @@ pub(super) fn pick(
 /// Not an older one: going back in content is a new release, so that `rollback` returns to the one in between.
 fn unchanged<'a>(configured: &Release, facts: &'a Facts, current: &Topology) -> Option<&'a Release> {
     let from = head(facts, current).unwrap_or(ReleaseId(0));
-    let same = |release: &&Release| release.same_content(configured);
+    // Only while it moves does it matter which port a release was made for.
+    let moves = current.pgproxy.as_ref().is_some_and(|proxy| {
+        !proxy.before.is_empty()
+            || configured
+                .proxy_port
+                .is_some_and(|port| port != proxy.listen.port())
+    });
+    let same = |release: &&Release| {
+        let told = Release {
+            proxy_port: if moves {
+                release.proxy_port
+            } else {
+                configured.proxy_port
+            },
+            ..(*release).clone()
+        };
+        told.same_content(configured)
+    };
     facts
         .releases
         .get(&from)
         .filter(same)
         .or_else(|| facts.releases.range(from..).map(|(_, r)| r).rfind(same))
+}
+
+/// The proxy's port, or, when all is down, the one that it had.
+fn leads_to(facts: &Facts, current: &Topology) -> Option<u16> {
+    let running = current.pgproxy.as_ref().map(|pgproxy| pgproxy.listen.port());
+    running.or(facts.remembered.pgproxy_port)
 }
 
 /// The release in use, or, when all is down, the one that was.
@@ -125,7 +148,7 @@ fn rollback(to: Option<ReleaseId>, facts: &Facts, current: &Topology) -> Result<
 }
 
 /// The release that the configuration describes, under the next number.
-fn configured(config: &Config, facts: &Facts) -> Release {
+fn configured(config: &Config, facts: &Facts, current: &Topology) -> Release {
     // Secrets are in by their digest: the values and names themselves stay out.
     let App {
         dir,
@@ -140,11 +163,12 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         Database::External(external) if external.pgproxy.direct => external.url.clone(),
         Database::External(_) | Database::Managed(_) => Template::literal("{{database.url}}"),
     });
-    let proxied = match &config.database {
-        Some(Database::Managed(managed)) => !managed.pgproxy.direct,
-        Some(Database::External(external)) => !external.pgproxy.direct,
-        None => false,
+    let pgproxy = match &config.database {
+        Some(Database::Managed(managed)) => Some(&*managed.pgproxy),
+        Some(Database::External(external)) => Some(&external.pgproxy),
+        None => None,
     };
+    let pgproxy = pgproxy.filter(|pgproxy| !pgproxy.direct);
     let mut common = BTreeMap::new();
     common.extend(database_url.clone().map(|url| ("DATABASE_URL".to_owned(), url)));
     if database_url.is_some() {
@@ -174,7 +198,8 @@ fn configured(config: &Config, facts: &Facts) -> Release {
         user: user.clone(),
         database_url,
         redis: config.redis.iter().map(redis_url).collect(),
-        proxied,
+        proxied: pgproxy.is_some(),
+        proxy_port: pgproxy.and_then(|pgproxy| pgproxy.port.or(leads_to(facts, current))),
         commands: config.processes.iter().map(command).collect(),
         release_command: release.as_ref().map(|argv| Launch {
             argv: argv.clone(),

@@ -10,8 +10,10 @@ use banyan_config::{
     ZoneName,
 };
 
-use crate::id::{AppName, Epoch, InstanceId, PlaceName, ProcessName, ReleaseId};
+use crate::id::{AppName, Epoch, InstanceId, PlaceName, ProcessName};
 use crate::model::{Edge, Topology};
+
+pub mod among;
 
 /// The snapshot that makes a running edge serve this topology; `None` when it has no edge.
 ///
@@ -104,9 +106,6 @@ fn listeners(edge: &Edge) -> Vec<Listener> {
     std::iter::once(plain).chain(https).chain(streams).collect()
 }
 
-/// The group of the shield goes by this name in counters. No process should have it.
-pub const SHIELD: &str = "edge-shield";
-
 /// In the folder of secrets (mode 0600): the URL of the Redis in which edges count rate limits together. It may be missing
 /// while there is none: each edge counts alone then.
 pub const LIMITS_URL: &str = "edge-limits-url";
@@ -141,53 +140,24 @@ pub struct EdgeSnapshot {
 }
 
 impl EdgeSnapshot {
-    /// What the edge there serves (`None`: the first one), with the shield that it asks. `None`: there is no such place.
+    /// What the edge there serves (`None`: the first one), with the edges that it asks. `None`: there is no such place.
     pub fn seen_from(self, place: Option<&PlaceName>) -> Option<Self> {
-        let shield = self.shield(place);
+        let asked = among::asked(&self, place.map_or(FIRST_PLACE, PlaceName::as_str));
         let mut own = match place {
             Some(place) => self.at(place)?,
             None => self,
         };
-        own.others.extend(shield);
+        own.others.extend(asked);
         Some(own)
     }
 
-    /// The group of the edge that is asked on a miss; `None`: nobody is, or it is this one.
-    fn shield(&self, asks: Option<&PlaceName>) -> Option<Upstream> {
-        let shield = self.settings.cache.as_ref()?.shield.as_ref()?;
-        let asks = asks.map_or(FIRST_PLACE, PlaceName::as_str);
-        if shield.as_str() == asks {
-            return None;
-        }
-        let mut address = match self.places.get(shield) {
-            Some(place) => place.listen,
-            None => self.listeners.first()?.address,
-        };
-        if address.ip().is_unspecified() {
-            address.set_ip(Ipv4Addr::LOCALHOST.into());
-        }
-        let process: ProcessName = SHIELD.parse().ok()?;
-        let id = InstanceId {
-            process: process.clone(),
-            slot: 1,
-            release: ReleaseId(0),
-        };
-        // Where it takes the word of proxies on this machine for who asks, it expects one.
-        let proxies = &self.settings.trusted_proxies;
-        let told =
-            self.settings.proxy_protocol && proxies.iter().any(|network| network.contains(address.ip()));
-        Some(Upstream {
-            process,
-            ready: None,
-            endpoints: vec![Endpoint {
-                id,
-                address,
-                protocol: Protocol::Http1,
-                zone: None,
-                state: EndpointState::Active,
-            }],
-            proxy_protocol: told.then_some(ProxyProtocol::V2),
-        })
+    /// The edge there is one that others ask as their shield.
+    pub fn is_shield(&self, place: Option<&PlaceName>) -> bool {
+        let place = place.map_or(FIRST_PLACE, PlaceName::as_str);
+        self.settings
+            .cache
+            .as_ref()
+            .is_some_and(|cache| among::is_shield(cache, place))
     }
 
     /// The same under addresses of its own, without what only the first edge has.

@@ -4,6 +4,7 @@ mod edge;
 pub mod observe;
 pub mod pgproxy;
 
-pub use edge::{EdgeSnapshot, Endpoint, EndpointState, LIMITS_URL, Listener, SHIELD, Speaks, Upstream, edge};
+pub use edge::among;
+pub use edge::{EdgeSnapshot, Endpoint, EndpointState, LIMITS_URL, Listener, Speaks, Upstream, edge};
 pub use observe::ObserveSnapshot;
 pub use pgproxy::PgproxySnapshot;

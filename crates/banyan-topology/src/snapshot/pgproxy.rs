@@ -3,6 +3,7 @@
 //! A hold is a state in it, not a command: a proxy that restarts in the middle of one does the right thing, and a hold
 //! ends at its limit without the controller. No secret is in it; passwords are in files of mode 0600 that it names.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub fn pgproxy(topology: &Topology, epoch: Epoch, told: Told) -> Option<PgproxyS
         epoch,
         app: topology.app.clone(),
         listen: pgproxy.listen,
+        before: pgproxy.before.clone(),
         certificate: None,
         auth,
         admins: pgproxy.admins.clone(),
@@ -111,6 +113,9 @@ pub struct PgproxySnapshot {
     pub app: AppName,
     /// 127.0.0.1 unless configured otherwise.
     pub listen: SocketAddr,
+    /// Where it accepts clients too, who found it there before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub before: BTreeSet<SocketAddr>,
     /// What TLS is spoken by; `None`: SSLRequest is answered with N.
     pub certificate: Option<CertificateFiles>,
     pub auth: PgAuth,
@@ -118,6 +123,13 @@ pub struct PgproxySnapshot {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub admins: Vec<String>,
     pub database: PgDatabase,
+}
+
+impl PgproxySnapshot {
+    /// Wherever it accepts clients.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.listen).chain(self.before.iter().copied())
+    }
 }
 
 /// Where verifiers come from.

@@ -3,7 +3,7 @@
 //! - `r1`: the current release. `ran:r1`: its release command ran.
 //! - `db`: PostgreSQL 15 on port 25432. `db=2+1`: db2 (on 25433) is primary, db1 its replica; `db!`: synchronous;
 //!   `db~`: with other settings; `db^`: with settings that need a restart. `pgproxy`, `pgproxy~`: a proxy on 26432, with
-//!   another pool.
+//!   another pool; `pgproxy:26433`: on that port.
 //! - `sessions`, `cache`: a Redis on 26379 or 26380; `cache~`: with other memory; `cache^`: with a setting that needs a
 //!   restart; `cache:6390`: on that port.
 //! - `edge` or `edge:9090`: an edge for `web`; `edge/api`: for `api`;
@@ -12,7 +12,7 @@
 //! - `web.1@r2*`: an instance, `*` when in rotation; its port follows from its name. `web`: the process alone.
 //!   `clock<=1`: with `max = 1`. `web~`: with another stop grace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use banyan_config::{
@@ -37,7 +37,11 @@ fn add(topology: &mut Topology, word: &str) {
     if word.starts_with("db") {
         topology.database = Some(servers(word));
     } else if word.starts_with("pgproxy") {
-        topology.pgproxy = Some(pgproxy(word.ends_with('~')));
+        let mut proxy = pgproxy(word.ends_with('~'));
+        if let Some((_, port)) = word.split_once(':') {
+            proxy.listen.set_port(port.parse().unwrap());
+        }
+        topology.pgproxy = Some(proxy);
     } else if let Some(redis) = redis(word) {
         topology.redis.insert(redis.purpose, redis);
     } else if let Some(id) = word.strip_prefix("ran:") {
@@ -179,6 +183,7 @@ fn servers(word: &str) -> Database {
 pub(crate) fn pgproxy(other: bool) -> Pgproxy {
     Pgproxy {
         listen: ([127, 0, 0, 1], 26432).into(),
+        before: BTreeSet::new(),
         pool: PoolSettings {
             size: if other { 30 } else { 20 },
             ..PoolSettings::default()

@@ -1,12 +1,14 @@
 //! Plans of PostgreSQL's servers and the proxy before them.
 
+use std::collections::BTreeSet;
+
 use banyan_config::{Database, Durability, ExternalDatabase, PgproxyTable, ServerTrust, Template};
 use banyan_topology::check::Rule;
-use banyan_topology::{Change, External, Plan, Step, check, plan};
+use banyan_topology::{Change, External, Pgproxy, Plan, Step, check, plan};
 use expect_test::{Expect, expect};
 
 use crate::installation::Installation;
-use crate::notation::{node, topology};
+use crate::notation::{node, pgproxy, topology};
 
 fn plans(from: &str, to: &str, expected: Expect) {
     let (from, to) = (topology(from), topology(to));
@@ -103,6 +105,32 @@ fn settings_restart_servers_only_if_they_must() {
         "r1 edge web.1@r1* db=1+2^ pgproxy",
         expect!["1   restart postgres while statements wait: max_connections 100 → 200"],
     );
+}
+
+#[test]
+fn a_proxy_accepts_where_it_was_until_every_instance_of_then_is_gone() {
+    plans(
+        "r1 edge web.1@r1* db pgproxy",
+        "r2 edge web.1@r2* db pgproxy:26433",
+        expect![[r#"
+            1   change pgproxy: listen on 127.0.0.1:26433
+            2   make r2 the current release (was r1)
+            3   start web.1@r2 on port 20201
+            4   admit web.1@r2
+            5   drain web.1@r1
+            6   stop web.1@r1
+            7   change pgproxy: no longer listen on 127.0.0.1:26432"#]],
+    );
+    // The old one is not given up while an instance is there that was told of it.
+    let both = pgproxy(false).beside(([127, 0, 0, 1], 26433).into());
+    let too_early = Pgproxy {
+        before: BTreeSet::new(),
+        ..both.clone()
+    };
+    let steps = [(pgproxy(false), both.clone()), (both, too_early)];
+    let steps = steps.map(|(from, to)| Step::ConfigurePgproxy { from, to });
+    let found = breaks("r1 web.1@r1 db pgproxy", steps, "r2 web.1@r2 db pgproxy:26433");
+    assert!(found.contains(&Rule::Proxy), "{found:?}");
 }
 
 #[test]
@@ -208,6 +236,36 @@ fn another_port_is_another_server_that_takes_over() {
     it.down();
     it.configure();
     assert_eq!(servers(&it), "db2 of db2:25432");
+}
+
+#[test]
+fn another_port_of_the_proxy_replaces_instances_and_is_beside_the_old_one_for_those_that_stay() {
+    let mut it = proxied();
+    let addresses = |it: &Installation| -> Vec<u16> {
+        let proxy = it.current.pgproxy.as_ref().unwrap();
+        proxy.addresses().map(|address| address.port()).collect()
+    };
+    it.database().pgproxy.port = Some(26000);
+    let (plan, _) = it.configure();
+    expect![[r#"
+        1   change pgproxy: listen on 127.0.0.1:26000
+        2 ! run the release command of r2 (not undone by rollback)
+        3   make r2 the current release (was r1)
+        4   start web.1@r2 on port 20003
+        5   admit web.1@r2
+        6   drain web.1@r1
+        7   stop web.1@r1
+        8   change pgproxy: no longer listen on 127.0.0.1:20001"#]]
+    .assert_eq(&plan.to_string());
+    assert_eq!(addresses(&it), [26000]);
+    assert!(it.configure().0.is_empty());
+    it.apply(Change::Rollback { to: None });
+    it.database().pgproxy.port = Some(26001);
+    expect!["1   change pgproxy: listen on 127.0.0.1:26001"].assert_eq(&it.configure().0.to_string());
+    assert_eq!(addresses(&it), [26001, 26000]);
+    assert!(it.configure().0.is_empty());
+    it.apply(Change::Deploy);
+    assert_eq!(addresses(&it), [26001]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use banyan_config::Balance;
 
+pub use ring::Owners;
 use ring::Ring;
 use round_robin::RoundRobin;
 use weighted::Weighted;

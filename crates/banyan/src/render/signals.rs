@@ -104,6 +104,14 @@ fn summary(signals: &Signals, paint: Paint) -> Vec<String> {
         }
         lines.push(line);
     }
+    if let Some(database) = &server.database {
+        let open: u64 = database.connections.values().sum();
+        lines.push(format!(
+            "{} on the disk, {open} of {} connections",
+            amount::bytes(database.bytes),
+            database.max_connections
+        ));
+    }
     for replica in &signals.replicas {
         if let Some(most) = replica.most(60) {
             lines.push(format!(
@@ -227,6 +235,9 @@ mod tests {
             "server": {
                 "problem": null, "wal_bytes_per_second": 1_258_291.0, "wal_bytes": 99, "active": 1.34,
                 "waits": [{"kind": "CPU", "event": "", "share": 0.7}, {"kind": "Lock", "event": "tuple", "share": 0.3}],
+                "database": {"bytes": 12_582_912, "max_connections": 100, "connections": {"active": 2, "idle": 9},
+                             "committed": 4100, "rolled_back": 2, "blocks_from_buffers": 90, "blocks_from_outside": 1,
+                             "deadlocks": 0, "temporary_bytes": 0},
                 "tables": [
                     {"schema": "public", "name": "items", "bytes": 9_437_184, "index_bytes": 2_097_152, "live_rows": 90_000,
                      "dead_rows": 60_000, "sequential_scans": 3, "sequential_rows": 270_000, "index_scans": 4100, "changes": 7,
@@ -248,6 +259,7 @@ mod tests {
             4117 statements in 1h 1m, 3 slow (`banyan logs -p pgproxy`), 61 % could be answered by a replica
             waiting for a connection: p99 4.1 ms in the last 10 s, 120 times so far
             1.3 sessions at work (CPU 70 %, Lock tuple 30 %), 1 MiB of log/s
+            12 MiB on the disk, 11 of 100 connections
             db2 was at most 3.2 s behind in the last hour
 
             RATE  LOAD    MEAN    P99  CALLS  ERRORS  READ  STATEMENT

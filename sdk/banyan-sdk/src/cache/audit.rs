@@ -99,15 +99,25 @@ impl Cache {
     async fn goes(&self, key: &str, cached: &[u8]) -> bool {
         let end = Instant::now() + SETTLED;
         loop {
-            match self.inner.store.peek(key).await {
-                Some(now) if now == cached => {}
-                _ => return true,
+            // Without an answer it counts as there: nothing says that it is gone.
+            if let Some(Ok(now)) = self.value_now(key).await
+                && now.as_deref() != Some(cached)
+            {
+                return true;
             }
             if Instant::now() >= end {
                 return false;
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// With more patience than a reader has.
+    async fn value_now(&self, key: &str) -> Option<RedisResult<Option<Vec<u8>>>> {
+        let mut redis = self.inner.store.manager()?;
+        let mut get = redis::cmd("HGET");
+        let asked = get.arg(key).arg("value").query_async(&mut redis);
+        timeout(REDIS_LIMIT, asked).await.ok()
     }
 }
 

@@ -17,6 +17,7 @@ mod read;
 mod replay;
 mod stats;
 mod store;
+mod told;
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -390,6 +391,28 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
     /// inserts. Also for a key that had no value until now.
     pub async fn invalidate(&self, tx: &mut Tx, key: impl Display) -> Result<(), sqlx::Error> {
         self.cache.mark(tx, Kind::Key, self.key(&key)).await
+    }
+
+    /// As [`Self::invalidate`] of each, in one statement.
+    pub async fn invalidate_all<K: Display>(
+        &self,
+        tx: &mut Tx,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<(), sqlx::Error> {
+        let keys: Vec<String> = keys.into_iter().map(|key| self.key(&key)).collect();
+        sqlx::query("insert into banyan.invalidation (kind, key) select 'key', unnest($1::text[])")
+            .bind(&keys)
+            .execute(&mut **tx)
+            .await?;
+        for key in keys {
+            tx.remember(Mark {
+                cache: self.cache.clone(),
+                kind: Kind::Key,
+                key,
+                seen: String::new(),
+            });
+        }
+        Ok(())
     }
 }
 

@@ -166,7 +166,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let inner = &self.cache.inner;
         let key = lease.key;
         let _flight = inner.flights.begin(key);
-        inner.store.counters.note(Event::Load);
+        let under_way = inner.store.counters.loading(Event::Load);
         point(Point::Leased).await;
         let begin = Instant::now();
         let value = match timeout(self.lifetimes.loader, load()).await {
@@ -180,6 +180,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
                 return self.or_stale(key, error).await;
             }
         };
+        drop(under_way);
         point(Point::Loaded).await;
         let bytes = encode(value.as_ref())?;
         lease
@@ -230,7 +231,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let inner = &self.cache.inner;
         let limit = self.lifetimes.loader;
         let loaded = inner.direct.load(key, limit, || async {
-            inner.store.counters.note(Event::DirectLoad);
+            let _under_way = inner.store.counters.loading(Event::DirectLoad);
             let value = match timeout(limit, load()).await {
                 Ok(loaded) => loaded.map_err(CacheError::Load)?,
                 Err(_) => return Err(CacheError::TimedOut(limit)),

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 /// Something that the cache counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -60,7 +62,7 @@ impl Event {
 }
 
 /// A moment's numbers. Each only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Answered from Redis or from this process's memory.
     pub hits: u64,
@@ -81,6 +83,8 @@ pub struct Stats {
     pub invalidations: u64,
     /// Invalidations that Redis could not be told: their rows repair it.
     pub missed_invalidations: u64,
+    /// Loads that ran at the same time, at the most, with the cache and without.
+    pub most_loads_at_once: u64,
 }
 
 impl Stats {
@@ -101,6 +105,14 @@ impl Stats {
             writeln!(text, "banyan_cache_events_total{{event=\"{name}\"}} {count}")
                 .expect("a String takes all");
         }
+        writeln!(
+            text,
+            "# HELP banyan_cache_loads_at_once_max Loads of this process at the same time, at the most.\n\
+             # TYPE banyan_cache_loads_at_once_max gauge\n\
+             banyan_cache_loads_at_once_max {}",
+            self.most_loads_at_once
+        )
+        .expect("a String takes all");
         text
     }
 
@@ -125,6 +137,8 @@ pub(super) type Hook = Box<dyn Fn(Event) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Counters {
     counts: [AtomicU64; Event::ALL.len()],
+    loading: AtomicU64,
+    most_loading: AtomicU64,
     hook: OnceLock<Hook>,
 }
 
@@ -134,6 +148,14 @@ impl Counters {
         if let Some(hook) = self.hook.get() {
             hook(event);
         }
+    }
+
+    /// Notes the event and counts the load as under way until the answer is dropped.
+    pub(super) fn loading(&self, event: Event) -> Loading<'_> {
+        self.note(event);
+        let now = self.loading.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_loading.fetch_max(now, Ordering::Relaxed);
+        Loading(self)
     }
 
     /// The first hook stays.
@@ -155,7 +177,16 @@ impl Counters {
             refused: read(Event::Refused),
             invalidations: read(Event::Invalidated),
             missed_invalidations: read(Event::MissedInvalidation),
+            most_loads_at_once: self.most_loading.load(Ordering::Relaxed),
         }
+    }
+}
+
+pub(super) struct Loading<'c>(&'c Counters);
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.0.loading.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -179,5 +210,20 @@ mod tests {
         assert_eq!((stats.hits, stats.hit_ratio()), (3, Some(0.6)));
         let page = stats.prometheus();
         assert_eq!(page.matches("\"} 1\n").count(), 10, "{page}");
+    }
+
+    #[test]
+    fn the_most_loads_at_once_are_those_that_overlapped() {
+        let counters = Counters::default();
+        drop(counters.loading(Event::Load));
+        let both = [counters.loading(Event::Load), counters.loading(Event::DirectLoad)];
+        drop(both);
+        drop(counters.loading(Event::Load));
+        let stats = counters.now();
+        assert_eq!(
+            (stats.loads, stats.direct_loads, stats.most_loads_at_once),
+            (3, 1, 2)
+        );
+        assert_eq!(serde_json::json!(stats)["most_loads_at_once"], 2);
     }
 }

@@ -86,6 +86,7 @@ impl Banyan {
     fn start_background(&self) -> Vec<task::Running> {
         vec![
             task::start(self.caches().clone().keep_right(self.db().clone())),
+            task::start(self.caches().clone().tell_stats(self.settings().instance.clone())),
             task::start(self.sessions().clone().keep_right()),
         ]
     }

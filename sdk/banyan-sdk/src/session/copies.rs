@@ -13,6 +13,18 @@ const EPOCH: &str = "banyan:session:epoch";
 /// Longer than any reader can be on its way with what it read before.
 const MARK_KEPT: Duration = Duration::from_secs(600);
 
+/// For Redis to take a change that others would read: a busy machine is not a Redis that is away.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether Redis has what it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Told {
+    Yes,
+    /// It may have an older copy; until the noted change is followed, others may find that.
+    NotSure,
+}
+
 pub(super) struct Copies {
     state: State,
     get: Script,
@@ -53,7 +65,7 @@ impl Copies {
     }
 
     /// `epoch`: of when the writer or reader began; if another has begun since, an older copy goes and no new one is made.
-    pub(super) async fn put(&self, epoch: Option<i64>, key: Key, data: &str, stamp: Stamp) {
+    pub(super) async fn put(&self, epoch: Option<i64>, key: Key, data: &str, stamp: Stamp) -> Told {
         let mut script = self.put.key(EPOCH);
         script
             .arg(key.hex())
@@ -62,21 +74,21 @@ impl Copies {
             .arg(data)
             .arg(u8::from(stamp.is_final))
             .arg(epoch.map_or_else(String::new, |epoch| epoch.to_string()));
-        self.send(script).await;
+        self.send(script).await
     }
 
-    pub(super) async fn end(&self, key: Key) {
+    pub(super) async fn end(&self, key: Key) -> Told {
         let mut script = self.put.key(EPOCH);
         script.arg(key.hex()).arg(ENDED).arg(MARK_KEPT.as_millis() as u64);
-        self.send(script).await;
+        self.send(script).await
     }
 
-    /// If it does not arrive, the noted change does what is needed.
-    async fn send(&self, script: redis::ScriptInvocation<'_>) {
-        let sent = self
-            .state
-            .ask(|mut redis| async move { script.invoke_async::<()>(&mut redis).await });
-        sent.await;
+    async fn send(&self, script: redis::ScriptInvocation<'_>) -> Told {
+        let invoke = |mut redis| async move { script.invoke_async::<()>(&mut redis).await };
+        match self.state.ask_patiently(PATIENCE, invoke).await {
+            Some(()) => Told::Yes,
+            None => Told::NotSure,
+        }
     }
 
     pub(super) async fn prolong(&self, epoch: i64, key: Key, stamp: Stamp) {

@@ -5,7 +5,8 @@
 //! time: sessions are read from PostgreSQL then. Without PostgreSQL sessions can be read from Redis, and not be changed.
 //!
 //! - A log-out beats a concurrent save: a save changes what is there and never brings back what is not.
-//! - What an instance ends is ended for all of them when it returns; if Redis could not be told, within two seconds.
+//! - What an instance changes or ends is so for all of them when it returns; if Redis could not be told, it returns after they know
+//!   that copies are not to be read.
 //! - Stored is the SHA-256 of the cookie's value.
 
 mod cookie;
@@ -109,9 +110,7 @@ impl Sessions {
                 None => self.inner.place.announce(&self.inner.rows).await?,
             }
         };
-        for key in &ended {
-            self.forget_copy(*key).await;
-        }
+        self.forget_copies(&ended).await?;
         Ok(ended.len() as u64)
     }
 }

@@ -5,6 +5,8 @@
 //! and whenever Redis was restarted, emptied or exchanged, the epoch rises and no older copy is ever read again. So any mix of old and
 //! new instances answers right, in both directions of the move.
 //!
+//! One with Redis that could not tell it of a change says the same of itself before it returns: an older copy may be there.
+//!
 //! Noted changes are applied here too, by one instance at a time (a lock of the database, for the length of a transaction).
 //! Cut off from PostgreSQL, an instance goes on by what it saw last; Redis itself refuses it once the epoch has risen.
 
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use sqlx::{Postgres, Row as _, Transaction};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::copies::Copies;
 use super::rows::Rows;
@@ -57,6 +59,15 @@ pub(super) struct Place {
     known: watch::Sender<Known>,
 }
 
+/// That copies are not to be read, said by this instance.
+#[derive(Clone, Copy, Debug)]
+struct Distrust {
+    /// From when on all others know.
+    from: Instant,
+    /// Holds for [`Pace::gone`] after that.
+    said: Instant,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     /// Copies of this epoch may be read.
@@ -65,6 +76,7 @@ struct Known {
     since: Option<Instant>,
     /// The database did not answer the last look.
     is_cut_off: bool,
+    distrust: Option<Distrust>,
 }
 
 /// The row.
@@ -115,21 +127,42 @@ impl Place {
         known.epoch.filter(|_| is_settled)
     }
 
-    fn saw(&self, epoch: Option<i64>) {
-        let now = Instant::now();
+    /// What was seen is as old as the question.
+    fn saw(&self, asked: Instant, epoch: Option<i64>) {
         self.known.send_modify(|known| {
             known.epoch = epoch;
-            known.seen = Some(now);
-            known.since = known.since.or(Some(now));
+            known.seen = Some(asked);
+            known.since = known.since.or_else(|| Some(Instant::now()));
             known.is_cut_off = false;
         });
     }
 
     /// Of an instance without Redis: says that it is there; returns when all others know.
     pub(super) async fn announce(&self, rows: &Rows) -> Result<(), sqlx::Error> {
-        let update = "update banyan.session_place set plain = true, plain_at = now()";
-        sqlx::query(update).execute(rows.database.pool()).await?;
+        say_plain(rows).await?;
         sleep(self.pace.announced).await;
+        Ok(())
+    }
+
+    /// Copies may be older than what was written: returns when nobody reads any. While that holds it is said again, and only the
+    /// first one waits.
+    pub(super) async fn distrust(&self, rows: &Rows) -> Result<(), sqlx::Error> {
+        let said = Instant::now();
+        let known = self.known.borrow().distrust;
+        // Half of the time is for those who are slow.
+        let known = known.filter(|known| said - known.said < self.pace.gone / 2);
+        if let Some(Distrust { from, said: last }) = known
+            && said - last < self.pace.gone / 10
+        {
+            // Many changes at once do not queue for the one row.
+            sleep_until(from).await;
+            return Ok(());
+        }
+        say_plain(rows).await?;
+        let from = known.map_or_else(|| Instant::now() + self.pace.announced, |known| known.from);
+        self.known
+            .send_modify(|known| known.distrust = Some(Distrust { from, said }));
+        sleep_until(from).await;
         Ok(())
     }
 }
@@ -167,7 +200,7 @@ impl Sessions {
                             .known
                             .send_modify(|known| known.is_cut_off = true);
                     } else {
-                        self.inner.place.saw(None);
+                        self.inner.place.saw(Instant::now(), None);
                     }
                     if std::mem::replace(&mut was_well, false) {
                         tracing::warn!(reason = %error, "copies of sessions are not looked after for now");
@@ -236,7 +269,7 @@ impl Place {
             transaction.commit().await?;
             let (run_id, _) = looked?;
             let may = !seen.plain && seen.run_id == run_id;
-            self.saw_at(began, may.then_some(seen.epoch));
+            self.saw(began, may.then_some(seen.epoch));
             return Ok(());
         }
         // Also while Redis is away: those without it must know that there are others.
@@ -248,20 +281,14 @@ impl Place {
         transaction.commit().await?;
         let (_, told) = looked?;
         if !is_written {
-            self.saw_at(began, None);
+            self.saw(began, None);
             return Ok(());
         }
         if told != Some(seen.epoch) {
             answer(copies.tell(seen.epoch)).await?;
         }
-        self.saw_at(began, (!seen.plain).then_some(seen.epoch));
+        self.saw(began, (!seen.plain).then_some(seen.epoch));
         follow_changes(rows, copies).await
-    }
-
-    /// What was seen is as old as the question.
-    fn saw_at(&self, began: Instant, epoch: Option<i64>) {
-        self.saw(epoch);
-        self.known.send_modify(|known| known.seen = Some(began));
     }
 
     async fn read(&self, transaction: &mut Transaction<'static, Postgres>) -> Result<Seen, sqlx::Error> {
@@ -280,6 +307,13 @@ impl Place {
             nobody_was_here: row.try_get("nobody_was_here")?,
         })
     }
+}
+
+/// From the next look of each instance on, copies are not read.
+async fn say_plain(rows: &Rows) -> Result<(), sqlx::Error> {
+    let update = "update banyan.session_place set plain = true, plain_at = now()";
+    sqlx::query(update).execute(rows.database.pool()).await?;
+    Ok(())
 }
 
 /// Not if an instance without Redis has announced itself since the row was read.

@@ -9,7 +9,7 @@ use tower_sessions::SessionStore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error, Result};
 
-use super::copies::Found;
+use super::copies::{Found, Told};
 use super::rows::{Stamp, What, Written};
 use super::{Key, Sessions, cookie, owner_of};
 use crate::task;
@@ -63,8 +63,11 @@ impl SessionStore for Sessions {
         let Some((data, stamp)) = loaded else {
             return Ok(None);
         };
-        if epoch.is_some() && began.elapsed() < COPY_LIMIT {
-            self.copy(epoch, key, &data, stamp).await;
+        if let (Some(copies), Some(_)) = (&self.inner.copies, epoch)
+            && began.elapsed() < COPY_LIMIT
+        {
+            // Nothing older is there: it would have been found.
+            let _not_needed = copies.put(epoch, key, &data, stamp).await;
         }
         self.use_it(id, &data, stamp).map(Some)
     }
@@ -74,8 +77,7 @@ impl SessionStore for Sessions {
         while !self.inner.rows.end(key).await.map_err(away)? {
             self.announce().await?;
         }
-        self.forget_copy(key).await;
-        Ok(())
+        self.forget_copies(&[key]).await.map_err(away)
     }
 }
 
@@ -96,8 +98,12 @@ impl Sessions {
             rows.save(what).await
         };
         let written = written.map_err(away)?;
-        if let Written::Done(stamp) = written {
-            self.copy(epoch, what.key, &data, stamp).await;
+        if let (Written::Done(stamp), Some(copies)) = (written, &self.inner.copies) {
+            let told = copies.put(epoch, what.key, &data, stamp).await;
+            // Of a new one there is nothing older.
+            if !is_new {
+                self.settle(told).await.map_err(away)?;
+            }
         }
         Ok(written)
     }
@@ -114,15 +120,25 @@ impl Sessions {
         }
     }
 
-    async fn copy(&self, epoch: Option<i64>, key: Key, data: &str, stamp: Stamp) {
-        if let Some(copies) = &self.inner.copies {
-            copies.put(epoch, key, data, stamp).await;
+    /// Of sessions that have ended.
+    pub(super) async fn forget_copies(&self, keys: &[Key]) -> std::result::Result<(), sqlx::Error> {
+        let Some(copies) = &self.inner.copies else {
+            return Ok(());
+        };
+        let mut all = Told::Yes;
+        for key in keys {
+            if copies.end(*key).await == Told::NotSure {
+                all = Told::NotSure;
+            }
         }
+        self.settle(all).await
     }
 
-    pub(super) async fn forget_copy(&self, key: Key) {
-        if let Some(copies) = &self.inner.copies {
-            copies.end(key).await;
+    /// Returns when no instance finds what was written before the change.
+    async fn settle(&self, told: Told) -> std::result::Result<(), sqlx::Error> {
+        match told {
+            Told::Yes => Ok(()),
+            Told::NotSure => self.inner.place.distrust(&self.inner.rows).await,
         }
     }
 

@@ -1,6 +1,5 @@
 //! Redis emptied, killed, restarted, silent, or back in time, under load.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
 use super::*;

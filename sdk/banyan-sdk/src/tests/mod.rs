@@ -7,12 +7,15 @@ mod counting;
 mod faults;
 mod interleavings;
 mod lists;
+mod loader;
 mod local;
 mod moves;
 mod tracking;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use banyan_testkit::postgres::Postgres;
@@ -22,6 +25,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Notify;
 
+use self::loader::Loader;
 use crate::cache::{Cache, CacheError, Cached, PRIMARY, Settings};
 use crate::point::Point;
 use crate::{Database, Tx};
@@ -34,13 +38,18 @@ fn start(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHa
     tokio::runtime::Handle::current().spawn(work)
 }
 
+fn ids(items: &Range<usize>) -> Vec<i64> {
+    items.clone().map(|item| i64::try_from(item).unwrap()).collect()
+}
+
 /// A table of versions, and what was acknowledged of them.
 struct World {
     _postgres: Postgres,
     redis: Redis,
     database: Database,
     cache: Cache,
-    /// Statements of loaders.
+    loader: Loader,
+    /// What loaders asked for.
     loads: AtomicUsize,
     /// By item.
     acknowledged: Vec<AtomicI64>,
@@ -77,6 +86,7 @@ impl World {
         let world = Arc::new(Self {
             _postgres: postgres,
             redis,
+            loader: Loader::start(&database),
             database,
             cache,
             loads: AtomicUsize::new(0),
@@ -97,10 +107,7 @@ impl World {
 
     async fn load(&self, item: usize) -> Result<Option<i64>, sqlx::Error> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        sqlx::query_scalar(&format!("{PRIMARY} select version from item where id = $1"))
-            .bind(i64::try_from(item).unwrap())
-            .fetch_optional(self.database.pool())
-            .await
+        self.loader.load(item).await
     }
 
     fn loads(&self) -> usize {
@@ -122,21 +129,36 @@ impl World {
     }
 
     async fn change(&self, item: usize) -> (Tx, i64) {
-        let mut tx = self.database.begin().await.unwrap();
-        let version =
-            sqlx::query_scalar("update item set version = version + 1 where id = $1 returning version")
-                .bind(i64::try_from(item).unwrap())
-                .fetch_one(&mut *tx)
-                .await
-                .unwrap();
-        self.items().invalidate(&mut tx, item).await.unwrap();
-        (tx, version)
+        let (tx, versions) = self.change_all(item..item + 1).await;
+        (tx, versions[0].1)
     }
 
     async fn write(&self, item: usize) {
-        let (tx, version) = self.change(item).await;
+        self.write_all(item..item + 1).await;
+    }
+
+    /// In one transaction; their new versions.
+    async fn change_all(&self, items: Range<usize>) -> (Tx, Vec<(i64, i64)>) {
+        let mut tx = self.database.begin().await.unwrap();
+        // In their order: two writers of the same items would wait for each other for ever.
+        let update = "with locked as (select id from item where id = any($1) order by id for update)
+            update item set version = version + 1 from locked where item.id = locked.id returning item.id, version";
+        let versions = sqlx::query_as(update)
+            .bind(ids(&items))
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+        self.items().invalidate_all(&mut tx, items).await.unwrap();
+        (tx, versions)
+    }
+
+    async fn write_all(&self, items: Range<usize>) {
+        let (tx, versions) = self.change_all(items).await;
         tx.commit().await.unwrap();
-        self.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+        for (item, version) in versions {
+            let item = usize::try_from(item).unwrap();
+            self.acknowledged[item].fetch_max(version, Ordering::SeqCst);
+        }
     }
 
     /// Applies all that is pending; then every entry must be what the database has.
@@ -179,7 +201,8 @@ tokio::task_local! {
 /// What happens at the [`Point`]s of one task.
 #[derive(Clone)]
 struct Delays {
-    dice: Arc<Mutex<StdRng>>,
+    /// Of the numbers that follow from it each is one roll (SplitMix64).
+    dice: Arc<AtomicU64>,
     /// Of its points, the one where it stops for ever.
     dies: Option<Point>,
     died: Arc<Notify>,
@@ -188,16 +211,23 @@ struct Delays {
 impl Delays {
     fn new(dice: &mut StdRng, dies: Option<Point>) -> Self {
         Self {
-            dice: Arc::new(Mutex::new(StdRng::seed_from_u64(dice.random()))),
+            dice: Arc::new(AtomicU64::new(dice.random())),
             dies,
             died: Arc::default(),
         }
     }
 
+    fn roll(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut mixed = self.dice.fetch_add(STEP, Ordering::Relaxed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % 8
+    }
+
     /// Nothing, another task's turn, or some time.
     async fn wait(&self) {
-        let roll: u64 = self.dice.lock().unwrap().random_range(0..8);
-        match roll {
+        match self.roll() {
             0..3 => {}
             3..5 => tokio::task::yield_now().await,
             millis => tokio::time::sleep(Duration::from_millis(millis - 4)).await,

@@ -54,9 +54,14 @@ impl Fleet {
     }
 
     async fn join(&mut self, has_redis: bool) {
+        let url = self.redis.url();
+        self.join_with(has_redis.then_some(&url)).await;
+    }
+
+    async fn join_with(&mut self, redis: Option<&str>) {
         let database = self.database();
         // A busy test machine is not a slow Redis.
-        let state = has_redis.then(|| State::open(&self.redis.url(), LIMIT).unwrap());
+        let state = redis.map(|url| State::open(url, LIMIT).unwrap());
         let sessions = Sessions::new(database.clone(), state, Lifetimes::default(), PACE);
         sessions.arrive().await.unwrap();
         let keeps = task::start(sessions.clone().keep_right());
@@ -239,6 +244,36 @@ async fn all_sessions_of_a_user_end_but_the_one_that_asked() {
         assert!(instance.sessions.load(&asks).await.unwrap().is_some());
         assert!(instance.sessions.load(&stranger.id).await.unwrap().is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_could_not_be_told_of_is_found_by_nobody_who_comes_after() {
+    let mut fleet = two().await;
+    let nobody = banyan_testkit::ports::Port::free();
+    fleet
+        .join_with(Some(&format!("redis://{}", nobody.address())))
+        .await;
+    let cut = fleet.instances[2].sessions.clone();
+    let reads = |fleet: &Fleet| fleet.instances[..2].iter().all(|one| one.sessions.reads_copies());
+    let (id, out) = (fleet.create().await, fleet.create().await);
+    for instance in &fleet.instances {
+        // Copies of both are there.
+        assert!(instance.sessions.load(&id).await.unwrap().is_some());
+        assert!(instance.sessions.load(&out).await.unwrap().is_some());
+    }
+    assert!(reads(&fleet));
+    for value in 1..20 {
+        cut.save(&record(id, value, "7")).await.unwrap();
+        fleet.truth.insert(id, Some(value));
+        fleet.check(id).await;
+    }
+    cut.delete(&out).await.unwrap();
+    fleet.truth.insert(out, None);
+    fleet.check_all().await;
+    // It is gone, or has nothing to tell: copies are read again, and are right.
+    fleet.instances.truncate(2);
+    fleet.settled().await;
+    fleet.check_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

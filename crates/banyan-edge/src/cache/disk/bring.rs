@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::body::Body;
 use super::file::Written;
 use super::index::Id;
+use super::past::Worth;
 use super::{Read, Shared, key};
 use crate::cache::kept::Kept;
 use crate::cache::store::Store;
@@ -35,7 +36,14 @@ impl Shared {
         let mut found = Vec::new();
         for id in ids {
             match self.read_one(id, (uri, side)) {
-                Ok(Some(written)) => found.push((id, written)),
+                Ok(Some(written)) => match self.worth(&written.0) {
+                    Worth::Nothing => {
+                        self.index().remove(id);
+                        self.remove(id);
+                    }
+                    Worth::NotNow => {}
+                    worth => found.push((id, worth, written)),
+                },
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     tracing::warn!(path = %self.path(id).display(), "a stored response is damaged, and was removed");
@@ -50,11 +58,11 @@ impl Shared {
             }
         }
         // Of two that the same requests select the newer one stays.
-        found.sort_by_key(|(_, (written, _))| written.head.received);
-        for (id, (written, body)) in found {
+        found.sort_by_key(|(_, _, (written, _))| written.head.received);
+        for (id, worth, (mut written, body)) in found {
             self.read.fetch_add(1, Ordering::Relaxed);
-            let born = (written.era == self.era).then_some(written.born);
-            store.insert_from_disk(uri, side, written.head, body, born, id.number);
+            written.head.invalidated |= worth == Worth::Unsure;
+            store.insert_from_disk(uri, side, written.head, body, written.born, id.number);
         }
     }
 

@@ -11,7 +11,9 @@ pub(crate) mod body;
 mod bring;
 mod file;
 mod index;
+mod journal;
 mod long;
+mod past;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,7 +31,9 @@ use super::object::Object;
 use super::store::Store;
 use file::Written;
 use index::{Id, Index};
+use journal::Journal;
 use long::Bodies;
+use past::Past;
 
 /// Objects that wait to be written; they are in memory anyway.
 const WRITES: usize = 1024;
@@ -47,6 +51,7 @@ pub(crate) struct Disk {
     pub dropped: AtomicU64,
     /// Sent to be written so far.
     sent: AtomicU64,
+    journal: Mutex<Journal>,
 }
 
 /// With the threads, which end when nobody can send them anything.
@@ -54,8 +59,9 @@ struct Shared {
     folder: PathBuf,
     index: Mutex<Index>,
     next: AtomicU64,
-    /// Ticks of purges count by it: another process counts its own.
+    /// What this process writes.
     era: u64,
+    past: Mutex<Past>,
     problem: Mutex<Option<Problem>>,
     read: AtomicU64,
     /// Of what was sent: done, one way or another.
@@ -97,17 +103,24 @@ pub(crate) struct State {
 }
 
 impl Disk {
-    /// Starts its threads. `seed`: numbers of files begin there; no other process has the same.
-    pub(super) fn start(store: Weak<Store>, folder: PathBuf, seed: u64, bytes: u64) -> io::Result<Self> {
+    /// Starts its threads. `seed`: numbers of files begin there; no other process has the same. `probe`: of the table of purges.
+    pub(super) fn start(
+        store: Weak<Store>,
+        folder: PathBuf,
+        (seed, probe): (u64, u64),
+        bytes: u64,
+    ) -> io::Result<Self> {
         let (writes, to_write) = mpsc::channel(WRITES);
         let (reads, to_read) = mpsc::channel(READS);
         let mut index = Index::default();
         index.resize(bytes);
+        let journal = Journal::begin(&folder, seed, probe);
         let shared = Arc::new(Shared {
             folder,
             index: Mutex::new(index),
             next: AtomicU64::new(seed),
             era: seed,
+            past: Mutex::new(Past::of(journal.epoch)),
             problem: Mutex::default(),
             read: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -127,6 +140,7 @@ impl Disk {
             reads,
             dropped: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            journal: Mutex::new(journal),
         })
     }
 
@@ -157,7 +171,7 @@ impl Disk {
         // What it is one of the largest of is not worth all the others; trailers have no place in a file.
         let fits = object.weight < self.shared.index().limit() / 2 && object.body.trailers.is_none();
         // What was made of another can be made again.
-        if !fits || object.is_made() || object.is_on_disk() || self.shared.is_off() {
+        if !fits || object.guest || object.is_made() || object.is_on_disk() || self.shared.is_off() {
             return;
         }
         let uri = uri.into();
@@ -180,9 +194,11 @@ impl Disk {
         }
     }
 
-    /// A file that stays behind because the queue is full is found at the next start, and validated like all then.
+    /// No other process is to find it.
     fn send_forget(&self, id: Id) {
-        let _full = self.writes.try_send(Write::Forget(id));
+        if self.writes.try_send(Write::Forget(id)).is_err() {
+            self.shared.remove(id);
+        }
     }
 
     /// Puts what lies here of it into the memory.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use banyan_config::CachePolicy;
 
 use super::super::object::Object;
+use super::super::weigh;
 
 /// Of what a shard has, the short queue holds so much: a tenth.
 const SHORT: u64 = 10;
@@ -146,7 +147,8 @@ impl Shard {
             self.forget(hash);
             return (before, 0);
         }
-        let bytes = kept.iter().map(|object| object.weight).sum::<u64>() + uri.len() as u64;
+        let objects: u64 = kept.iter().map(|object| object.weight).sum();
+        let bytes = objects + weigh::slot(size_of::<(u64, Slot)>(), uri.len(), kept.len());
         if let Some(slot) = self.slots.get_mut(&hash) {
             (slot.variants, slot.bytes) = (kept.into(), bytes);
             self.bytes = self.bytes + bytes - before;

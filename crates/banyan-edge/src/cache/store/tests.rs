@@ -14,13 +14,18 @@ fn object(store: &Store, uri: &str, bytes: usize, vary: Option<&'static str>) ->
         headers.insert("vary", HeaderValue::from_static("accept-language"));
         request.insert("accept-language", HeaderValue::from_static(language));
     }
+    let body = Kept::new(vec![(0, vec![0; bytes].into())], None);
+    made(store, uri, (&request, &headers), body)
+}
+
+fn made(store: &Store, uri: &str, (request, headers): (&HeaderMap, &HeaderMap), body: Kept) -> Arc<Object> {
     let asked = Asked {
         method: &Method::GET,
-        headers: &request,
+        headers: request,
     };
     let answered = Answered {
         status: StatusCode::OK,
-        headers: &headers,
+        headers,
     };
     let times = Times {
         sent: NOW,
@@ -30,7 +35,6 @@ fn object(store: &Store, uri: &str, bytes: usize, vary: Option<&'static str>) ->
         panic!("not stored");
     };
     let born = store.tick.load(Ordering::Relaxed);
-    let body = Kept::new(vec![(0, vec![0; bytes].into())], None);
     let marks = store.marks(uri, &head.tags, born);
     Arc::new(Object::new(*head, "".into(), Arc::new(body), marks))
 }
@@ -103,4 +107,62 @@ fn an_unsafe_request_for_what_is_not_stored_leaves_no_trace() {
     let store = Store::default();
     store.invalidate("http://a/x", NOW);
     assert_eq!(store.tick.load(Ordering::Relaxed), 0);
+}
+
+/// Bytes of memory that the process has, by the kernel (proc(5), status).
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// As nginx says them of a file.
+const FIELDS: [(&str, &str); 8] = [
+    ("server", "nginx/1.22.1"),
+    ("date", "Sun, 22 Nov 2026 12:00:00 GMT"),
+    ("content-type", "application/octet-stream"),
+    ("content-length", "1024"),
+    ("last-modified", "Sun, 22 Nov 2026 10:00:00 GMT"),
+    ("etag", "\"69218a40-400\""),
+    ("cache-control", "public, max-age=3600"),
+    ("accept-ranges", "bytes"),
+];
+
+/// What `memory` bounds is what the process takes. Bytes are compared, with room for what allocators do.
+#[test]
+fn what_is_counted_is_what_the_process_takes() {
+    const OBJECTS: u64 = 20_000;
+    let store = Store::default();
+    store.resize(1 << 30);
+    let fill = |from: u64, count: u64| {
+        for n in from..from + count {
+            let uri = format!("http://127.0.0.1:8080/o/{n}");
+            let lines = FIELDS
+                .map(|(name, value)| format!("{name}: {value}\r\n"))
+                .concat();
+            let buffer = bytes::Bytes::from(lines.into_bytes());
+            let mut headers = HeaderMap::with_capacity(FIELDS.len() + 3);
+            for (name, value) in FIELDS {
+                let at = buffer
+                    .windows(value.len())
+                    .position(|text| text == value.as_bytes());
+                let at = at.unwrap();
+                let value = HeaderValue::from_maybe_shared(buffer.slice(at..at + value.len()));
+                headers.insert(http::HeaderName::from_static(name), value.unwrap());
+            }
+            let body = Kept::new(vec![(0, bytes::Bytes::copy_from_slice(&[7; 1024]))], None);
+            let object = made(&store, &uri, (&HeaderMap::new(), &headers), body);
+            store.insert(&uri, object, None);
+        }
+    };
+    // What the allocator keeps for itself is there then.
+    fill(0, 2000);
+    let before = (resident(), store.used());
+    fill(2000, OBJECTS);
+    let (took, counted) = (resident() - before.0, store.used() - before.1);
+    let each = (took / OBJECTS, counted / OBJECTS);
+    assert!(
+        took * 100 < counted * 115 && took * 100 > counted * 80,
+        "took, counted: {each:?}"
+    );
 }

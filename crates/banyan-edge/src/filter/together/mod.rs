@@ -92,7 +92,7 @@ impl Together {
     }
 
     /// Counts one request by each of these keys and rules, until one refuses. `None`: there is no answer in time.
-    pub(super) async fn ask(&self, core: &Rc<Core>, asked: &[(String, Rule)]) -> Option<Vec<Said>> {
+    pub(super) async fn ask(&self, core: &Rc<Core>, asked: &[(&str, Rule)]) -> Option<Vec<Said>> {
         let link = self.link.as_ref()?;
         core.metrics.counted_together.increment();
         let said = self.in_time(link, core, question(link, core, asked)).await;
@@ -163,12 +163,12 @@ impl Drop for Together {
     }
 }
 
-async fn question(link: &Rc<Link>, core: &Core, asked: &[(String, Rule)]) -> Result<Vec<Said>, String> {
+async fn question(link: &Rc<Link>, core: &Core, asked: &[(&str, Rule)]) -> Result<Vec<Said>, String> {
     let mut connection = connection(link, core).await?;
     let mut script = COUNT.prepare_invoke();
     for (key, rule) in asked {
         let (each, reach) = rule.micros();
-        script.key(key).arg(each).arg(reach);
+        script.key(*key).arg(each).arg(reach);
     }
     // Boxed because few requests come here, and each has room for what it awaits.
     let told: Result<Vec<u64>, RedisError> = Box::pin(script.invoke_async(&mut connection)).await;

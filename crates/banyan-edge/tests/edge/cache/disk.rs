@@ -1,12 +1,14 @@
-//! What outlives the process: whole or not at all, validated before its first use by another process, never what was
-//! replaced.
+//! What outlives the process: whole or not at all, as good as it was as far as it is known what was purged since, never what
+//! was replaced.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banyan_testkit::upstream::{Message, Upstream};
 use banyan_testkit::wait;
+use banyan_topology::purge::{self, Actor, Head, Mode, Scope};
 
+use super::purge::Log;
 use super::{Asked, ok, origin, safe, said};
 use crate::world::{World, post};
 
@@ -66,25 +68,44 @@ impl OnDisk {
         self.world.restart().await;
         self.lie(count).await;
     }
+
+    /// As after kill -9, and meanwhile something else happens.
+    async fn restart_after(&mut self, count: u64, meanwhile: impl FnOnce(&Path)) {
+        self.world.end().await;
+        meanwhile(self.world.dir.path());
+        self.world.begin().await;
+        self.lie(count).await;
+    }
+}
+
+/// Says 304 to whoever has the tag, whatever is asked: an app whose validators cannot be relied on.
+fn always_the_same(n: usize, request: &Message) -> String {
+    if request.header("if-none-match") == "\"1\"" {
+        return "HTTP/1.1 304 X\r\nETag: \"1\"\r\n\r\n".to_owned();
+    }
+    ok(TAGGED, &format!("v{n} ").repeat(100_000))
+}
+
+fn journals(state: &Path) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(state.join("cache/edge")).unwrap();
+    let paths = folder.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).collect()
 }
 
 #[tokio::test]
-async fn a_restart_finds_what_was_stored_and_validates_it_once() {
-    let mut it = on_disk(64 << 20, |_, request| {
-        if request.header("if-none-match") == "\"1\"" {
-            return "HTTP/1.1 304 X\r\nETag: \"1\"\r\n\r\n".to_owned();
-        }
-        ok(TAGGED, &"body ".repeat(100_000))
-    })
-    .await;
+async fn a_restart_serves_what_was_stored_without_asking_for_it_anew() {
+    let mut it = on_disk(64 << 20, always_the_same).await;
     let first = it.world.get("/a").await;
     it.lie(1).await;
-    it.restart(1).await;
-    let again = it.world.get("/a").await;
-    assert_eq!(again.body, first.body);
-    assert!(said(&again).contains("fwd-status=304"), "{}", said(&again));
-    assert_eq!(it.asked.count(), 2);
-    assert!(said(&it.world.get("/a").await).starts_with("hit"));
+    for _ in 0..3 {
+        it.restart(1).await;
+        let again = it.world.get("/a").await;
+        assert_eq!(again.body, first.body);
+        assert!(said(&again).starts_with("hit"), "{}", said(&again));
+    }
+    assert_eq!(it.asked.count(), 1);
+    // Each process takes over what those before it knew.
+    assert_eq!(journals(it.world.dir.path()).len(), 1);
     it.world.drain();
 }
 
@@ -97,8 +118,173 @@ async fn what_was_replaced_or_made_untrue_does_not_come_back() {
     assert_eq!(it.world.get("/a").await.text(), "v3");
     it.lie(1).await;
     it.restart(1).await;
-    // Without a validator nothing says that it is still true.
-    assert_eq!(it.world.get("/a").await.text(), "v4");
+    assert_eq!(it.world.get("/a").await.text(), "v3");
+    assert_eq!(it.world.ask(&post("/a", "change")).await.text(), "v4");
+    it.restart(1).await;
+    assert_eq!(it.world.get("/a").await.text(), "v5");
+}
+
+/// Each by a process of its own: its memory knows nothing of what was purged.
+#[tokio::test]
+async fn what_was_purged_hard_is_of_no_use_to_any_later_process_whatever_the_app_says() {
+    let mut it = on_disk(64 << 20, always_the_same).await;
+    let mut log = Log::new(&it.world);
+    let names = [
+        Scope::Url("http://app.example/a".to_owned()),
+        Scope::Prefix("http://app.example/".to_owned()),
+        Scope::Glob("*/a".to_owned()),
+        Scope::All,
+    ];
+    for (at, scope) in names.into_iter().enumerate() {
+        it.world.get("/a").await;
+        it.lie(1).await;
+        log.purge(&mut it.world, scope.clone(), Mode::Hard).await;
+        it.restart(1).await;
+        it.restart(1).await;
+        let again = it.world.get("/a").await;
+        assert!(
+            again.text().starts_with(&format!("v{} ", at + 2)),
+            "{scope}: {}",
+            said(&again)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_purged_while_no_edge_ran_is_of_no_use_and_the_rest_is() {
+    let mut it = on_disk(64 << 20, always_the_same).await;
+    let mut log = Log::new(&it.world);
+    for path in ["/a", "/b", "/c"] {
+        it.world.get(path).await;
+    }
+    it.lie(3).await;
+    it.restart_after(3, |_| {
+        log.write(
+            Scope::Url("http://app.example/a".to_owned()),
+            Mode::Hard,
+            Actor::Command,
+        );
+        log.write(
+            Scope::Url("http://app.example/b".to_owned()),
+            Mode::Soft,
+            Actor::Command,
+        );
+    })
+    .await;
+    assert!(it.world.get("/a").await.text().starts_with("v2 "));
+    // The old one goes out once more while it is validated.
+    assert!(it.world.get("/b").await.text().starts_with("v1 "));
+    let validated = async || match it.asked.count() {
+        5 => Ok(()),
+        count => Err(count),
+    };
+    wait::until("a validation", LIMIT, validated).await.unwrap();
+    assert!(said(&it.world.get("/c").await).starts_with("hit"));
+    assert_eq!(it.asked.count(), 5);
+}
+
+#[tokio::test]
+async fn where_it_is_not_known_what_was_purged_nothing_that_lies_there_is_used() {
+    type Loses = fn(&Path);
+    let ways: [(&str, Loses); 4] = [
+        ("another log", |state| {
+            let head = Head {
+                log: "another".to_owned(),
+                after: 0,
+            };
+            std::fs::write(state.join("snapshots/purge.log"), head.line()).unwrap();
+        }),
+        ("no log", |state| {
+            std::fs::remove_file(state.join("snapshots/purge.log")).unwrap();
+        }),
+        ("no journal", |state| {
+            journals(state)
+                .iter()
+                .for_each(|path| std::fs::remove_file(path).unwrap());
+        }),
+        ("a damaged journal", |state| {
+            let path = journals(state).pop().unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[30] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }),
+    ];
+    for (name, lose) in ways {
+        let mut it = on_disk(64 << 20, always_the_same).await;
+        let mut log = Log::new(&it.world);
+        it.world.get("/a").await;
+        it.lie(1).await;
+        log.purge(&mut it.world, Scope::Tag("none".to_owned()), Mode::Soft)
+            .await;
+        it.restart_after(1, lose).await;
+        let again = it.world.get("/a").await;
+        assert!(again.text().starts_with("v2 "), "{name}: {}", said(&again));
+    }
+}
+
+/// Of unsafe requests the last ones may be missing then.
+#[tokio::test]
+async fn after_a_start_of_the_host_everything_is_validated_and_what_was_purged_hard_is_not_even_that() {
+    let mut it = on_disk(64 << 20, always_the_same).await;
+    let mut log = Log::new(&it.world);
+    for path in ["/a", "/b"] {
+        it.world.get(path).await;
+    }
+    it.lie(2).await;
+    log.purge(
+        &mut it.world,
+        Scope::Url("http://app.example/a".to_owned()),
+        Mode::Hard,
+    )
+    .await;
+    it.restart_after(2, |state| {
+        let path = journals(state).pop().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let mut first: serde_json::Value = purge::parse(first.as_bytes()).unwrap();
+        first["begin"]["boot"] = "another".into();
+        // What was being written when it went down.
+        std::fs::write(path, purge::line(&first) + rest + "\0\0\0\0").unwrap();
+    })
+    .await;
+    assert!(it.world.get("/a").await.text().starts_with("v2 "));
+    let again = it.world.get("/b").await;
+    assert!(
+        again.text().starts_with("v1 ") && said(&again).contains("fwd-status=304"),
+        "{}",
+        said(&again)
+    );
+}
+
+/// A hand-over: the one before may still hear of changes.
+#[tokio::test]
+async fn beside_a_living_process_its_objects_are_validated_and_when_it_has_ended_they_are_not() {
+    let mut it = on_disk(64 << 20, always_the_same).await;
+    for path in ["/a", "/b"] {
+        it.world.get(path).await;
+    }
+    it.lie(2).await;
+    let folder = it.world.dir.path().join("cache/edge");
+    it.world.end().await;
+    let path = journals(it.world.dir.path()).pop().unwrap();
+    let held = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    it.world.begin().await;
+    it.lie(2).await;
+    let again = it.world.get("/a").await;
+    assert!(said(&again).contains("fwd-status=304"), "{}", said(&again));
+    assert_eq!(journals(it.world.dir.path()).len(), 2);
+    drop(held);
+    wait::until("its journal to be taken over", LIMIT, async || {
+        if path.exists() {
+            Err(folder.display())
+        } else {
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    assert!(said(&it.world.get("/b").await).starts_with("hit"));
 }
 
 #[tokio::test]

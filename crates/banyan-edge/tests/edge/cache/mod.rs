@@ -1,5 +1,6 @@
 //! The edge as a shared cache, before a scripted origin: what reaches the origin, what clients get, what nobody may get.
 
+mod beside;
 mod both;
 mod collapse;
 mod disk;
@@ -89,6 +90,7 @@ pub(crate) fn safe() -> Cache {
     Cache {
         memory: 64 << 20,
         shield: None,
+        beside: Default::default(),
         disk: None,
         profile: CacheProfile::Safe,
         policy: Default::default(),

@@ -70,13 +70,13 @@ async fn a_change_invalidates_groups_of_its_own_origin() {
 }
 
 /// Writes the log as a controller does, and waits until it is in force.
-struct Log {
+pub(super) struct Log {
     path: std::path::PathBuf,
     seq: u64,
 }
 
 impl Log {
-    fn new(world: &World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         let path = world.dir.path().join("snapshots/purge.log");
         let head = Head {
             log: "test".to_owned(),
@@ -86,7 +86,7 @@ impl Log {
         Self { path, seq: 0 }
     }
 
-    fn write(&mut self, scope: Scope, mode: Mode, actor: Actor) -> u64 {
+    pub(super) fn write(&mut self, scope: Scope, mode: Mode, actor: Actor) -> u64 {
         self.seq += 1;
         let record = Record {
             seq: self.seq,
@@ -100,7 +100,7 @@ impl Log {
         self.seq
     }
 
-    async fn purge(&mut self, world: &mut World, scope: Scope, mode: Mode) {
+    pub(super) async fn purge(&mut self, world: &mut World, scope: Scope, mode: Mode) {
         let seq = self.write(scope, mode, Actor::Command);
         world.until(|report| report.purge.applied == seq).await;
     }

@@ -22,6 +22,8 @@ both!(
     requests_are_heard_by_the_rfc_profile,
     an_answer_to_post_is_never_reused,
     a_part_without_a_validator_answers_what_lies_in_it,
+    times_are_read_as_they_are_written_and_doubt_is_stale,
+    a_field_for_caches_that_cannot_be_read_is_none,
 );
 
 /// Asks for each row's path twice, and tells for which the origin was not asked again. `more`: of the second request.
@@ -140,6 +142,82 @@ async fn vary_with_a_star_in_any_place_is_never_reused(tier: Tier) {
         reused(tier, rfc(), &rows, "").await,
         HashSet::from(["Foo", ",", "foo, FOO"])
     );
+}
+
+/// Rows of fields, by those of which a second request is answered without the origin.
+async fn assert_reused(tier: Tier, rows: &[(&'static str, bool)]) {
+    let answers: Vec<_> = rows
+        .iter()
+        .map(|(lines, _)| (*lines, ok(&format!("{lines}\r\n"), "x")))
+        .collect();
+    let expected = rows.iter().filter(|(_, fresh)| *fresh);
+    let expected: HashSet<_> = expected.map(|(lines, _)| *lines).collect();
+    assert_eq!(reused(tier, rfc(), &answers, "").await, expected);
+}
+
+/// RFC 9111 §4.2.1, §5.2, §5.3; RFC 9110 §5.6.7.
+async fn times_are_read_as_they_are_written_and_doubt_is_stale(tier: Tier) {
+    let rows = [
+        ("Cache-Control: MAX-AGE=3600", true),
+        ("Cache-Control: max-age=\"3600\"", true),
+        ("Cache-Control: max-age=0003600", true),
+        ("Cache-Control: max-age=99999999999", true),
+        ("Cache-Control: a=\"b, max-age=0, c\", max-age=3600", true),
+        ("Cache-Control: a=\"b, max-age=3600, c\", max-age=0", false),
+        ("Cache-Control: foo\r\nCache-Control: max-age=3600", true),
+        ("Cache-Control: max-age=3600.0", false),
+        ("Cache-Control: max-age=-3600", false),
+        ("Cache-Control: s-maxage=3600, max-age=0", true),
+        ("Cache-Control: s-maxage=0, max-age=3600", false),
+        (
+            "Cache-Control: max-age=0\r\nExpires: Thu, 01 Jan 2099 00:00:00 GMT",
+            false,
+        ),
+        ("Cache-Control: max-age=3600\r\nExpires: 0", true),
+        ("Expires: Thu, 01 Jan 2099 00:00:00 GMT", true),
+        ("Expires: thu, 01 jan 2099 00:00:00 gmt", true),
+        ("Expires: Thu Jan  1 00:00:00 2099", true),
+        ("Expires: Thu, 01 Jan 2099 00:00:00 UTC", false),
+        ("Expires: Thu, 01 Jan 2099 0:00:00 GMT", false),
+        ("Expires: Thu, 01 Jan 2099", false),
+        ("Expires: 0", false),
+    ];
+    assert_reused(tier, &rows).await;
+}
+
+/// RFC 9213 §2.1, §2.2.
+async fn a_field_for_caches_that_cannot_be_read_is_none(tier: Tier) {
+    let rows = [
+        ("CDN-Cache-Control: max-age=3600\r\nCache-Control: no-store", true),
+        (
+            "CDN-Cache-Control: max-age=3600;foo=bar\r\nCache-Control: max-age=0",
+            true,
+        ),
+        ("CDN-Cache-Control: max-age=3600\r\nExpires: 0", true),
+        (
+            "CDN-Cache-Control: max-age=0\r\nCache-Control: max-age=3600",
+            false,
+        ),
+        (
+            "CDN-Cache-Control: no-store\r\nCache-Control: max-age=3600",
+            false,
+        ),
+        ("CDN-Cache-Control: private\r\nCache-Control: max-age=3600", false),
+        ("CDN-Cache-Control: &&&\r\nCache-Control: max-age=3600", true),
+        (
+            "CDN-Cache-Control: max-age=\"3600\"\r\nCache-Control: max-age=0",
+            false,
+        ),
+        (
+            "CDN-Cache-Control: MAX-AGE=3600\r\nCache-Control: max-age=0",
+            false,
+        ),
+        (
+            "CDN-Cache-Control: max-age=0, max-age=3600\r\nCache-Control: no-store",
+            true,
+        ),
+    ];
+    assert_reused(tier, &rows).await;
 }
 
 /// RFC 9111 §5.1: the first member counts; what is no number is ignored.

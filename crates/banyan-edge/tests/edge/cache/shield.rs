@@ -9,8 +9,11 @@ use banyan_topology::snapshot::EdgeSnapshot;
 
 use tokio::task::JoinSet;
 
+use banyan_topology::purge::{Actor, Mode, Scope};
+
 use super::collapse::{Held, many};
-use super::{Asked, ok, origin, safe};
+use super::purge::Log;
+use super::{Asked, ok, origin, safe, said};
 use crate::world::{World, post};
 
 const KEPT: &str = "Cache-Control: max-age=60\r\n";
@@ -49,6 +52,12 @@ async fn before(upstream: &Upstream) -> Edges {
     first.until(|r| r.endpoints.iter().all(|e| e.healthy)).await;
     first.settled().await;
     Edges { first, south, shield }
+}
+
+/// By which edges know each other.
+pub(super) fn proof(world: &World) -> String {
+    let key = std::fs::read(world.dir.path().join("secrets/edge-places.key")).unwrap();
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What only edges tell each other.
@@ -171,8 +180,7 @@ async fn a_client_is_no_edge_and_a_circle_ends() {
 async fn a_shield_that_did_not_hear_of_a_change_is_told_by_the_edge_that_did() {
     let (edges, _asked, _origin) = edges(|n, _| ok(KEPT, &format!("v{n}"))).await;
     assert_eq!(edges.first.get("/a").await.text(), "v1");
-    let key = std::fs::read(edges.first.dir.path().join("secrets/edge-places.key")).unwrap();
-    let proof: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let proof = proof(&edges.first);
     let relayed = |more: &str| {
         format!(
             "GET /a HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-Proto: http\r\nBanyan-Edge: {proof}\r\n\
@@ -183,4 +191,32 @@ async fn a_shield_that_did_not_hear_of_a_change_is_told_by_the_edge_that_did() {
     let told = edges.shield.ask(&relayed("Banyan-Edge-Untrue: 1\r\n")).await;
     assert_eq!(told.text(), "v2");
     assert_eq!(edges.shield.ask(&relayed("")).await.text(), "v2");
+}
+
+/// What is meant for caches like these goes from edge to edge, and no further.
+#[tokio::test]
+async fn an_edge_behind_a_shield_keeps_by_the_apps_own_words_and_purges_by_tag_reach_it() {
+    let (upstream, asked) = origin(|n, _| {
+        let told = "Surrogate-Control: max-age=600\r\nSurrogate-Key: news\r\nCache-Control: max-age=0\r\n";
+        ok(told, &format!("v{n}"))
+    })
+    .await;
+    let mut edges = before(&upstream).await;
+    for _ in 0..2 {
+        let answer = edges.first.get("/a").await;
+        assert_eq!(answer.text(), "v1");
+        for field in ["surrogate-control", "surrogate-key"] {
+            assert_eq!(answer.header(field), "", "{field} is not for clients");
+        }
+        assert_eq!(answer.header("cache-control"), "max-age=0");
+    }
+    let again = edges.first.get("/a").await;
+    assert!(said(&again).contains("|hit; ttl="), "{}", said(&again));
+    assert_eq!(asked.count(), 1);
+    let mut log = Log::new(&edges.first);
+    let seq = log.write(Scope::Tag("news".to_owned()), Mode::Hard, Actor::Command);
+    for edge in [&mut edges.first, &mut edges.shield] {
+        edge.until(|report| report.purge.applied == seq).await;
+    }
+    assert_eq!(edges.first.get("/a").await.text(), "v2");
 }

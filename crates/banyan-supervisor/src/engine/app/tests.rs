@@ -47,6 +47,7 @@ fn release(argv: &[&str], env: &[(&str, &str)]) -> Release {
         database_url: None,
         redis: BTreeMap::new(),
         proxied: false,
+        proxy_port: None,
         secrets_digest: String::new(),
     }
 }

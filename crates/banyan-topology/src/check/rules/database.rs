@@ -79,12 +79,12 @@ impl Move<'_> {
             return Err("the proxy would lead to no database".to_owned());
         }
         let address = |side: &Topology| side.pgproxy.as_ref().map(|pgproxy| pgproxy.listen);
-        let both = address(self.current).is_some() && address(self.current) == address(self.desired);
+        let both = self.current.pgproxy.is_some() && self.desired.pgproxy.is_some();
         if both && self.stays() && self.before.pgproxy.is_some() && runs.is_none() {
             return Err("the proxy would stop though it stays".to_owned());
         }
-        let lacks =
-            |made_for: &Topology| address(made_for).is_some() && address(made_for) != address(self.after);
+        let accepts = |wanted| runs.is_some_and(|proxy| proxy.addresses().any(|address| address == wanted));
+        let lacks = |made_for: &Topology| address(made_for).is_some_and(|wanted| !accepts(wanted));
         if let Some(id) = self.stranded(lacks) {
             return Err(format!("{id} would run without its proxy"));
         }

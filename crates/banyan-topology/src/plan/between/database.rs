@@ -6,7 +6,7 @@
 use banyan_config::Durability;
 
 use super::Planner;
-use crate::model::{Database, Node};
+use crate::model::{Database, Node, Pgproxy};
 use crate::plan::Step;
 
 impl Planner<'_> {
@@ -36,6 +36,11 @@ impl Planner<'_> {
         if let (Some(pgproxy), None) = (self.at.pgproxy.clone(), &self.desired.pgproxy) {
             self.push(Step::StopPgproxy(pgproxy));
         }
+        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), self.desired.pgproxy.clone())
+            && from != to
+        {
+            self.push(Step::ConfigurePgproxy { from, to });
+        }
         if self.at.database.is_none() || self.desired.database.is_some() {
             return;
         }
@@ -47,11 +52,12 @@ impl Planner<'_> {
     }
 
     fn begin_pgproxy(&mut self) {
-        // One that is to listen elsewhere is another one.
+        // Instances of before connect to the old address until they have been replaced.
         if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), &self.desired.pgproxy)
             && from.listen != to.listen
         {
-            self.push(Step::StopPgproxy(from));
+            let to = from.beside(to.listen);
+            self.push(Step::ConfigurePgproxy { from, to });
         }
         if let (None, Some(pgproxy)) = (&self.at.pgproxy, self.desired.pgproxy.clone()) {
             self.push(Step::StartPgproxy(pgproxy));
@@ -65,11 +71,16 @@ impl Planner<'_> {
         }
     }
 
+    /// Addresses of before are given up at the end.
     fn configure_pgproxy(&mut self) {
-        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), self.desired.pgproxy.clone())
-            && from != to
-        {
-            self.push(Step::ConfigurePgproxy { from, to });
+        if let (Some(from), Some(to)) = (self.at.pgproxy.clone(), self.desired.pgproxy.clone()) {
+            let to = Pgproxy {
+                before: from.before.clone(),
+                ..to
+            };
+            if from != to {
+                self.push(Step::ConfigurePgproxy { from, to });
+            }
         }
     }
 

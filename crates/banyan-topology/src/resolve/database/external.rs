@@ -19,7 +19,7 @@ pub(super) fn resolve(
         notes.push("the data of Banyan's own PostgreSQL stays where it is, unused".to_owned());
     }
     let mut ports = Ports::new(known.facts, known.current, [table.pgproxy.port]);
-    let made = proxy(&table.pgproxy, Reads::Primary, known, &mut ports, errors);
+    let made = proxy(&table.pgproxy, Reads::Primary, known, &mut ports);
     let mut proxy = made.unwrap_or_else(|error| {
         errors.push(error);
         None

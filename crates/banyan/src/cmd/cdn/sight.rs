@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use banyan_runtime::control::Connection;
 use banyan_topology::sight::{
-    Answer, CacheStats, Explained, Kept, Missed, PictureStats, Question, RouteCache,
+    Answer, BESIDE, CacheStats, Explained, Kept, Missed, PictureStats, Question, RouteCache,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -113,9 +113,10 @@ struct Row<'a> {
 
 fn rows(all: &[CacheStats]) -> Vec<Row<'_>> {
     let mut sums: BTreeMap<(&str, &str), RouteCache> = BTreeMap::new();
-    let routes = all
-        .iter()
-        .flat_map(|stats| stats.routes.iter().map(|route| (stats.tier.as_str(), route)));
+    let routes = all.iter().flat_map(|stats| {
+        let own = stats.routes.iter().map(|route| (stats.tier.as_str(), route));
+        own.chain(stats.beside.iter().map(|route| (BESIDE, route)))
+    });
     for (tier, route) in routes {
         let sum = sums.entry((tier, &route.route)).or_default();
         sum.route.clone_from(&route.route);
