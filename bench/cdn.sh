@@ -53,7 +53,8 @@ server {
     add_header X-Cache \$upstream_cache_status;
   }
 }" >"$work/nginx/conf"
-awk -v memory="$memory_mb" '/"access_log"/ { print "    \"cache\": { \"memory\": " memory * 1048576 ", \"profile\": \"safe\" }," } { print }' \
+# Bytes from the shell: mawk writes large numbers as 5.1e+09.
+awk -v memory="$((memory_mb << 20))" '/"access_log"/ { print "    \"cache\": { \"memory\": " memory ", \"profile\": \"safe\" }," } { print }' \
   "$work/state/snapshots/edge.json" >"$work/edge.json"
 mv "$work/edge.json" "$work/state/snapshots/edge.json"
 mkdir -p "$work/varnish"

@@ -50,6 +50,11 @@ for case in $CASES; do
     for name in $order; do round "$case" "$name" 1; done
   done
 done
+# A role that saw nothing would cost nothing.
+[ -n "$(find "$work/observed/observe/traces" -type f -size +0 2>/dev/null)" ] || {
+  echo "no trace was kept: nothing was observed" >&2
+  exit 1
+}
 observer_s=$(awk -v ticks=$(($(ticks "${main[observer]}") - observer_before)) -v hz="$hz" 'BEGIN { printf "%.2f", ticks / hz }')
 
 awk -v least="$LEAST" -v observer="$observer_s" '

@@ -6,3 +6,4 @@ cd "$(dirname "$0")"
 ./cdn.sh
 ./pgproxy.sh
 ./observe.sh
+./sdk.sh
