@@ -11,7 +11,7 @@ use banyan_testkit::{Port, wait};
 use banyan_tls::client::{self, Trust};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn with_acme(installation: &mut Installation, acme: &Acme, https: u16) {
     let root = acme.root().display().to_string();

@@ -8,7 +8,7 @@ use banyan_testkit::load::Load;
 use banyan_testkit::wait;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One at once of 50 ms each is 20 a second: most of these find no instance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use banyan_testkit::{hurl, wait};
 
 use crate::realworld;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 const TRAVERSAL: &str = "/api/tags?file=../../../boot/grub";
 const INJECTION: &str = "/api/articles?author=x%27+or+%271%27%3D%271";
 const LINE: &str = "a request looks like an attack";

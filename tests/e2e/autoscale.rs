@@ -10,7 +10,7 @@ use banyan_testkit::load::Load;
 use banyan_testkit::wait;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 /// Requests per second: two at once of 50 ms each are 40 a second for an instance, so this needs at least four.
 const RATE: u32 = 120;
 /// After this the trend is that of the load as it is now.

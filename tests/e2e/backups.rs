@@ -13,7 +13,7 @@ use crate::failover::{another_primary, kill_primary};
 use crate::scenario::Loaded;
 
 const RATE: u32 = 50;
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 fn keys(installation: &Installation) -> String {
     let path = installation.dir().join("backups");

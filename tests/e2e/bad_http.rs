@@ -6,7 +6,7 @@ use banyan_e2e::{Installation, Manifest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is sent, and what the first line of the answer must contain ("" : the connection just ends).
 fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {

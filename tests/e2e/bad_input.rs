@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use banyan_e2e::{Installation, Manifest};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// `banyan up` must fail with exit code 1 and these words, and leave nothing running.
 async fn up_fails(installation: &Installation, words: &[&str]) {

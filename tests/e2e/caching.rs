@@ -19,7 +19,7 @@ const RATE: u32 = 20;
 /// Of one process, without Redis: the SDK's own limit.
 const DIRECT_AT_ONCE: u64 = 16;
 const PROCESSES: u32 = 2;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Members who follow each other, read feeds and profiles, and post now and then.
 struct Circle {

@@ -10,7 +10,7 @@ use banyan_testkit::load::{Answer, Load, Report};
 use banyan_testkit::wait;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Requests to the edge, every other on a fresh connection.
 pub(crate) fn load(installation: &Installation, per_second: u32) -> Load {

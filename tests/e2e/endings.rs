@@ -5,7 +5,7 @@ use std::time::Duration;
 use banyan_e2e::{Installation, Manifest};
 use rustix::process::Signal;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_interrupt_of_up_stops_everything_in_order() {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::scenario::Loaded;
 use crate::servers::{RATE, kinds, proxied, row};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const WRITERS: usize = 8;
 /// What the proxy says of a statement that was not executed: held to the limit, refused a place, undone.
 const NOT_DONE: [&str; 3] = ["57P03", "53300", "40001"];

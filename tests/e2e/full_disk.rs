@@ -7,7 +7,7 @@ use std::time::Duration;
 use banyan_e2e::{Installation, Manifest, binaries};
 use banyan_testkit::process::Run;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 
 /// Puts the state folder on a disk with room for `copies` of the app's program (each release keeps one) and `room` more.

@@ -103,7 +103,7 @@ async fn a_taken_port_is_refused_at_plan_and_proxies_must_say_who_asks() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), logged)
+    tokio::time::timeout(Duration::from_secs(60), logged)
         .await
         .expect("not logged");
     installation.down().await;

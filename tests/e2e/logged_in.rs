@@ -13,7 +13,7 @@ use crate::languages::Browser;
 const VISITORS: usize = 6;
 /// Between a visitor's visits: two cores have time to spare, or it would be a test of what happens without.
 const PAUSE: Duration = Duration::from_millis(100);
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn installation() -> Installation {
     let mut manifest = Manifest::photos(2).process("stop_grace = \"15s\"");

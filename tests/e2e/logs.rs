@@ -7,7 +7,7 @@ use banyan_testkit::wait;
 use bytes::Bytes;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 async fn found(installation: &Installation, arguments: &[&str]) -> Vec<Value> {

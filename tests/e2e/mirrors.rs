@@ -5,7 +5,7 @@ use std::time::Duration;
 use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 fn mirrored(manifest: &mut Manifest) {
     let lines = [

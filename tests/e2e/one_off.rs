@@ -8,7 +8,7 @@ use banyan_testkit::process::Finished;
 use banyan_testkit::wait;
 use rustix::process::Signal;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Variables that differ between two processes of one kind, or that only a terminal's have.
 const OWN: [&str; 4] = ["PORT", "BANYAN_INSTANCE", "BANYAN_SUPERVISED", "TERM"];

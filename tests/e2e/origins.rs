@@ -9,7 +9,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::upstream::{Upstream, Wire};
 use banyan_testkit::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 const SECRET: &str = "0123456789abcdef-of-the-edge";
 
 /// Answers whom it was told the secret by.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::edge_restarts::{assert_nothing_failed, carry_on, load};
 use crate::servers::row;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn places(manifest: &mut Manifest, places: &[(&str, u16)]) {
     let table = |(name, port): &(&str, u16)| [format!("[edge.place.{name}]"), format!("port = {port}")];

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::scenario::Loaded;
 use crate::servers::{RATE, proxied, row, set};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 async fn pid(installation: &Installation) -> Option<u64> {
     let row = row(installation, "pgproxy").await?;

@@ -14,7 +14,7 @@ use crate::scenario::Loaded;
 use crate::servers::row;
 
 const RATE: u32 = 100;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the first instance was told; without the number of the database, which `redis-cli` takes by itself.
 async fn url(installation: &Installation, name: &str) -> Option<String> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::moves::disk;
 use crate::servers::{kinds, proxied, set};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_apply_killed_at_each_step_ends_in_the_same_topology() {

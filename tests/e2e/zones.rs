@@ -6,7 +6,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::wait;
 use rustix::process::{Pid, Signal, kill_process};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Requests that each instance has had from the edge.
 async fn had(installation: &Installation) -> Vec<(String, u64)> {

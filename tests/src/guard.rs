@@ -125,7 +125,7 @@ mod tests {
             .iter()
             .map(|run| run.start().unwrap())
             .collect();
-        banyan_testkit::wait::until("all to be seen", Duration::from_secs(20), async || {
+        banyan_testkit::wait::until("all to be seen", Duration::from_secs(60), async || {
             let seen = guard.running();
             if seen.len() == 3 {
                 Ok(())
@@ -137,7 +137,7 @@ mod tests {
         .unwrap();
         drop(guard);
         for process in &mut started {
-            process.ended(Duration::from_secs(20)).await.unwrap();
+            process.ended(Duration::from_secs(60)).await.unwrap();
         }
         assert!(!dir.exists(), "the folder is deleted");
     }

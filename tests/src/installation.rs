@@ -304,7 +304,7 @@ impl Installation {
     pub async fn down(&mut self) {
         self.verb(&["down"]).await;
         if let Some(mut controller) = self.controller.take() {
-            let status = controller.ended(Duration::from_secs(20)).await.unwrap();
+            let status = controller.ended(Duration::from_secs(60)).await.unwrap();
             assert!(
                 status.success(),
                 "up ended with {status}: {}",

@@ -38,7 +38,7 @@ fn server(id: u32, postgres: &Postgres) -> Server {
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Clock.now() + Duration::from_secs(20);
+    let deadline = Clock.now() + Duration::from_secs(60);
     while !holds().await {
         assert!(Clock.now() < deadline, "{what} did not come");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -21,7 +21,7 @@ use crate::wait::{self, TimedOut};
 
 const PROGRAM: &str = "/usr/bin/chromium";
 /// For one command; a page on a busy machine takes its time.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {

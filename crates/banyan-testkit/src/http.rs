@@ -51,7 +51,7 @@ impl Client {
 
     fn new(address: SocketAddr, keep_alive: bool) -> Self {
         let (trigger, _) = banyan_runtime::shutdown::channel();
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         Self {
             address,
             keep_alive,
@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    /// The whole exchange, connecting included, may take this long (default 20 s).
+    /// The whole exchange, connecting included, may take this long (default 60 s).
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self

@@ -337,7 +337,7 @@ mod tests {
             let now = out.load(Ordering::Relaxed);
             if now == 3 { Ok(()) } else { Err(now) }
         };
-        wait::until("a full load", Duration::from_secs(20), full)
+        wait::until("a full load", Duration::from_secs(60), full)
             .await
             .unwrap();
         release.send(true).unwrap();
@@ -345,7 +345,7 @@ mod tests {
             let answered = load.answered();
             if answered >= 20 { Ok(()) } else { Err(answered) }
         };
-        wait::until("answers", Duration::from_secs(20), more)
+        wait::until("answers", Duration::from_secs(60), more)
             .await
             .unwrap();
         let report = load.stop().await;
@@ -410,7 +410,7 @@ mod tests {
                 }
             }
         });
-        wait::until("answers to the others", Duration::from_secs(20), async || {
+        wait::until("answers to the others", Duration::from_secs(60), async || {
             if load.answered() >= 20 {
                 Ok(())
             } else {
@@ -442,7 +442,7 @@ mod tests {
                 detail: format!("number {number}"),
             }
         });
-        wait::until("ten answers", Duration::from_secs(20), async || {
+        wait::until("ten answers", Duration::from_secs(60), async || {
             if load.answered() >= 10 {
                 Ok(())
             } else {

@@ -235,7 +235,7 @@ impl Finished {
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(20);
+    const LIMIT: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_program_is_run_to_its_end_with_its_output_and_code() {

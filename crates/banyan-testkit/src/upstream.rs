@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Nothing in a test takes longer, so a hang becomes a failure with a place.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A listening socket whose connections are handled by a script; everything ends on drop, as if it were killed.
 pub struct Upstream {

@@ -11,7 +11,7 @@ use banyan_testkit::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 const RATE: u32 = 60;
 
 /// Hours as seconds. What a machine that runs tests may have anyway (a full disk, used memory) is off until it is asked for.

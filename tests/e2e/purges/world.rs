@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::edge_restarts::edge_pid;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const PATHS: u64 = 4;
 
 /// An app whose answers are what a file says when they begin, half of each coming later; all of them are cached for an hour.

@@ -24,7 +24,7 @@ use site::Site;
 const RATE: u32 = 150;
 /// At once, on a machine that is too slow for them.
 const MOST: usize = 60;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Soak {
     pub(crate) seed: u64,

@@ -30,7 +30,7 @@ use http2::Http2;
 type Visit<T = ()> = Result<T, String>;
 
 /// For a whole visit; below the patience of [`Wire`].
-const LIMIT: Duration = Duration::from_secs(18);
+const LIMIT: Duration = Duration::from_secs(55);
 /// An edge that ends closes connections that were silent for a second.
 const KEPT: Duration = Duration::from_millis(600);
 

@@ -11,7 +11,7 @@ use http::{Method, Request, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) postgres: Postgres,

@@ -206,7 +206,7 @@ async fn an_upload_goes_on_while_the_client_does_not_read_the_answer() {
         ))
         .await;
     let body = vec![b'x'; SIZE];
-    tokio::time::timeout(Duration::from_secs(15), client.send(&body))
+    tokio::time::timeout(Duration::from_secs(60), client.send(&body))
         .await
         .expect("the upload stands still");
     let answer = client.message().await.unwrap();
@@ -234,7 +234,7 @@ async fn an_upload_that_an_early_answer_left_standing_ends() {
         .await;
     assert_eq!(client.message().await.unwrap().status(), 202);
     let body = vec![b'x'; 100_000_000];
-    tokio::time::timeout(Duration::from_secs(15), client.send(&body))
+    tokio::time::timeout(Duration::from_secs(60), client.send(&body))
         .await
         .expect("the connection is still there");
 }

@@ -22,7 +22,7 @@ pub(crate) type Asked = Request<RecvStream>;
 pub(crate) type Reply = SendResponse<Bytes>;
 
 /// Nothing in a test takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work)

@@ -13,7 +13,7 @@ use banyan_testkit::wait;
 
 use crate::world::{World, get, listener};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl World {
     /// Another edge has taken over and serves; the old one was told to end.

@@ -360,7 +360,7 @@ async fn a_client_that_takes_back_request_after_request_is_told_to_calm_down() {
             break;
         }
     }
-    let ended = tokio::time::timeout(Duration::from_secs(10), client.connection).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), client.connection).await;
     let error = ended.expect("the connection goes on").unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM), "{error:?}");
 }
@@ -374,6 +374,6 @@ async fn an_idle_connection_ends() {
     .await;
     let mut client = Client::plain(&world).await;
     assert_eq!(client.get("http://a/").await.1, "ok");
-    let ended = tokio::time::timeout(Duration::from_secs(10), client.connection).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), client.connection).await;
     ended.expect("the connection stays").unwrap().unwrap();
 }

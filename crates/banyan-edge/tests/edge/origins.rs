@@ -224,7 +224,7 @@ async fn the_secret_is_shown_and_a_clients_is_not_and_a_new_one_is_taken_up() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), taken)
+    tokio::time::timeout(Duration::from_secs(60), taken)
         .await
         .expect("never taken up");
     let log = format!("{:?}", world.log.lines());

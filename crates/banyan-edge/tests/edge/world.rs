@@ -18,7 +18,7 @@ use banyan_topology::report::EdgeReport;
 use banyan_topology::snapshot::{EdgeSnapshot, Endpoint, EndpointState, Listener, Speaks, Upstream};
 use banyan_topology::{Epoch, PlaceName};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub snapshot: EdgeSnapshot,

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::world::World;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// A field of protobuf whose value is bytes.

@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixDatagram};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How the pretended system is.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,7 +9,7 @@ use banyan_testkit::Port;
 use crate::raw::{Raw, query};
 use crate::world::{World, code, one, pool};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_go_on_with_the_next_process_as_they_were() {

@@ -140,7 +140,7 @@ impl Raw {
             }
             let mut buffer = [0; 8192];
             let read =
-                tokio::time::timeout(std::time::Duration::from_secs(30), self.stream.read(&mut buffer)).await;
+                tokio::time::timeout(std::time::Duration::from_secs(60), self.stream.read(&mut buffer)).await;
             match read.expect("an answer comes")? {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 n => self.inbox.extend_from_slice(&buffer[..n]),

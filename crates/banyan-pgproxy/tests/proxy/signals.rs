@@ -147,7 +147,7 @@ async fn reads_that_a_replica_may_answer_are_known_before_there_is_one_and_the_s
     );
     let mut handle = world.handle.clone();
     let rate = handle.wait_for(|report| report.units_per_second.is_some());
-    tokio::time::timeout(Duration::from_secs(30), rate)
+    tokio::time::timeout(Duration::from_secs(60), rate)
         .await
         .unwrap()
         .unwrap();

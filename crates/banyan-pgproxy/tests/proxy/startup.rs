@@ -10,10 +10,13 @@ async fn raw(world: &World, bytes: &[u8]) -> Vec<u8> {
     stream.write_all(bytes).await.unwrap();
     stream.shutdown().await.ok();
     let mut answer = Vec::new();
-    tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut answer))
-        .await
-        .expect("the proxy closes")
-        .ok();
+    tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        stream.read_to_end(&mut answer),
+    )
+    .await
+    .expect("the proxy closes")
+    .ok();
     answer
 }
 

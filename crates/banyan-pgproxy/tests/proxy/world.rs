@@ -119,7 +119,7 @@ impl World {
             service.run(shutdown).await.unwrap();
         });
         let ready = handle.wait_for(|report| !report.listening.is_empty());
-        tokio::time::timeout(Duration::from_secs(10), ready)
+        tokio::time::timeout(Duration::from_secs(60), ready)
             .await
             .unwrap()
             .unwrap();
@@ -142,7 +142,7 @@ impl World {
             service.run(shutdown).await.unwrap();
         });
         let ready = handle.wait_for(|report| !report.listening.is_empty());
-        tokio::time::timeout(Duration::from_secs(30), ready)
+        tokio::time::timeout(Duration::from_secs(60), ready)
             .await
             .unwrap()
             .unwrap();
@@ -214,7 +214,7 @@ impl World {
         self.submit(change);
         let epoch = self.snapshot.epoch;
         let taken = self.handle.wait_for(|report| report.epoch >= epoch);
-        tokio::time::timeout(Duration::from_secs(5), taken)
+        tokio::time::timeout(Duration::from_secs(60), taken)
             .await
             .unwrap()
             .unwrap();
@@ -243,7 +243,7 @@ impl Drop for World {
 
 /// Tries until `check` holds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !check().await {
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

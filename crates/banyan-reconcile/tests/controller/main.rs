@@ -390,7 +390,7 @@ async fn a_new_controller_finds_what_the_killed_one_left() {
     assert_eq!((done.outcome, done.error, steps), (Outcome::Nothing, None, 0));
     assert_eq!(installation.driver.children(), before);
     assert!(
-        tokio::time::timeout(Duration::from_secs(5), installation.down())
+        tokio::time::timeout(Duration::from_secs(60), installation.down())
             .await
             .is_ok()
     );

@@ -15,7 +15,7 @@ use banyan_runtime::{ShutdownStage, TaskKind, Tasks};
 use tokio::task::JoinHandle;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_banyan-reconcile-helper");
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 struct Machine {
     handle: Handle,

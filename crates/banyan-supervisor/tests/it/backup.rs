@@ -13,7 +13,7 @@ use banyan_supervisor::engine::postgres::{PostgresError, Server};
 use crate::postgres::{query, server};
 use crate::world::World;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn settings(path: &Path) -> BackupSettings {
     let second = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use banyan_supervisor::{
 
 pub(crate) const HELPER: &str = env!("CARGO_BIN_EXE_banyan-supervisor-helper");
 /// Nothing here may take longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
@@ -76,7 +76,7 @@ impl World {
                 for_at_least: Duration::ZERO,
             },
             live: None,
-            start_grace: Duration::from_secs(10),
+            start_grace: Duration::from_secs(60),
             stop: StopSignal::Terminate,
             stop_grace: Duration::from_secs(10),
             port: None,

@@ -10,7 +10,7 @@ use banyan_testkit::{Port, wait};
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Built along with the tests, beside the folder that they are in.
 pub(crate) fn example(name: &str) -> PathBuf {

@@ -14,7 +14,7 @@ use super::{Asked, ok, origin, safe};
 use crate::world::{World, post};
 
 const KEPT: &str = "Cache-Control: max-age=600\r\n";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// So that each of three edges has some.
 const KEYS: usize = 24;
 

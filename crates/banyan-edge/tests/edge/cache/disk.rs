@@ -12,7 +12,7 @@ use super::purge::Log;
 use super::{Asked, ok, origin, safe, said};
 use crate::world::{World, post};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 const KEPT: &str = "Cache-Control: max-age=600\r\n";
 const TAGGED: &str = "Cache-Control: max-age=600\r\nETag: \"1\"\r\n";
 

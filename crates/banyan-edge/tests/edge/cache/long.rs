@@ -16,7 +16,7 @@ use super::purge::Log;
 use super::{get, safe, said};
 use crate::world::World;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 const SIZE: usize = 3 << 20;
 const HALF: usize = SIZE / 2;
 

@@ -252,7 +252,7 @@ async fn avif_comes_behind_the_clients_back_and_webp_answers_meanwhile() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let better = tokio::time::timeout(Duration::from_secs(30), better)
+    let better = tokio::time::timeout(Duration::from_secs(60), better)
         .await
         .expect("no AVIF");
     assert_eq!(&better.body[4..12], b"ftypavif");

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{get, ok, origin, safe, said, world};
 use crate::world::{World, post};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 #[tokio::test]
 async fn a_change_invalidates_its_address_and_those_it_names() {

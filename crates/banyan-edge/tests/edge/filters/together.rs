@@ -18,7 +18,7 @@ use crate::world::World;
 const BURST: u32 = 6;
 /// Of the limits by header: one of two edges gets half of it.
 const SHARE: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// ann:sesame, and a guess of it.
 const ANN: &str = "Authorization: Basic YW5uOnNlc2FtZQ==\r\n";
 const WRONG: &str = "Authorization: Basic YW5uOlNlc2FtZQ==\r\n";
