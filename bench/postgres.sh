@@ -94,6 +94,7 @@ before_it() { # mode of Banyan's pool
 
 pgbench() { # name, clients, what, more…: fails when a transaction did
   local arguments=(-n -c "$2" -j 1) out name=$1 what=$3
+  tps="" processed=""
   shift 3
   case $what in
     simple) arguments+=(-S -M simple) ;;
@@ -103,7 +104,9 @@ pgbench() { # name, clients, what, more…: fails when a transaction did
     *) echo "bench: unknown case $what" >&2; exit 1 ;;
   esac
   out=$(PGPORT=${port[$name]} "${load_on[@]}" "$PROGRAMS/pgbench" "${arguments[@]}" "$@" 2>&1) || return 1
+  # The rate is of the time after the log-ins, the number of transactions of all of it.
   tps=$(awk '/^tps = / { print $3 }' <<<"$out")
+  processed=$(awk '/^number of transactions actually processed/ { print $6 + 0 }' <<<"$out")
   ! grep -qE 'failed transactions: [1-9]|aborted' <<<"$out"
 }
 load_on=()
