@@ -30,6 +30,25 @@ pub enum Format {
     OpenMetrics,
 }
 
+impl Format {
+    /// By a reader's `Accept` fields: OpenMetrics where one names it, whatever its weight.
+    pub fn of_accept<'a>(mut fields: impl Iterator<Item = &'a str>) -> Self {
+        if fields.any(|field| field.contains("application/openmetrics-text")) {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
+    }
+
+    /// `Content-Type` of a page.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Families(Vec<Family>);
 

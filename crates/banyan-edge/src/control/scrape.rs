@@ -35,9 +35,6 @@ use super::Control;
 const CONNECTIONS: usize = 32;
 /// For a reader to send its request, and for another process to answer.
 const LIMIT: Duration = Duration::from_secs(2);
-const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// Asks the control task for what this process has measured.
 pub(super) type Ask = oneshot::Sender<Families>;
@@ -244,12 +241,10 @@ impl Page {
         let Some(families) = self.gather().await else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "this process is ending\n");
         };
-        let (format, kind) = if wants_open_metrics(request.headers()) {
-            (Format::OpenMetrics, OPEN_METRICS)
-        } else {
-            (Format::Prometheus, PROMETHEUS)
-        };
+        let accepted = request.headers().get_all(header::ACCEPT).iter();
+        let format = Format::of_accept(accepted.filter_map(|value| value.to_str().ok()));
         let mut response = Response::new(families.render(format));
+        let kind = HeaderValue::from_static(format.media_type());
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     }
@@ -332,15 +327,6 @@ fn is_local(headers: &HeaderMap) -> bool {
     };
     let address = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
-}
-
-fn wants_open_metrics(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(header::ACCEPT).iter();
-    accepted.any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|v| v.contains("application/openmetrics-text"))
-    })
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<String> {

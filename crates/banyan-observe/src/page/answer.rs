@@ -110,22 +110,10 @@ async fn traced(parts: &Parts, uri: &http::Uri) -> Answer {
 /// Of the whole system.
 async fn metrics(parts: &Parts, headers: &HeaderMap) -> Answer {
     let page = parts.places.page(&parts.keeper.held().await).await;
-    let mut accepted = headers.get_all(ACCEPT).iter();
-    let open = accepted.any(|value| {
-        value
-            .to_str()
-            .is_ok_and(|v| v.contains("application/openmetrics-text"))
-    });
-    let (format, kind) = if open {
-        (
-            Format::OpenMetrics,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )
-    } else {
-        (Format::Prometheus, "text/plain; version=0.0.4; charset=utf-8")
-    };
+    let accepted = headers.get_all(ACCEPT).iter();
+    let format = Format::of_accept(accepted.filter_map(|value| value.to_str().ok()));
     let text = page.render_with(format, &parts.places.exemplars.borrow());
-    of(StatusCode::OK, kind, text)
+    of(StatusCode::OK, format.media_type(), text)
 }
 
 fn page() -> Answer {
