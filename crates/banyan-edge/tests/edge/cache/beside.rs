@@ -8,7 +8,9 @@ use banyan_testkit::http::Client;
 use banyan_testkit::upstream::{Message, Upstream};
 use banyan_testkit::{Port, wait};
 use banyan_topology::snapshot::EdgeSnapshot;
+use tokio::task::JoinSet;
 
+use super::collapse::{Held, many};
 use super::shield::proof;
 use super::{Asked, ok, origin, safe};
 use crate::world::{World, post};
@@ -200,6 +202,60 @@ async fn who_has_the_key_asks_the_shield() {
         assert_eq!(edge.get(&path).await.text(), "v1");
     }
     assert_eq!(asked.all().iter().filter(|sent| sent.target() == path).count(), 1);
+}
+
+/// So many of each of these edges' clients ask for it at once; tells how many of them have got it.
+async fn crowd(edges: &[World], each: usize, path: &str) -> JoinSet<usize> {
+    let mut crowds = JoinSet::new();
+    for edge in edges {
+        let clients = many(edge, each, path).await;
+        crowds.spawn(async move {
+            let answers = clients.join_all().await;
+            answers.iter().filter(|answer| answer.body == b"for all").count()
+        });
+    }
+    crowds
+}
+
+#[tokio::test]
+async fn a_thousand_misses_over_edges_that_share_cost_one_request() {
+    for shield in [None, Some("shield".parse().unwrap())] {
+        let mut held = Held::with(|_| ok(KEPT, "for all")).await;
+        let mut cache = safe();
+        cache.shield = shield;
+        let edges = edges(&held.upstream, cache).await;
+        let crowds = crowd(&edges.all, 334, "/many").await;
+        held.asked(1).await;
+        held.let_go(10);
+        let got: usize = crowds.join_all().await.into_iter().sum();
+        assert_eq!((got, held.count()), (1002, 1));
+    }
+}
+
+/// Those who wait at the others for the one that has the key ask again without it, for all of their clients once.
+#[tokio::test]
+async fn the_end_of_who_has_the_key_costs_a_thousand_misses_one_request_for_each_other_edge() {
+    let (upstream, _asked) = served().await;
+    let path = {
+        let edges = edges(&upstream, safe()).await;
+        let of_south = async |path: &str| members(&edges.all[0].get(path).await)[0] == "edge-south";
+        let mut n = 0;
+        while !of_south(&format!("/of-south/{n}")).await {
+            n += 1;
+        }
+        format!("/of-south/{n}")
+    };
+    let mut held = Held::with(|_| ok(KEPT, "for all")).await;
+    let mut edges = edges(&held.upstream, safe()).await;
+    let mut south = edges.all.remove(1);
+    let crowds = crowd(&edges.all, 500, &path).await;
+    held.asked(1).await;
+    south.end_now();
+    south.ended().await;
+    held.let_go(10);
+    let got: usize = crowds.join_all().await.into_iter().sum();
+    assert_eq!(got, 1000);
+    assert!((2..=3).contains(&held.count()), "{}", held.count());
 }
 
 /// The edge that a change passed has no copy of its own, and the one that has the key has not heard of it yet.
