@@ -17,6 +17,7 @@ mod autoscale;
 mod backups;
 mod bad_http;
 mod bad_input;
+mod browsing;
 mod cache;
 mod cache_disk;
 mod caching;

@@ -112,7 +112,13 @@ impl Browser {
             .as_str()
             .unwrap_or_default()
             .clone_into(&mut self.session);
-        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "DOM.enable"] {
+        for domain in [
+            "Page.enable",
+            "Runtime.enable",
+            "Log.enable",
+            "DOM.enable",
+            "Network.enable",
+        ] {
             self.command(domain, json!({})).await?;
         }
         Ok(())
@@ -222,6 +228,17 @@ impl Browser {
         )
         .await
         .map(drop)
+    }
+
+    /// As over a slow line: so many bytes per second; `None`: as fast as it goes again.
+    pub async fn slow_uploads(&mut self, bytes_per_second: Option<usize>) -> Result<(), BrowserError> {
+        // Negative: without a limit.
+        let upload = bytes_per_second.map_or(json!(-1), |bytes| json!(bytes));
+        let conditions =
+            json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": upload });
+        self.command("Network.emulateNetworkConditions", conditions)
+            .await
+            .map(drop)
     }
 
     /// What is on the screen, as PNG.
