@@ -63,9 +63,10 @@ impl Banyan {
     /// As [`init`], with settings that the app has changed. `async` because a pool needs the runtime it will run in.
     #[expect(clippy::unused_async, reason = "a caller without a runtime does not compile")]
     pub async fn with(settings: Settings) -> Result<Self, InitError> {
+        let beside = cache::Settings::beside(settings.connections);
         let cache = match &settings.cache {
-            Some(address) => Cache::open(&address.0, cache::Settings::default())?,
-            None => Cache::without_redis(cache::Settings::default()),
+            Some(address) => Cache::open(&address.0, beside)?,
+            None => Cache::without_redis(beside),
         };
         let state = settings
             .redis

@@ -21,7 +21,7 @@ mod told;
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub const REPLICA: &str = "/* banyan: fresh=index */";
 pub struct Settings {
     /// Two calls in a row that take longer, and Redis is not asked until a probe is quicker. Default 50 ms.
     pub slow: Duration,
-    /// Loads at once, in this process, while Redis is away. Default 16.
+    /// Loads at once, in this process, while Redis is away. Default 16, and at most four of five connections to the database.
     pub direct_loads: usize,
 }
 
@@ -59,6 +59,20 @@ impl Default for Settings {
         Self {
             slow: Duration::from_millis(50),
             direct_loads: 16,
+        }
+    }
+}
+
+impl Settings {
+    /// Of so many connections to the database, a fifth stays for writes and sessions while Redis is away: who reads waits for a turn
+    /// here, for as long as a load may take, and not for a connection, which is given up sooner.
+    pub(crate) fn beside(connections: NonZeroU32) -> Self {
+        let settings = Self::default();
+        let connections = usize::try_from(connections.get()).unwrap_or(usize::MAX);
+        let most = (connections - connections.div_ceil(5)).max(1);
+        Self {
+            direct_loads: settings.direct_loads.min(most),
+            ..settings
         }
     }
 }
@@ -444,5 +458,16 @@ impl Cached<Vec<u64>> {
             Err(_) => Kind::Key,
         };
         self.cache.mark(tx, kind, key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_without_redis_leave_connections_to_others() {
+        let loads = |connections| Settings::beside(NonZeroU32::new(connections).unwrap()).direct_loads;
+        assert_eq!([1, 2, 5, 10, 20, 100].map(loads), [1, 1, 4, 8, 16, 16]);
     }
 }
