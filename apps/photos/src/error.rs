@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use banyan_sdk::auth::PasswordError;
+use banyan_sdk::auth::{PasswordError, TokenError};
 use banyan_sdk::limit::Decision;
 use serde_json::json;
 
@@ -130,6 +130,23 @@ impl From<sqlx::Error> for ApiError {
 impl From<banyan_sdk::session::tower_sessions::session::Error> for ApiError {
     fn from(error: banyan_sdk::session::tower_sessions::session::Error) -> Self {
         Self::Busy(error.to_string())
+    }
+}
+
+/// Of what makes and denies them; one that is presented is judged by who asks for it.
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Database(error) => error.into(),
+            TokenError::Invalid
+            | TokenError::Expired
+            | TokenError::Denied
+            | TokenError::Reused
+            | TokenError::Sign(_) => Self::Broken {
+                doing: "make or deny a token",
+                cause: error.to_string(),
+            },
+        }
     }
 }
 

@@ -48,12 +48,6 @@ pub(crate) fn compose(ms: u64, node: u64, sequence: u64) -> i64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the app's one reading of the clock")]
-pub(crate) fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_secs()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the app's one reading of the clock")]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let ms = u64::try_from(since.unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX);

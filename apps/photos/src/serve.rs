@@ -2,17 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use banyan_sdk::auth::Passwords;
+use banyan_sdk::auth::{Keyring, KeyringError, Passwords, TokenSettings, Tokens};
 use banyan_sdk::{Banyan, InitError, Sessions};
 use sqlx::PgPool;
 
-use crate::auth::{Tokens, secret};
 use crate::cached::Cached;
 use crate::error::ApiError;
 use crate::fellows::Fellows;
@@ -20,6 +20,9 @@ use crate::ids::Ids;
 use crate::media::{self, Darkroom, MediaStore};
 use crate::settings::Settings;
 use crate::{api, store, web};
+
+/// RealWorld's clients know of no refresh: they log in again after it.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(crate) struct App {
     /// For statements outside a transaction.
@@ -57,7 +60,7 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Serve(#[from] banyan_sdk::ServeError),
     #[error(transparent)]
-    Secret(#[from] secret::SecretError),
+    Keys(#[from] KeyringError),
     #[error(transparent)]
     Media(#[from] media::MediaError),
     #[error("BANYAN_INSTANCE={0} cannot be a header value")]
@@ -88,11 +91,7 @@ async fn prepare(app: Arc<App>) -> Result<(), store::NotReady> {
 }
 
 fn app(banyan: &Banyan, settings: Settings) -> Result<App, ServeError> {
-    let Settings {
-        sdk,
-        secret_key,
-        has_cache,
-    } = settings;
+    let Settings { sdk, has_cache } = settings;
     let served_by = HeaderValue::from_str(&sdk.instance);
     let fellows = Arc::new(Fellows::new(banyan.db().pool().clone(), has_cache));
     Ok(App {
@@ -104,11 +103,18 @@ fn app(banyan: &Banyan, settings: Settings) -> Result<App, ServeError> {
         ids: OnceLock::new(),
         passwords: Passwords::default(),
         banyan: banyan.clone(),
-        tokens: Tokens::new(&secret::load(secret_key, &sdk.data_dir)?),
+        tokens: Tokens::new(banyan, Keyring::shared(&sdk.data_dir)?, token_settings()),
         media: MediaStore::open(&sdk.data_dir)?,
         darkroom: Darkroom::new(),
         served_by: served_by.map_err(|_| ServeError::Instance(sdk.instance))?,
     })
+}
+
+fn token_settings() -> TokenSettings {
+    TokenSettings {
+        access: TOKEN_LIFETIME,
+        ..TokenSettings::new("photos", "photos")
+    }
 }
 
 fn router(app: &Arc<App>) -> Router {

@@ -7,42 +7,24 @@ use tracing_subscriber::EnvFilter;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// In its data folder are uploads and, without SECRET_KEY, the signing key: all instances must share it.
+    /// In its data folder are uploads and, without TOKEN_KEYS, the keys that sign tokens: all instances must share it.
     pub(crate) sdk: banyan_sdk::Settings,
-    pub(crate) secret_key: Option<Secret>,
     /// REDIS_CACHE_URL is there.
     pub(crate) has_cache: bool,
-}
-
-/// Never printed.
-#[derive(Clone)]
-pub(crate) struct Secret(pub(crate) String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(***)")
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error("{0} is not text")]
     NotText(&'static str),
-    #[error("SECRET_KEY is shorter than 32 characters; make one with: openssl rand -hex 32")]
-    ShortSecret,
     #[error(transparent)]
     Sdk(#[from] banyan_sdk::EnvError),
 }
 
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, SettingsError> {
-        let secret_key = text("SECRET_KEY")?;
-        if secret_key.as_ref().is_some_and(|key| key.len() < 32) {
-            return Err(SettingsError::ShortSecret);
-        }
         Ok(Self {
             sdk: banyan_sdk::Settings::from_env()?,
-            secret_key: secret_key.map(Secret),
             has_cache: text("REDIS_CACHE_URL")?.is_some(),
         })
     }

@@ -19,6 +19,8 @@ create table if not exists banyan.token_epoch (
     epoch bigint not null,
     changed_at timestamptz not null default now()
 );
+-- The jti of the one that made them so, and stays good.
+alter table banyan.token_epoch add column if not exists kept text;
 
 create table if not exists banyan.refresh_token (
     -- SHA-256 of the token.

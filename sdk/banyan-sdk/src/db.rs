@@ -26,7 +26,7 @@ const TABLES: [&str; 5] = [
     include_str!("../sql/installed.sql"),
 ];
 /// As in `installed.sql`.
-const VERSION: i32 = 5;
+const VERSION: i32 = 6;
 
 /// A pool of connections to one database. A cheap clone.
 #[derive(Clone, Debug)]

@@ -6,31 +6,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use banyan_sdk::session::{self, Session};
-use serde::Deserialize;
 
 use super::body::JsonOf;
-use super::users::{LogIn, UserAnswer, verified};
+use super::users::{LogInRequest, UserAnswer, verified};
 use crate::auth::Viewer;
 use crate::error::ApiError;
 use crate::serve::App;
 
-/// Credentials, or nothing but a token: who logged in with an earlier version of the page stays logged in.
-#[derive(Deserialize)]
-pub(super) struct EnterRequest {
-    user: Option<LogIn>,
-}
-
 pub(super) async fn enter(
     State(app): State<Arc<App>>,
-    viewer: Option<Viewer>,
     session: Session,
-    JsonOf(request): JsonOf<EnterRequest>,
+    JsonOf(request): JsonOf<LogInRequest>,
 ) -> Result<Json<UserAnswer>, ApiError> {
-    let account = match (request.user, viewer) {
-        (Some(given), _) => verified(&app, given).await?,
-        (None, Some(viewer)) => viewer.account,
-        (None, None) => return Err(ApiError::unauthorized("credentials", "are missing")),
-    };
+    let account = verified(&app, request.user).await?;
     session::log_in(&session, account.id).await?;
     Ok(UserAnswer::without_token(account))
 }

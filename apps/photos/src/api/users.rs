@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::body::{Given, JsonOf, given};
 use super::fields::{Problems, Rule};
 use super::views::UserView;
-use crate::auth::{Credential, Viewer};
+use crate::auth::{Credential, Token, Viewer};
 use crate::error::ApiError;
 use crate::serve::App;
-use crate::store::users::{self, Account, Change, NewPassword, NewUser};
+use crate::store::users::{self, Account, Change, NewUser};
 
 #[derive(Serialize)]
 pub(super) struct UserAnswer {
@@ -70,12 +70,12 @@ pub(super) async fn register(
     // "There is none of that name" may be cached.
     app.cached.forget_user(&mut tx, account.id, &[&username]).await?;
     tx.commit().await?;
-    Ok((StatusCode::CREATED, answer(&app, account)?))
+    Ok((StatusCode::CREATED, answer(&app, account).await?))
 }
 
 #[derive(Deserialize)]
 pub(super) struct LogInRequest {
-    user: LogIn,
+    pub(super) user: LogIn,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +89,7 @@ pub(super) async fn log_in(
     JsonOf(request): JsonOf<LogInRequest>,
 ) -> Result<Json<UserAnswer>, ApiError> {
     let account = verified(&app, request.user).await?;
-    answer(&app, account)
+    answer(&app, account).await
 }
 
 /// Whose credentials these are.
@@ -115,11 +115,8 @@ pub(super) async fn verified(app: &App, given: LogIn) -> Result<Account, ApiErro
     Ok(account)
 }
 
-pub(super) async fn current(
-    State(app): State<Arc<App>>,
-    viewer: Viewer,
-) -> Result<Json<UserAnswer>, ApiError> {
-    answer_to(&app, &viewer.by, viewer.account)
+pub(super) async fn current(viewer: Viewer) -> Json<UserAnswer> {
+    answer_to(viewer.by, viewer.account)
 }
 
 #[derive(Deserialize)]
@@ -152,45 +149,47 @@ pub(super) async fn update(
         email: problems.change("email", request.user.email, Rule::Email),
         bio: problems.optional("bio", request.user.bio, Rule::Bio),
         image: problems.optional("image", request.user.image, Rule::Url),
-        password: None,
+        password_hash: None,
     };
     let password = problems.change("password", request.user.password, Rule::Password);
     problems.none()?;
-    let is_new_password = password.is_some();
     if let Some(password) = password {
-        change.password = Some(NewPassword {
-            hash: app.passwords.hash(password).await?,
-            kept_token: match &viewer.by {
-                Credential::Token(claims) => Some(claims.jti),
-                Credential::Session(_) => None,
-            },
-        });
+        change.password_hash = Some(app.passwords.hash(password).await?);
     }
+    let is_new_password = change.password_hash.is_some();
     let mut tx = app.database.begin().await?;
     let account = users::update(&mut tx, viewer.id(), change).await?;
     let names = [&*viewer.account.username, &*account.username];
     app.cached.forget_user(&mut tx, viewer.id(), &names).await?;
+    if is_new_password {
+        let kept = viewer.by.token().map(|token| &token.claims);
+        app.tokens.deny_all_in(&mut tx, viewer.id(), kept).await?;
+    }
     tx.commit().await?;
     if is_new_password {
+        app.tokens.catch_up().await;
         let kept = match &viewer.by {
             Credential::Session(session) => session.id(),
             Credential::Token(_) => None,
         };
         app.sessions.end_all(viewer.id(), kept).await?;
     }
-    answer_to(&app, &viewer.by, account)
+    Ok(answer_to(viewer.by, account))
 }
 
-fn answer(app: &App, account: Account) -> Result<Json<UserAnswer>, ApiError> {
-    let token = app.tokens.issue(account.id, account.token_epoch)?;
+async fn answer(app: &App, account: Account) -> Result<Json<UserAnswer>, ApiError> {
+    let token = app.tokens.issue(account.id, None).await?;
     let user = UserView::new(account, Some(token));
     Ok(Json(UserAnswer { user }))
 }
 
 /// A page that has a session gets no token that would outlive it.
-fn answer_to(app: &App, by: &Credential, account: Account) -> Result<Json<UserAnswer>, ApiError> {
+fn answer_to(by: Credential, account: Account) -> Json<UserAnswer> {
     match by {
-        Credential::Token(_) => answer(app, account),
-        Credential::Session(_) => Ok(UserAnswer::without_token(account)),
+        Credential::Token(Token { text, .. }) => {
+            let user = UserView::new(account, Some(text));
+            Json(UserAnswer { user })
+        }
+        Credential::Session(_) => UserAnswer::without_token(account),
     }
 }

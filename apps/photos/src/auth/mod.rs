@@ -1,8 +1,5 @@
-//! Who a request comes from: tokens (JWT, HS256) and the key that signs them, sessions. Passwords are the SDK's.
+//! Who a request comes from: tokens and sessions, both the SDK's, as passwords are.
 
-pub(crate) mod secret;
-mod token;
 mod viewer;
 
-pub(crate) use token::{Claims, Tokens};
-pub(crate) use viewer::{Credential, MaybeViewer, Viewer};
+pub(crate) use viewer::{Credential, MaybeViewer, Token, Viewer};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
+use banyan_sdk::auth::{Claims, TokenError};
 use banyan_sdk::session::{self, Session};
 
-use super::Claims;
 use crate::error::ApiError;
 use crate::serve::App;
 use crate::store::users::Account;
@@ -20,8 +20,23 @@ pub(crate) struct Viewer {
 
 /// What shows who it is: the one that survives a change of the password.
 pub(crate) enum Credential {
-    Token(Claims),
+    Token(Token),
     Session(Session),
+}
+
+/// As it was presented.
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) claims: Claims,
+}
+
+impl Credential {
+    pub(crate) fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Session(_) => None,
+        }
+    }
 }
 
 impl Viewer {
@@ -64,28 +79,36 @@ impl OptionalFromRequestParts<Arc<App>> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Option<Self>, ApiError> {
         match parts.headers.get(header::AUTHORIZATION) {
-            Some(value) => by_token(value, app).await.map(Some),
+            Some(value) => by_token(parts, value, app).await.map(Some),
             None => by_session(parts, app).await,
         }
     }
 }
 
-async fn by_token(value: &HeaderValue, app: &App) -> Result<Viewer, ApiError> {
+/// What reads is answered to a token that was taken back for two seconds at most; what changes something is not.
+async fn by_token(parts: &Parts, value: &HeaderValue, app: &App) -> Result<Viewer, ApiError> {
     let invalid = || ApiError::unauthorized("token", "is invalid");
     let text = value.to_str().map_err(|_| invalid())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
     if !scheme.eq_ignore_ascii_case("token") && !scheme.eq_ignore_ascii_case("bearer") {
         return Err(invalid());
     }
-    let claims = app.tokens.read(token.trim()).ok_or_else(invalid)?;
-    let account = app.cached.account(claims.sub).await?.ok_or_else(invalid)?;
-    let current = claims.epoch == account.token_epoch || Some(claims.jti) == account.kept_token;
-    current
-        .then_some(Viewer {
-            account,
-            by: Credential::Token(claims),
-        })
-        .ok_or_else(invalid)
+    let text = token.trim().to_owned();
+    let verified = if parts.method.is_safe() {
+        app.tokens.verify(&text)
+    } else {
+        app.tokens.verify_strictly(&text).await
+    };
+    let claims = verified.map_err(|error| match error {
+        TokenError::Database(error) => error.into(),
+        _ => invalid(),
+    })?;
+    let id = claims.sub.parse().map_err(|_| invalid())?;
+    let account = app.cached.account(id).await?.ok_or_else(invalid)?;
+    Ok(Viewer {
+        account,
+        by: Credential::Token(Token { text, claims }),
+    })
 }
 
 /// A browser sends its cookie whoever made it ask: what changes something must come from the page itself.

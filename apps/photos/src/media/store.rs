@@ -327,7 +327,7 @@ mod tests {
             assert!(store.path_of(blob, size).is_none(), "{blob} {size}");
         }
         for name in [
-            "../secret_key".to_owned(),
+            "../token_keys".to_owned(),
             format!("{hash}.svg"),
             format!("{hash}.png/.."),
             format!("{}.png", "AB".repeat(32)),

@@ -13,8 +13,6 @@ pub(crate) struct Account {
     pub(crate) email: String,
     pub(crate) bio: Option<String>,
     pub(crate) image: Option<String>,
-    pub(crate) token_epoch: i32,
-    pub(crate) kept_token: Option<i64>,
 }
 
 /// What others see of a user.
@@ -49,20 +47,13 @@ pub(crate) struct Change {
     pub(crate) email: Option<String>,
     pub(crate) bio: Option<Option<String>>,
     pub(crate) image: Option<Option<String>>,
-    pub(crate) password: Option<NewPassword>,
-}
-
-#[derive(Debug)]
-pub(crate) struct NewPassword {
-    pub(crate) hash: String,
-    /// The token that made the change, if it was one: the one old token that stays good.
-    pub(crate) kept_token: Option<i64>,
+    pub(crate) password_hash: Option<String>,
 }
 
 pub(crate) async fn insert(connection: &mut PgConnection, user: NewUser<'_>) -> Result<Account, ApiError> {
     sqlx::query_as(
         "insert into users (id, username, email, password_hash) values ($1, $2, $3, $4)
-         returning id, username, email, bio, image, token_epoch, kept_token",
+         returning id, username, email, bio, image",
     )
     .bind(user.id)
     .bind(user.username)
@@ -74,10 +65,12 @@ pub(crate) async fn insert(connection: &mut PgConnection, user: NewUser<'_>) -> 
 }
 
 pub(crate) async fn by_id(pool: &PgPool, id: i64) -> Result<Option<Account>, sqlx::Error> {
-    sqlx::query_as("/* banyan: fresh=primary */ select id, username, email, bio, image, token_epoch, kept_token from users where id = $1")
-        .bind(id)
-        .fetch_optional(pool)
-        .await
+    sqlx::query_as(
+        "/* banyan: fresh=primary */ select id, username, email, bio, image from users where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
 }
 
 /// Stored with today's parameters.
@@ -99,7 +92,7 @@ pub(crate) async fn by_email(pool: &PgPool, email: &str) -> Result<Option<(Accou
         password_hash: String,
     }
     let row: Option<Row> = sqlx::query_as(
-        "select id, username, email, bio, image, token_epoch, kept_token, password_hash
+        "select id, username, email, bio, image, password_hash
          from users where lower(email) = lower($1)",
     )
     .bind(email)
@@ -159,10 +152,6 @@ pub(crate) async fn update(
     id: i64,
     change: Change,
 ) -> Result<Account, ApiError> {
-    let (hash, kept_token) = match change.password {
-        Some(password) => (Some(password.hash), password.kept_token),
-        None => (None, None),
-    };
     sqlx::query_as(
         "update users set
             username = coalesce($2, username),
@@ -170,11 +159,9 @@ pub(crate) async fn update(
             bio = case when $4 then $5 else bio end,
             image = case when $6 then $7 else image end,
             password_hash = coalesce($8, password_hash),
-            token_epoch = token_epoch + case when $8::text is null then 0 else 1 end,
-            kept_token = coalesce($9, kept_token),
             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
          where id = $1
-         returning id, username, email, bio, image, token_epoch, kept_token",
+         returning id, username, email, bio, image",
     )
     .bind(id)
     .bind(change.username)
@@ -183,8 +170,7 @@ pub(crate) async fn update(
     .bind(change.bio.flatten())
     .bind(change.image.is_some())
     .bind(change.image.flatten())
-    .bind(hash)
-    .bind(kept_token)
+    .bind(change.password_hash)
     .fetch_one(connection)
     .await
     .map_err(taken)

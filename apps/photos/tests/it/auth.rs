@@ -1,9 +1,10 @@
 //! Tokens across instances and password changes; what comes before what.
 
+use banyan_testkit::wait;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, article};
+use crate::world::{LIMIT, World, article};
 
 #[tokio::test]
 async fn a_token_of_one_instance_is_good_at_another() {
@@ -19,7 +20,7 @@ async fn a_token_of_one_instance_is_good_at_another() {
 #[tokio::test]
 async fn a_password_change_keeps_the_presented_token_and_revokes_the_others() {
     let world = World::new().await;
-    let app = world.ready("web.1").await;
+    let (app, beside) = (world.ready("web.1").await, world.ready("web.2").await);
     let presented = app.register("ann").await;
     let log_in = json!({"user": {"email": "ann@x.test", "password": "password123"}});
     let (_, other) = app.call(Method::POST, "/api/users/login", None, &log_in).await;
@@ -36,6 +37,28 @@ async fn a_password_change_keeps_the_presented_token_and_revokes_the_others() {
             .await;
         assert_eq!(status, wanted);
     }
+    // Another instance changes nothing for it from here on, and shows it nothing soon.
+    let (status, _) = beside
+        .call(
+            Method::POST,
+            "/api/articles",
+            Some(&other),
+            &article("by a thief"),
+        )
+        .await;
+    assert_eq!(status, 401);
+    let refused = wait::until("a revoked token to be refused", LIMIT, async || {
+        let user = beside.call(Method::GET, "/api/user", Some(&other), &Value::Null);
+        match user.await {
+            (401, _) => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    });
+    refused.await.unwrap();
+    let (status, _) = beside
+        .call(Method::GET, "/api/user", Some(&presented), &Value::Null)
+        .await;
+    assert_eq!(status, 200);
     let (status, answer) = app.call(Method::POST, "/api/users/login", None, &log_in).await;
     assert_eq!(
         (status, answer),

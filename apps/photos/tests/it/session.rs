@@ -101,7 +101,7 @@ async fn a_session_of_one_instance_is_good_at_another_until_its_end() {
             .ask(&one, Method::POST, "/api/session", &json!({}))
             .await
             .status(),
-        401
+        422
     );
 }
 
@@ -130,6 +130,10 @@ async fn a_log_in_gets_a_new_id_and_a_new_password_ends_the_other_sessions_and_t
     let world = World::new().await;
     let app = world.ready("web.1").await;
     let token = app.register("ann").await;
+    // It is the one that this change keeps; the next one, by the page, keeps no token.
+    let same = json!({"user": {"password": "password123"}});
+    let (status, _) = app.call(Method::PUT, "/api/user", Some(&token), &same).await;
+    assert_eq!(status, 200);
     let (mut here, mut there) = (Browser::new(), Browser::new());
     here.log_in(&app, "ann").await;
     there.log_in(&app, "ann").await;
@@ -147,29 +151,4 @@ async fn a_log_in_gets_a_new_id_and_a_new_password_ends_the_other_sessions_and_t
         .call(Method::GET, "/api/user", Some(&token), &Value::Null)
         .await;
     assert_eq!(status, 401);
-}
-
-#[tokio::test]
-async fn who_has_a_token_of_an_earlier_page_gets_a_session_for_it() {
-    let world = World::new().await;
-    let app = world.ready("web.1").await;
-    let token = app.register("ann").await;
-    let request = Request::post("/api/session")
-        .header("content-type", "application/json")
-        .header("authorization", format!("Token {token}"))
-        .body(Bytes::from("{}"))
-        .unwrap();
-    let answer = app.client.send(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
-    let cookie = cookie.split(';').next().unwrap().to_owned();
-    assert_eq!(
-        Browser {
-            cookie,
-            ..Browser::new()
-        }
-        .name(&app)
-        .await,
-        "ann"
-    );
 }

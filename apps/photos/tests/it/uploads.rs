@@ -34,7 +34,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else if path.file_name().is_some_and(|name| name != "secret_key") {
+        } else if path.file_name().is_some_and(|name| name != "token_keys") {
             found.push(path);
         }
     }
@@ -249,10 +249,10 @@ async fn what_is_no_photo_is_not_found() {
     let world = World::new().await;
     let app = world.ready("web.1").await;
     for path in [
-        "/media/..%2fsecret_key",
-        "/media/%2e%2e%2fsecret_key",
-        "/media/%2e%2e/secret_key",
-        "/media/secret_key",
+        "/media/..%2ftoken_keys",
+        "/media/%2e%2e%2ftoken_keys",
+        "/media/%2e%2e/token_keys",
+        "/media/token_keys",
         &format!("/media/{}.png", "0".repeat(64)),
         &format!("/media/{}/full.webp", "0".repeat(64)),
         &format!("/media/{}/640.webp", "0".repeat(64)),

@@ -55,7 +55,7 @@ impl World {
             .env("BANYAN_DATA_DIR", self.data.path())
             .env("BANYAN_APP", "photos")
             .env("HOST", "127.0.0.1")
-            .env("SECRET_KEY", "")
+            .env("TOKEN_KEYS", "")
             .env("RUST_LOG", "")
             .env("DATABASE_POOL", "5")
     }

@@ -4,12 +4,14 @@
 //! when the last token signed by it has expired.
 
 use std::fmt;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
+use super::key_file::{self, KeyFileError};
 use crate::env;
 
 const VARIABLE: &str = "TOKEN_KEYS";
@@ -29,6 +31,10 @@ pub enum KeyringError {
     Entry(usize),
     #[error("{VARIABLE}: {0} stands there twice")]
     Twice(String),
+    #[error("{path}, which stands in for {VARIABLE}: {reason}")]
+    Kept { path: String, reason: String },
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     #[error(transparent)]
     Environment(#[from] env::EnvError),
 }
@@ -64,6 +70,21 @@ impl Keyring {
     pub fn from_env() -> Result<Self, KeyringError> {
         let text = env::variable(VARIABLE)?.ok_or(KeyringError::Missing)?;
         Self::parse(&text)
+    }
+
+    /// TOKEN_KEYS, or else what the file `token_keys` in this folder (BANYAN_DATA_DIR) says, with one key made by whichever instance
+    /// comes first. For apps of one machine; instances on several share no folder and need the variable.
+    pub fn shared(data_dir: &Path) -> Result<Self, KeyringError> {
+        if let Some(text) = env::variable(VARIABLE)? {
+            return Self::parse(&text);
+        }
+        let path = data_dir.join("token_keys");
+        let made = || format!("made:{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+        let text = key_file::read_or_make(&path, made)?;
+        Self::parse(text.trim()).map_err(|error| KeyringError::Kept {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })
     }
 
     /// `NAME:KEY,NAME:KEY`, the key being 32 random bytes in base64url.

@@ -1,5 +1,7 @@
 //! Who is it? Passwords, signed tokens that can be taken back, codes from an app or a mail.
 
+mod denial;
+mod key_file;
 pub mod keys;
 pub mod one_time;
 pub mod password;

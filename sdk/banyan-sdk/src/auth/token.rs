@@ -1,10 +1,8 @@
-//! Signed tokens (JWT, RFC 7519): read without asking anybody, and worth nothing within two seconds after they are denied.
+//! Signed tokens (JWT, RFC 7519): read without asking anybody, and worth nothing within two seconds after they are denied
+//! (`denial.rs`).
 //!
-//! Denials are rows in PostgreSQL; each process looks twice a second whether there is a new one, and knows them by heart. An
-//! access token lives 15 minutes, so there are few. Refresh tokens are good for one use; one that comes a second time was stolen, and
-//! all that came from the same log-in ends.
+//! Refresh tokens are good for one use; one that comes a second time was stolen, and all that came from the same log-in ends.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +13,12 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
 
+use super::denial::Denials;
 use super::keys::Keyring;
 use crate::cache::PRIMARY;
 use crate::task::{self, Running};
-use crate::{Banyan, Database};
-
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+use crate::{Banyan, Database, Tx};
 
 /// Who makes tokens, for whom, and for how long.
 #[derive(Clone, Debug)]
@@ -114,16 +107,8 @@ struct Inner {
     settings: TokenSettings,
     validation: Validation,
     database: Database,
-    denied: watch::Receiver<Denied>,
+    denials: Arc<Denials>,
     _looks: Running,
-}
-
-/// As far as tokens go that have not expired.
-#[derive(Debug, Default)]
-struct Denied {
-    number: Option<i64>,
-    tokens: HashSet<String>,
-    epochs: HashMap<String, i64>,
 }
 
 impl fmt::Debug for Tokens {
@@ -133,25 +118,32 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Begins to look for denials.
+    /// Begins to look for denials; `/readyz` says no until it knows those that are there.
     pub fn new(banyan: &Banyan, keys: Keyring, settings: TokenSettings) -> Self {
-        Self::over(banyan.db().clone(), keys, settings)
+        let tokens = Self::over(banyan.db().clone(), keys, settings);
+        let denials = Arc::clone(&tokens.inner.denials);
+        banyan.readiness().add(move || {
+            let denials = Arc::clone(&denials);
+            async move { denials.look().await }
+        });
+        tokens
     }
 
     pub(crate) fn over(database: Database, keys: Keyring, settings: TokenSettings) -> Self {
-        let (knows, denied) = watch::channel(Denied::default());
+        let denials = Arc::new(Denials::new(database.clone(), settings.access));
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&settings.issuer]);
         validation.set_audience(&[&settings.audience]);
         validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        let looks = task::start(look(database.clone(), settings.access, knows));
+        let looking = Arc::clone(&denials);
+        let looks = task::start(async move { looking.keep_looking().await });
         let inner = Inner {
             keys,
             settings,
             validation,
             database,
-            denied,
+            denials,
             _looks: looks,
         };
         Self {
@@ -178,6 +170,20 @@ impl Tokens {
         .await?;
         let access = self.sign(owner, scope.map(ToOwned::to_owned), epoch)?;
         Ok(Pair { access, refresh })
+    }
+
+    /// An access token alone, for clients that know of no refresh: they log in again when it has expired, so give it a lifetime
+    /// ([`TokenSettings::access`]) that they can live with.
+    pub async fn issue(&self, owner: impl Display, scope: Option<&str>) -> Result<String, TokenError> {
+        let owner = owner.to_string();
+        // A replica may not know of the denial that this log-in comes after.
+        let statement =
+            format!("{PRIMARY} select coalesce((select epoch from banyan.token_epoch where owner = $1), 0)");
+        let epoch: i64 = sqlx::query_scalar(&statement)
+            .bind(&owner)
+            .fetch_one(self.inner.database.pool())
+            .await?;
+        self.sign(owner, scope.map(ToOwned::to_owned), epoch)
     }
 
     /// The next pair; `refresh` is worth nothing from here on.
@@ -246,13 +252,7 @@ impl Tokens {
     /// What it says, if it is ours, in time, and not denied as far as is known: at most two seconds old. Asks nobody.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         let claims = self.read(token)?;
-        let denied = self.inner.denied.borrow();
-        let is_denied = denied.tokens.contains(&claims.jti)
-            || denied
-                .epochs
-                .get(&claims.sub)
-                .is_some_and(|epoch| claims.epoch < *epoch);
-        if is_denied {
+        if self.inner.denials.deny(&claims) {
             Err(TokenError::Denied)
         } else {
             Ok(claims)
@@ -263,16 +263,7 @@ impl Tokens {
     /// does not answer.
     pub async fn verify_strictly(&self, token: &str) -> Result<Claims, TokenError> {
         let claims = self.verify(token)?;
-        let statement = format!(
-            "{PRIMARY} select exists (select from banyan.token_denied where jti = $1)
-                 or exists (select from banyan.token_epoch where owner = $2 and epoch > $3)"
-        );
-        let query = sqlx::query_scalar(&statement)
-            .bind(&claims.jti)
-            .bind(&claims.sub)
-            .bind(claims.epoch);
-        let is_denied: bool = query.fetch_one(self.inner.database.pool()).await?;
-        if is_denied {
+        if self.inner.denials.deny_by_now(&claims).await? {
             Err(TokenError::Denied)
         } else {
             Ok(claims)
@@ -302,39 +293,39 @@ impl Tokens {
 
     /// Takes this one back, for all instances.
     pub async fn deny(&self, claims: &Claims) -> Result<(), TokenError> {
-        self.change(
-            "insert into banyan.token_denied (jti, until) values ($1, to_timestamp($2::bigint) + interval '5 minutes')
-             on conflict do nothing",
-            &claims.jti,
-            claims.exp,
-        )
-        .await
+        let mut tx = self.inner.database.begin().await?;
+        self.inner.denials.insert(&mut tx, claims).await?;
+        tx.commit().await?;
+        self.catch_up().await;
+        Ok(())
     }
 
     /// Takes back every token of a user that was made until now, refresh tokens too. Who logs in again gets one that counts.
     pub async fn deny_all(&self, owner: impl Display) -> Result<(), TokenError> {
-        self.change(
-            "with ended as (delete from banyan.refresh_token where owner = $1)
-             insert into banyan.token_epoch (owner, epoch) values ($1, $2)
-             on conflict (owner) do update set epoch = token_epoch.epoch + 1, changed_at = now()",
-            &owner.to_string(),
-            1,
-        )
-        .await
+        let mut tx = self.inner.database.begin().await?;
+        self.deny_all_in(&mut tx, owner, None).await?;
+        tx.commit().await?;
+        self.catch_up().await;
+        Ok(())
     }
 
-    async fn change(&self, statement: &str, who: &str, number: i64) -> Result<(), TokenError> {
-        let mut tx = self.inner.database.begin().await?;
-        sqlx::query(statement)
-            .bind(who)
-            .bind(number)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("update banyan.token_change set number = number + 1")
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
+    /// As [`Self::deny_all`] when `tx` commits, together with what is the reason for it: a new password. `kept` alone stays good, the
+    /// one that was presented; one that was kept before does not. Others that deny wait for `tx`: let it be its last statement.
+    pub async fn deny_all_in(
+        &self,
+        tx: &mut Tx,
+        owner: impl Display,
+        kept: Option<&Claims>,
+    ) -> Result<(), TokenError> {
+        let kept = kept.map(|claims| &*claims.jti);
+        self.inner.denials.raise(tx, &owner.to_string(), kept).await?;
         Ok(())
+    }
+
+    /// Until this process knows every denial that has been committed, as after [`Self::deny_all_in`]; the others know it within two
+    /// seconds, and so does this one if PostgreSQL does not answer now.
+    pub async fn catch_up(&self) {
+        self.inner.denials.look_soon().await;
     }
 }
 
@@ -345,60 +336,4 @@ fn secret() -> String {
 
 fn digest(token: &str) -> Vec<u8> {
     Sha256::digest(token).to_vec()
-}
-
-async fn look(database: Database, access: Duration, knows: watch::Sender<Denied>) {
-    let mut was_well = true;
-    let mut swept = Instant::now();
-    loop {
-        if swept.elapsed() >= SWEEP_EVERY {
-            swept = Instant::now();
-            // Next time, then: what has expired is refused by its time.
-            sweep(&database).await.ok();
-        }
-        let looked = timeout(LOOK_LIMIT, learn(&database, access, &knows)).await;
-        if let Ok(Ok(())) = looked {
-            was_well = true;
-        } else if std::mem::replace(&mut was_well, false) {
-            tracing::warn!("denied tokens cannot be learned of for now: the database does not answer");
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn sweep(database: &Database) -> Result<(), sqlx::Error> {
-    let sweep = "delete from banyan.refresh_token where until < now();
-        delete from banyan.one_time_code where until < now();
-        delete from banyan.token_denied where until < now()";
-    sqlx::raw_sql(sweep).execute(database.pool()).await.map(|_| ())
-}
-
-/// Nothing is read but a number, unless it has changed.
-async fn learn(
-    database: &Database,
-    access: Duration,
-    knows: &watch::Sender<Denied>,
-) -> Result<(), sqlx::Error> {
-    let statement = format!("{PRIMARY} select number from banyan.token_change");
-    let number: i64 = sqlx::query_scalar(&statement).fetch_one(database.pool()).await?;
-    if knows.borrow().number == Some(number) {
-        return Ok(());
-    }
-    let statement = format!("{PRIMARY} select jti from banyan.token_denied");
-    let tokens: Vec<String> = sqlx::query_scalar(&statement).fetch_all(database.pool()).await?;
-    // What is older has no token left that it could deny; five minutes for clocks that differ.
-    let statement = format!(
-        "{PRIMARY} select owner, epoch from banyan.token_epoch
-         where changed_at > now() - make_interval(secs => $1) - interval '5 minutes'"
-    );
-    let epochs: Vec<(String, i64)> = sqlx::query_as(&statement)
-        .bind(access.as_secs_f64())
-        .fetch_all(database.pool())
-        .await?;
-    knows.send_replace(Denied {
-        number: Some(number),
-        tokens: tokens.into_iter().collect(),
-        epochs: epochs.into_iter().collect(),
-    });
-    Ok(())
 }

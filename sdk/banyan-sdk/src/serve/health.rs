@@ -89,7 +89,7 @@ pub(super) async fn readyz(extract::State(banyan): extract::State<Banyan>) -> Re
 
 impl Banyan {
     /// Tries until all that is needed is there.
-    pub(super) async fn become_ready(&self) {
+    pub(crate) async fn become_ready(&self) {
         while let Err(error) = self.prepare_database().await {
             let reason = format!("the database does not answer: {error}");
             self.readiness().not_yet(reason);

@@ -70,8 +70,11 @@ async fn a_denied_token_is_refused_by_all_processes_and_the_others_are_not() {
         matches!(other.verify_strictly(&lost.access).await, Err(TokenError::Denied)),
         "at once"
     );
+    assert!(
+        matches!(one.verify(&lost.access), Err(TokenError::Denied)),
+        "at once, here"
+    );
     until_denied(&other, &lost.access).await;
-    until_denied(&one, &lost.access).await;
     other.verify(&kept.access).unwrap();
     one.deny_all(7).await.unwrap();
     assert!(
@@ -91,6 +94,67 @@ async fn a_denied_token_is_refused_by_all_processes_and_the_others_are_not() {
     );
     let late = issuers.process(&key("a", 1));
     until_denied(&late, &kept.access).await;
+}
+
+#[tokio::test]
+async fn a_new_password_keeps_the_presented_token_alone_and_only_if_it_commits() {
+    let issuers = Issuers::new().await;
+    let (one, other) = (issuers.process(&key("a", 1)), issuers.process(&key("a", 1)));
+    let lost = one.issue(7, None).await.unwrap();
+    let presented = one.start(7, None).await.unwrap();
+    let claims = one.verify(&presented.access).unwrap();
+    let mut tx = issuers.database.begin().await.unwrap();
+    one.deny_all_in(&mut tx, 7, Some(&claims)).await.unwrap();
+    tx.rollback().await.unwrap();
+    one.catch_up().await;
+    one.verify_strictly(&lost).await.unwrap();
+
+    let mut tx = issuers.database.begin().await.unwrap();
+    one.deny_all_in(&mut tx, 7, Some(&claims)).await.unwrap();
+    tx.commit().await.unwrap();
+    one.catch_up().await;
+    assert!(
+        matches!(one.verify(&lost), Err(TokenError::Denied)),
+        "at once, here"
+    );
+    until_denied(&other, &lost).await;
+    for tokens in [&one, &other] {
+        tokens.verify(&presented.access).unwrap();
+        tokens.verify_strictly(&presented.access).await.unwrap();
+    }
+    assert!(matches!(
+        one.refresh(&presented.refresh).await,
+        Err(TokenError::Invalid)
+    ));
+    let next = other.issue(7, None).await.unwrap();
+    one.verify_strictly(&next).await.unwrap();
+
+    one.deny_all(7).await.unwrap();
+    for token in [&presented.access, &next] {
+        assert!(
+            matches!(one.verify(token), Err(TokenError::Denied)),
+            "nothing is kept for ever"
+        );
+        assert!(matches!(
+            other.verify_strictly(token).await,
+            Err(TokenError::Denied)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_not_ready_before_it_knows_what_was_denied() {
+    let issuers = Issuers::new().await;
+    let before = issuers.process(&key("a", 1));
+    let lost = before.issue(7, None).await.unwrap();
+    before.deny_all(7).await.unwrap();
+    let settings = Settings::for_database(issuers._postgres.url().parse().unwrap());
+    let banyan = Banyan::with(settings).await.unwrap();
+    let tokens = Tokens::new(&banyan, keys(&key("a", 1)), TokenSettings::new("shop", "api"));
+    tokio::time::timeout(LIMIT, banyan.become_ready())
+        .await
+        .expect("it gets ready");
+    assert!(matches!(tokens.verify(&lost), Err(TokenError::Denied)));
 }
 
 #[tokio::test]

@@ -80,15 +80,8 @@ function left() {
 
 export async function remembered() {
   try {
-    await exchangeToken();
+    // Of an earlier version of the page.
+    localStorage.removeItem("token");
     session.user = (await call("GET", "/api/session")).user || null;
   } catch { session.user = null; }
-}
-
-// An earlier version of the page kept a token: it becomes a session.
-async function exchangeToken() {
-  const token = localStorage.getItem("token");
-  if (!token) return;
-  const response = await fetch("/api/session", { method: "POST", headers: { Authorization: "Token " + token, "Content-Type": "application/json" }, body: "{}" });
-  if (response.ok || response.status === 401) localStorage.removeItem("token");
 }

@@ -168,7 +168,7 @@ const TABLES: [&str; 5] = [
     include_str!("../../../../../sdk/banyan-sdk/sql/installed.sql"),
 ];
 /// As in `installed.sql`.
-const TABLES_VERSION: i32 = 5;
+const TABLES_VERSION: i32 = 6;
 
 /// True: the server takes queries.
 pub(super) async fn answers(server: &Server) -> Result<bool, PostgresError> {
