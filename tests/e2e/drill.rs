@@ -9,10 +9,10 @@ use banyan_runtime::Clock;
 
 use crate::caching::Troubled;
 use crate::kills::assert_only_received_requests_failed;
-use crate::resume::{moved, replaced};
+use crate::resume::{At, replaced};
 use crate::scenario::{Loaded, changes, kills};
 use crate::soak::Soak;
-use crate::{alerts, backups, cache_disk, edge_restarts, failover};
+use crate::{alerts, backups, cache_disk, edge_restarts, failover, killed_moves};
 
 pub(crate) fn duration() -> Duration {
     Duration::from_secs(number("BANYAN_DRILL_SECONDS").unwrap_or(600))
@@ -106,11 +106,17 @@ async fn fifty_kills_of_a_primary_with_a_synchronous_replica_lose_and_double_not
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes long: make drill"]
 async fn a_move_of_the_database_killed_at_each_step_ends_in_the_same_place() {
-    let (wanted, steps) = moved(None).await;
-    println!("undisturbed: {steps} steps to {wanted:?}");
+    let steps = killed_moves::there(None).await;
     for step in 0..steps {
-        let (reached, _) = moved(Some(step)).await;
-        assert_eq!(reached, wanted, "killed at step {step}");
+        killed_moves::there(Some(At::Step(step))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes long: make drill"]
+async fn a_move_of_the_database_that_was_killed_goes_back_by_revert() {
+    for step in killed_moves::back(None).await {
+        killed_moves::back(Some(At::Undone(step))).await;
     }
 }
 

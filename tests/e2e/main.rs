@@ -33,6 +33,7 @@ mod failover;
 mod first_steps;
 mod full_disk;
 mod growth;
+mod killed_moves;
 mod kills;
 mod languages;
 mod listeners;

@@ -18,7 +18,7 @@ pub(crate) fn disk(installation: &Installation, name: &str) -> PathBuf {
 }
 
 /// Where the primary's files are.
-async fn data(installation: &Installation) -> PathBuf {
+pub(crate) async fn data(installation: &Installation) -> PathBuf {
     let primary = row(installation, "postgres").await.unwrap();
     let name = primary["id"].as_str().unwrap().to_owned();
     fs::canonicalize(installation.state().join("data").join(name)).unwrap()

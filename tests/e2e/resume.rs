@@ -8,8 +8,7 @@ use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::wait;
 use serde_json::Value;
 
-use crate::moves::disk;
-use crate::servers::{kinds, proxied, set};
+use crate::servers::proxied;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -75,48 +74,6 @@ async fn started(kill_at: Option<usize>) -> (Value, usize) {
     reached(installation, None).await
 }
 
-/// The database goes to another disk and port with other settings. As [`grown`]: what its servers are. Their names may be others:
-/// one that the killed controller had stopped is a new one to the next plan.
-pub(crate) async fn moved(kill_at: Option<usize>) -> (Vec<String>, usize) {
-    let mut installation = Installation::new(proxied(&["replicas = 1"]));
-    installation.manifest.count = 1;
-    installation.up().await;
-    let before = newest_journal(&installation);
-    installation.move_database();
-    disk(&installation, "disk");
-    set(
-        &mut installation.manifest,
-        &["replicas = 1", "max_connections = 150", "dir = \"disk\""],
-    );
-    installation.write_manifest();
-    match kill_at {
-        None => drop(installation.verb(&["apply"]).await),
-        Some(step) => {
-            let apply = installation.command(&["apply"]).start().unwrap();
-            kill_at_step(&mut installation, before.as_deref(), step).await;
-            drop(apply);
-            installation.start_controller();
-        }
-    }
-    installation.settled().await;
-    // What was set aside is planned anew.
-    installation.verb(&["apply"]).await;
-    let plan = installation.try_verb(&["plan"]).await;
-    assert_eq!(plan.code(), 0, "{}\n{}", plan.output(), installation.logs());
-    let journal = newest_journal(&installation).unwrap();
-    let steps = entries(&journal)[0]["plan"]["steps"].as_array().unwrap().len();
-    let mut servers: Vec<String> = kinds(&installation).await;
-    for server in &mut servers {
-        *server = server.split_once('=').map(|(_, kind)| kind.to_owned()).unwrap();
-    }
-    servers.sort();
-    let status = installation.status().await;
-    let rows = status["children"].as_array().unwrap();
-    let there = rows.iter().any(|row| row["port"] == installation.database_port());
-    assert!(there, "no server has the wanted port: {status}");
-    (servers, steps)
-}
-
 /// The proxy of a new banyan takes over; the controller is killed as that begins. Ends with nothing left to do.
 pub(crate) async fn replaced() {
     let mut installation = Installation::new(proxied(&[]));
@@ -139,12 +96,49 @@ pub(crate) async fn replaced() {
     assert_eq!(proxies, 1, "{status}");
 }
 
+/// When the controller dies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At {
+    Step(usize),
+    /// As this step is undone.
+    Undone(usize),
+    /// As another server becomes the primary.
+    Switchover,
+    SwitchoverBack,
+}
+
+impl At {
+    fn is_reached(self, journal: &[Value]) -> bool {
+        let (entry, wanted) = match self {
+            Self::Step(step) => ("begun", Some(step)),
+            Self::Undone(step) => ("undoing", Some(step)),
+            Self::Switchover => ("begun", switchover(journal)),
+            Self::SwitchoverBack => ("undoing", switchover(journal)),
+        };
+        let wanted = wanted.map(Value::from);
+        journal
+            .iter()
+            .any(|line| line["entry"] == entry && wanted.as_ref() == Some(&line["step"]))
+    }
+}
+
+fn switchover(journal: &[Value]) -> Option<usize> {
+    let steps = journal.first()?["plan"]["steps"].as_array()?;
+    steps
+        .iter()
+        .position(|planned| planned["step"]["step"] == "switchover")
+}
+
 async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, step: usize) {
+    kill_at(installation, after, At::Step(step)).await;
+}
+
+/// Kills the controller when the newest journal, which is not `after`, has got so far.
+pub(crate) async fn kill_at(installation: &mut Installation, after: Option<&Path>, at: At) {
     let begun = wait::until("the step to begin", LIMIT, async || {
         let journal = newest_journal(installation).filter(|newest| Some(newest.as_path()) != after);
         let entries = journal.map(|path| entries(&path)).unwrap_or_default();
-        let begun = |entry: &Value| entry["entry"] == "begun" && entry["step"] == step;
-        if entries.iter().any(begun) {
+        if at.is_reached(&entries) {
             Ok(())
         } else {
             Err(format!("{} entries", entries.len()))
@@ -152,7 +146,7 @@ async fn kill_at_step(installation: &mut Installation, after: Option<&Path>, ste
     });
     if let Err(timed_out) = begun.await {
         panic!(
-            "{timed_out}\n{}\n{}",
+            "{timed_out} ({at:?})\n{}\n{}",
             installation.controller_output(),
             installation.logs()
         );
@@ -171,15 +165,7 @@ async fn reached(mut installation: Installation, before: Option<PathBuf>) -> (Va
         plan.output(),
         installation.logs()
     );
-    let journals = journals(&installation);
-    let first = journals
-        .iter()
-        .find(|path| before.as_ref() < Some(path))
-        .expect("a journal of this plan");
-    let steps = entries(first)[0]["plan"]["steps"]
-        .as_array()
-        .expect("a plan")
-        .len();
+    let steps = steps_after(&installation, before.as_deref());
     // Ended by its guard, which is quicker than `down`.
     (topology(&installation).await, steps)
 }
@@ -200,6 +186,30 @@ async fn topology(installation: &Installation) -> Value {
     })
 }
 
+/// How many steps the first plan after this journal had.
+pub(crate) fn steps_after(installation: &Installation, before: Option<&Path>) -> usize {
+    let journals = journals(installation);
+    let first = journals
+        .iter()
+        .find(|path| before < Some(path.as_path()))
+        .expect("a journal of this plan");
+    entries(first)[0]["plan"]["steps"]
+        .as_array()
+        .expect("a plan")
+        .len()
+}
+
+/// The steps that the newest plan's undoing has come to.
+pub(crate) fn undone(installation: &Installation) -> Vec<usize> {
+    let journal = newest_journal(installation).expect("a journal");
+    let undone = entries(&journal)
+        .into_iter()
+        .filter(|entry| entry["entry"] == "undoing");
+    undone
+        .filter_map(|entry| usize::try_from(entry["step"].as_u64()?).ok())
+        .collect()
+}
+
 fn journals(installation: &Installation) -> Vec<PathBuf> {
     let entries = fs::read_dir(installation.state().join("journal"))
         .into_iter()
@@ -210,7 +220,7 @@ fn journals(installation: &Installation) -> Vec<PathBuf> {
     paths
 }
 
-fn newest_journal(installation: &Installation) -> Option<PathBuf> {
+pub(crate) fn newest_journal(installation: &Installation) -> Option<PathBuf> {
     journals(installation).pop()
 }
 
