@@ -218,6 +218,7 @@ impl Troubled {
             direct: more("direct_loads"),
             refused: more("refused"),
             invalidations: more("invalidations"),
+            rejected: more("rejected"),
             most_at_once: number(&now, "most_loads_at_once"),
         };
         let seconds = (self.load.elapsed() - began).as_secs_f64();
@@ -232,9 +233,10 @@ impl Troubled {
             cost.most_at_once,
         );
         assert_eq!(cost.refused, 0, "{what}");
-        // Leases: one load of a key, one more each time that it was invalidated, and one when the SDK has noticed what happened to
-        // Redis and emptied it once more.
-        let bound = cost.keys * 2 + cost.invalidations;
+        // Leases: one load of a key, one more when the SDK has noticed what happened to Redis and emptied it once more, one each
+        // time that the key was invalidated or emptied while it was loaded. Some that were invalidated are not there now.
+        let keys = cost.keys + cost.invalidations;
+        let bound = keys * 2 + cost.invalidations + cost.rejected;
         assert!(cost.loads <= bound, "{what}: {cost:?}");
         assert!(
             cost.most_at_once <= DIRECT_AT_ONCE + cost.keys,
@@ -307,6 +309,8 @@ struct Cost {
     direct: u64,
     refused: u64,
     invalidations: u64,
+    /// Fills that came too late.
+    rejected: u64,
     /// Of one process, since it began.
     most_at_once: u64,
 }
