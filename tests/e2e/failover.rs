@@ -248,3 +248,26 @@ pub(crate) async fn kills(count: usize, limit: Duration) {
 async fn two_kills_of_a_primary_with_a_synchronous_replica_lose_and_double_nothing_under_load() {
     kills(2, LIMIT).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_whose_replica_may_lack_something_is_started_in_its_place_and_status_says_why() {
+    let mut installation = Installation::new(proxied(&["replicas = 1"]));
+    installation.up().await;
+    let old = kill_primary(&installation).await;
+    let told = wait::until("the failure to be told of", LIMIT, async || {
+        let status = installation.status().await;
+        let notes = status["mended"]["notes"].to_string();
+        if notes.contains("started in its place") {
+            Ok(notes)
+        } else {
+            Err(notes)
+        }
+    });
+    let told = told.await.unwrap();
+    assert!(told.contains("database.durability"), "{told}");
+    let page = installation.verb(&["status"]).await.stdout;
+    assert!(page.contains("the database failed and was mended"), "{page}");
+    let primary = row(&installation, "postgres").await.unwrap();
+    assert_eq!(primary["id"], old);
+    installation.down().await;
+}

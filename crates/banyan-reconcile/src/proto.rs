@@ -180,9 +180,20 @@ pub struct Status {
     /// `None`: no number follows its load.
     #[serde(default)]
     pub autoscale: Option<Autoscale>,
+    /// The last failure of the database that this controller has mended.
+    #[serde(default)]
+    pub mended: Option<MendedState>,
     pub rotation: Vec<InstanceId>,
     pub state_dir: PathBuf,
     pub log_dir: PathBuf,
+}
+
+/// What was done about a primary that had failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendedState {
+    /// When that was over; Unix time in ms.
+    pub at_ms: u64,
+    pub notes: Vec<String>,
 }
 
 /// A change that is being performed.

@@ -19,7 +19,7 @@ use super::{Done, Ending, Newest};
 use crate::driver::{Driver, Failing};
 use crate::execute::Event;
 use crate::lock::Lock;
-use crate::proto::{ConfigPaths, Outcome, Reply, Request};
+use crate::proto::{ConfigPaths, MendedState, Outcome, Reply, Request};
 use crate::purge::{Purges, endpoint};
 
 /// Reports wait here for the loop; a role sends one each second.
@@ -58,6 +58,7 @@ pub(super) struct Loop<D> {
     pub(super) scaling: Scaling,
     pub(super) busy: Option<Busy>,
     pub(super) unfinished: Option<(usize, usize, String)>,
+    pub(super) mended: Option<MendedState>,
     pub(super) clock: Clock,
     pub(super) ending: Option<Ending>,
     /// Who is primary may have changed: it is to be watched anew.
@@ -117,6 +118,7 @@ impl<D: Driver> Service<D> {
             observe: None,
             busy: None,
             unfinished: None,
+            mended: None,
             clock: Clock,
             ending: None,
             watch_anew: false,
@@ -386,6 +388,15 @@ impl<D: Driver> Loop<D> {
         if let Some(scaled) = &busy.scaled {
             self.scaled(scaled, &reply);
         }
+        if busy.what == What::Mend
+            && let Reply::Done { error, notes, .. } = &reply
+            && !(notes.is_empty() && error.is_none())
+        {
+            self.mended = Some(MendedState {
+                at_ms: self.clock.unix_ms(),
+                notes: notes.iter().chain(error).cloned().collect(),
+            });
+        }
         self.ending = self.ending_after(busy.what, &reply, draining);
         for listener in &busy.listeners {
             tell(listener, reply.clone());
@@ -430,6 +441,7 @@ impl<D: Driver> Loop<D> {
                 .as_ref()
                 .and_then(|topology| self.scaling.shown(topology)),
             redis: self.changer.driver.redis(),
+            mended: self.mended.clone(),
             now: self.clock.now(),
         })
     }

@@ -12,7 +12,7 @@ use banyan_topology::{Database, Edge, Epoch, InstanceId, PlaceName, Topology};
 
 use super::rates::Rates;
 use crate::paths::StateDir;
-use crate::proto::{Autoscale, BackupState, RedisState, Row, Status, UnderWay};
+use crate::proto::{Autoscale, BackupState, MendedState, RedisState, Row, Status, UnderWay};
 
 pub(super) struct Known<'a> {
     pub(super) topology: &'a Topology,
@@ -29,6 +29,7 @@ pub(super) struct Known<'a> {
     pub(super) backup: Option<BackupState>,
     pub(super) autoscale: Option<Autoscale>,
     pub(super) redis: Vec<RedisState>,
+    pub(super) mended: Option<MendedState>,
     pub(super) now: Instant,
 }
 
@@ -47,6 +48,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         backup,
         autoscale,
         redis,
+        mended,
         now,
     } = known;
     let report = rates.current(now);
@@ -71,6 +73,7 @@ pub(super) fn status(known: Known<'_>) -> Status {
         redis,
         backup,
         autoscale,
+        mended,
         rotation: topology.rotation.iter().cloned().collect(),
         state_dir: state.path().to_owned(),
         log_dir: state.logs(),

@@ -106,6 +106,23 @@ pub struct Failover {
     durability: Durability,
     /// Starts in place that failed.
     failed_starts: u32,
+    in_place: Option<InPlace>,
+}
+
+/// Why no replica takes over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InPlace {
+    #[error("it has no replica")]
+    Alone,
+    #[error("a replica may lack what was acknowledged last (database.durability = \"async\")")]
+    Asynchronous,
+    #[error("{} did not answer, and may be the one that has what was acknowledged last", names(.0))]
+    Silent(Vec<NodeId>),
+}
+
+fn names(nodes: &[NodeId]) -> String {
+    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 impl Failover {
@@ -116,11 +133,17 @@ impl Failover {
             replicas: database.replicas().map(|node| node.id).collect(),
             durability: database.durability,
             failed_starts: 0,
+            in_place: None,
         }
     }
 
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Why the primary is, or was, started in its place.
+    pub fn in_place(&self) -> Option<&InPlace> {
+        self.in_place.as_ref()
     }
 
     /// Nothing more is to be done.
@@ -192,6 +215,11 @@ impl Failover {
             let asked = self.replicas.clone();
             return self.turn(State::Replaying, [Action::Measure(asked)]);
         }
+        self.in_place = Some(if self.replicas.is_empty() {
+            InPlace::Alone
+        } else {
+            InPlace::Asynchronous
+        });
         self.restart(0)
     }
 
@@ -215,10 +243,15 @@ impl Failover {
         match furthest {
             Some((candidate, _)) if safe => {
                 let candidate = *candidate;
+                self.in_place = None;
                 self.turn(State::Bound { candidate }, [Action::TakeBound(candidate)])
             }
             _ if self.failed_starts > STARTS => self.turn(State::Stuck, []),
-            _ => self.restart(0),
+            _ => {
+                let silent = self.replicas.iter().filter(|node| !asked.contains_key(node));
+                self.in_place = Some(InPlace::Silent(silent.copied().collect()));
+                self.restart(0)
+            }
         }
     }
 

@@ -80,7 +80,11 @@ fn a_synchronous_replica_takes_over_and_the_old_primary_comes_back() {
 
 #[test]
 fn without_a_replica_or_without_synchronous_writes_it_is_started_in_place() {
-    for database in [database(0, Durability::Async), database(2, Durability::Async)] {
+    let cases = [
+        (database(0, Durability::Async), InPlace::Alone),
+        (database(2, Durability::Async), InPlace::Asynchronous),
+    ];
+    for (database, why) in cases {
         let mut failover = Failover::new(&database);
         let actions = run(&mut failover, Event::Exited, well);
         let primary = NodeId(1);
@@ -94,7 +98,24 @@ fn without_a_replica_or_without_synchronous_writes_it_is_started_in_place() {
             },
         ];
         assert_eq!(actions, expected);
+        assert_eq!(failover.in_place(), Some(&why));
     }
+}
+
+#[test]
+fn a_replica_that_does_not_answer_may_be_the_one_and_is_named() {
+    let mut failover = Failover::new(&database(2, Durability::Sync));
+    let answer = |action: &Action| match action {
+        Action::Measure(_) => Event::Measured([(NodeId(2), 100)].into()),
+        action => well(action),
+    };
+    let actions = run(&mut failover, Event::Exited, answer);
+    assert!(actions.contains(&Action::Restart(NodeId(1))), "{actions:?}");
+    let why = failover.in_place().unwrap().to_string();
+    assert_eq!(
+        why,
+        "db3 did not answer, and may be the one that has what was acknowledged last"
+    );
 }
 
 #[test]

@@ -22,6 +22,8 @@ const HEADER: [(&str, Align); 9] = [
     ("MEM", Align::Right),
 ];
 
+const MENDED_SHOWN: Duration = Duration::from_secs(24 * 3600);
+
 /// `now_ms`: Unix time, for the SINCE column.
 pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     let mut out = header(status, paint);
@@ -42,7 +44,10 @@ pub(crate) fn render(status: &Status, now_ms: u64, paint: Paint) -> String {
     for line in status.autoscale.iter().flat_map(super::autoscale::problems) {
         out.push_str(&format!("{} {line}\n", paint.yellow("!")));
     }
-    for line in backups(status, now_ms, paint) {
+    for line in mended(status, now_ms)
+        .into_iter()
+        .chain(backups(status, now_ms, paint))
+    {
         out.push_str(&(line + "\n"));
     }
     for line in listeners(status) {
@@ -187,6 +192,19 @@ fn certificates(status: &Status, paint: Paint) -> Vec<String> {
         .chain(&status.certificate_problem);
     let problems = problems.map(|problem| format!("{} certificate: {problem}", paint.yellow("!")));
     own.into_iter().chain(problems).collect()
+}
+
+/// What was done about the database that had failed, for a day.
+fn mended(status: &Status, now_ms: u64) -> Option<String> {
+    let mended = status.mended.as_ref()?;
+    let since = Duration::from_millis(now_ms.saturating_sub(mended.at_ms));
+    (since < MENDED_SHOWN).then(|| {
+        let notes = mended.notes.join("; ");
+        format!(
+            "the database failed and was mended {} ago: {notes}",
+            amount::age(since)
+        )
+    })
 }
 
 /// The last and the next backup, how the log is stored, and what is wrong with either.

@@ -111,6 +111,22 @@ fn an_app_that_listens_elsewhere_is_told_while_it_still_starts() {
 }
 
 #[test]
+fn a_database_that_failed_is_told_of_for_a_day() {
+    let mut status = sample();
+    status.mended = Some(banyan_reconcile::proto::MendedState {
+        at_ms: 1_000,
+        notes: vec![
+            "db1 serves again after 310 ms".to_owned(),
+            "db1 was started in its place: it has no replica".to_owned(),
+        ],
+    });
+    let told = "the database failed and was mended 2m ago: db1 serves again after 310 ms; db1 was started in its place: it has no replica\n";
+    let page = render(&status, 121_000, Paint::OFF);
+    assert!(page.contains(told), "{page}");
+    assert!(!render(&status, 2 * 86_400_000, Paint::OFF).contains("mended"));
+}
+
+#[test]
 fn backups_are_shown_with_what_is_wrong_with_them() {
     let mut status = sample();
     status.backup = serde_json::from_value(serde_json::json!({
