@@ -8,16 +8,16 @@
 #
 # A test that fails both ways says nothing about the proxy. One that fails only through it fails the run, unless
 # tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, that of
-# lib/pq from Debian (`apt-get source`), into target/outside. Everything started is ended by process id, its folder removed.
+# lib/pq and libpqxx from Debian (`apt-get source`), into target/outside. Everything started is ended by process id, its folder removed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq}
+SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq pqxx}
 MODE=${MODE:-transaction}
 POOL=20
 FIRST_PORT=21945
 # psycopg 3 ships no tests: SQLAlchemy's and Django's run on it.
-declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7)
+declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7 [pqxx]=6.4.5)
 # Left out: pg8000's log-ins, which want a pg_hba.conf of their own, and its measurements.
 declare -A TESTS=(
   [psycopg2]=tests
@@ -27,6 +27,7 @@ declare -A TESTS=(
   [django]="postgres_tests transactions transaction_hooks basic aggregation annotations bulk_create select_for_update introspection
     lookup get_or_create delete update expressions"
   [pq]=./...
+  [pqxx]=
 )
 # What the tests import beside the driver, and what the sources say of themselves is made with.
 declare -A NEEDS=(
@@ -54,10 +55,11 @@ VENV=$CACHE/venv
 
 fetch() { # suite: the driver, and the source that holds its tests; sets source[SUITE]
   local suite=$1 version=${VERSIONS[$1]} needs=()
-  if [ "$suite" = pq ]; then
-    fetch_pq "$version"
+  case $suite in pq | pqxx)
+    "fetch_$suite" "$version"
     return
-  fi
+    ;;
+  esac
   source[$suite]=$CACHE/$suite-$version
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
   read -ra needs <<<"${NEEDS[$suite]}"
@@ -74,6 +76,19 @@ fetch() { # suite: the driver, and the source that holds its tests; sets source[
 fetch_pq() { # version
   source[pq]=$CACHE/pq-$1
   [ -d "${source[pq]}" ] || debian_source golang-github-lib-pq "${source[pq]}"
+}
+
+# A C++ library: built once, in a minute or two, with its one program of all tests.
+fetch_pqxx() { # version
+  source[pqxx]=$CACHE/pqxx-$1
+  [ -d "${source[pqxx]}" ] || debian_source libpqxx "${source[pqxx]}"
+  [ -x "${source[pqxx]}/test/runner" ] || (
+    cd "${source[pqxx]}"
+    ./configure --disable-shared --disable-documentation CXXFLAGS="-O0 -std=c++11 -w"
+    make -j "$(nproc)" -C include
+    make -j "$(nproc)" -C src
+    make -j "$(nproc)" -C test runner
+  ) >"$CACHE/pqxx-$1.log" 2>&1 || die "libpqxx was not built: $CACHE/pqxx-$1.log"
 }
 
 # pytest prints a line per test at the end.
@@ -119,6 +134,14 @@ with_go() { # log, tests…
   sed -nE 's/^ *--- (PASS|FAIL): ([^ ]+) .*/\2 \1/p' "$log" | sed 's/ PASS$/ ok/' | sort -u
 }
 
+# Each test is named as it begins, and again if it fails.
+with_pqxx() { # log
+  PGSSLMODE=disable timeout "${LIMIT:-600}" test/runner >"$1" 2>&1 || true
+  awk '/^Running: / { name = $0; sub(/^Running: /, "", name); gsub(/ /, "_", name); verdict[name] = "ok" }
+    /^FAILED: / { verdict[name] = "FAILED" }
+    END { for (name in verdict) print name, verdict[name] }' "$1" | sort -u
+}
+
 run_suite() { # suite, way, port
   local suite=$1 out=$work/results/$1.$2 port=$3 tests=()
   read -ra tests <<<"$(tr '\n' ' ' <<<"${ONLY:-${TESTS[$suite]}}")"
@@ -132,6 +155,7 @@ run_suite() { # suite, way, port
     case $suite in
       django) with_django "$out/log" "$port" "${tests[@]}" ;;
       pq) with_go "$out/log" "${tests[@]}" ;;
+      pqxx) with_pqxx "$out/log" ;;
       sqlalchemy) with_pytest "$out/log" --dburi "postgresql+psycopg://postgres@127.0.0.1:$port/$PGDATABASE" --maxfail=10000 "${tests[@]}" ;;
       *) with_pytest "$out/log" "${tests[@]}" ;;
     esac
