@@ -62,12 +62,8 @@ impl Shop {
         self.parameters.borrow_mut().intern(parameters)
     }
 
-    pub(crate) fn statement(&self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
-        self.statements.borrow_mut().intern(text, types, meaning)
-    }
-
-    pub(crate) fn definitions_changed(&self) {
-        self.statements.borrow_mut().definitions_changed();
+    pub(crate) fn plan_refused(&self) {
+        self.statements.borrow_mut().plan_refused();
     }
 }
 
@@ -161,6 +157,13 @@ impl Worker {
         });
         worker.take_snapshot(start.snapshot);
         worker
+    }
+
+    /// What a client prepares, as definitions are now.
+    pub(crate) fn statement(&self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
+        let definitions = self.fresh.marks.definitions();
+        let mut statements = self.shop.statements.borrow_mut();
+        statements.intern(text, types, meaning, definitions)
     }
 
     /// Seconds of the monotonic clock, for histograms.

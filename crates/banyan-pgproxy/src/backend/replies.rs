@@ -271,7 +271,7 @@ impl Backend {
         if field(b'C') == b"0A000" && field(b'M').starts_with(b"cached plan") {
             // Who changed the definitions did it past us.
             self.stale = true;
-            sink.shop.definitions_changed();
+            sink.shop.plan_refused();
         }
         if let Some(Kind::Ours(ours)) = self.head() {
             // A cancel that came late ends the transaction in the question for its number.

@@ -413,7 +413,6 @@ impl Client {
                     self.again = 0;
                     if self.session.marks.has(Marks::DEFINITIONS) && lease.status == b'I' {
                         self.worker.fresh.definitions_changed();
-                        self.worker.shop.definitions_changed();
                     }
                     self.session.ask_again();
                     lease.info.units.set(lease.info.units.get() + 1);

@@ -182,7 +182,7 @@ impl Client {
         let meaning = Rc::clone(&self.session.meaning);
         let Some(lease) = &mut self.lease else { return };
         if extended {
-            let begin = self.worker.shop.statement(b"BEGIN", &[0, 0], &meaning);
+            let begin = self.worker.statement(b"BEGIN", &[0, 0], &meaning);
             lease.begin_ours_within(&begin);
         } else {
             lease.begin_ours();

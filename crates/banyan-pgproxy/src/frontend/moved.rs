@@ -70,7 +70,7 @@ impl Known {
 
     fn statement(&self, worker: &Worker) -> Rc<Statement> {
         let meaning = worker.shop.intern_settings(settings(&self.meaning));
-        worker.shop.statement(&self.text, &self.types, &meaning)
+        worker.statement(&self.text, &self.types, &meaning)
     }
 }
 

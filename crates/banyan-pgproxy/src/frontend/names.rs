@@ -110,7 +110,7 @@ impl Client {
         let (name, text, types) = message::read_parse(body).ok_or(MALFORMED)?;
         let shop_statement = |client: &Self, text: &[u8]| {
             let meaning = Rc::clone(&client.session.meaning);
-            client.worker.shop.statement(text, types, &meaning)
+            client.worker.statement(text, types, &meaning)
         };
         let mut statement = shop_statement(self, text);
         let left = self.left_by(&statement.text);

@@ -21,8 +21,7 @@ pub(crate) struct Statement {
     pub(crate) types: Box<[u8]>,
     /// The settings that decide what the text means.
     meaning: Rc<Settings>,
-    /// Of which definitions.
-    era: u64,
+    era: Era,
     pub(crate) scan: Scan,
     /// What it is measured as.
     pub(crate) query: Cell<Query>,
@@ -32,6 +31,15 @@ impl Statement {
     pub(crate) fn meaning(&self) -> &Settings {
         &self.meaning
     }
+}
+
+/// Of which definitions a statement is: as often as they have changed before it was prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Era {
+    /// By what clients of any worker did.
+    told: u64,
+    /// By what others did, seen by this worker: a server refused a plan.
+    found: u64,
 }
 
 /// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
@@ -62,19 +70,29 @@ pub(crate) struct Statements {
     hasher: RandomState,
     count: usize,
     next: u64,
-    /// How often what texts mean has changed.
-    era: u64,
+    /// How often a server has refused a plan.
+    found: u64,
     sweep_at: usize,
 }
 
 impl Statements {
-    pub(crate) fn intern(&mut self, text: &[u8], types: &[u8], meaning: &Rc<Settings>) -> Rc<Statement> {
+    /// `definitions`: how often clients have changed them. A text that is prepared after a change is another statement: servers refuse
+    /// the one that they hold once its rows look different ("cached plan must not change result type"), and give it the types of its
+    /// parameters as they were. Who has it keeps it.
+    pub(crate) fn intern(
+        &mut self,
+        text: &[u8],
+        types: &[u8],
+        meaning: &Rc<Settings>,
+        definitions: u64,
+    ) -> Rc<Statement> {
+        let era = Era {
+            told: definitions,
+            found: self.found,
+        };
         let hash = self.hasher.hash_one((text, types, &**meaning));
         let same = |known: &&Rc<Statement>| {
-            *known.text == *text
-                && *known.types == *types
-                && known.meaning == *meaning
-                && known.era == self.era
+            *known.text == *text && *known.types == *types && known.meaning == *meaning && known.era == era
         };
         if let Some(known) = self.known.get(&hash).and_then(|known| known.iter().find(same)) {
             return Rc::clone(known);
@@ -89,7 +107,7 @@ impl Statements {
             text: text.into(),
             types: types.into(),
             meaning: Rc::clone(meaning),
-            era: self.era,
+            era,
             scan: Scan::of(text),
             query: Cell::default(),
         });
@@ -97,10 +115,9 @@ impl Statements {
         statement
     }
 
-    /// Definitions have changed: a text that is prepared from now on is another statement, because servers refuse the one that
-    /// they hold once its rows look different ("cached plan must not change result type"). Who has it keeps it.
-    pub(crate) fn definitions_changed(&mut self) {
-        self.era += 1;
+    /// Somebody who is no client of ours has changed definitions: a server refused a plan.
+    pub(crate) fn plan_refused(&mut self) {
+        self.found += 1;
     }
 
     fn sweep(&mut self) {
@@ -157,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_under_another_search_path_is_another_statement() {
+    fn a_text_under_another_search_path_or_after_a_change_is_another_statement() {
         let mut statements = Statements::default();
         let mut settings = Settings::default();
         let plain = Rc::new(meaning(&settings));
@@ -165,15 +182,29 @@ mod tests {
         let same = Rc::new(meaning(&settings));
         settings.set("search_path", "other");
         let other = Rc::new(meaning(&settings));
-        let first = statements.intern(b"SELECT 1", &[0, 0], &plain);
+        let first = statements.intern(b"SELECT 1", &[0, 0], &plain, 0);
         assert!(Rc::ptr_eq(
             &first,
-            &statements.intern(b"SELECT 1", &[0, 0], &same)
+            &statements.intern(b"SELECT 1", &[0, 0], &same, 0)
         ));
-        assert_ne!(first.name, statements.intern(b"SELECT 1", &[0, 0], &other).name);
         assert_ne!(
             first.name,
-            statements.intern(b"SELECT 1", &[0, 1, 0, 0, 0, 23], &plain).name
+            statements.intern(b"SELECT 1", &[0, 0], &other, 0).name
+        );
+        assert_ne!(
+            first.name,
+            statements
+                .intern(b"SELECT 1", &[0, 1, 0, 0, 0, 23], &plain, 0)
+                .name
+        );
+        assert_ne!(
+            first.name,
+            statements.intern(b"SELECT 1", &[0, 0], &plain, 1).name
+        );
+        statements.plan_refused();
+        assert_ne!(
+            first.name,
+            statements.intern(b"SELECT 1", &[0, 0], &plain, 0).name
         );
     }
 }

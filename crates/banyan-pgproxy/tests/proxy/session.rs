@@ -245,6 +245,24 @@ async fn who_prepares_a_text_after_a_change_gets_its_new_rows_on_every_backend()
     }
 }
 
+/// A server that holds the text from before gives it the types of before; so many clients are at all workers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_prepares_a_text_after_a_change_gets_the_types_of_its_parameters_whoever_changed_it() {
+    let world = World::start(pool(4)).await;
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(world.client().await);
+    }
+    for name in ["int4", "text", "date", "int4"] {
+        let sql = format!("DROP TABLE IF EXISTS typed; CREATE TABLE typed (v {name})");
+        clients[0].batch_execute(&sql).await.unwrap();
+        for client in &clients {
+            let insert = client.prepare("INSERT INTO typed VALUES ($1)").await.unwrap();
+            assert_eq!(insert.params()[0].name(), name);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_no_longer_fits_takes_nothing_with_it_that_was_prepared_in_sql() {
     let world = World::start(pool(2)).await;

@@ -163,11 +163,6 @@ impl Mending<'_> {
             };
             left.extend(failover.step(event));
         }
-        if let Some(why) = failover.in_place() {
-            let primary = reached(&self.topology)?.primary;
-            self.notes
-                .push(format!("{primary} was started in its place: {why}"));
-        }
         if failover.state() == &State::Stuck {
             tracing::error!("PostgreSQL has failed and cannot be brought back without a person");
             return Err(StepError(

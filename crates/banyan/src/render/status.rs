@@ -194,14 +194,14 @@ fn certificates(status: &Status, paint: Paint) -> Vec<String> {
     own.into_iter().chain(problems).collect()
 }
 
-/// What was done about the database that had failed, for a day.
+/// What was done about a primary that had failed, for a day.
 fn mended(status: &Status, now_ms: u64) -> Option<String> {
     let mended = status.mended.as_ref()?;
     let since = Duration::from_millis(now_ms.saturating_sub(mended.at_ms));
     (since < MENDED_SHOWN).then(|| {
         let notes = mended.notes.join("; ");
         format!(
-            "the database failed and was mended {} ago: {notes}",
+            "the primary of the database failed, {} ago: {notes}",
             amount::age(since)
         )
     })

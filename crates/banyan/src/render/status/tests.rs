@@ -120,10 +120,10 @@ fn a_database_that_failed_is_told_of_for_a_day() {
             "db1 was started in its place: it has no replica".to_owned(),
         ],
     });
-    let told = "the database failed and was mended 2m ago: db1 serves again after 310 ms; db1 was started in its place: it has no replica\n";
+    let told = "the primary of the database failed, 2m ago: db1 serves again after 310 ms; db1 was started in its place: it has no replica\n";
     let page = render(&status, 121_000, Paint::OFF);
     assert!(page.contains(told), "{page}");
-    assert!(!render(&status, 2 * 86_400_000, Paint::OFF).contains("mended"));
+    assert!(!render(&status, 2 * 86_400_000, Paint::OFF).contains("db1 serves again"));
 }
 
 #[test]
