@@ -54,8 +54,9 @@ drill: test-deps nextest ## The load and kill tests for longer: DURATION=600 (se
 	@BANYAN_DRILL_SECONDS=$(DURATION) cargo nextest run -p banyan-e2e --profile drill -E 'test(/^drill::/)' --run-ignored only --no-capture
 
 .PHONY: conformance
-conformance: test-deps build nextest ## Outside suites: RealWorld through the edge, PostgreSQL's own and drivers' through the proxy (needs the network)
+conformance: test-deps build nextest ## Outside suites: RealWorld and one for HTTP caches through the edge, PostgreSQL's own and drivers' through the proxy (needs the network)
 	@cargo nextest run -p banyan-e2e --profile ci -E 'test(/realworld/)' --run-ignored all --no-capture
+	@BANYAN=target/release/banyan tests/outside/caches.sh
 	@BANYAN=target/release/banyan tests/outside/postgres.sh
 	@BANYAN=target/release/banyan tests/outside/drivers.sh
 

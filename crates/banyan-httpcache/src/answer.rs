@@ -71,15 +71,9 @@ const OURS: [HeaderName; 3] = [
     HeaderName::from_static("surrogate-key"),
 ];
 
-/// By which an edge keeps what it has validated.
-const FOR_EDGES: [HeaderName; 6] = [
-    HeaderName::from_static("banyan-cache-control"),
-    HeaderName::from_static("surrogate-control"),
-    HeaderName::from_static("surrogate-key"),
-    HeaderName::from_static("cache-tag"),
-    HeaderName::from_static("xkey"),
-    HeaderName::from_static("cache-groups"),
-];
+/// What no 304 changes (RFC 9111 §3.2): the length, and a range, which is processed on receipt. `Content-Type` and
+/// `Content-Encoding` do change: bodies are stored as they came.
+pub(crate) const OF_THE_BODY: [HeaderName; 2] = [CONTENT_LENGTH, CONTENT_RANGE];
 
 impl Answer {
     pub fn status(&self, head: &Head) -> StatusCode {
@@ -101,13 +95,11 @@ impl Answer {
         now: Time,
     ) -> HeaderMap {
         let mut headers = match self {
-            Self::NotModified => {
-                let more: &[HeaderName] = match receiver {
-                    Receiver::Client => &[],
-                    Receiver::Edge => &FOR_EDGES,
-                };
-                only(&head.headers, IN_NOT_MODIFIED.iter().chain(more))
-            }
+            Self::NotModified => match receiver {
+                Receiver::Client => only(&head.headers, &IN_NOT_MODIFIED),
+                // It renews its own copy by them (RFC 9110 §15.4.5: metadata that guides cache updates).
+                Receiver::Edge => without(head.headers.clone(), &OF_THE_BODY),
+            },
             Self::Whole | Self::Part(_) | Self::Parts(_) | Self::NotSatisfiable => head.headers.clone(),
         };
         let age = head.age_at(now);
@@ -142,9 +134,9 @@ pub fn for_receiver(headers: &mut HeaderMap, (policy, receiver): (&Policy, Recei
     if receiver == Receiver::Edge {
         return;
     }
-    OURS.iter().for_each(|name| {
+    for name in &OURS {
         headers.remove(name);
-    });
+    }
     if let Some(ttl) = policy.browser_ttl {
         headers.remove(EXPIRES);
         // Browsers count the time in this cache as age: the bare value would reach them used up.
@@ -154,7 +146,7 @@ pub fn for_receiver(headers: &mut HeaderMap, (policy, receiver): (&Policy, Recei
     }
 }
 
-fn only<'a>(headers: &HeaderMap, names: impl Iterator<Item = &'a HeaderName>) -> HeaderMap {
+fn only(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for name in names {
         for value in headers.get_all(name) {
@@ -162,6 +154,13 @@ fn only<'a>(headers: &HeaderMap, names: impl Iterator<Item = &'a HeaderName>) ->
         }
     }
     kept
+}
+
+fn without(mut headers: HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    for name in names {
+        headers.remove(name);
+    }
+    headers
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, text: &str) {

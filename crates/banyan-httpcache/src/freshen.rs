@@ -1,17 +1,14 @@
 //! What a validation brings back: a 304 that renews stored responses, or a HEAD that tells about them
 //! (RFC 9111 §4.3.4, §4.3.5).
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::admit::{Admit, admit};
+use crate::answer::OF_THE_BODY;
 use crate::directive;
 use crate::head::{Answered, Asked, Etag, Extent, Head, Times, storable};
 use crate::policy::Policy;
-
-/// What §3.2 lets no update change: the length, and a range, which is processed on receipt. `Content-Type` and
-/// `Content-Encoding` do change: bodies are stored as they came.
-const OF_THE_BODY: [HeaderName; 2] = [CONTENT_LENGTH, CONTENT_RANGE];
 
 /// What became of one stored response.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,6 +1,6 @@
 //! Which of several stored responses a request selects (RFC 9111 §4.1).
 
-use http::header::{ACCEPT_ENCODING, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderName};
 
 use crate::directive::members;
@@ -78,8 +78,7 @@ impl Selection {
         self.0.iter().map(|(name, _)| name).collect()
     }
 
-    /// The response is for everybody.
-    /// `accept-language: de`, as the request had it; for people.
+    /// `accept-language: de`; for people.
     pub fn words(&self) -> Vec<String> {
         let word = |(name, value): &(HeaderName, Option<Vec<u8>>)| match value {
             Some(value) => format!("{name}: {}", String::from_utf8_lossy(value)),
@@ -88,12 +87,14 @@ impl Selection {
         self.0.iter().map(word).collect()
     }
 
+    /// The response is for everybody.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A field's lines joined, without space around commas; `None`: absent, which equals only absent.
+/// A field's lines joined, without space around commas; `None`: absent, which equals only absent. Languages are compared
+/// without case (RFC 9110 §8.5.1), their order counts: to many apps it is a preference.
 fn normal(name: &HeaderName, request: &HeaderMap, codings: &[String]) -> Option<Vec<u8>> {
     if *name == ACCEPT_ENCODING && !codings.is_empty() {
         return request.contains_key(name).then(|| folded(request, codings));
@@ -101,7 +102,11 @@ fn normal(name: &HeaderName, request: &HeaderMap, codings: &[String]) -> Option<
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
     let members: Vec<&[u8]> = lines.flat_map(|line| members(line.as_bytes())).collect();
-    Some(members.join(&b","[..]))
+    let mut joined = members.join(&b","[..]);
+    if *name == ACCEPT_LANGUAGE {
+        joined.make_ascii_lowercase();
+    }
+    Some(joined)
 }
 
 /// The codings of ours that the client accepts: browsers differ in order and extras, not in what they get.

@@ -36,6 +36,13 @@ fn section_4_1_all_named_fields_must_match() {
             "Accept-Language: de, en",
             "miss: vary",
         ),
+        // Languages have no case (RFC 9110 §8.5.1), other values have.
+        (
+            "Accept-Language: en, de-AT",
+            "Accept-Language",
+            "Accept-Language: EN, de-at",
+            "hit 0",
+        ),
         // Codings that we serve, in any order and weight.
         (
             "Accept-Encoding: gzip, br",

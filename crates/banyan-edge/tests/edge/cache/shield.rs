@@ -220,3 +220,32 @@ async fn an_edge_behind_a_shield_keeps_by_the_apps_own_words_and_purges_by_tag_r
     }
     assert_eq!(edges.first.get("/a").await.text(), "v2");
 }
+
+/// RFC 9111 §4.3.4, RFC 9110 §15.4.5: a shield's 304 carries all that the app's changed, or the edge would go on with fields of before.
+#[tokio::test]
+async fn what_a_validation_changes_reaches_the_edge_behind_the_shield() {
+    let (edges, asked, _origin) = edges(|n, _| match n {
+        1 => ok(
+            "ETag: \"a\"\r\nCache-Control: max-age=1\r\nAge: 5\r\nX: old\r\nContent-Type: text/plain\r\n",
+            "body",
+        ),
+        _ => "HTTP/1.1 304 X\r\nETag: \"a\"\r\nCache-Control: max-age=60\r\nX: new\r\nContent-Type: text/css\r\n\r\n".to_owned(),
+    })
+    .await;
+    assert_eq!(edges.first.get("/a").await.header("x"), "old");
+    for how in ["fwd=stale; fwd-status=304", "hit"] {
+        let got = edges.first.get("/a").await;
+        let said = got.header("cache-status");
+        assert!(said.contains(&format!("\"banyan-edge\"; {how}")), "{said}");
+        assert_eq!(
+            (got.header("x"), got.header("content-type")),
+            ("new".to_owned(), "text/css".to_owned()),
+            "{how}"
+        );
+        assert_eq!(
+            (got.text().as_str(), got.header("content-length").as_str()),
+            ("body", "4")
+        );
+    }
+    assert_eq!(asked.count(), 2);
+}
