@@ -8,16 +8,16 @@
 #
 # A test that fails both ways says nothing about the proxy. One that fails only through it fails the run, unless
 # tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, that of
-# lib/pq and libpqxx from Debian (`apt-get source`), into target/outside. Everything started is ended by process id, its folder removed.
+# lib/pq and libpqxx from Debian (`apt-get source`), Rust's from crates.io, into target/outside. Everything started is ended by process id, its folder removed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq pqxx}
+SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq pqxx tokio sea}
 MODE=${MODE:-transaction}
 POOL=20
 FIRST_PORT=21945
 # psycopg 3 ships no tests: SQLAlchemy's and Django's run on it.
-declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7 [pqxx]=6.4.5)
+declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7 [pqxx]=6.4.5 [tokio]=0.7.18 [sea]=1.1.20)
 # Left out: pg8000's log-ins, which want a pg_hba.conf of their own, and its measurements.
 declare -A TESTS=(
   [psycopg2]=tests
@@ -28,6 +28,8 @@ declare -A TESTS=(
     lookup get_or_create delete update expressions"
   [pq]=./...
   [pqxx]=
+  [tokio]=
+  [sea]=
 )
 # What the tests import beside the driver, and what the sources say of themselves is made with.
 declare -A NEEDS=(
@@ -46,6 +48,8 @@ declare -A NEEDS=(
 . tests/outside/compare.sh
 # shellcheck source=tests/outside/debian.sh
 . tests/outside/debian.sh
+# shellcheck source=tests/outside/crates.sh
+. tests/outside/crates.sh
 for program in python3 psql pg_config "$PROGRAMS/postgres"; do
   command -v "$program" >/dev/null || die "$program is missing. Install: apt-get install python3-venv postgresql-$VERSION libpq-dev"
 done
@@ -54,12 +58,17 @@ CACHE=$(realpath "$CACHE")
 VENV=$CACHE/venv
 
 fetch() { # suite: the driver, and the source that holds its tests; sets source[SUITE]
-  local suite=$1 version=${VERSIONS[$1]} needs=()
-  case $suite in pq | pqxx)
-    "fetch_$suite" "$version"
-    return
-    ;;
+  local suite=$1 version=${VERSIONS[$1]}
+  case $suite in
+    pq | pqxx) "fetch_$suite" "$version" ;;
+    tokio) fetch_crate tokio tokio-postgres "$version" ;;
+    sea) fetch_crate sea sea-orm "$version" ;;
+    *) fetch_python "$suite" "$version" ;;
   esac
+}
+
+fetch_python() { # suite, version
+  local suite=$1 version=$2 needs=()
   source[$suite]=$CACHE/$suite-$version
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
   read -ra needs <<<"${NEEDS[$suite]}"
@@ -147,8 +156,8 @@ run_suite() { # suite, way, port
   read -ra tests <<<"$(tr '\n' ' ' <<<"${ONLY:-${TESTS[$suite]}}")"
   mkdir -p "$out"
   # What the last one left; and what the suites ask for to be there.
-  PGOPTIONS='-c client_min_messages=warning' PGPORT=$server_port psql -qX -c 'DROP SCHEMA public CASCADE' -c 'CREATE SCHEMA public' \
-    -c 'CREATE EXTENSION IF NOT EXISTS hstore' -c 'CREATE EXTENSION IF NOT EXISTS citext'
+  PGOPTIONS='-c client_min_messages=warning' PGPORT=$server_port psql -qX -c 'DROP SCHEMA IF EXISTS public CASCADE' -c 'CREATE SCHEMA public' \
+    -c 'CREATE EXTENSION hstore' -c 'CREATE EXTENSION citext' -c 'CREATE EXTENSION ltree'
   (
     cd "${source[$suite]}"
     export PGPORT=$port PGPASSWORD=$password PSYCOPG2_TESTDB=$PGDATABASE
@@ -156,6 +165,7 @@ run_suite() { # suite, way, port
       django) with_django "$out/log" "$port" "${tests[@]}" ;;
       pq) with_go "$out/log" "${tests[@]}" ;;
       pqxx) with_pqxx "$out/log" ;;
+      tokio | sea) "with_$suite" "$out/log" "$port" ;;
       sqlalchemy) with_pytest "$out/log" --dburi "postgresql+psycopg://postgres@127.0.0.1:$port/$PGDATABASE" --maxfail=10000 "${tests[@]}" ;;
       *) with_pytest "$out/log" "${tests[@]}" ;;
     esac
