@@ -7,6 +7,7 @@
 pub mod backup;
 mod control;
 mod init;
+mod least;
 mod place;
 mod provision;
 mod replica;

@@ -140,6 +140,33 @@ async fn a_replica_that_was_away_too_long_is_copied_anew() {
     world.end().await;
 }
 
+/// Lower numbers than the log asks for that it has not replayed yet: PostgreSQL would end it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_away_while_a_number_was_lowered_goes_on_with_its_data() {
+    let world = World::new();
+    let (mut first, mut replica) = pair(&world, Durability::Async).await;
+    world.handle.stop(&replica.id()).await.unwrap();
+    let kept = replica.data.join("kept");
+    std::fs::write(&kept, "").unwrap();
+    world.handle.stop(&first.id()).await.unwrap();
+    for server in [&mut first, &mut replica] {
+        server.database.max_connections = 15;
+    }
+    first.start(&world.handle).await.unwrap();
+    replica.follow(&world.handle, &first).await.unwrap();
+    write(&first, "one").await;
+    until_notes(&replica, "one").await;
+    assert!(kept.exists(), "it was copied");
+    let offered = "SELECT current_setting('max_connections')";
+    let address = replica.address().unwrap();
+    assert_eq!(query(&address, offered).await.unwrap(), "20");
+    world.handle.stop(&replica.id()).await.unwrap();
+    replica.follow(&world.handle, &first).await.unwrap();
+    assert_eq!(query(&address, offered).await.unwrap(), "15");
+    assert!(kept.exists(), "it was copied");
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verifiers_are_told_to_the_proxy_alone_and_not_of_administrators() {
     let world = World::new();

@@ -1,6 +1,7 @@
 //! What a server is asked and told over a connection of the administrator: who it is, how far it is, promotion.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -205,21 +206,26 @@ impl Server {
 
     /// A value of its control file.
     fn control_data(&self, name: &str) -> Result<String, PostgresError> {
+        let text = self.control_file(&self.data)?;
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
+        found
+            .map(|value| value.trim().to_owned())
+            .ok_or(PostgresError::NoAnswer)
+    }
+
+    /// What `pg_controldata` says of this data; nothing, where there is no control file. Blocking.
+    pub(super) fn control_file(&self, data: &Path) -> Result<String, PostgresError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "prints what a file holds and ends; nothing to supervise"
         )]
         let output = std::process::Command::new(self.bin.join("pg_controldata"))
-            .arg(&self.data)
+            .arg(data)
             .env_clear()
             .env("LC_ALL", "C")
             .output()
-            .map_err(super::io_error("read the control file of", &self.data))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let found = text.lines().find_map(|line| line.strip_prefix(name));
-        found
-            .map(|value| value.trim().to_owned())
-            .ok_or(PostgresError::NoAnswer)
+            .map_err(super::io_error("read the control file of", data))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Takes its files anew without a restart.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{PostgresError, SUPERUSER, Server, backup, io_error, replica, secret, settings, version};
+use super::{PostgresError, SUPERUSER, Server, backup, io_error, least, replica, secret, settings, version};
 use crate::child::{ChildId, ChildSpec, Handle, Probe, StopSignal};
 use crate::engine::files::{create_private_dir, sync_parent, write_private};
 
@@ -146,9 +146,14 @@ pub(super) fn configure(server: &Server, data: &Path) -> Result<(), PostgresErro
     let stores = server.database.backup.as_ref();
     // In data's own folder: the folder may be renamed before it is used.
     let archive = stores.map(|_| backup::archive_command(&server.data, server.stanza()));
+    let least = match !server.is_primary() || replica::is_marked(data) {
+        true => least::of(&server.control_file(data)?),
+        false => Vec::new(),
+    };
     let beside = settings::Beside {
         following: following.as_deref(),
         archive: archive.as_deref(),
+        least: &least,
     };
     let tuned = settings::config_file(&server.database, server.node, beside)?;
     for (name, text) in [

@@ -60,10 +60,15 @@ fn write_password(server: &Server, path: &Path) -> Result<(), PostgresError> {
 /// The file that keeps a replica one. Never taken away here: only a promotion does that.
 pub(super) fn mark(server: &Server, data: &Path) -> Result<(), PostgresError> {
     let signal = data.join(SIGNAL);
-    if server.is_primary() || signal.exists() {
+    if server.is_primary() || is_marked(data) {
         return Ok(());
     }
     write_private(&signal, b"", &server.owner()).map_err(io_error("write", &signal))
+}
+
+/// It comes up as a replica, whatever it is to become.
+pub(super) fn is_marked(data: &Path) -> bool {
+    data.join(SIGNAL).exists()
 }
 
 impl Server {
@@ -96,7 +101,7 @@ impl Server {
     /// With the data that is there: a replica's goes on, a primary's is rewound first.
     async fn come_back(&self, handle: &Handle, primary: &Self) -> Result<(), PostgresError> {
         self.check_place().await?;
-        if !self.data.join(SIGNAL).exists() {
+        if !is_marked(&self.data) {
             self.rewind(handle, primary).await?;
         }
         configure(self, &self.data)?;

@@ -9,6 +9,8 @@ use std::fmt::Write;
 use banyan_config::Durability;
 use banyan_topology::{Database, NodeId};
 
+use super::least::Least;
+
 /// Decided by Banyan: another value would cut it off from its own server.
 const RESERVED: [&str; 10] = [
     "cluster_name",
@@ -40,6 +42,8 @@ pub struct Beside<'a> {
     pub following: Option<&'a str>,
     /// What stores a piece of log; `None`: nothing does.
     pub archive: Option<&'a str>,
+    /// What the log that a replica replays asks for: it ends, or stops replaying, with less.
+    pub least: &'a [Least],
 }
 
 /// Name and value of every setting of one server; the user's own win.
@@ -107,6 +111,11 @@ pub fn tuned(
             return Err(Reserved(name));
         }
         settings.insert(name, value.clone());
+    }
+    for least in beside.least {
+        if least.exceeds(settings.get(least.name).map(String::as_str)) {
+            settings.insert(least.name.to_owned(), least.value.to_string());
+        }
     }
     Ok(settings)
 }
