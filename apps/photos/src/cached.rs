@@ -4,12 +4,11 @@
 //! A write forgets what it changes in its own transaction, so that a read that begins after its answer sees it. What is
 //! cached holds nothing of who is looking.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::sync::Arc;
 
 use banyan_sdk::{Banyan, CacheError, Tx};
-use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgPool};
@@ -136,22 +135,14 @@ impl Cached {
         Ok(self.followees.get_or_load(follower, load).await?)
     }
 
-    async fn tip(&self, author: i64) -> Result<Tip, ApiError> {
-        let found = self
-            .tips
-            .get_or_load(author, || tips::tip(&self.pool, author))
-            .await?;
-        Ok(found.unwrap_or_default())
-    }
-
     /// `None`: pulled from the tables instead, because the cache does not answer, the reader follows many, or the page lies
     /// deeper than the tips.
     pub(crate) async fn feed(&self, reader: i64, page: Page) -> Result<Option<FeedPage>, ApiError> {
         match self.followees(reader).await? {
             None | Some(Followees::Many) => Ok(None),
             Some(Followees::Few(authors)) => {
-                let tips = try_join_all(authors.iter().map(|author| self.tip(*author))).await?;
-                let tips = authors.into_iter().zip(tips).collect::<Vec<_>>();
+                let load = |authors| tips::tips(&self.pool, authors);
+                let tips = self.tips.get_or_load_many(authors, load).await?;
                 Ok(merge(&tips, page))
             }
         }
@@ -185,12 +176,9 @@ impl Cached {
 }
 
 /// The newest of all tips. `None`: an author's tip ends before the page does.
-fn merge(tips: &[(i64, Tip)], page: Page) -> Option<FeedPage> {
+fn merge(tips: &HashMap<i64, Tip>, page: Page) -> Option<FeedPage> {
     let needed = usize::try_from(page.offset + page.limit).ok()?;
-    if tips
-        .iter()
-        .any(|(_, tip)| tip.latest.len() < needed && tip.is_cut())
-    {
+    if tips.values().any(|tip| tip.latest.len() < needed && tip.is_cut()) {
         return None;
     }
     let mut posts: Vec<(i64, i64, i64)> = tips
@@ -202,7 +190,7 @@ fn merge(tips: &[(i64, Tip)], page: Page) -> Option<FeedPage> {
     let keys = keys.take(usize::try_from(page.limit).ok()?);
     Some(FeedPage {
         keys: keys.map(|(_, id, author_id)| PostKey { author_id, id }).collect(),
-        total: tips.iter().map(|(_, tip)| tip.posts).sum(),
+        total: tips.values().map(|tip| tip.posts).sum(),
     })
 }
 

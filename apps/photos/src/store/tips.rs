@@ -1,6 +1,8 @@
 //! What feeds are put together of: whom a user follows, and the newest posts of each. Loaded into the cache, so these statements
 //! must see all that was committed when they come: behind a proxy with replicas the primary answers them.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
@@ -54,27 +56,27 @@ pub(crate) async fn follows(pool: &PgPool, follower: i64, followee: i64) -> Resu
         .await
 }
 
-/// Count and posts of one moment. `None`: there is no such user.
-pub(crate) async fn tip(pool: &PgPool, author: i64) -> Result<Option<Tip>, sqlx::Error> {
-    let rows: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+/// By author, each with count and posts of one moment; those that there are not are not in it.
+pub(crate) async fn tips(pool: &PgPool, authors: Vec<i64>) -> Result<HashMap<i64, Tip>, sqlx::Error> {
+    let rows: Vec<(i64, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
         "/* banyan: fresh=primary */
-         select u.posts, (extract(epoch from p.created_at) * 1000000)::bigint, p.id
+         select u.id, u.posts, (extract(epoch from p.created_at) * 1000000)::bigint, p.id
          from users u left join lateral (
             select id, created_at from posts where author_id = u.id
             order by created_at desc, id desc limit $2) p on true
-         where u.id = $1
-         order by p.created_at desc, p.id desc",
+         where u.id = any($1)
+         order by u.id, p.created_at desc, p.id desc",
     )
-    .bind(author)
+    .bind(authors)
     .bind(LONGEST)
     .fetch_all(pool)
     .await?;
-    let Some((posts, ..)) = rows.first() else {
-        return Ok(None);
-    };
-    let latest = rows.iter().filter_map(|(_, at, id)| Some(((*at)?, (*id)?)));
-    Ok(Some(Tip {
-        posts: *posts,
-        latest: latest.collect(),
-    }))
+    let mut tips: HashMap<i64, Tip> = HashMap::new();
+    for (author, posts, at, id) in rows {
+        let tip = tips.entry(author).or_default();
+        tip.posts = posts;
+        // An author without posts has one row without any.
+        tip.latest.extend(at.zip(id));
+    }
+    Ok(tips)
 }

@@ -13,13 +13,16 @@ mod audit;
 mod direct;
 mod flight;
 mod l1;
+mod many;
 mod read;
 mod replay;
 mod stats;
 mod store;
 mod told;
 
+use std::collections::HashMap;
 use std::fmt::{self, Display};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -380,6 +383,21 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Fut: Future<Output = Result<Option<T>, E>>,
     {
         self.read(&self.key(&key), load).await
+    }
+
+    /// As [`Self::get_or_load`] of each key, with what that promises; keys without a value are not in the answer. Redis is asked once for
+    /// up to 256 of them, and `load` gets all that this reader is to load at once. It runs again for keys that another reader loads
+    /// and does not bring. What it finds under other keys is not kept.
+    pub async fn get_or_load_many<K, Fut, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        load: impl Fn(Vec<K>) -> Fut,
+    ) -> Result<HashMap<K, T>, CacheError<E>>
+    where
+        K: Clone + Display + Eq + Hash,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        self.read_many(keys, load).await
     }
 
     /// As [`Self::get_or_load`], for values that go when their tag does ([`Cache::invalidate_tag`]); they cannot be invalidated by

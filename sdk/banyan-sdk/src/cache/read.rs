@@ -39,18 +39,23 @@ pub enum CacheError<E> {
 /// What is stored for "there is none": not JSON.
 const NONE: &[u8] = b"";
 
-fn encode<T: Serialize, E>(value: Option<&T>) -> Result<Vec<u8>, CacheError<E>> {
+pub(super) fn encode<T: Serialize, E>(value: Option<&T>) -> Result<Vec<u8>, CacheError<E>> {
     match value {
         Some(value) => serde_json::to_vec(value).map_err(CacheError::Encode),
         None => Ok(NONE.to_vec()),
     }
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, serde_json::Error> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, serde_json::Error> {
     if bytes == NONE {
         return Ok(None);
     }
     serde_json::from_slice(bytes).map(Some)
+}
+
+/// How many times the last load's duration before the soft time a reader loads anew: mostly little, so that not all do it at once.
+pub(super) fn early() -> f64 {
+    -rand::random_range(f64::MIN_POSITIVE..1.0).ln()
 }
 
 impl<T: Serialize + DeserializeOwned> Cached<T> {
@@ -70,7 +75,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let mut lease = Lease::asked(self, key);
         let give_up = Instant::now() + self.lifetimes.loader;
         loop {
-            let early = -rand::random_range(f64::MIN_POSITIVE..1.0).ln();
+            let early = early();
             let stamp = self.stamp(key);
             let found = inner
                 .store
@@ -97,9 +102,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
                         inner.store.counters.note(Event::StaleHit);
                     } else {
                         inner.store.counters.note(Event::Hit);
-                        if let (Some(local), Some(stamp)) = (&self.local, stamp) {
-                            inner.level.keep(local, key, &bytes, stamp);
-                        }
+                        self.keep(key, &bytes, stamp);
                         if let Some(number) = inner.audit.takes() {
                             lease.is_held = false;
                             self.compare(number, key, bytes, load).await;
@@ -123,8 +126,13 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
     }
 
     /// With what the database has now; the reader's answer stays what it is.
-    async fn compare<Fut, E>(&self, number: u64, key: &str, bytes: Vec<u8>, load: impl FnOnce() -> Fut)
-    where
+    pub(super) async fn compare<Fut, E>(
+        &self,
+        number: u64,
+        key: &str,
+        bytes: Vec<u8>,
+        load: impl FnOnce() -> Fut,
+    ) where
         Fut: Future<Output = Result<Option<T>, E>>,
     {
         // A load that fails tells nothing of the cache.
@@ -137,11 +145,18 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         }
     }
 
-    fn stamp(&self, key: &str) -> Option<Stamp> {
+    /// In this process's memory, too.
+    pub(super) fn keep(&self, key: &str, bytes: &[u8], stamp: Option<Stamp>) {
+        if let (Some(local), Some(stamp)) = (&self.local, stamp) {
+            self.cache.inner.level.keep(local, key, bytes, stamp);
+        }
+    }
+
+    pub(super) fn stamp(&self, key: &str) -> Option<Stamp> {
         self.cache.inner.level.stamp(self.local.as_ref()?, key)
     }
 
-    fn local_value(&self, key: &str) -> Option<Option<T>> {
+    pub(super) fn local_value(&self, key: &str) -> Option<Option<T>> {
         let inner = &self.cache.inner;
         let bytes = inner.level.get(self.local.as_ref()?, key, self.stamp(key)?)?;
         let value = decode(&bytes).ok()?;
@@ -189,7 +204,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Ok(value)
     }
 
-    fn lifetime(&self, is_negative: bool, load_took: Duration) -> Lifetime {
+    pub(super) fn lifetime(&self, is_negative: bool, load_took: Duration) -> Lifetime {
         let Lifetimes {
             ttl,
             negative,
@@ -205,19 +220,19 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         }
     }
 
-    /// What the cache still has: it was not invalidated, so it is only old.
     async fn or_stale<E>(&self, key: &str, error: CacheError<E>) -> Result<Option<T>, CacheError<E>> {
+        self.stale(key).await.ok_or(error)
+    }
+
+    /// What the cache still has when a load failed: it was not invalidated, so it is only old.
+    pub(super) async fn stale(&self, key: &str) -> Option<Option<T>> {
         if self.lifetimes.stale_if_error.is_zero() {
-            return Err(error);
+            return None;
         }
-        let kept = self.cache.inner.store.peek(key).await;
-        match kept.and_then(|bytes| decode(&bytes).ok()) {
-            Some(value) => {
-                self.cache.inner.store.counters.note(Event::StaleHit);
-                Ok(value)
-            }
-            None => Err(error),
-        }
+        let bytes = self.cache.inner.store.peek(key).await?;
+        let value = decode(&bytes).ok()?;
+        self.cache.inner.store.counters.note(Event::StaleHit);
+        Some(value)
     }
 
     pub(super) async fn read_directly<Fut, E>(

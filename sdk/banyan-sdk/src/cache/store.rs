@@ -94,25 +94,36 @@ impl Store {
 
     /// `early`: how many times the last load's duration before the soft time it counts as past it.
     pub(super) async fn get(&self, key: &str, token: &Token, lease: Duration, early: f64) -> Option<Found> {
+        self.get_all(&[key], token, lease, early).await?.pop()
+    }
+
+    /// Of each key, in their order; all that are leased are under the one token.
+    pub(super) async fn get_all(
+        &self,
+        keys: &[&str],
+        token: &Token,
+        lease: Duration,
+        early: f64,
+    ) -> Option<Vec<Found>> {
         let mut connection = self.connection().await?;
-        let mut script = self.get.key(key);
+        let mut script = self.get.prepare_invoke();
+        for key in keys {
+            script.key(*key);
+        }
         script
             .arg(token.text())
             .arg(millis(lease))
             .arg(format!("{early:.3}"));
-        let reply: (String, Option<Vec<u8>>) = self
-            .within(self.slow, async {
-                let mut parts: Vec<Vec<u8>> = script.invoke_async(&mut connection).await?;
-                let value = (parts.len() > 1).then(|| parts.remove(1));
-                Ok((String::from_utf8_lossy(&parts[0]).into_owned(), value))
-            })
+        let answers: Vec<(String, Vec<u8>)> = self
+            .within(self.slow, script.invoke_async(&mut connection))
             .await?;
-        Some(match reply {
-            (code, Some(value)) if code == "H" => Found::Fresh(value),
-            (_, Some(value)) => Found::Stale(value),
-            (code, None) if code == "L" => Found::Leased,
-            (_, None) => Found::Busy,
-        })
+        let found = answers.into_iter().map(|(code, value)| match code.as_str() {
+            "H" => Found::Fresh(value),
+            "S" => Found::Stale(value),
+            "L" => Found::Leased,
+            _ => Found::Busy,
+        });
+        Some(found.collect())
     }
 
     /// Whether it was stored: not if the key was invalidated or the lease went to another meanwhile.

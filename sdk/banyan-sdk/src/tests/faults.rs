@@ -28,8 +28,12 @@ impl Load {
                         if number < 2 {
                             world.write(item).await;
                             tokio::time::sleep(Duration::from_millis(2)).await;
-                        } else if judged {
+                        } else if judged && number < 18 {
                             world.read_judged(item).await;
+                        } else if judged {
+                            world.read_all_judged(item..ITEMS.min(item + 20)).await;
+                        } else if number >= 18 {
+                            world.read_all(item..ITEMS.min(item + 20)).await;
                         } else {
                             world.read(item).await.unwrap();
                         }

@@ -1,4 +1,4 @@
-//! Random interleavings of two readers and two writers of one key, with evictions, expired leases and writers that die between
+//! Random interleavings of two readers and two writers of one key and of a reader of several, with evictions, expired leases and writers that die between
 //! commit and invalidation: no read older than an acknowledged write, nothing stale at rest.
 
 use futures_util::future::join_all;
@@ -102,11 +102,12 @@ async fn repair(world: Arc<World>) {
     }
 }
 
-/// Two transactions that write all of them; of each, two readers and what may go wrong.
+/// Two transactions that write all of them, a reader of all of them; of each, two readers and what may go wrong.
 async fn history(world: &World, items: Range<usize>, dice: &mut StdRng) {
     let [first, second] = [(); 2].map(|()| Delays::new(dice, None));
     let mortal = Delays::new(dice, Some(Point::Committed));
     let second = if dice.random_ratio(1, 8) { mortal } else { second };
+    let all = Delays::new(dice, None);
     let readers: Vec<_> = items.clone().map(|item| around(world, item, dice)).collect();
     tokio::join!(
         DELAYS.scope(first, async {
@@ -119,6 +120,10 @@ async fn history(world: &World, items: Range<usize>, dice: &mut StdRng) {
                 () = world.write_all(items.clone()) => {}
                 () = second.died.notified() => {}
             }
+        }),
+        DELAYS.scope(all, async {
+            pause().await;
+            world.read_all_judged(items.clone()).await;
         }),
         join_all(readers),
     );

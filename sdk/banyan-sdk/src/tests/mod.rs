@@ -9,6 +9,7 @@ mod interleavings;
 mod lists;
 mod loader;
 mod local;
+mod many;
 mod moves;
 mod tracking;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use banyan_testkit::postgres::Postgres;
 use banyan_testkit::redis::Redis;
+use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::postgres::PgPoolOptions;
@@ -116,6 +118,32 @@ impl World {
 
     async fn read(&self, item: usize) -> Result<Option<i64>, CacheError<sqlx::Error>> {
         self.items().get_or_load(item, || self.load(item)).await
+    }
+
+    /// In one read.
+    async fn read_all(&self, items: Range<usize>) -> HashMap<usize, i64> {
+        let load = |items: Vec<usize>| async move {
+            let loaded = try_join_all(items.iter().map(|item| self.load(*item))).await?;
+            let found = items.into_iter().zip(loaded);
+            Ok::<_, sqlx::Error>(found.filter_map(|(item, value)| Some((item, value?))).collect())
+        };
+        self.items().get_or_load_many(items, load).await.unwrap()
+    }
+
+    /// Fails if one is older than what was acknowledged before it began.
+    async fn read_all_judged(&self, items: Range<usize>) {
+        let before = items
+            .clone()
+            .map(|item| self.acknowledged[item].load(Ordering::SeqCst));
+        let before: Vec<i64> = before.collect();
+        let read = self.read_all(items.clone()).await;
+        for (item, before) in items.zip(before) {
+            let read = read[&item];
+            assert!(
+                read >= before,
+                "item {item}: read {read} among others after {before} was acknowledged"
+            );
+        }
     }
 
     /// Fails if it is older than what was acknowledged before it began.
