@@ -4,7 +4,7 @@
 //! A write forgets what it changes in its own transaction, so that a read that begins after its answer sees it. What is
 //! cached holds nothing of who is looking.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -181,16 +181,48 @@ fn merge(tips: &HashMap<i64, Tip>, page: Page) -> Option<FeedPage> {
     if tips.values().any(|tip| tip.latest.len() < needed && tip.is_cut()) {
         return None;
     }
-    let mut posts: Vec<(i64, i64, i64)> = tips
-        .iter()
-        .flat_map(|(author, tip)| tip.latest.iter().map(|(at, id)| (*at, *id, *author)))
-        .collect();
-    posts.sort_unstable_by(|one, other| other.cmp(one));
-    let keys = posts.into_iter().skip(usize::try_from(page.offset).ok()?);
-    let keys = keys.take(usize::try_from(page.limit).ok()?);
+    let skipped = usize::try_from(page.offset).ok()?;
+    let keys = newest_first(tips).take(needed).skip(skipped);
     Some(FeedPage {
-        keys: keys.map(|(_, id, author_id)| PostKey { author_id, id }).collect(),
+        keys: keys.collect(),
         total: tips.values().map(|tip| tip.posts).sum(),
+    })
+}
+
+/// A tip's newest post that was not taken yet. By time, then number; no two are alike in both.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head<'t> {
+    at: i64,
+    id: i64,
+    author: i64,
+    older: &'t [(i64, i64)],
+}
+
+impl<'t> Head<'t> {
+    fn of(author: i64, latest: &'t [(i64, i64)]) -> Option<Self> {
+        let ((at, id), older) = latest.split_first()?;
+        Some(Self {
+            at: *at,
+            id: *id,
+            author,
+            older,
+        })
+    }
+}
+
+/// Each tip has its newest first: only as many are looked at as are taken.
+fn newest_first(tips: &HashMap<i64, Tip>) -> impl Iterator<Item = PostKey> {
+    let heads = tips
+        .iter()
+        .filter_map(|(author, tip)| Head::of(*author, &tip.latest));
+    let mut heads: BinaryHeap<Head<'_>> = heads.collect();
+    std::iter::from_fn(move || {
+        let newest = heads.pop()?;
+        heads.extend(Head::of(newest.author, newest.older));
+        Some(PostKey {
+            author_id: newest.author,
+            id: newest.id,
+        })
     })
 }
 

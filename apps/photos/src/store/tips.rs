@@ -8,8 +8,8 @@ use sqlx::PgPool;
 
 /// Who follows more has their feed pulled from the tables: that many entries of the cache would cost more.
 const FEW: i64 = 200;
-/// As many posts of one author as a page may show.
-const LONGEST: i64 = 100;
+/// Two usual pages of one author alone; a feed that reaches deeper is pulled from the tables.
+pub(crate) const LONGEST: i64 = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Followees {
@@ -21,6 +21,7 @@ pub(crate) enum Followees {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tip {
     /// When (microseconds since 1970) and which, the newest first.
+    #[serde(with = "steps")]
     pub(crate) latest: Vec<(i64, i64)>,
     /// All of the author's.
     pub(crate) posts: i64,
@@ -79,4 +80,58 @@ pub(crate) async fn tips(pool: &PgPool, authors: Vec<i64>) -> Result<HashMap<i64
         tip.latest.extend(at.zip(id));
     }
     Ok(tips)
+}
+
+/// Each as its difference to the one before, in one list: a feed reads thousands of them, and short numbers are read sooner.
+mod steps {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(latest: &[(i64, i64)], to: S) -> Result<S::Ok, S::Error> {
+        let mut before = (0, 0);
+        let mut steps = Vec::with_capacity(2 * latest.len());
+        for (at, id) in latest {
+            steps.extend([at.wrapping_sub(before.0), id.wrapping_sub(before.1)]);
+            before = (*at, *id);
+        }
+        steps.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(i64, i64)>, D::Error> {
+        let steps = Vec::<i64>::deserialize(from)?;
+        let (pairs, []) = steps.as_chunks() else {
+            return Err(D::Error::custom("half a pair"));
+        };
+        let mut before = (0_i64, 0_i64);
+        let pair = |[at, id]: &[i64; 2]| {
+            before = (before.0.wrapping_add(*at), before.1.wrapping_add(*id));
+            before
+        };
+        Ok(pairs.iter().map(pair).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tip_is_read_back_as_it_was_and_half_of_one_is_none() {
+        let tip = Tip {
+            latest: vec![(1_700_000_000_000_000, 12), (1_699_999_999_000_000, 15), (-5, -7)],
+            posts: 9,
+        };
+        let text = serde_json::to_string(&tip).unwrap();
+        assert!(
+            text.starts_with(r#"{"latest":[1700000000000000,12,-1000000,3,"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Tip>(&text).unwrap(), tip);
+        for wrong in [
+            r#"{"latest":[1,2,3],"posts":2}"#,
+            r#"{"latest":[[1,2]],"posts":1}"#,
+        ] {
+            assert!(serde_json::from_str::<Tip>(wrong).is_err(), "{wrong}");
+        }
+    }
 }
