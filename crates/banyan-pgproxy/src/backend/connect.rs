@@ -137,6 +137,7 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         tenant: 0,
         tenure: 0,
         expected: VecDeque::new(),
+        unsynced: super::Unsynced::Nothing,
         status: b'I',
         skipping: false,
         copying: Copying::No,

@@ -27,6 +27,7 @@ use stream::{Address, Stream};
 
 use crate::session::prepared::Statement;
 use crate::session::settings::{Parameters, Settings};
+use crate::wire::message;
 use crate::wire::startup::CancelKey;
 use crate::workload::Run;
 
@@ -36,6 +37,16 @@ pub(crate) enum Copying {
     No,
     /// To the server: it ignores Sync and Flush until the end.
     In,
+}
+
+/// What was sent that no Sync follows yet, answered or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsynced {
+    Nothing,
+    /// Statements were prepared and described: nothing that could be lost.
+    Prepared,
+    /// Something was bound, and has perhaps run: it is not committed.
+    Bound,
 }
 
 /// The unnamed statement of the server's session.
@@ -79,6 +90,7 @@ pub(crate) struct Backend {
     pub(crate) tenure: u64,
     /// What has been sent and not been answered, in order.
     pub(crate) expected: VecDeque<Expected>,
+    unsynced: Unsynced,
     /// Of the last ReadyForQuery: I, T or E.
     pub(crate) status: u8,
     /// The server ignores everything up to the next Sync, and so do we.
@@ -133,9 +145,9 @@ pub(crate) struct Info {
 }
 
 impl Backend {
-    /// Nothing is owed, no transaction is open, no message is half.
+    /// Nothing is owed, no transaction is open (nor one that waits for its Sync), no message is half.
     pub(crate) fn is_idle(&self) -> bool {
-        self.status == b'I' && self.is_quiet()
+        self.status == b'I' && !self.is_open() && self.is_quiet()
     }
 
     /// Nothing is owed and no message is half; a transaction may be open.
@@ -154,18 +166,41 @@ impl Backend {
     }
 
     pub(crate) fn expect(&mut self, kind: Kind, hidden: bool) {
-        let run = Run::default();
-        self.expected.push_back(Expected { kind, hidden, run });
+        self.push(Expected {
+            kind,
+            hidden,
+            run: Run::default(),
+        });
     }
 
     /// A statement of the client's, which is measured.
     pub(crate) fn expect_run(&mut self, kind: Kind, run: Run) {
         let hidden = false;
-        self.expected.push_back(Expected { kind, hidden, run });
+        self.push(Expected { kind, hidden, run });
+    }
+
+    fn push(&mut self, expected: Expected) {
+        self.unsynced = match (&expected.kind, self.unsynced) {
+            (Kind::CopyEnd, before) => before,
+            (kind, _) if kind.ends_unit() => Unsynced::Nothing,
+            (Kind::Bind | Kind::Execute(_), _) | (_, Unsynced::Bound) => Unsynced::Bound,
+            _ => Unsynced::Prepared,
+        };
+        self.expected.push_back(expected);
     }
 
     /// Messages were sent that no Sync follows yet.
     pub(crate) fn is_open(&self) -> bool {
-        !self.expected.is_empty() && !self.expected.back().is_some_and(|last| last.kind.ends_unit())
+        self.unsynced != Unsynced::Nothing
+    }
+
+    /// Who has only prepared something so far (asyncpg, postgres.js, with a Flush) needs no backend until it goes on.
+    pub(crate) fn sync_prepared(&mut self) -> bool {
+        let over = self.unsynced == Unsynced::Prepared && self.status == b'I' && self.is_quiet();
+        if over {
+            message::sync(&mut self.outbox);
+            self.expect(Kind::Sync, true);
+        }
+        over
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::connect::ends;
 use super::expected::{Expected, Kind, Ours};
 use super::meaning::rename;
-use super::{Backend, Copying, Failure, Unnamed};
+use super::{Backend, Copying, Failure, Unnamed, Unsynced};
 use crate::session::Session;
 use crate::session::marks::Marks;
 use crate::session::prepared::PREFIX;
@@ -248,6 +248,13 @@ impl Backend {
             at += 1;
             at > until || !matches!(e.kind, Kind::Sync)
         });
+        if matches!(self.head(), Some(Kind::Execute(_))) {
+            let synced = self.expected.back().is_some_and(|last| last.kind.ends_unit());
+            self.unsynced = match synced {
+                true => Unsynced::Nothing,
+                false => Unsynced::Bound,
+            };
+        }
         if end.is_none() {
             self.copying = Copying::In;
         }

@@ -158,7 +158,8 @@ impl Client {
             }
             return Ok(());
         }
-        if !lease.is_idle() || self.blocked != Blocked::No || self.passing > 0 {
+        let between = self.blocked == Blocked::No && self.passing == 0;
+        if between && lease.sync_prepared() || !lease.is_idle() || !between {
             return Ok(());
         }
         let session = &mut self.session;

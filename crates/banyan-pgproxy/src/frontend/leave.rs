@@ -101,11 +101,9 @@ fn leave(worker: &Rc<Worker>, mut lease: Lease, session: &Session, mut tracking:
         tracking.lost(&worker.fresh);
         return;
     }
-    if lease
-        .guard
-        .as_ref()
-        .is_some_and(|guard| guard.ours && !guard.commits)
-    {
+    let unsynced = lease.is_quiet() && lease.is_open() && lease.status == b'I';
+    let guard = lease.guard.as_ref();
+    if unsynced || guard.is_some_and(|guard| guard.ours && !guard.commits) {
         // Closed, it ends without a commit.
         tracking.lost(&worker.fresh);
         return;

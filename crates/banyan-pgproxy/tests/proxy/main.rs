@@ -3,6 +3,7 @@
 
 mod console;
 mod crash;
+mod flush;
 mod hidden;
 mod hold;
 mod hunter;
