@@ -159,7 +159,7 @@ impl Client {
             return Ok(());
         }
         let between = self.blocked == Blocked::No && self.passing == 0;
-        if between && lease.sync_prepared() || !lease.is_idle() || !between {
+        if !between || lease.sync_prepared() || !lease.is_idle() {
             return Ok(());
         }
         let session = &mut self.session;
