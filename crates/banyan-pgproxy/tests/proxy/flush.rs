@@ -1,6 +1,6 @@
 //! Flush: what is answered and has no Sync yet is not committed, and its server connection nobody else's.
 
-use crate::raw::{Message, Raw, message, parse, sync};
+use crate::raw::{Message, Raw, execute, message, parse, sync};
 use crate::world::{World, one, pool};
 
 fn flush(out: &mut Vec<u8>) {
@@ -9,11 +9,6 @@ fn flush(out: &mut Vec<u8>) {
 
 fn bind(out: &mut Vec<u8>) {
     message(out, b'B', &[0, 0, 0, 0, 0, 0, 0, 0]);
-}
-
-/// At most so many rows; 0: all.
-fn execute(out: &mut Vec<u8>, rows: u32) {
-    message(out, b'E', &[&[0][..], &rows.to_be_bytes()].concat());
 }
 
 async fn until(raw: &mut Raw, tag: u8) -> Vec<Message> {

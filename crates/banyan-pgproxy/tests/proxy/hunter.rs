@@ -1,5 +1,7 @@
 //! The wrong-reply hunter: every statement carries a nonce, a name and the client's own setting, and every reply must
-//! give them back, whatever else is going on: cancels, disconnects, timeouts, pipelines, failed statements.
+//! give them back, whatever else is going on: cancels, disconnects, timeouts, pipelines, failed statements, Flush without Sync.
+
+mod flushed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use self::flushed::Ledger;
 use crate::raw::{Message, Raw, close, parse, query, run, sync};
 use crate::world::{World, pool};
 
@@ -25,6 +28,7 @@ struct Hunter {
     /// What each name of ours was prepared as.
     prepared: [Option<u64>; 4],
     replies: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
     /// How many all hunters together want.
     wanted: u64,
 }
@@ -32,23 +36,25 @@ struct Hunter {
 /// What a unit of a pipeline must answer.
 enum Expect {
     Row(Vec<String>),
+    Rows(Vec<Vec<String>>),
     Error(&'static str),
     /// Rows, then an error.
     RowsThen(Vec<Vec<String>>, &'static str),
 }
 
 impl Hunter {
-    async fn start(seed: u64, number: u64, port: u16, replies: Arc<AtomicU64>, wanted: u64) -> Self {
+    async fn start(port: u16, hunt: &Hunt, number: u64) -> Self {
         Self {
             number,
-            random: StdRng::seed_from_u64(seed << 32 | number),
+            random: StdRng::seed_from_u64(hunt.seed << 32 | number),
             raw: Raw::connect(port).await.unwrap(),
             nonce: 0,
             owner: String::new(),
             role: "app",
             prepared: [None; 4],
-            replies,
-            wanted,
+            replies: Arc::clone(&hunt.replies),
+            ledger: Arc::clone(&hunt.ledger),
+            wanted: hunt.wanted,
         }
     }
 
@@ -138,6 +144,10 @@ impl Hunter {
                 let said = said.map(|m| String::from_utf8_lossy(&m.body));
                 assert_eq!(error, None, "client {who}: {said:?}");
                 assert_eq!(rows, std::slice::from_ref(row), "client {who}: a foreign reply");
+            }
+            Expect::Rows(expected) => {
+                assert_eq!(error, None, "client {who}");
+                assert_eq!(&rows, expected, "client {who}: a foreign reply");
             }
             Expect::Error(code) => {
                 assert_eq!(error.as_deref(), Some(*code), "client {who}");
@@ -321,6 +331,7 @@ impl Hunter {
                 1 => self.cancelled().await,
                 2 | 3 => self.transaction().await,
                 4 | 5 => self.session().await,
+                6..16 => self.flushed().await,
                 _ => self.pipeline().await,
             }
         }
@@ -341,24 +352,33 @@ const CODE: &str = r"
         BEGIN PERFORM be_owned(NEW.owner); RETURN NULL; END $$;
     CREATE TRIGGER own BEFORE INSERT ON owned FOR EACH ROW EXECUTE FUNCTION own();
     GRANT INSERT ON owned TO team;
+    CREATE TABLE flushed (nonce text);
+    GRANT INSERT ON flushed TO team;
 ";
+
+/// What all hunters of a world share.
+struct Hunt {
+    seed: u64,
+    replies: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
+    wanted: u64,
+}
 
 async fn hunt(seed: u64, wanted: u64) {
     let world = World::start(pool(5)).await;
     world.client().await.batch_execute(CODE).await.unwrap();
     world.charted().await;
-    let replies = Arc::new(AtomicU64::new(0));
-    let hunters = (0..CLIENTS).map(|number| {
-        let replies = Arc::clone(&replies);
-        let port = world.port();
-        async move {
-            Hunter::start(seed, number, port, replies, wanted)
-                .await
-                .hunt()
-                .await
-        }
-    });
+    let hunt = Hunt {
+        seed,
+        replies: Arc::default(),
+        ledger: Arc::default(),
+        wanted,
+    };
+    let (port, hunt) = (world.port(), &hunt);
+    let hunters =
+        (0..CLIENTS).map(|number| async move { Hunter::start(port, hunt, number).await.hunt().await });
     futures_util::future::join_all(hunters).await;
+    hunt.ledger.is_true(&world).await;
     let admin = world.admin().await;
     crate::world::eventually("no lock is left", || async {
         let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";

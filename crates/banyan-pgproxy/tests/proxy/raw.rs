@@ -52,6 +52,16 @@ pub(crate) fn run(out: &mut Vec<u8>, name: &str, parameters: &[&str]) {
     message(out, b'E', &[0, 0, 0, 0, 0]);
 }
 
+/// A statement.
+pub(crate) fn describe(out: &mut Vec<u8>, name: &str) {
+    message(out, b'D', &[b"S", name.as_bytes(), &[0]].concat());
+}
+
+/// The unnamed portal goes on: at most so many rows.
+pub(crate) fn execute(out: &mut Vec<u8>, rows: u32) {
+    message(out, b'E', &[&[0][..], &rows.to_be_bytes()].concat());
+}
+
 pub(crate) fn close(out: &mut Vec<u8>, name: &str) {
     message(out, b'C', &[b"S", name.as_bytes(), &[0]].concat());
 }
