@@ -250,6 +250,31 @@ async fn of_three_edges_none_serves_what_was_purged_also_when_one_is_killed_in_t
     site.installation.down().await;
 }
 
+/// Each key is at one of them: whoever asks another edge gets what that one has, and the next on the ring has it while it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_edges_beside_each_other_none_serves_what_was_purged_whoever_is_killed_under_load() {
+    let mut site = Site::with_edges_beside().await;
+    let readers = Readers::start(&site);
+    acknowledged(&site, &readers, 1..=6).await;
+    let owner = site.owner("/0").await;
+    let all = ["edge", "edge-south", "edge-west"];
+    let other = all.into_iter().find(|edge| *edge != owner).unwrap().to_owned();
+    for (version, killed) in [(7, owner), (12, other)] {
+        let pid = site.pid(&killed).await.unwrap();
+        site.say(version);
+        let (purged, ()) = tokio::join!(purge(&site, version), async { signal(pid, Signal::KILL) });
+        if purged {
+            readers.acknowledged.store(version, Ordering::SeqCst);
+        }
+        acknowledged(&site, &readers, version + 1..=version + 2).await;
+        site.replaced(&killed, pid).await;
+        acknowledged(&site, &readers, version + 3..=version + 4).await;
+    }
+    let wrong = readers.end().await;
+    assert!(wrong.is_empty(), "{wrong:#?}\n{}", site.installation.logs());
+    site.installation.down().await;
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use banyan_e2e::{Installation, Manifest};
-use banyan_testkit::http::Client;
+use banyan_testkit::http::{Client, Failure};
 use banyan_testkit::{Port, wait};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -27,6 +27,8 @@ pub(super) struct Site {
     pub(super) endpoint: Port,
     /// Those of other places, if there are any.
     pub(super) places: Vec<Port>,
+    /// By which readers know all edges; `None`: each by its address.
+    name: Option<&'static str>,
 }
 
 impl Site {
@@ -52,23 +54,102 @@ impl Site {
             file,
             endpoint,
             places: Vec::new(),
+            name: None,
         }
     }
 
     /// With two more edges.
     pub(super) async fn with_three_edges() -> Self {
         let mut site = Self::up().await;
-        site.places = vec![Port::free(), Port::free()];
-        let at = ["south", "west"].into_iter().zip(&site.places);
+        site.add_places("").await;
+        site
+    }
+
+    /// With two more edges that share with the first what they keep, each with a disk.
+    pub(super) async fn with_edges_beside() -> Self {
+        let mut site = Self::up_with("disk = \"64MiB\",").await;
+        site.name = Some("shop.example");
+        site.add_places("beside = \"edge\"").await;
+        site.shares().await;
+        site
+    }
+
+    async fn add_places(&mut self, setting: &str) {
+        self.places = vec![Port::free(), Port::free()];
+        let at = ["south", "west"].into_iter().zip(&self.places);
         let tables = at.map(|(name, port)| {
             [
                 format!("[edge.place.{name}]"),
                 format!("port = {}", port.number()),
+                setting.to_owned(),
             ]
         });
         let tables: Vec<String> = tables.flatten().collect();
-        site.installation.apply(|manifest| manifest.more = tables).await;
-        site
+        self.installation.apply(|manifest| manifest.more = tables).await;
+    }
+
+    /// Each edge has heard that the others are there: of some keys it asks them.
+    async fn shares(&self) {
+        for edge in self.edges() {
+            let round = AtomicU64::new(0);
+            wait::until("the edges to share", LIMIT, async || {
+                for n in 0..8 {
+                    let path = format!("/shares?{}-{n}", round.fetch_add(1, Ordering::SeqCst));
+                    let answer = self.ask(&Client::fresh_connections(edge), &path).await;
+                    let answer = answer.map_err(|failure| failure.to_string())?;
+                    let said = answer.headers().get_all("cache-status").iter();
+                    let members = said.map(|line| {
+                        String::from_utf8_lossy(line.as_bytes())
+                            .matches("banyan-edge")
+                            .count()
+                    });
+                    if members.sum::<usize>() > 1 {
+                        return Ok(());
+                    }
+                }
+                Err(format!("{edge} asks nobody"))
+            })
+            .await
+            .unwrap();
+        }
+    }
+
+    /// The edge that has this key for the others, as `status` names it.
+    pub(super) async fn owner(&self, path: &str) -> String {
+        let url = format!("http://{}{path}", self.name.unwrap_or_default());
+        let told = self.installation.verb(&["cdn", "explain", &url]).await.stdout;
+        let place = told
+            .split("the edge at ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{told}"));
+        match place.split(' ').next() {
+            Some("edge") | None => "edge".to_owned(),
+            Some(place) => format!("edge-{place}"),
+        }
+    }
+
+    /// Of this name, where it serves.
+    pub(super) async fn pid(&self, edge: &str) -> Option<u64> {
+        let status = self.installation.status().await;
+        let rows = status["children"].as_array()?;
+        let ready = rows
+            .iter()
+            .find(|row| row["id"] == edge && row["state"] == "ready")?;
+        ready["pid"].as_u64()
+    }
+
+    pub(super) async fn replaced(&self, edge: &str, old: u64) {
+        wait::until("another edge", LIMIT, async || match self.pid(edge).await {
+            Some(new) if new != old => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        })
+        .await
+        .unwrap_or_else(|late| panic!("{late}\n{}", self.installation.logs()));
+    }
+
+    /// As the readers ask.
+    async fn ask(&self, client: &Client, path: &str) -> Result<Response<Bytes>, Failure> {
+        ask(client, self.name, path).await
     }
 
     pub(super) fn edges(&self) -> Vec<SocketAddr> {
@@ -89,19 +170,7 @@ impl Site {
     pub(super) async fn replace_edge(&mut self) {
         let old = edge_pid(&self.installation).await;
         signal(old, Signal::KILL);
-        wait::until("another edge", LIMIT, async || {
-            let status = self.installation.status().await;
-            let rows = status["children"].as_array().unwrap();
-            let edge = rows
-                .iter()
-                .find(|row| row["id"] == "edge" && row["state"] == "ready");
-            match edge.and_then(|edge| edge["pid"].as_u64()) {
-                Some(new) if new != old => Ok(()),
-                seen => Err(format!("{seen:?}")),
-            }
-        })
-        .await
-        .unwrap();
+        self.replaced("edge", old).await;
         self.installation.serving("/").await;
     }
 
@@ -131,11 +200,29 @@ impl Site {
         format!("http://{}{path}", self.installation.edge_address())
     }
 
-    /// Of every edge, as its readers name it.
+    /// What readers ask for begins so.
+    fn beginnings(&self) -> Vec<String> {
+        match self.name {
+            Some(name) => vec![format!("http://{name}/")],
+            None => self
+                .edges()
+                .iter()
+                .map(|edge| format!("http://{edge}/"))
+                .collect(),
+        }
+    }
+
     pub(super) fn urls(&self) -> Vec<String> {
-        let edges = self.edges();
-        let of_one = |n| edges.iter().map(move |edge| format!("http://{edge}/{n}"));
+        let all = self.beginnings();
+        let of_one = |n| all.iter().map(move |beginning| format!("{beginning}{n}"));
         (0..PATHS).flat_map(of_one).collect()
+    }
+
+    pub(super) fn globs(&self) -> Vec<String> {
+        self.beginnings()
+            .into_iter()
+            .map(|beginning| beginning + "*")
+            .collect()
     }
 
     pub(super) fn token(&self) -> String {
@@ -161,6 +248,14 @@ impl Site {
     }
 }
 
+async fn ask(client: &Client, name: Option<&str>, path: &str) -> Result<Response<Bytes>, Failure> {
+    let Some(name) = name else {
+        return client.get(path).await;
+    };
+    let request = Request::get(path).header("host", name);
+    client.send(request.body(Bytes::new()).unwrap()).await
+}
+
 pub(super) fn number(body: &[u8]) -> Option<u64> {
     std::str::from_utf8(body).ok()?.trim().parse().ok()
 }
@@ -181,7 +276,7 @@ pub(super) struct Readers {
 impl Readers {
     #[expect(clippy::disallowed_methods, reason = "a test is not part of Banyan's runtime")]
     pub(super) fn start(site: &Site) -> Self {
-        let edges = site.edges();
+        let (edges, name) = (site.edges(), site.name);
         let this = Self {
             acknowledged: Arc::default(),
             stop: Arc::default(),
@@ -200,7 +295,7 @@ impl Readers {
                     turn += 1;
                     let path = format!("/{}", turn % PATHS);
                     let least = acknowledged.load(Ordering::SeqCst);
-                    let got = match client.get(&path).await {
+                    let got = match ask(&client, name, &path).await {
                         Ok(answer) if answer.status() == 200 => number(answer.body()),
                         // An edge was killed.
                         Ok(_) | Err(_) => {
@@ -249,7 +344,7 @@ pub(super) async fn purge(site: &Site, version: u64) -> bool {
     let everything = match version % 4 {
         0 => json!({ "all": true, "hard": true }),
         1 => json!({ "tags": ["all"], "hard": true }),
-        2 => json!({ "globs": ["http://127.0.0.1:*"], "hard": true }),
+        2 => json!({ "globs": site.globs(), "hard": true }),
         _ => json!({ "urls": site.urls(), "hard": true }),
     };
     let client = Client::fresh_connections(site.endpoint.address());

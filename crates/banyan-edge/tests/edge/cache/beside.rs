@@ -234,7 +234,8 @@ async fn a_thousand_misses_over_edges_that_share_cost_one_request() {
 
 /// Those who wait at the others for the one that has the key ask again without it, for all of their clients once.
 #[tokio::test]
-async fn the_end_of_who_has_the_key_costs_a_thousand_misses_one_request_for_each_other_edge() {
+async fn the_end_of_who_has_the_key_costs_a_thousand_misses_one_request_for_each_other_edge_or_for_the_shield()
+ {
     let (upstream, _asked) = served().await;
     let path = {
         let edges = edges(&upstream, safe()).await;
@@ -245,17 +246,22 @@ async fn the_end_of_who_has_the_key_costs_a_thousand_misses_one_request_for_each
         }
         format!("/of-south/{n}")
     };
-    let mut held = Held::with(|_| ok(KEPT, "for all")).await;
-    let mut edges = edges(&held.upstream, safe()).await;
-    let mut south = edges.all.remove(1);
-    let crowds = crowd(&edges.all, 500, &path).await;
-    held.asked(1).await;
-    south.end_now();
-    south.ended().await;
-    held.let_go(10);
-    let got: usize = crowds.join_all().await.into_iter().sum();
-    assert_eq!(got, 1000);
-    assert!((2..=3).contains(&held.count()), "{}", held.count());
+    // A shield has it in hand already, or asks for both of them once more.
+    for (shield, requests) in [(None, 2..=3), (Some("shield".parse().unwrap()), 1..=2)] {
+        let mut held = Held::with(|_| ok(KEPT, "for all")).await;
+        let mut cache = safe();
+        cache.shield = shield;
+        let mut edges = edges(&held.upstream, cache).await;
+        let mut south = edges.all.remove(1);
+        let crowds = crowd(&edges.all, 500, &path).await;
+        held.asked(1).await;
+        south.end_now();
+        south.ended().await;
+        held.let_go(10);
+        let got: usize = crowds.join_all().await.into_iter().sum();
+        assert_eq!(got, 1000);
+        assert!(requests.contains(&held.count()), "{}", held.count());
+    }
 }
 
 /// The edge that a change passed has no copy of its own, and the one that has the key has not heard of it yet.
