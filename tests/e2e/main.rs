@@ -57,4 +57,5 @@ mod servers;
 mod sessions;
 mod soak;
 mod traces;
+mod warmed;
 mod zones;

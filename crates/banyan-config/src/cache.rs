@@ -1,6 +1,7 @@
 //! `[edge.cache]`: the edge as a shared HTTP cache, and rules for apps whose headers say little.
 
 mod endpoint;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use endpoint::PurgeEndpoint;
 pub(crate) use endpoint::check_port;
+pub use warm::Warm;
 
 use crate::files::Files;
 use crate::name::PlaceName;
@@ -42,6 +44,9 @@ pub struct Cache {
     /// Where apps may purge over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge: Option<PurgeEndpoint>,
+    /// What a deploy has every edge fetch. Of no effect in the edge itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<Warm>,
 }
 
 /// How far storing goes.
@@ -246,6 +251,7 @@ pub(crate) fn build(edge: &Reader<'_>, files: &Files<'_>) -> Option<Cache> {
         policy: policy(&table),
         rules,
         purge: endpoint::build(&table, files),
+        warm: warm::build(&table, report),
     })
 }
 

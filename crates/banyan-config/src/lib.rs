@@ -57,7 +57,7 @@ pub use alerts::{
 };
 pub use auth::{Auth, AuthBy, Jwt, JwtKeys};
 pub use backup::{BackupSettings, NotATime, TimeOfDay};
-pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEndpoint};
+pub use cache::{Cache, CacheClass, CachePolicy, CacheProfile, CacheRule, PurgeEndpoint, Warm};
 pub use database::{BESIDE_THE_POOL, ExternalDatabaseError};
 pub use database_url::{DatabaseAddress, DatabaseUrlError};
 pub use error::{At, Errors, Problem};

@@ -112,9 +112,16 @@ fn find_files(settings: &mut EdgeSettings, root: &Path) {
     for path in settings.auth.values_mut().flat_map(|auth| auth.paths_mut()) {
         *path = root.join(&path);
     }
-    let purge = settings.cache.as_mut().and_then(|cache| cache.purge.as_mut());
-    if let Some(path) = purge.and_then(|purge| purge.token_file.as_mut()) {
-        *path = root.join(&path);
+    if let Some(cache) = settings.cache.as_mut() {
+        let token = cache
+            .purge
+            .iter_mut()
+            .filter_map(|purge| purge.token_file.as_mut());
+        let warm = cache.warm.iter_mut();
+        let lists = warm.flat_map(|warm| warm.sitemap.iter_mut().chain(&mut warm.manifest));
+        for path in token.chain(lists) {
+            *path = root.join(&path);
+        }
     }
     for origin in settings.origins.values_mut() {
         for path in origin.secret_file.iter_mut().chain(&mut origin.ca) {

@@ -50,6 +50,42 @@ pub(super) static CACHE: &[Key] = &[
         Table(PURGE),
         "Takes purges over HTTP: POST /purge, for whoever has the token. `banyan purge` needs none of it.",
     ),
+    Key::new(
+        "warm",
+        Table(WARM),
+        "What `banyan deploy` has every edge of this machine fetch once the new release serves. Default: nothing.",
+    )
+    .alias(&["prefetch", "preload", "warmup"]),
+];
+
+static WARM: &[Key] = &[
+    Key::new(
+        "urls",
+        List(&Text(NotEmpty)),
+        "Whole URLs, as visitors ask for them, or what stands behind `base`.",
+    )
+    .alias(&["url", "paths"]),
+    Key::new(
+        "sitemap",
+        Text(Path),
+        "A file of the sitemap protocol: all that it lists.",
+    ),
+    Key::new(
+        "manifest",
+        Text(Path),
+        "What a bundler wrote (webpack, Vite): the files that it names.",
+    ),
+    Key::new(
+        "base",
+        Text(NotEmpty),
+        "Where URLs without scheme and host are: \"https://shop.example/assets\".",
+    ),
+    Key::new(
+        "rate",
+        Integer { min: 1, max: 10_000 },
+        "Requests a second at most, over all edges.",
+    )
+    .default("50"),
 ];
 
 static PURGE: &[Key] = &[

@@ -1,7 +1,7 @@
 //! `[edge.cache]` as it is in force.
 
 use super::{Writer, quoted};
-use crate::cache::{Cache, CacheRule};
+use crate::cache::{Cache, CacheRule, Warm};
 use crate::picture::Pictures;
 use crate::units::{format_bytes, format_duration};
 
@@ -24,6 +24,23 @@ pub(super) fn table(out: &mut Writer, cache: &Cache) {
             out.text("token_file", &path.to_string_lossy());
         }
     }
+    if let Some(warm) = &cache.warm {
+        warmed(out, warm);
+    }
+}
+
+fn warmed(out: &mut Writer, warm: &Warm) {
+    out.table("edge.cache.warm");
+    out.list("urls", warm.urls.iter().map(|url| quoted(url)));
+    for (key, path) in [("sitemap", &warm.sitemap), ("manifest", &warm.manifest)] {
+        if let Some(path) = path {
+            out.text(key, &path.to_string_lossy());
+        }
+    }
+    if let Some(base) = &warm.base {
+        out.text("base", base);
+    }
+    out.line("rate", warm.rate);
 }
 
 fn rule(rule: &CacheRule) -> String {

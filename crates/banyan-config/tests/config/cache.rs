@@ -169,6 +169,70 @@ fn purges_over_http_need_loopback_a_free_port_and_a_token_of_ones_own() {
     .assert_eq(&all);
 }
 
+#[test]
+fn what_a_deploy_fetches_is_whole_urls_or_has_a_base() {
+    let warm = |keys: &str| format!("{BASE}cache = {{ warm = {{ {keys} }} }}\n");
+    let sound = |keys: &str| {
+        let config = load(&warm(keys)).unwrap().config;
+        assert_eq!(load(&render_resolved(&config, false)).unwrap().config, config);
+        config.edge.unwrap().settings.cache.unwrap().warm.unwrap()
+    };
+    let usual = sound("urls = [\"https://shop.example/\"]");
+    assert_eq!((usual.rate, usual.urls.len(), usual.base), (50, 1, None));
+    let lists =
+        sound("manifest = \"dist/m.json\", sitemap = \"s.xml\", base = \"https://a.example/x\", rate = 5");
+    assert_eq!(lists.manifest, Some("dist/m.json".into()));
+    let mut all = String::new();
+    for keys in [
+        "",
+        "urls = [\"/a\"]",
+        "urls = [\"/a\"], base = \"shop.example\"",
+        "urls = [\"http://a/\"], rate = 0",
+    ] {
+        all.push_str(&told(&warm(keys)));
+        all.push_str("\n\n");
+    }
+    expect![[r#"
+        error: `warm` names nothing to fetch
+         --> banyan.toml:6:11
+          |
+        6 | cache = { warm = {  } }
+          |           ^^^^
+          = write urls = ["https://shop.example/"], or a `sitemap` or `manifest`
+
+        1 error; nothing was changed
+
+        error: "/a" has no scheme and host
+         --> banyan.toml:6:28
+          |
+        6 | cache = { warm = { urls = ["/a"] } }
+          |                            ^^^^
+          = write the whole URL, as visitors ask for it, or base = "https://shop.example" beside `urls`
+
+        1 error; nothing was changed
+
+        error: "shop.example" has no scheme and host
+         --> banyan.toml:6:42
+          |
+        6 | cache = { warm = { urls = ["/a"], base = "shop.example" } }
+          |                                          ^^^^^^^^^^^^^^
+          = write base = "https://shop.example"
+
+        1 error; nothing was changed
+
+        error: `rate` cannot be 0
+         --> banyan.toml:6:49
+          |
+        6 | cache = { warm = { urls = ["http://a/"], rate = 0 } }
+          |                                                 ^
+          = write a whole number from 1 to 10000
+
+        1 error; nothing was changed
+
+    "#]]
+    .assert_eq(&all);
+}
+
 fn with_file(text: &str, header: &str, content: &str) -> String {
     format!("{text}--- {header}\n{content}\n")
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use banyan_reconcile::proto::{Change, Outcome, Request};
 use banyan_runtime::Clock;
 use banyan_topology::ReleaseId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{Apply, Rollback};
 use crate::client::{Answer, Client};
+use crate::cmd::cdn::warm;
 use crate::exit::Exit;
 use crate::output::Context;
 use crate::{loading, render};
@@ -56,23 +57,40 @@ fn perform(request: &Request, context: &Context) -> anyhow::Result<Exit> {
     super::simple_runtime()?.block_on(async {
         let began = Clock.now();
         let answer = Client::required(context).await?.ask(request, context).await?;
-        finish(answer, Clock.now().duration_since(began), context)
+        let took = Clock.now().duration_since(began);
+        let deployed = matches!(
+            request,
+            Request::Apply {
+                change: Change::Deploy,
+                ..
+            }
+        ) && (answer.outcome, &answer.error) == (Outcome::Changed, &None);
+        let warmed = if deployed {
+            warm::after_deploy(context).await
+        } else {
+            None
+        };
+        finish(answer, took, warmed, context)
     })
 }
 
 /// Shows how it ended.
-fn finish(answer: Answer, took: Duration, context: &Context) -> anyhow::Result<Exit> {
+fn finish(answer: Answer, took: Duration, warmed: Option<Value>, context: &Context) -> anyhow::Result<Exit> {
     for note in &answer.notes {
         context.say(&format!("{} {note}", context.paint_err.yellow("note:")));
     }
     if context.json {
-        context.print_json(&json!({
+        let mut told = json!({
             "outcome": answer.outcome,
             "error": answer.error,
             "notes": answer.notes,
             "steps": answer.progress,
             "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        }))?;
+        });
+        if let Some(warmed) = warmed {
+            told["warmed"] = warmed;
+        }
+        context.print_json(&told)?;
     }
     let sentence = render::plan::outcome(answer.outcome);
     match (answer.outcome, answer.error) {

@@ -96,6 +96,7 @@ pub(crate) fn safe() -> Cache {
         policy: Default::default(),
         rules: Vec::new(),
         purge: None,
+        warm: None,
     }
 }
 

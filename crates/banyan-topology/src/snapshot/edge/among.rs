@@ -133,6 +133,7 @@ mod tests {
                 .collect::<BTreeMap<_, _>>(),
             rules: Vec::new(),
             purge: None,
+            warm: None,
         }));
         snapshot
     }

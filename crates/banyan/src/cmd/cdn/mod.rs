@@ -3,7 +3,7 @@
 mod push;
 mod sight;
 mod sign;
-mod warm;
+pub(super) mod warm;
 
 use crate::cli::cdn::{Cdn, CdnAction};
 use crate::exit::Exit;

@@ -1,4 +1,5 @@
-//! `banyan cdn warm`: asks the edge for URLs as a browser would, so that it has them before users ask.
+//! `banyan cdn warm`, and what `[edge.cache.warm]` has a deploy do: asks the edges for URLs as a browser would, so that they have
+//! them before users ask.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use banyan_tls::client::{Trust, connect};
+use banyan_topology::Edge;
 use http::Uri;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,6 +29,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const HEAD: usize = 64 * 1024;
 /// As browsers say it: what an app answers differently by it is stored as they will ask for it.
 const CODINGS: &str = "gzip, deflate, br, zstd";
+/// A deploy that has so many failures one after another asks for nothing more: whoever deploys waits for it.
+const PATIENCE: usize = 10;
 
 /// Where an edge takes requests of each scheme.
 #[derive(Clone, Copy)]
@@ -51,6 +55,8 @@ struct Tally {
     /// Answered, and not kept: by what the cache says of it.
     unkept: BTreeMap<String, Vec<String>>,
     failed: Vec<(String, String)>,
+    /// Not asked for any more.
+    left: usize,
 }
 
 pub(super) fn run(args: &Warm, context: &Context) -> anyhow::Result<Exit> {
@@ -65,18 +71,15 @@ pub(super) fn fetch(args: &Warm, must: bool, context: &Context) -> anyhow::Resul
         "nothing to warm: name URLs, --sitemap or --manifest"
     );
     let tally = super::super::simple_runtime()?.block_on(async {
-        let edges = edges(context).await?;
-        anyhow::Ok(warm(&urls, &edges, args, context).await)
+        let edge = edge(context).await?;
+        if edge.settings.cache.is_none() {
+            let help = "write `cache = {}` into [edge], then `banyan apply`";
+            return Err(advised(anyhow::anyhow!("the edge has no cache to warm"), help));
+        }
+        Ok(warm(&urls, &doors(&edge), args.rate, usize::MAX, context).await)
     })?;
     if context.json {
-        let failed: Vec<_> = tally
-            .failed
-            .iter()
-            .map(|(url, why)| json!({ "url": url, "why": why }))
-            .collect();
-        context.print_json(&json!({
-            "stored": tally.stored, "known": tally.known, "bytes": tally.bytes, "not_kept": tally.unkept, "failed": failed
-        }))?;
+        context.print_json(&tally.json())?;
     } else {
         context.print(&said(&tally))?;
     }
@@ -87,14 +90,50 @@ pub(super) fn fetch(args: &Warm, must: bool, context: &Context) -> anyhow::Resul
     })
 }
 
-/// Every edge of this machine.
-async fn edges(context: &Context) -> anyhow::Result<Vec<Doors>> {
-    let status = Client::required(context).await?.status(context).await?;
-    let edge = status.edge.context("no edge runs here")?;
-    if edge.settings.cache.is_none() {
-        let help = "write `cache = {}` into [edge], then `banyan apply`";
-        return Err(advised(anyhow::anyhow!("the edge has no cache to warm"), help));
+/// What `[edge.cache.warm]` names, once a new release serves. Whatever becomes of it, the deploy is done.
+pub(in crate::cmd) async fn after_deploy(context: &Context) -> Option<Value> {
+    match as_configured(context).await {
+        Ok(tally) => {
+            let tally = tally?;
+            said(&tally).lines().for_each(|line| context.say(line));
+            Some(tally.json())
+        }
+        Err(error) => {
+            let note = context.paint_err.yellow("note:");
+            context.say(&format!("{note} the caches were not warmed: {error:#}"));
+            Some(json!({ "error": format!("{error:#}") }))
+        }
     }
+}
+
+/// `None`: nothing is to be fetched.
+async fn as_configured(context: &Context) -> anyhow::Result<Option<Tally>> {
+    let edge = edge(context).await?;
+    let wish = edge.settings.cache.as_ref().and_then(|cache| cache.warm.clone());
+    let Some(wish) = wish else { return Ok(None) };
+    let rate = wish.rate;
+    let urls = urls(&Warm {
+        urls: wish.urls,
+        sitemap: wish.sitemap,
+        manifest: wish.manifest,
+        base: wish.base,
+        rate,
+    })?;
+    let doors = doors(&edge);
+    context.say(&format!(
+        "the new release serves; caches fetch {} URLs, {rate} a second",
+        urls.len()
+    ));
+    Ok(Some(warm(&urls, &doors, rate, PATIENCE, context).await))
+}
+
+async fn edge(context: &Context) -> anyhow::Result<Edge> {
+    let status = Client::required(context).await?.status(context).await?;
+    status.edge.context("no edge runs here")
+}
+
+/// Every edge of this machine.
+fn doors(edge: &Edge) -> Vec<Doors> {
     let here = |address: SocketAddr| SocketAddr::new([127, 0, 0, 1].into(), address.port());
     let first = (edge.listen, edge.https);
     let others = edge.places.values().map(|place| (place.listen, place.https));
@@ -102,22 +141,32 @@ async fn edges(context: &Context) -> anyhow::Result<Vec<Doors>> {
         http: here(http),
         https: https.map(here),
     });
-    Ok(doors.collect())
+    doors.collect()
 }
 
-/// One after another: a cache is warmed beside users, not instead of them.
-async fn warm(urls: &[Uri], edges: &[Doors], args: &Warm, context: &Context) -> Tally {
+/// One after another: a cache is warmed beside users, not instead of them. After `patience` failures in a row the rest is left.
+async fn warm(urls: &[Uri], edges: &[Doors], rate: u32, patience: usize, context: &Context) -> Tally {
     let (all, mut tally) = (urls.len() * edges.len(), Tally::default());
-    let mut pace = interval(Duration::from_secs(1) / args.rate.max(1));
+    let (mut pace, mut in_a_row) = (interval(Duration::from_secs(1) / rate.max(1)), 0);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let each = urls
         .iter()
         .flat_map(|url| edges.iter().map(move |edge| (url, *edge)));
     for (done, (url, edge)) in each.enumerate() {
+        if in_a_row == patience {
+            tally.left = all - done;
+            break;
+        }
         pace.tick().await;
+        let failed = tally.failed.len();
         let got = timeout(LIMIT, get(url, edge)).await;
         let got = got.unwrap_or_else(|_| Err(anyhow::anyhow!("no whole answer within a minute")));
         tally.take(url.to_string(), got);
+        in_a_row = if tally.failed.len() > failed {
+            in_a_row + 1
+        } else {
+            0
+        };
         if context.stderr_is_terminal {
             let line = format!("\r{} of {all} asked for, {} failed", done + 1, tally.failed.len());
             ignore(std::io::stderr().write_all(line.as_bytes()));
@@ -130,6 +179,17 @@ async fn warm(urls: &[Uri], edges: &[Doors], args: &Warm, context: &Context) -> 
 }
 
 impl Tally {
+    fn json(&self) -> Value {
+        let failed = self.failed.iter();
+        let failed: Vec<_> = failed
+            .map(|(url, why)| json!({ "url": url, "why": why }))
+            .collect();
+        json!({
+            "stored": self.stored, "known": self.known, "bytes": self.bytes, "not_kept": self.unkept, "failed": failed,
+            "left": self.left
+        })
+    }
+
     fn take(&mut self, url: String, got: anyhow::Result<Got>) {
         let got = match got {
             Ok(got) if got.status < 400 => got,
@@ -225,6 +285,12 @@ fn said(tally: &Tally) -> String {
     }
     for (url, why) in &tally.failed {
         out.push_str(&format!("failed: {url}: {why}\n"));
+    }
+    if tally.left > 0 {
+        out.push_str(&format!(
+            "{} not asked for: too many failed one after another\n",
+            tally.left
+        ));
     }
     if !tally.unkept.is_empty() {
         out.push_str("`banyan cdn explain URL` says what would have it kept\n");
