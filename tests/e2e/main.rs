@@ -24,6 +24,7 @@ mod caching;
 mod cdn_rung;
 mod check;
 mod composed;
+mod disk_faults;
 mod drill;
 mod edge_restarts;
 mod endings;
