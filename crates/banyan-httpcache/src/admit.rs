@@ -45,7 +45,7 @@ fn head(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times)
         return Err(Why::SetCookie);
     }
     if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(times.received.to_string())
+        && let Ok(date) = HeaderValue::try_from(times.shown().to_string())
     {
         headers.insert(DATE, date);
     }
@@ -53,7 +53,7 @@ fn head(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times)
         status: answered.status,
         selection: Selection::of(&fields, asked.headers, &policy.codings),
         extent: Extent::Whole,
-        date: freshness::date(&headers, times.received),
+        date: freshness::date(&headers, times.shown()),
         received: times.received,
         age: freshness::initial_age(answered.headers, times),
         lifetime,

@@ -67,11 +67,11 @@ fn expires(headers: &HeaderMap, times: Times) -> Option<Duration> {
     if lines.next().is_some() {
         return Some(Duration::ZERO);
     }
-    let date = date(headers, times.received);
+    let date = date(headers, times.shown());
     let until = first
         .to_str()
         .ok()
-        .and_then(|text| Time::parse(text, times.received));
+        .and_then(|text| Time::parse(text, times.shown()));
     Some(until.map_or(Duration::ZERO, |until| until.since(date)))
 }
 
@@ -90,8 +90,8 @@ fn unstated(
         return None;
     }
     let changed = answered.headers.get(LAST_MODIFIED)?.to_str().ok()?;
-    let changed = Time::parse(changed, times.received)?;
-    let span = date(answered.headers, times.received).since(changed) / 10;
+    let changed = Time::parse(changed, times.shown())?;
+    let span = date(answered.headers, times.shown()).since(changed) / 10;
     Some((span.min(DAY), Source::Heuristic))
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn date(headers: &HeaderMap, received: Time) -> Time {
 
 /// How old a response is on receipt (RFC 9111 §4.2.3).
 pub(crate) fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
-    let apparent = times.received.since(date(headers, times.received));
+    let apparent = times.shown().since(date(headers, times.shown()));
     let apparent = if apparent < CLOCK_GRAIN {
         Duration::ZERO
     } else {

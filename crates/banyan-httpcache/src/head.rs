@@ -27,6 +27,9 @@ pub struct Answered<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// What was received after now, as its date says, is older than anything may be (RFC 9111 §1.2.2: what cannot be represented).
+const UNKNOWN: Duration = Duration::from_secs(1 << 31);
+
 /// When the exchange with the origin took place.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -34,6 +37,15 @@ pub struct Times {
     pub sent: Time,
     /// When the head was complete.
     pub received: Time,
+    /// How far both are ahead of what clocks show: ages are counted by a time that does not go back.
+    pub ahead: Duration,
+}
+
+impl Times {
+    /// Of the receipt: what dates in fields are compared with.
+    pub(crate) fn shown(self) -> Time {
+        self.received.minus(self.ahead)
+    }
 }
 
 /// What is there of the body.
@@ -88,7 +100,8 @@ impl Head {
     }
 
     pub fn age_at(&self, now: Time) -> Duration {
-        self.age + now.since(self.received)
+        let passed = now.passed_since(self.received);
+        passed.map_or(UNKNOWN, |passed| self.age + passed)
     }
 
     /// Seconds of freshness left; negative when stale.

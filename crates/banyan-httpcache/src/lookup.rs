@@ -206,7 +206,8 @@ fn tolerated(one: Stored<'_>, wishes: &directive::Request, by: Duration, now: Ti
         return None;
     };
     if let Standing::SoftlyPurged(since) = one.standing {
-        return (now.since(since) < PURGE_GRACE).then_some(Refresh::Background);
+        let purged = now.passed_since(since);
+        return (purged? < PURGE_GRACE).then_some(Refresh::Background);
     }
     if by < while_revalidate {
         return Some(Refresh::Background);

@@ -10,6 +10,7 @@ const DAY: i64 = 86_400;
 const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
+const GRAIN: Duration = Duration::from_secs(1);
 /// 1970-01-01 was a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
@@ -33,6 +34,19 @@ impl Time {
     /// How long after `earlier`; zero when it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The same; `None`: `earlier` is later, so a clock was set back since, and nobody knows. Within [`GRAIN`] it is none of that:
+    /// a moment is read by several.
+    pub fn passed_since(self, earlier: Self) -> Option<Duration> {
+        (self.plus(GRAIN) >= earlier).then(|| self.since(earlier))
+    }
+
+    pub fn minus(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     pub fn plus(self, span: Duration) -> Self {

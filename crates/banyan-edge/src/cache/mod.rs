@@ -32,6 +32,7 @@ mod reader;
 mod rollout;
 mod rules;
 mod serve;
+mod steady;
 mod store;
 mod tops;
 mod weigh;
@@ -47,11 +48,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 
 use banyan_config::{Cache as Settings, FIRST_PLACE};
-use banyan_httpcache::{Asked as Presented, Key, Lookup, Query, Refresh, Standing, Time, Why, lookup};
+use banyan_httpcache::{Asked as Presented, Key, Lookup, Query, Refresh, Standing, Time, Times, Why, lookup};
 
 use banyan_topology::{AppName, PlaceName};
 
-use crate::core::Core;
 use crate::core::groups::Groups;
 use crate::exchange::Exchange;
 use crate::forward;
@@ -64,6 +64,7 @@ use hop::{Hop, Relayed, Wish};
 pub(crate) use reader::Reader;
 use rules::{Rule, Rules};
 pub(crate) use serve::{Reply, serve};
+use steady::Moment;
 use store::{Found, Store};
 use tops::Tops;
 
@@ -248,7 +249,21 @@ impl Name {
     }
 
     fn now(&self, exchange: &Exchange) -> Time {
-        now(&exchange.core)
+        self.moment(exchange).time
+    }
+
+    fn moment(&self, exchange: &Exchange) -> Moment {
+        self.cache.store.steady.now(exchange.core.clock)
+    }
+
+    /// Of an exchange whose head has just come.
+    fn times(&self, exchange: &Exchange, sent: Time) -> Times {
+        let Moment { time, ahead } = self.moment(exchange);
+        Times {
+            sent,
+            received: time,
+            ahead,
+        }
     }
 
     /// It was not answered from the store.
@@ -312,10 +327,6 @@ fn origin_of(uri: &str) -> &str {
     let host = uri.find("://").map_or(0, |at| at + 3);
     let end = uri[host..].find('/').map_or(uri.len(), |at| host + at + 1);
     &uri[..end]
-}
-
-fn now(core: &Core) -> Time {
-    Time::from_millis(i64::try_from(core.clock.unix_ms()).unwrap_or(i64::MAX))
 }
 
 /// Whether the cache may answer it or keep its answer at all. `body`: it has one.

@@ -100,10 +100,7 @@ pub(super) async fn ask(
         let head = question.head_for(plan);
         let sent = name.now(exchange);
         let mut answer = name.send(exchange, &head).await?;
-        let times = Times {
-            sent,
-            received: name.now(exchange),
-        };
+        let times = name.times(exchange, sent);
         if !asked_another && rollout::ask_another(exchange, name, answer.status()) {
             asked_another = true;
             continue;

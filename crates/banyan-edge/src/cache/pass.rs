@@ -6,7 +6,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 
-use banyan_httpcache::{Answered, Key, Query, Scope, Times, Why, invalidates};
+use banyan_httpcache::{Answered, Key, Query, Scope, Why, invalidates};
 
 use super::hop::Wish;
 use super::serve::Reply;
@@ -69,7 +69,8 @@ fn invalidate(exchange: &Exchange, asked: &Asked, head: &Parts, response: &forwa
     let (Some(host), Some(target)) = (host, target) else {
         return;
     };
-    let (cache, now) = (&asked.cache, super::now(&exchange.core));
+    let cache = &asked.cache;
+    let now = cache.store.steady.now(exchange.core.clock).time;
     let key = |path: &str, query: Option<&str>| {
         let rule = cache.rules.of(path)?;
         Some(Key::new(scheme, host, path, query, &rule.query, &[]))
@@ -98,10 +99,7 @@ pub(super) async fn ask_head(exchange: &mut Exchange, name: &Name, head: &Parts)
     let asking = name.cache.store.ask(&name.uri);
     let sent = name.now(exchange);
     let mut response = name.send(exchange, head).await?;
-    let times = Times {
-        sent,
-        received: name.now(exchange),
-    };
+    let times = name.times(exchange, sent);
     strip_hop_by_hop(response.headers_mut());
     origin::after(name, head, &response, asking.born, times);
     answer::forwarded(

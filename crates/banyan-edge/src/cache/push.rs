@@ -71,6 +71,7 @@ pub(crate) fn plan(
     let times = Times {
         sent: now,
         received: now,
+        ahead: std::time::Duration::ZERO,
     };
     let head = match admit(presented(&Method::GET, &request), answered, policy, times) {
         // A guess from a file's date is no word of how long.

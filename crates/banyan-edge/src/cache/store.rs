@@ -23,6 +23,7 @@ use super::elsewhere::Elsewhere;
 use super::followed::Followed;
 use super::kept::Kept;
 use super::object::Object;
+use super::steady::Steady;
 use shard::Shard;
 
 const SHARDS: usize = 64;
@@ -47,6 +48,8 @@ pub(crate) struct Store {
     purges: RwLock<Table<Lasting>>,
     /// The same as that of `purges`.
     tick: AtomicU64,
+    /// Ages are counted by it.
+    pub steady: Steady,
     /// What other edges must hear.
     pub elsewhere: Elsewhere,
     /// How far the log of purges is.
@@ -88,6 +91,7 @@ impl Default for Store {
             evicted: AtomicU64::new(0),
             purges: RwLock::new(Table::with_hasher(Lasting::default(), 0)),
             tick: AtomicU64::new(0),
+            steady: Steady::default(),
             elsewhere: Elsewhere::default(),
             followed: Followed::default(),
             disk: OnceLock::new(),

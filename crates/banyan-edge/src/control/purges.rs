@@ -334,7 +334,7 @@ impl Control {
     }
 
     pub(super) fn now(&self) -> Time {
-        Time::from_millis(i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX))
+        self.stored.store.steady.now(self.clock).time
     }
 }
 

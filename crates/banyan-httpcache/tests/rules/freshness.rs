@@ -169,3 +169,26 @@ fn the_newest_of_several_is_used() {
     assert_eq!(word(&get(&rfc(), &[old.clone(), new.clone()], "", 20)), "hit 1");
     assert_eq!(word(&get(&rfc(), &[new, old], "", 20)), "hit 0");
 }
+
+/// The clock of the host was set: what it says of the receipt is no measure of age any more.
+#[test]
+fn what_was_received_later_than_now_is_validated_and_never_used_stale() {
+    let lines = "Cache-Control: max-age=60, stale-while-revalidate=600, stale-if-error=600\nETag: \"a\"";
+    let mut one = head(&rfc(), lines);
+    let then: i64 = 500 * 86_400;
+    one.received = at(then.unsigned_abs());
+    let stored = [one];
+    for (seconds, expected) in [
+        (-400 * 86_400, "validate 0: expired"),
+        (-3600, "validate 0: expired"),
+        (-2, "validate 0: expired"),
+        // The grain of a moment that several have read.
+        (-1, "hit 0"),
+        (0, "hit 0"),
+        (3600, "validate 0: expired"),
+        (400 * 86_400, "validate 0: expired"),
+    ] {
+        let now = (then + seconds).unsigned_abs();
+        assert_eq!(word(&get(&rfc(), &stored, "", now)), expected, "{seconds}");
+    }
+}

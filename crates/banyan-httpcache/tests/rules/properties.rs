@@ -216,6 +216,7 @@ fn renew(head: &Head) -> Freshened {
     let when = |time: Time| banyan_httpcache::Times {
         sent: time,
         received: time,
+        ahead: Duration::ZERO,
     };
     let news = fields("ETag: \"a\"\nDate: Sat, 21 Nov 2026 12:00:30 GMT");
     let mut verdicts = freshen(asked, &[head], &news, &rfc(), when(at(30)));

@@ -140,6 +140,7 @@ fn not_modified(stored: &[Head], fields_of_304: &str) -> Vec<Freshened> {
     let times = Times {
         sent: at(100),
         received: at(100),
+        ahead: std::time::Duration::ZERO,
     };
     freshen(asked, &stored, &fields(fields_of_304), &rfc(), times)
 }
@@ -235,6 +236,7 @@ fn section_4_3_5_a_head_renews_or_outdates_the_stored_get() {
         let times = Times {
             sent: at(100),
             received: at(100),
+            ahead: std::time::Duration::ZERO,
         };
         after_head(asked, &stored, 1000, answered, &rfc(), times)
     };

@@ -60,6 +60,7 @@ pub(crate) fn received(policy: &Policy, request: &str, status: u16, response: &s
         Times {
             sent: when,
             received: when,
+            ahead: Duration::ZERO,
         },
     )
 }

@@ -313,7 +313,7 @@ impl Shared {
         *self.problem() = Some(Problem { why, until });
     }
 
-    /// What lies there since before; what was left half-way goes.
+    /// What lies there since before; what was left half-way goes. While another process still serves, it takes files away meanwhile.
     fn scan(&self) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let now = Clock.wall();
@@ -323,19 +323,26 @@ impl Shared {
                 continue;
             }
             for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                let (path, meta) = (entry.path(), entry.metadata()?);
-                match id_of(&path) {
-                    Some(id) => {
-                        let long = fs::metadata(body::beside(&path)).map_or(0, |meta| meta.len());
-                        let gone = self.index().add(id, meta.len() + long);
-                        gone.into_iter().for_each(|id| self.remove(id));
-                    }
-                    None if self.has_head(&path) => {}
-                    None if is_old(meta.modified()?, now) => drop(fs::remove_file(path)),
-                    None => {}
+                match self.find(&entry?, now) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    found => found?,
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn find(&self, entry: &fs::DirEntry, now: SystemTime) -> io::Result<()> {
+        let (path, meta) = (entry.path(), entry.metadata()?);
+        match id_of(&path) {
+            Some(id) => {
+                let long = fs::metadata(body::beside(&path)).map_or(0, |meta| meta.len());
+                let gone = self.index().add(id, meta.len() + long);
+                gone.into_iter().for_each(|id| self.remove(id));
+            }
+            None if self.has_head(&path) => {}
+            None if is_old(meta.modified()?, now) => drop(fs::remove_file(path)),
+            None => {}
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ fn made(store: &Store, uri: &str, (request, headers): (&HeaderMap, &HeaderMap), 
     let times = Times {
         sent: NOW,
         received: NOW,
+        ahead: std::time::Duration::ZERO,
     };
     let Admit::Yes(head) = admit(asked, answered, &Policy::default(), times) else {
         panic!("not stored");
