@@ -126,6 +126,8 @@ async fn a_line_says_how_it_came_and_how_long_it_waited() {
         .publish(|snapshot| snapshot.upstream.endpoints = vec![endpoint(1, upstream.address)])
         .await;
     assert_eq!(client.message().await.unwrap().status(), 200);
+    // Another core takes the next one: it must have heard, too.
+    world.settled().await;
     world.ask("GET /old HTTP/1.0\r\n\r\n").await;
     let mut lines = world.logged(2).await;
     lines.sort_by_key(|line| std::cmp::Reverse(line["path"].to_string()));
