@@ -193,6 +193,10 @@ impl Client {
             lease.clean("DEALLOCATE ALL");
             return Ok(());
         }
+        // Where too many are kept, currval is refused instead: a pool that is kept whole serves nobody else.
+        if session.pins == Marks::SEQUENCE_WRITE && !self.pinned && !lease.pool.may_pin() {
+            session.pins = Marks::NONE;
+        }
         let pinned = !session.pins.is_none();
         if pinned != self.pinned {
             self.pinned = pinned;

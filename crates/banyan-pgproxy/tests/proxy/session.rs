@@ -199,6 +199,32 @@ async fn lastval_is_never_another_clients() {
     assert_eq!(code(&error), "55000");
 }
 
+/// An app that reads sequences keeps server connections after its INSERTs: not so many that others wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_clients_insert_and_stay_than_there_are_server_connections() {
+    let world = World::start(pool(4)).await;
+    let first = world.client().await;
+    first.batch_execute("CREATE TABLE t (id serial)").await.unwrap();
+    first
+        .batch_execute("BEGIN; INSERT INTO t DEFAULT VALUES")
+        .await
+        .unwrap();
+    assert_eq!(one(&first, "SELECT lastval()").await, "1");
+    first.batch_execute("COMMIT").await.unwrap();
+    let mut clients = vec![first];
+    for _ in 0..8 {
+        let client = world.client().await;
+        client
+            .batch_execute("INSERT INTO t DEFAULT VALUES")
+            .await
+            .unwrap();
+        clients.push(client);
+    }
+    for client in &clients {
+        assert_eq!(one(client, "SELECT count(*) FROM t").await, "9");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_change_of_a_table_statements_are_parsed_anew() {
     let world = World::start(pool(1)).await;
