@@ -7,17 +7,22 @@
 #   BANYAN=path/to/banyan MODE=session tests/outside/drivers.sh
 #
 # A test that fails both ways says nothing about the proxy. One that fails only through it fails the run, unless
-# tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, that of
-# lib/pq and libpqxx from Debian (`apt-get source`), Rust's from crates.io, into target/outside. Everything started is ended by process id, its folder removed.
+# tests/outside/divergences.txt names it with a reason. No suite is kept here: drivers and suites come from PyPI, those of
+# lib/pq and libpqxx from Debian (`apt-get source`), Rust's from crates.io, those for Node.js from npm, into target/outside. Drivers
+# that are published without tests have a matrix of ours (tests/outside/matrix). Everything started is ended by process id, also
+# when this is, its folder removed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django pq pqxx tokio sea}
+SUITES=${*:-psycopg2 pg8000 asyncpg sqlalchemy django psycopg pq pqxx tokio sea node-postgres postgres.js pg-pool pg-cursor pg-query-stream}
 MODE=${MODE:-transaction}
 POOL=20
 FIRST_PORT=21945
-# psycopg 3 ships no tests: SQLAlchemy's and Django's run on it.
-declare -A VERSIONS=([psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [pq]=1.10.7 [pqxx]=6.4.5 [tokio]=0.7.18 [sea]=1.1.20)
+declare -A VERSIONS=(
+  [psycopg2]=2.9.10 [pg8000]=1.31.2 [asyncpg]=0.30.0 [sqlalchemy]=2.0.36 [django]=5.1.4 [psycopg]=3.2.3
+  [pq]=1.10.7 [pqxx]=6.4.5 [tokio]=0.7.18 [sea]=1.1.20
+  [node-postgres]=8.16.3 [postgres.js]=3.4.7 [pg-pool]=3.7.1 [pg-cursor]=2.12.1 [pg-query-stream]=3.1.1
+)
 # Left out: pg8000's log-ins, which want a pg_hba.conf of their own, and its measurements.
 declare -A TESTS=(
   [psycopg2]=tests
@@ -26,10 +31,8 @@ declare -A TESTS=(
   [sqlalchemy]="test/dialect/postgresql test/dialect/test_suite.py test/engine/test_transaction.py test/engine/test_execute.py"
   [django]="postgres_tests transactions transaction_hooks basic aggregation annotations bulk_create select_for_update introspection
     lookup get_or_create delete update expressions"
+  [psycopg]=test_psycopg.py
   [pq]=./...
-  [pqxx]=
-  [tokio]=
-  [sea]=
 )
 # What the tests import beside the driver, and what the sources say of themselves is made with.
 declare -A NEEDS=(
@@ -38,6 +41,7 @@ declare -A NEEDS=(
   [asyncpg]="asyncpg==0.30.0 distro"
   [sqlalchemy]="psycopg[binary]==3.2.3 greenlet typing_extensions"
   [django]="psycopg[binary]==3.2.3 asgiref sqlparse jinja2"
+  [psycopg]="psycopg[binary]==3.2.3 psycopg-pool==3.2.4"
 )
 
 # shellcheck source=bench/shared.sh
@@ -50,12 +54,15 @@ declare -A NEEDS=(
 . tests/outside/debian.sh
 # shellcheck source=tests/outside/crates.sh
 . tests/outside/crates.sh
+# shellcheck source=tests/outside/node.sh
+. tests/outside/node.sh
 for program in python3 psql pg_config "$PROGRAMS/postgres"; do
   command -v "$program" >/dev/null || die "$program is missing. Install: apt-get install python3-venv postgresql-$VERSION libpq-dev"
 done
 command -v "$BANYAN" >/dev/null || die "no $BANYAN: cargo build --release -p banyan"
 CACHE=$(realpath "$CACHE")
 VENV=$CACHE/venv
+NODE=$CACHE/node
 
 fetch() { # suite: the driver, and the source that holds its tests; sets source[SUITE]
   local suite=$1 version=${VERSIONS[$1]}
@@ -63,6 +70,7 @@ fetch() { # suite: the driver, and the source that holds its tests; sets source[
     pq | pqxx) "fetch_$suite" "$version" ;;
     tokio) fetch_crate tokio tokio-postgres "$version" ;;
     sea) fetch_crate sea sea-orm "$version" ;;
+    node-postgres | postgres.js | pg-*) fetch_node "$suite" ;;
     *) fetch_python "$suite" "$version" ;;
   esac
 }
@@ -74,6 +82,10 @@ fetch_python() { # suite, version
   read -ra needs <<<"${NEEDS[$suite]}"
   # The last three: with them a source package is not built in a place of its own, for which pip would fetch them each time.
   timeout 300 "$VENV/bin/pip" -q install pytest "${needs[@]}" setuptools wheel Cython
+  if [ "$suite" = psycopg ]; then
+    mkdir -p "${source[$suite]}"
+    cp tests/outside/matrix/test_psycopg.py "${source[$suite]}"
+  fi
   [ ! -d "${source[$suite]}" ] || return 0
   mkdir -p "$CACHE/archives"
   timeout 300 "$VENV/bin/pip" -q download --no-deps --no-build-isolation --no-binary :all: -d "$CACHE/archives" "$suite==$version"
@@ -151,32 +163,59 @@ with_pqxx() { # log
     END { for (name in verdict) print name, verdict[name] }' "$1" | sort -u
 }
 
+# A trap waits for what runs in front: what takes long runs behind.
+running=""
+end_all() { # a process and what it has started
+  local child
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do end_all "$child"; done
+  kill "$1" 2>/dev/null || true
+}
+trap '[ -z "$running" ] || end_all "$running"; exit 130' INT TERM
+
 run_suite() { # suite, way, port
   local suite=$1 out=$work/results/$1.$2 port=$3 tests=()
-  read -ra tests <<<"$(tr '\n' ' ' <<<"${ONLY:-${TESTS[$suite]}}")"
+  read -ra tests <<<"$(tr '\n' ' ' <<<"${ONLY:-${TESTS[$suite]:-}}")"
   mkdir -p "$out"
   # What the last one left; and what the suites ask for to be there.
   PGOPTIONS='-c client_min_messages=warning' PGPORT=$server_port psql -qX -c 'DROP SCHEMA IF EXISTS public CASCADE' -c 'CREATE SCHEMA public' \
     -c 'CREATE EXTENSION hstore' -c 'CREATE EXTENSION citext' -c 'CREATE EXTENSION ltree'
-  (
-    cd "${source[$suite]}"
-    export PGPORT=$port PGPASSWORD=$password PSYCOPG2_TESTDB=$PGDATABASE
-    case $suite in
-      django) with_django "$out/log" "$port" "${tests[@]}" ;;
-      pq) with_go "$out/log" "${tests[@]}" ;;
-      pqxx) with_pqxx "$out/log" ;;
-      tokio | sea) "with_$suite" "$out/log" "$port" ;;
-      sqlalchemy) with_pytest "$out/log" --dburi "postgresql+psycopg://postgres@127.0.0.1:$port/$PGDATABASE" --maxfail=10000 "${tests[@]}" ;;
-      *) with_pytest "$out/log" "${tests[@]}" ;;
-    esac
-  ) >"$out/verdicts"
+  within "$suite" "$port" "$out/log" "${tests[@]}" >"$out/verdicts" &
+  running=$!
+  wait "$running"
+  running=""
   [ -s "$out/verdicts" ] || { tail -n 20 "$out/log" >&2; die "the suite of $suite did not run ($2)"; }
 }
 
-if [[ " $SUITES " == *" pq "* ]] && ! command -v go >/dev/null; then
-  say "skipped: pq, go is missing. Install: apt-get install golang-go"
-  SUITES=$(tr " " "\n" <<<"$SUITES" | grep -vx pq || true)
-fi
+within() { # suite, port, log, tests…
+  local suite=$1 port=$2 log=$3
+  shift 3
+  trap - EXIT INT TERM
+  cd "${source[$suite]}"
+  export PGPORT=$port PGPASSWORD=$password PSYCOPG2_TESTDB=$PGDATABASE
+  case $suite in
+    django) with_django "$log" "$port" "$@" ;;
+    pq) with_go "$log" "$@" ;;
+    pqxx) with_pqxx "$log" ;;
+    tokio | sea) "with_$suite" "$log" "$port" ;;
+    node-postgres | postgres.js) with_node "$log" "$suite.mjs" ;;
+    pg-*) with_mocha "$log" ;;
+    sqlalchemy) with_pytest "$log" --dburi "postgresql+psycopg://postgres@127.0.0.1:$port/$PGDATABASE" --maxfail=10000 "$@" ;;
+    *) with_pytest "$log" "$@" ;;
+  esac
+}
+
+skip() { # program, package, suites…
+  local suite
+  ! command -v "$1" >/dev/null || return 0
+  for suite in "${@:3}"; do
+    [[ " $SUITES " == *" $suite "* ]] || continue
+    say "skipped: $suite, $1 is missing. Install: apt-get install $2"
+    SUITES=$(tr " " "\n" <<<"$SUITES" | grep -vx "$suite" || true)
+    SUITES=${SUITES//$'\n'/ }
+  done
+}
+skip go golang-go pq
+skip npm npm node-postgres postgres.js pg-pool pg-cursor pg-query-stream
 declare -A source
 for suite in $SUITES; do
   [ -n "${VERSIONS[$suite]:-}" ] || die "unknown suite $suite: one of ${!VERSIONS[*]}"
