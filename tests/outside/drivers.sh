@@ -80,8 +80,8 @@ fetch_python() { # suite, version
   source[$suite]=$CACHE/$suite-$version
   [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"
   read -ra needs <<<"${NEEDS[$suite]}"
-  # The last three: with them a source package is not built in a place of its own, for which pip would fetch them each time.
-  timeout 300 "$VENV/bin/pip" -q install pytest "${needs[@]}" setuptools wheel Cython
+  # The last five: with them a source package is not built in a place of its own, for which pip would fetch them each time.
+  timeout 300 "$VENV/bin/pip" -q install pytest "${needs[@]}" setuptools wheel Cython hatchling versioningit
   if [ "$suite" = psycopg ]; then
     mkdir -p "${source[$suite]}"
     cp tests/outside/matrix/test_psycopg.py "${source[$suite]}"
