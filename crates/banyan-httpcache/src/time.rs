@@ -36,7 +36,7 @@ impl Time {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The same; `None`: `earlier` is later, so a clock was set back since, and nobody knows. Within [`GRAIN`] it is none of that:
+    /// The same; `None`: `earlier` is later, so a clock was set back since, and nobody knows. Within `GRAIN` it is none of that:
     /// a moment is read by several.
     pub fn passed_since(self, earlier: Self) -> Option<Duration> {
         (self.plus(GRAIN) >= earlier).then(|| self.since(earlier))
