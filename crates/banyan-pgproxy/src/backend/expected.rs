@@ -31,7 +31,10 @@ pub(crate) enum Kind {
     Bind,
     Describe,
     Execute(Option<Box<After>>),
-    Close,
+    /// `surplus`: a statement of ours that makes room for another.
+    Close {
+        surplus: Option<Box<str>>,
+    },
     Sync,
     /// The end of COPY data: no reply. It says which Sync came after it.
     CopyEnd,
@@ -73,6 +76,17 @@ pub(crate) enum Ours {
     Outcome,
     /// DISCARD SEQUENCES: when it fails, the client's own statement will, too.
     Forget,
+}
+
+impl After {
+    /// A statement of a text has succeeded: what that means.
+    pub(super) fn next(&mut self, command: &[u8]) -> Option<Effect> {
+        let at = self
+            .effects
+            .iter()
+            .position(|effect| effect.command() == command)?;
+        Some(self.effects.remove(at))
+    }
 }
 
 impl Kind {

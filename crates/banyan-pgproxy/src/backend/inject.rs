@@ -71,7 +71,7 @@ impl Backend {
             self.known.sent(name);
             if let Some(old) = self.known.surplus() {
                 message::close_statement(&mut self.outbox, &old);
-                self.expect(Kind::Close, true);
+                self.expect(Kind::Close { surplus: Some(old) }, true);
             }
         }
         message::parse(&mut self.outbox, name, &statement.text, &statement.types);
@@ -85,7 +85,7 @@ impl Backend {
     /// Closes the unnamed statement.
     pub(crate) fn close_unnamed(&mut self) {
         message::close_statement(&mut self.outbox, "");
-        self.expect(Kind::Close, true);
+        self.expect(Kind::Close { surplus: None }, true);
         self.unnamed = Unnamed::Nothing;
     }
 

@@ -53,6 +53,12 @@ impl Known {
         }
     }
 
+    /// It was to make room, and its Close was not reached.
+    pub(crate) fn stays(&mut self, name: &str) {
+        self.sent(name);
+        self.confirmed(name);
+    }
+
     pub(crate) fn forget(&mut self, name: &str) {
         self.names.remove(name);
     }

@@ -1,9 +1,9 @@
 //! What answers and successes mean for the session: settings that were asked for, names that are gone, reported parameters.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Backend;
-use super::expected::After;
 use super::replies::{Show, Sink};
 use crate::session::Session;
 use crate::session::marks::{Effect, Marks, Touched};
@@ -59,35 +59,40 @@ impl Backend {
         session.take_settings(sink.shop.intern_settings(theirs), sink.shop);
     }
 
-    pub(super) fn apply(&mut self, after: &After, sink: &mut Sink<'_>) {
+    pub(super) fn apply(&mut self, effect: &Effect, sink: &mut Sink<'_>) {
         let session = &mut *sink.session;
-        for effect in &after.effects {
-            match effect {
-                // The text was sent with a name of ours where the client has one.
-                Effect::Deallocate(name) => {
-                    let theirs: Option<Box<[u8]>> = session.prepared.client_name(name).map(Into::into);
-                    if let Some(theirs) = theirs {
-                        session.prepared.remove(&theirs);
-                        self.known.forget(&String::from_utf8_lossy(name));
-                    }
-                }
-                Effect::DeallocateAll => {
-                    self.known.clear();
-                    session.prepared.clear();
-                }
-                Effect::DiscardAll => {
-                    self.known.clear();
-                    session.prepared.clear();
-                    session.unnamed = None;
-                    session.touched.clear();
-                    self.settings = sink.shop.intern_settings(Settings::default());
-                    session.take_settings(Rc::clone(&session.startup), sink.shop);
-                    session.pins = session.pins.without(Marks::UNKNOWN.with(Marks::SEQUENCE_WRITE));
-                }
-                // The settings are asked for: a rollback may take it back.
-                Effect::ResetAll => {}
+        match effect {
+            Effect::Deallocate(name) => self.deallocated(name, session),
+            Effect::DeallocateAll => {
+                self.known.clear();
+                session.prepared.clear();
             }
+            Effect::DiscardAll => {
+                self.known.clear();
+                session.prepared.clear();
+                session.unnamed = None;
+                session.touched.clear();
+                self.settings = sink.shop.intern_settings(Settings::default());
+                session.take_settings(Rc::clone(&session.startup), sink.shop);
+                session.pins = session.pins.without(Marks::UNKNOWN.with(Marks::SEQUENCE_WRITE));
+            }
+            // The settings are asked for: a rollback may take it back.
+            Effect::ResetAll => {}
         }
+    }
+
+    /// `name`: the client's. A prepared DEALLOCATE has ours in its place, and so has one of a client that has looked them up.
+    fn deallocated(&mut self, name: &[u8], session: &mut Session) {
+        let theirs: Option<Box<[u8]>> = match session.prepared.get(name) {
+            Some(_) => Some(name.into()),
+            None => session.prepared.client_name(name).map(Into::into),
+        };
+        let statement = theirs.and_then(|theirs| session.prepared.remove(&theirs));
+        let ours = match &statement {
+            Some(statement) => Cow::Borrowed(&*statement.name),
+            None => String::from_utf8_lossy(name),
+        };
+        self.known.forget(&ours);
     }
 
     pub(super) fn parameter(&mut self, body: &[u8], hidden: bool, sink: &mut Sink<'_>) -> Show {

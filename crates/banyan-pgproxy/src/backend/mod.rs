@@ -160,6 +160,11 @@ impl Backend {
             && self.outbox.is_empty()
     }
 
+    /// Nothing more comes before the client goes on. Behind an error that is its Sync, which is not to be waited for here.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.is_quiet() || self.skipping && self.expected.is_empty() && self.passing == 0
+    }
+
     /// Part of a message has been passed on.
     pub(crate) fn is_half(&self) -> bool {
         self.passing > 0 && !self.pass_hidden

@@ -164,8 +164,8 @@ impl Backend {
             b't' => Ok(shown),
             b'1' => self.parsed(sink).map(|()| shown),
             b'2' => self.pop(|kind| matches!(kind, Kind::Bind), shown),
-            b'3' => self.pop(|kind| matches!(kind, Kind::Close), shown),
-            b'C' | b'I' | b's' => self.completed(tag, sink).map(|()| shown),
+            b'3' => self.pop(|kind| matches!(kind, Kind::Close { .. }), shown),
+            b'C' | b'I' | b's' => self.completed(tag, body, sink).map(|()| shown),
             b'G' => self.copy_in().map(|()| shown),
             b'H' | b'c' => Ok(shown),
             b'E' => Ok(self.error(body, sink)),
@@ -209,10 +209,15 @@ impl Backend {
         Ok(())
     }
 
-    fn completed(&mut self, tag: u8, sink: &mut Sink<'_>) -> Result<(), Desync> {
-        match self.head() {
-            Some(Kind::Query(_)) => {
+    fn completed(&mut self, tag: u8, body: &[u8], sink: &mut Sink<'_>) -> Result<(), Desync> {
+        match self.expected.front_mut().map(|head| &mut head.kind) {
+            Some(Kind::Query(after)) => {
+                // A later statement of the text may fail: what DEALLOCATE has done no rollback undoes.
+                let effect = after.as_mut().and_then(|after| after.next(body));
                 self.succeeded(sink.out);
+                if let Some(effect) = effect {
+                    self.apply(&effect, sink);
+                }
                 Ok(())
             }
             Some(Kind::Ours(_)) => Ok(()),
@@ -227,8 +232,8 @@ impl Backend {
                     _ => None,
                 };
                 self.copying = Copying::No;
-                if let Some(after) = after {
-                    self.apply(&after, sink);
+                for effect in after.iter().flat_map(|after| &after.effects) {
+                    self.apply(effect, sink);
                 }
                 Ok(())
             }
@@ -330,7 +335,9 @@ impl Backend {
                         self.known.forget(&statement.name);
                     }
                 }
-                Some(Kind::Close) => self.unnamed = Unnamed::Unknown,
+                // The server has it still.
+                Some(Kind::Close { surplus: Some(name) }) => self.known.stays(&name),
+                Some(Kind::Close { surplus: None }) => self.unnamed = Unnamed::Unknown,
                 _ => {}
             }
         }
@@ -361,12 +368,7 @@ impl Backend {
         self.copying = Copying::No;
         let failed = std::mem::take(&mut self.failed);
         match head.kind {
-            Kind::Query(after) => {
-                self.measured(head.run, failed, sink);
-                if let Some(after) = after.filter(|_| !failed) {
-                    self.apply(&after, sink);
-                }
-            }
+            Kind::Query(_) => self.measured(head.run, failed, sink),
             Kind::Function | Kind::Sync => {}
             Kind::Ours(ours) => {
                 self.ours_done(ours, sink);

@@ -218,7 +218,7 @@ impl Client {
 
     fn release(&mut self) {
         if let Some(lease) = self.lease.take() {
-            self.bound = None;
+            self.bound.clear();
             self.unfit = 0;
             self.to_primary = false;
             self.on_replica = false;

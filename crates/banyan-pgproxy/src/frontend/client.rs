@@ -84,8 +84,8 @@ pub(crate) struct Client {
     pub(super) session: Session,
     pub(super) lease: Option<Lease>,
     pub(super) blocked: Blocked,
-    /// A portal of a statement whose success means something.
-    pub(super) bound: Option<(Box<[u8]>, Rc<Statement>)>,
+    /// Portals of statements whose success means something.
+    pub(super) bound: Vec<(Box<[u8]>, Rc<Statement>)>,
     pub(super) pinned: bool,
     /// Backends in a row on which the session could not be restored.
     pub(super) unfit: u32,
@@ -139,7 +139,7 @@ impl Client {
             session: Session::new(settings, parameters, &worker.shop),
             lease: None,
             blocked: Blocked::No,
-            bound: None,
+            bound: Vec::new(),
             pinned: false,
             unfit: 0,
             tracking: Tracking::default(),
@@ -289,7 +289,7 @@ impl Client {
             self.write(cx)?;
             let mut moved = self.read_server(cx)?;
             let waits = matches!(self.blocked, Blocked::Quiet | Blocked::Settled);
-            if waits && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
+            if waits && self.lease.as_ref().is_none_or(|lease| lease.has_answered()) {
                 let settles = self.on_replica || self.blocked == Blocked::Settled;
                 self.blocked = Blocked::No;
                 if settles {

@@ -73,7 +73,7 @@ impl Client {
         // What nextval left in that session is gone.
         self.session.sequence = None;
         self.session.marks = self.session.marks.without(Marks::FREE);
-        self.bound = None;
+        self.bound.clear();
         self.to_primary = false;
         self.dropping = true;
         if remains.half && remains.forwarded || self.again >= AGAIN {
@@ -274,7 +274,7 @@ impl Client {
             Kind::Bind => message::write(out, b'2', |_| {}),
             Kind::Describe => message::write(out, b'n', |_| {}),
             Kind::Execute(_) => message::command_complete(out, "COMMIT"),
-            Kind::Close => message::write(out, b'3', |_| {}),
+            Kind::Close { .. } => message::write(out, b'3', |_| {}),
             Kind::Closed { name } => {
                 message::write(out, b'3', |_| {});
                 self.session.prepared.remove(&name);

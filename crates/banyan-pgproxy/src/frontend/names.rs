@@ -48,6 +48,15 @@ impl Resolved {
     }
 }
 
+/// The server knows whether SQL has prepared it; names of ours are not for clients.
+fn strange(name: &[u8]) -> Vec<u8> {
+    let mut raw = name.to_vec();
+    if raw.starts_with(PREFIX) {
+        raw.push(b'?');
+    }
+    raw
+}
+
 impl Client {
     /// Names of prepared statements in the text become ours; they are provided. `None`: the text stays.
     pub(super) fn rewrite(&mut self, text: &[u8], scan: &Scan) -> Result<Option<Vec<u8>>, Ending> {
@@ -178,6 +187,30 @@ impl Client {
         Ok(true)
     }
 
+    /// What the client has prepared stays on the server for others; what SQL has prepared goes. `None`: wait for replies.
+    pub(super) fn close_named(&mut self, name: &[u8]) -> Option<()> {
+        match self.named(name) {
+            Named::Later => {
+                self.block_until_quiet();
+                return None;
+            }
+            Named::Is(_) => {
+                let name = name.into();
+                self.lease.as_mut()?.expect(Kind::Closed { name }, false);
+                self.answer_ours();
+            }
+            Named::Nothing => {
+                let lease = self.lease.as_mut()?;
+                message::write(&mut lease.outbox, b'C', |out| {
+                    out.push(b'S');
+                    message::put_text(out, &strange(name));
+                });
+                lease.expect(Kind::Close { surplus: None }, false);
+            }
+        }
+        Some(())
+    }
+
     /// Replies of ours whose turn has come.
     pub(super) fn answer_ours(&mut self) {
         if let Some(lease) = &mut self.lease {
@@ -200,14 +233,7 @@ impl Client {
         }
         match named {
             Named::Later => Ok(None),
-            Named::Nothing => {
-                // The server knows whether SQL has prepared it; names of ours are not for clients.
-                let mut raw = name.to_vec();
-                if raw.starts_with(PREFIX) {
-                    raw.push(b'?');
-                }
-                Ok(Some(Resolved::Strange(raw.into())))
-            }
+            Named::Nothing => Ok(Some(Resolved::Strange(strange(name).into()))),
             Named::Is(statement) => {
                 let provided = self.lease()?.provide(&statement);
                 Ok(provided.then_some(Resolved::Known(statement)))

@@ -344,7 +344,8 @@ impl Client {
         loop {
             self.write_server(cx);
             let mut moved = self.read_server(cx)?;
-            if self.blocked == Blocked::Quiet && self.lease.as_ref().is_none_or(|lease| lease.is_quiet()) {
+            if self.blocked == Blocked::Quiet && self.lease.as_ref().is_none_or(|lease| lease.has_answered())
+            {
                 self.blocked = Blocked::No;
                 self.resume()?;
                 moved = true;
@@ -370,7 +371,7 @@ impl Client {
         self.on_replica = false;
         self.to_primary = true;
         self.blocked = Blocked::No;
-        self.bound = None;
+        self.bound.clear();
         self.passing = 0;
         self.outbox.clear();
         self.session.unnamed = before.unnamed;

@@ -266,10 +266,7 @@ impl Client {
             None => lease.outbox.extend_from_slice(whole),
         }
         if !scan.effects.is_empty() {
-            let effects = match &rewritten {
-                Some(text) => Scan::of(text).effects,
-                None => scan.effects,
-            };
+            let effects = scan.effects;
             after = Some(Box::new(After { effects }));
         }
         lease.unnamed = Unnamed::Nothing;
@@ -329,6 +326,7 @@ impl Client {
             return Ok(Taken::Blocked);
         };
         self.measure_bound(resolved.statement());
+        self.bound.retain(|(bound, _)| **bound != *portal);
         match resolved.statement() {
             Some(statement) => self.bind_known(portal, statement),
             None => {
@@ -364,7 +362,7 @@ impl Client {
             self.session.marks = self.session.marks.with(Marks::UNKNOWN);
         }
         if !statement.scan.effects.is_empty() {
-            self.bound = Some((portal.into(), Rc::clone(statement)));
+            self.bound.push((portal.into(), Rc::clone(statement)));
         }
     }
 
@@ -404,16 +402,16 @@ impl Client {
             return Ok(Taken::Bytes(head.total()));
         };
         if kind == b'S' && !name.is_empty() {
-            lease.expect(Kind::Closed { name: name.into() }, false);
-            self.answer_ours();
-            return Ok(Taken::Bytes(head.total()));
+            return Ok(self
+                .close_named(name)
+                .map_or(Taken::Blocked, |()| Taken::Bytes(head.total())));
         }
         if kind == b'S' {
             self.session.unnamed = None;
             lease.unnamed = Unnamed::Nothing;
         }
         lease.outbox.extend_from_slice(whole);
-        lease.expect(Kind::Close, false);
+        lease.expect(Kind::Close { surplus: None }, false);
         Ok(Taken::Bytes(head.total()))
     }
 
@@ -422,8 +420,9 @@ impl Client {
         if !self.ready_for(b'E', None, None)? {
             return Ok(self.not_ready());
         }
-        let bound = self.bound.take_if(|(name, _)| **name == *portal);
-        let after = bound.map(|(_, statement)| {
+        let bound = self.bound.iter().position(|(name, _)| **name == *portal);
+        let after = bound.map(|at| {
+            let (_, statement) = self.bound.swap_remove(at);
             Box::new(After {
                 effects: statement.scan.effects.clone(),
             })

@@ -91,6 +91,18 @@ pub(crate) enum Effect {
     ResetAll,
 }
 
+impl Effect {
+    /// What the server says of its success (CommandComplete).
+    pub(crate) fn command(&self) -> &'static [u8] {
+        match self {
+            Self::Deallocate(_) => b"DEALLOCATE\0",
+            Self::DeallocateAll => b"DEALLOCATE ALL\0",
+            Self::DiscardAll => b"DISCARD ALL\0",
+            Self::ResetAll => b"RESET\0",
+        }
+    }
+}
+
 /// A setting that is touched; its name in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Touched {

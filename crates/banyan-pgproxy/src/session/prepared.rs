@@ -157,11 +157,12 @@ impl Prepared {
         self.0.iter().map(|(name, statement)| (&**name, &**statement))
     }
 
-    pub(crate) fn remove(&mut self, name: &[u8]) {
-        self.0.remove(name);
+    pub(crate) fn remove(&mut self, name: &[u8]) -> Option<Rc<Statement>> {
+        let removed = self.0.remove(name);
         if self.0.is_empty() {
             self.0 = HashMap::new();
         }
+        removed
     }
 
     pub(crate) fn clear(&mut self) {

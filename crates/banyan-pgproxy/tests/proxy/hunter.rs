@@ -2,6 +2,7 @@
 //! give them back, whatever else is going on: cancels, disconnects, timeouts, pipelines, failed statements, Flush without Sync.
 
 mod flushed;
+mod statements;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +78,8 @@ impl Hunter {
     /// One unit and what it must answer. `names`: what the named statements are at this point of the stream.
     fn unit(&mut self, out: &mut Vec<u8>) -> Expect {
         let nonce = self.nonce();
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..11) {
+            10 => self.name_behind_an_error(out),
             0 | 1 => {
                 query(out, &format!("SELECT '{nonce}', {WHO}"));
                 Expect::Row(self.row(&nonce))
@@ -117,8 +119,8 @@ impl Hunter {
                 let kind = match self.prepared[slot] {
                     Some(kind) => kind,
                     None => {
-                        let kind = self.random.random_range(0..8);
-                        parse(out, &name, &format!("SELECT $1 || '/{kind}', {WHO}"));
+                        let kind = self.random.random_range(0..statements::TEXTS);
+                        parse(out, &name, &numbered(kind));
                         self.prepared[slot] = Some(kind);
                         kind
                     }
@@ -235,7 +237,8 @@ impl Hunter {
     }
 
     async fn session(&mut self) {
-        match self.random.random_range(0..9) {
+        match self.random.random_range(0..10) {
+            9 => self.deallocate_and_fail().await,
             6 => self.own_by_code().await,
             7 => {
                 self.role = if self.role == "app" { "team" } else { "app" };
@@ -336,6 +339,11 @@ impl Hunter {
             }
         }
     }
+}
+
+/// One of several texts.
+fn numbered(kind: u64) -> String {
+    format!("SELECT $1 || '/{kind}', {WHO}")
 }
 
 fn is_error(found: &[Message]) -> bool {

@@ -17,6 +17,7 @@ mod replicated;
 mod session;
 mod signals;
 mod startup;
+mod statements;
 mod tls;
 mod ways;
 mod world;
