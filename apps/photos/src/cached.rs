@@ -1,10 +1,12 @@
 //! What is read from the cache (REDIS_CACHE_URL, once all instances have it; else each read asks the tables): accounts, profiles, whom a user follows, and
-//! each author's *tip*, their newest posts and how many there are, of which feeds are put together.
+//! each author's *tip*, their newest posts and how many there are, of which feeds are put together (`feed`), and the posts in them.
 //!
 //! A write forgets what it changes in its own transaction, so that a read that begins after its answer sees it. What is
 //! cached holds nothing of who is looking.
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+mod feed;
+
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use sqlx::{FromRow, PgPool};
 use crate::error::ApiError;
 use crate::fellows::Fellows;
 use crate::slug::PostKey;
-use crate::store::listing::Page;
+use crate::store::posts::Post;
 use crate::store::tips::{self, Followees, Tip};
 use crate::store::users::{self, Account, Figures, Profile};
 
@@ -29,6 +31,7 @@ pub(crate) struct Cached {
     cards: banyan_sdk::Cached<Card>,
     followees: banyan_sdk::Cached<Followees>,
     tips: banyan_sdk::Cached<Tip>,
+    posts: banyan_sdk::Cached<Post>,
 }
 
 /// A profile as everybody sees it.
@@ -42,13 +45,6 @@ pub(crate) struct Card {
     pub(crate) figures: Figures,
 }
 
-/// A page of a feed by its keys, and how many posts the whole has.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FeedPage {
-    pub(crate) keys: Vec<PostKey>,
-    pub(crate) total: i64,
-}
-
 impl Cached {
     pub(crate) fn new(banyan: &Banyan, fellows: Arc<Fellows>) -> Self {
         Self {
@@ -60,6 +56,7 @@ impl Cached {
             cards: banyan.cache("profile"),
             followees: banyan.cache("followees"),
             tips: banyan.cache("tip"),
+            posts: banyan.cache("post"),
         }
     }
 
@@ -135,22 +132,14 @@ impl Cached {
         Ok(self.followees.get_or_load(follower, load).await?)
     }
 
-    /// `None`: pulled from the tables instead, because the cache does not answer, the reader follows many, or the page lies
-    /// deeper than the tips.
-    pub(crate) async fn feed(&self, reader: i64, page: Page) -> Result<Option<FeedPage>, ApiError> {
-        match self.followees(reader).await? {
-            None | Some(Followees::Many) => Ok(None),
-            Some(Followees::Few(authors)) => {
-                let load = |authors| tips::tips(&self.pool, authors);
-                let tips = self.tips.get_or_load_many(authors, load).await?;
-                Ok(merge(&tips, page))
-            }
-        }
-    }
-
     pub(crate) async fn forget_tip(&self, tx: &mut Tx, author: i64) -> Result<(), sqlx::Error> {
         self.tips.invalidate(tx, author).await?;
         self.cards.invalidate(tx, author).await
+    }
+
+    /// When it changes, its likes included.
+    pub(crate) async fn forget_post(&self, tx: &mut Tx, post: PostKey) -> Result<(), sqlx::Error> {
+        self.posts.invalidate(tx, post).await
     }
 
     pub(crate) async fn forget_follow(
@@ -175,57 +164,6 @@ impl Cached {
     }
 }
 
-/// The newest of all tips. `None`: an author's tip ends before the page does.
-fn merge(tips: &HashMap<i64, Tip>, page: Page) -> Option<FeedPage> {
-    let needed = usize::try_from(page.offset + page.limit).ok()?;
-    if tips.values().any(|tip| tip.latest.len() < needed && tip.is_cut()) {
-        return None;
-    }
-    let skipped = usize::try_from(page.offset).ok()?;
-    let keys = newest_first(tips).take(needed).skip(skipped);
-    Some(FeedPage {
-        keys: keys.collect(),
-        total: tips.values().map(|tip| tip.posts).sum(),
-    })
-}
-
-/// A tip's newest post that was not taken yet. By time, then number; no two are alike in both.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Head<'t> {
-    at: i64,
-    id: i64,
-    author: i64,
-    older: &'t [(i64, i64)],
-}
-
-impl<'t> Head<'t> {
-    fn of(author: i64, latest: &'t [(i64, i64)]) -> Option<Self> {
-        let ((at, id), older) = latest.split_first()?;
-        Some(Self {
-            at: *at,
-            id: *id,
-            author,
-            older,
-        })
-    }
-}
-
-/// Each tip has its newest first: only as many are looked at as are taken.
-fn newest_first(tips: &HashMap<i64, Tip>) -> impl Iterator<Item = PostKey> {
-    let heads = tips
-        .iter()
-        .filter_map(|(author, tip)| Head::of(*author, &tip.latest));
-    let mut heads: BinaryHeap<Head<'_>> = heads.collect();
-    std::iter::from_fn(move || {
-        let newest = heads.pop()?;
-        heads.extend(Head::of(newest.author, newest.older));
-        Some(PostKey {
-            author_id: newest.author,
-            id: newest.id,
-        })
-    })
-}
-
 impl From<CacheError<sqlx::Error>> for ApiError {
     fn from(error: CacheError<sqlx::Error>) -> Self {
         match error {
@@ -238,6 +176,3 @@ impl From<CacheError<sqlx::Error>> for ApiError {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

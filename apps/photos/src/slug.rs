@@ -3,15 +3,28 @@
 //! The two numbers are the row's key, so a lookup needs no index of slugs and later knows its shard; the words are for
 //! people and may change with the title without breaking a link.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 const WORDS_LIMIT: usize = 80;
 
 /// The key of a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PostKey {
     pub(crate) author_id: i64,
     pub(crate) id: i64,
+}
+
+impl PostKey {
+    /// As two arrays, for `unnest`.
+    pub(crate) fn columns(keys: &[Self]) -> (Vec<i64>, Vec<i64>) {
+        keys.iter().map(|key| (key.author_id, key.id)).unzip()
+    }
+}
+
+impl fmt::Display for PostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.author_id, self.id)
+    }
 }
 
 pub(crate) fn slug(title: &str, key: PostKey) -> String {

@@ -115,7 +115,7 @@ pub(super) async fn feed(
 ) -> Result<Json<ArticlesAnswer>, ApiError> {
     let (viewer, page) = (viewer.id(), query.page()?);
     let listing = match app.cached.feed(viewer, page).await? {
-        Some(found) => listing::by_keys(&app.pool, viewer, &found.keys, found.total).await?,
+        Some(listing) => listing,
         None => listing::list(&app.pool, Some(viewer), &Wanted::Feed { viewer }, page).await?,
     };
     Ok(answer_list(listing))
@@ -226,7 +226,11 @@ pub(super) async fn update(
     }
     problems.none()?;
     change.slug = change.title.as_deref().map(|title| slug::slug(title, key));
-    articles::update(&app.pool, key, change).await?;
+    let mut tx = app.database.begin().await?;
+    if articles::update(&mut tx, key, change).await? {
+        app.cached.forget_post(&mut tx, key).await?;
+    }
+    tx.commit().await?;
     find_by_key(&app, key, Some(viewer.id())).await.map(answer)
 }
 
@@ -239,6 +243,7 @@ pub(super) async fn delete(
     let mut tx = app.database.begin().await?;
     articles::delete(&mut tx, key).await?;
     app.cached.forget_tip(&mut tx, key.author_id).await?;
+    app.cached.forget_post(&mut tx, key).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -18,7 +18,11 @@ pub(super) async fn add(
     PathOf(slug): PathOf<String>,
 ) -> Result<Json<ArticleAnswer>, ApiError> {
     let key = existing(&app, &slug).await?;
-    likes::like(&app.pool, key, viewer.id()).await?;
+    let mut tx = app.database.begin().await?;
+    if likes::like(&mut tx, key, viewer.id()).await? {
+        app.cached.forget_post(&mut tx, key).await?;
+    }
+    tx.commit().await?;
     find_by_key(&app, key, Some(viewer.id())).await.map(answer)
 }
 
@@ -28,6 +32,10 @@ pub(super) async fn remove(
     PathOf(slug): PathOf<String>,
 ) -> Result<Json<ArticleAnswer>, ApiError> {
     let key = existing(&app, &slug).await?;
-    likes::unlike(&app.pool, key, viewer.id()).await?;
+    let mut tx = app.database.begin().await?;
+    if likes::unlike(&mut tx, key, viewer.id()).await? {
+        app.cached.forget_post(&mut tx, key).await?;
+    }
+    tx.commit().await?;
     find_by_key(&app, key, Some(viewer.id())).await.map(answer)
 }

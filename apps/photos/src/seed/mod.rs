@@ -17,6 +17,8 @@ use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
+use crate::slug::PostKey;
+
 pub(crate) const DEMO_PASSWORD: &str = "photos-demo";
 
 #[derive(Clone, Debug, Args)]
@@ -143,15 +145,19 @@ async fn insert(connection: &mut PgConnection, amounts: &Amounts) -> Result<Made
         posts.len(),
         amounts.comments.unwrap_or(posts.len() * 2),
     );
+    let users_added = rows::insert_users(connection, &users, &hash).await?;
+    let follows_added = rows::insert_follows(connection, &users, &follows).await?;
+    let new = rows::insert_posts(connection, seed, &posts).await?;
     let made = Made {
-        users: rows::insert_users(connection, &users, &hash).await?,
-        follows: rows::insert_follows(connection, &users, &follows).await?,
-        posts: rows::insert_posts(connection, seed, &posts).await?,
+        users: users_added,
+        follows: follows_added,
+        posts: new.len() as u64,
         likes: rows::insert_likes(connection, &users, &posts, &likes).await?,
         comments: rows::insert_comments(connection, seed, &users, &posts, &comments).await?,
         log_in: users.first().map(|user| user.email.clone()).unwrap_or_default(),
     };
-    rows::forget_cached(connection, &users).await?;
+    let old: Vec<PostKey> = posts.into_iter().filter(|key| !new.contains(key)).collect();
+    rows::forget_cached(connection, &users, &old).await?;
     // Without statistics the first queries would be planned for empty tables.
     sqlx::query("analyze users, follows, posts, post_tags, post_counts, likes, comments")
         .execute(connection)

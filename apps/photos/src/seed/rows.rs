@@ -1,6 +1,8 @@
 //! The rows and their insertion, some thousands per statement. A row that is there is left alone, and counts on users and
 //! posts change by what was really added, in the same statement.
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration as _;
@@ -122,12 +124,13 @@ pub(super) async fn insert_follows(
     Ok(added)
 }
 
+/// Those that were not there.
 pub(super) async fn insert_posts(
     connection: &mut PgConnection,
     seed: u64,
     posts: &[PostKey],
-) -> Result<u64, sqlx::Error> {
-    let mut added = 0;
+) -> Result<HashSet<PostKey>, sqlx::Error> {
+    let mut added = HashSet::new();
     for (number, batch) in posts.chunks(BATCH).enumerate() {
         let mut texts = Vec::with_capacity(batch.len());
         for at in 0..batch.len() {
@@ -139,7 +142,7 @@ pub(super) async fn insert_posts(
             .zip(&texts)
             .map(|(key, text)| slug(&text.title, *key));
         let photos = texts.iter().map(|text| format!("demo/{}.svg", text.picture));
-        let count: i64 = sqlx::query_scalar(INSERT_POSTS)
+        let keys: Vec<(i64, i64)> = sqlx::query_as(INSERT_POSTS)
             .bind(batch.iter().map(|key| key.author_id).collect::<Vec<_>>())
             .bind(batch.iter().map(|key| key.id).collect::<Vec<_>>())
             .bind(slugs.collect::<Vec<_>>())
@@ -154,9 +157,9 @@ pub(super) async fn insert_posts(
             .bind(photos.collect::<Vec<_>>())
             .bind(batch.iter().map(|key| created_at(key.id)).collect::<Vec<_>>())
             .bind(texts.iter().map(|text| text.tags.join(",")).collect::<Vec<_>>())
-            .fetch_one(&mut *connection)
+            .fetch_all(&mut *connection)
             .await?;
-        added += count.unsigned_abs();
+        added.extend(keys.into_iter().map(|(author_id, id)| PostKey { author_id, id }));
     }
     Ok(added)
 }
@@ -186,7 +189,7 @@ const INSERT_POSTS: &str = "
         from (select id % 16 as slot, sum(posts) as posts from counted group by 1) own
         where post_counts.slot = own.slot
     )
-    select count(*) from added";
+    select author_id, id from added";
 
 pub(super) async fn insert_likes(
     connection: &mut PgConnection,
@@ -266,16 +269,25 @@ pub(super) async fn insert_comments(
     Ok(added)
 }
 
-/// A site in use has a cache of what was before (`cached.rs`).
-pub(super) async fn forget_cached(connection: &mut PgConnection, users: &[User]) -> Result<(), sqlx::Error> {
+/// A site in use has a cache of what was before (`cached.rs`). `liked`: posts that were there.
+pub(super) async fn forget_cached(
+    connection: &mut PgConnection,
+    users: &[User],
+    liked: &[PostKey],
+) -> Result<(), sqlx::Error> {
+    let (authors, ids) = PostKey::columns(liked);
     sqlx::query(
         "insert into banyan.invalidation (kind, key)
          select 'key', kind || ':' || id from unnest($1::bigint[]) as id, unnest(array['tip', 'profile', 'followees']) as kind
          union all
-         select 'key', 'user-id:' || lower(name) from unnest($2::text[]) as name",
+         select 'key', 'user-id:' || lower(name) from unnest($2::text[]) as name
+         union all
+         select 'key', 'post:' || author_id || '-' || id from unnest($3::bigint[], $4::bigint[]) as liked (author_id, id)",
     )
     .bind(users.iter().map(|user| user.id).collect::<Vec<_>>())
     .bind(users.iter().map(|user| user.username.as_str()).collect::<Vec<_>>())
+    .bind(authors)
+    .bind(ids)
     .execute(connection)
     .await
     .map(drop)

@@ -110,8 +110,11 @@ pub(crate) async fn insert(
 }
 
 /// False: there is no such post any more.
-pub(crate) async fn update(pool: &PgPool, key: PostKey, change: Change) -> Result<bool, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+pub(crate) async fn update(
+    connection: &mut PgConnection,
+    key: PostKey,
+    change: Change,
+) -> Result<bool, sqlx::Error> {
     let created_at: Option<OffsetDateTime> = sqlx::query_scalar(
         "update posts set
             slug = coalesce($3, slug),
@@ -128,13 +131,13 @@ pub(crate) async fn update(pool: &PgPool, key: PostKey, change: Change) -> Resul
     .bind(change.title)
     .bind(change.description)
     .bind(change.body)
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *connection)
     .await?;
     if let (Some(created_at), Some(tags)) = (created_at, change.tags) {
         sqlx::query("delete from post_tags where author_id = $1 and post_id = $2")
             .bind(key.author_id)
             .bind(key.id)
-            .execute(&mut *transaction)
+            .execute(&mut *connection)
             .await?;
         sqlx::query(
             "insert into post_tags (author_id, post_id, position, tag, created_at)
@@ -145,10 +148,9 @@ pub(crate) async fn update(pool: &PgPool, key: PostKey, change: Change) -> Resul
         .bind(key.id)
         .bind(tags)
         .bind(created_at)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await?;
     Ok(created_at.is_some())
 }
 

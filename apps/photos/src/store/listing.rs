@@ -6,7 +6,6 @@
 use sqlx::PgPool;
 
 use super::articles::{Article, COLUMNS};
-use crate::slug::PostKey;
 
 #[derive(Debug)]
 pub(crate) enum Wanted<'a> {
@@ -143,28 +142,6 @@ impl Wanted<'_> {
             },
         }
     }
-}
-
-/// Of keys that are known already, in their order by time. What was deleted meanwhile is missing.
-pub(crate) async fn by_keys(
-    pool: &PgPool,
-    viewer: i64,
-    keys: &[PostKey],
-    total: i64,
-) -> Result<Listing, sqlx::Error> {
-    let text = format!(
-        "select {COLUMNS}, '' as body
-         from unnest($2::bigint[], $3::bigint[]) as page (author_id, id)
-              join posts p using (author_id, id) join users u on u.id = p.author_id
-         order by p.created_at desc, p.id desc"
-    );
-    let articles = sqlx::query_as(&text)
-        .bind(viewer)
-        .bind(keys.iter().map(|key| key.author_id).collect::<Vec<_>>())
-        .bind(keys.iter().map(|key| key.id).collect::<Vec<_>>())
-        .fetch_all(pool)
-        .await?;
-    Ok(Listing { articles, total })
 }
 
 pub(crate) async fn list(

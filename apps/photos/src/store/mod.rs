@@ -6,6 +6,7 @@ pub(crate) mod follows;
 pub(crate) mod likes;
 pub(crate) mod listing;
 pub(crate) mod migrate;
+pub(crate) mod posts;
 pub(crate) mod tags;
 pub(crate) mod tips;
 pub(crate) mod uploads;

@@ -1,5 +1,7 @@
 //! Users: registering, logging in, changing.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, PgPool};
 
@@ -71,6 +73,20 @@ pub(crate) async fn by_id(pool: &PgPool, id: i64) -> Result<Option<Account>, sql
     .bind(id)
     .fetch_optional(pool)
     .await
+}
+
+/// Those that there are.
+pub(crate) async fn by_ids(pool: &PgPool, ids: Vec<i64>) -> Result<HashMap<i64, Account>, sqlx::Error> {
+    let accounts: Vec<Account> = sqlx::query_as(
+        "/* banyan: fresh=primary */ select id, username, email, bio, image from users where id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(pool)
+    .await?;
+    Ok(accounts
+        .into_iter()
+        .map(|account| (account.id, account))
+        .collect())
 }
 
 /// Stored with today's parameters.

@@ -22,6 +22,24 @@ struct Site {
     rng: StdRng,
 }
 
+/// How many posts the feed of $1 has, and its page of $2 posts from the $3rd on as the API tells it.
+const FEED: &str = r#"
+    with feed as (
+        select p.*, u.username, u.bio, u.image, f.follower_id from posts p join follows f on f.followee_id = p.author_id
+        join users u on u.id = p.author_id join users r on r.id = f.follower_id where r.username = $1
+    ), page as (select * from feed order by created_at desc, id desc limit $2 offset $3)
+    select (select count(*) from feed),
+           (select coalesce(json_agg(json_build_object(
+                'slug', slug, 'title', title, 'description', description, 'photo', photo,
+                'tagList', array(select tag from post_tags t where (t.author_id, t.post_id) = (page.author_id, page.id) order by position),
+                'createdAt', to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'updatedAt', to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                'favorited', exists (select from likes l
+                    where (l.post_author_id, l.post_id, l.user_id) = (page.author_id, page.id, page.follower_id)),
+                'favoritesCount', likes,
+                'author', json_build_object('username', username, 'bio', bio, 'image', image, 'following', true))
+                order by created_at desc, id desc), '[]')::text from page)"#;
+
 impl Site {
     async fn new(world: &World, seed: u64) -> Self {
         let app = world.ready("web.1").await;
@@ -38,28 +56,16 @@ impl Site {
         }
     }
 
-    /// Once all instances have it, and it knows all.
     async fn cache_in_use(&self) {
-        wait::until("reads from the cache", LIMIT, async || {
-            let row = self
-                .sql
-                .query_one("select bool_and(reads) from fellows", &[])
-                .await
-                .map_err(|error| error.to_string())?;
-            match row.get::<_, Option<bool>>(0) {
-                Some(true) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await
-        .unwrap();
+        cache_in_use(&self.sql).await;
     }
 
-    /// Somebody posts, deletes, follows, unfollows or is called otherwise for a moment.
+    /// Somebody posts, changes a post, deletes one, likes one or no longer, follows, unfollows or tells something else of themselves.
     async fn something_happens(&mut self) {
         let (who, whom) = (self.rng.random_range(0..4), self.rng.random_range(0..4));
         let follow = format!("/api/profiles/{}/follow", NAMES[whom]);
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..16) {
+            10..15 => self.something_happens_to_a_post(who, whom).await,
             0..5 => {
                 let answer = self.write(who, Method::POST, "/api/articles", article("t")).await;
                 let slug = answer["article"]["slug"].as_str().unwrap().to_owned();
@@ -76,6 +82,39 @@ impl Site {
             _ => {
                 let bio = json!({"user": {"bio": format!("{}", self.rng.random::<u16>())}});
                 self.write(who, Method::PUT, "/api/user", bio).await;
+            }
+        }
+    }
+
+    /// Of `whom`, by whom it may.
+    async fn something_happens_to_a_post(&mut self, who: usize, whom: usize) {
+        let Some(at) = self.posts[whom].len().checked_sub(1) else {
+            return;
+        };
+        let at = self.rng.random_range(at.saturating_sub(5)..=at);
+        let post = format!("/api/articles/{}", self.posts[whom][at]);
+        match self.rng.random_range(0..5) {
+            0..2 => drop(
+                self.write(who, Method::POST, &format!("{post}/favorite"), Value::Null)
+                    .await,
+            ),
+            2 => drop(
+                self.write(who, Method::DELETE, &format!("{post}/favorite"), Value::Null)
+                    .await,
+            ),
+            what => {
+                let number = self.rng.random::<u16>();
+                let change = match what {
+                    3 => json!({"title": format!("t {number}")}),
+                    _ => json!({"description": format!("d {number}"), "tagList": [format!("tag{number}")]}),
+                };
+                let answer = self
+                    .write(whom, Method::PUT, &post, json!({ "article": change }))
+                    .await;
+                answer["article"]["slug"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut self.posts[whom][at]);
             }
         }
     }
@@ -110,29 +149,13 @@ impl Site {
         let feed = self
             .seen(who, &format!("/api/articles/feed?limit={limit}&offset={offset}"))
             .await;
-        let slugs: Vec<&str> = feed["articles"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|article| article["slug"].as_str().unwrap())
-            .collect();
         let right = self
             .sql
-            .query_one(
-                "with feed as (select p.* from posts p join follows f on f.followee_id = p.author_id
-                               join users u on u.id = f.follower_id where u.username = $1)
-                 select (select count(*) from feed),
-                        array(select slug from feed order by created_at desc, id desc limit $2 offset $3)",
-                &[&NAMES[who], &limit, &offset],
-            )
+            .query_one(FEED, &[&NAMES[who], &limit, &offset])
             .await
             .unwrap();
-        assert_eq!(
-            slugs,
-            right.get::<_, Vec<String>>(1),
-            "the feed of {}",
-            NAMES[who]
-        );
+        let articles: Value = serde_json::from_str(right.get(1)).unwrap();
+        assert_eq!(feed["articles"], articles, "the feed of {}", NAMES[who]);
         assert_eq!(
             feed["articlesCount"],
             right.get::<_, i64>(0),
@@ -172,6 +195,19 @@ impl Site {
     }
 }
 
+/// Once all instances have it, and it knows all.
+async fn cache_in_use(sql: &tokio_postgres::Client) {
+    wait::until("reads from the cache", LIMIT, async || {
+        let row = sql.query_one("select bool_and(reads) from fellows", &[]).await;
+        match row.map_err(|error| error.to_string())?.get::<_, Option<bool>>(0) {
+            Some(true) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn feeds_and_profiles_are_those_of_the_tables_after_any_history() {
     let world = World::with_cache().await;
@@ -185,7 +221,7 @@ async fn feeds_and_profiles_are_those_of_the_tables_after_any_history() {
         site.is_right().await;
     }
     let keys = world.redis.as_ref().unwrap().command(&["KEYS", "*"]).unwrap();
-    for kind in ["tip:", "followees:", "profile:", "account:", "user-id:"] {
+    for kind in ["tip:", "post:", "followees:", "profile:", "account:", "user-id:"] {
         assert!(keys.contains(kind), "nothing of {kind} in the cache: {keys}");
     }
 }
@@ -252,14 +288,21 @@ async fn a_cache_comes_to_a_running_site_and_goes_and_no_read_is_old() {
 #[tokio::test]
 async fn what_is_seeded_into_a_site_in_use_is_seen() {
     let world = World::with_cache().await;
-    let amounts =
-        |posts: &str| ["seed", "--users", "20", "--posts", posts, "--follows", "100"].map(str::to_owned);
-    let seed = async |posts: &str| {
-        let amounts = amounts(posts);
-        let words: Vec<&str> = amounts.iter().map(String::as_str).collect();
-        assert!(world.run(&words).await.status.success());
+    let seed = async |posts: &str, likes: &str| {
+        let amounts = [
+            "seed",
+            "--users",
+            "20",
+            "--follows",
+            "100",
+            "--posts",
+            posts,
+            "--likes",
+            likes,
+        ];
+        assert!(world.run(&amounts).await.status.success());
     };
-    seed("20").await;
+    seed("20", "20").await;
     let app = world.ready("web.1").await;
     let log_in = json!({"user": {"email": "demo@photos.test", "password": "photos-demo"}});
     let (_, user) = app.call(Method::POST, "/api/users/login", None, &log_in).await;
@@ -268,14 +311,24 @@ async fn what_is_seeded_into_a_site_in_use_is_seen() {
         let (_, feed) = app
             .call(Method::GET, "/api/articles/feed", Some(token), &Value::Null)
             .await;
-        feed["articlesCount"].as_u64().unwrap()
+        let likes = |article: &Value| article["favoritesCount"].as_u64().unwrap();
+        let likes: u64 = feed["articles"].as_array().unwrap().iter().map(likes).sum();
+        (feed["articlesCount"].as_u64().unwrap(), likes)
     };
-    let before = feed().await;
-    seed("200").await;
+    cache_in_use(&world.sql().await).await;
     // Nobody tells the cache but the row.
+    let (posts, likes) = feed().await;
+    seed("20", "200").await;
+    wait::until("the new likes", LIMIT, async || match feed().await {
+        (same, more) if same == posts && more > likes => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    seed("200", "200").await;
     wait::until("the new posts", LIMIT, async || match feed().await {
-        more if more > before => Ok(()),
-        same => Err(same.to_string()),
+        (more, _) if more > posts => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await
     .unwrap();
