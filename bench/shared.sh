@@ -181,9 +181,11 @@ family() { # a process and its children
   cat /proc/"$1"/task/*/children 2>/dev/null | tr ' ' '\n' | grep . || true
 }
 ticks() { # CPU ticks of a contestant
-  local pid sum=0
-  for pid in $(family "$1"); do
-    sum=$((sum + $(sed 's/.*) //' "/proc/$pid/stat" | awk '{ print $12 + $13 }')))
+  local pid stat sum=0
+  # Its children first: who has ended since is in its parent's figures.
+  for pid in $(family "$1" | tac); do
+    stat=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) || continue
+    sum=$((sum + $(awk '{ print $12 + $13 + $14 + $15 }' <<<"$stat")))
   done
   echo "$sum"
 }
