@@ -23,13 +23,36 @@ pub(crate) const HOP_BY_HOP: [HeaderName; 4] = [
     header::UPGRADE,
 ];
 
-/// Claims about the client that only a trusted peer may make, besides those that are set anew.
-const CLAIMS: [HeaderName; 4] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-];
+/// What only a trusted peer may say of a client or of what it asked for, besides what is set anew. All of `X-Forwarded-*`, for
+/// each is believed by some framework, and what leads an app to another path than the one that was judged here.
+pub(crate) fn is_claim(name: &str) -> bool {
+    if !name.starts_with(['x', 'f']) {
+        return false;
+    }
+    // To apps behind CGI, WSGI or Rack `x_real_ip` is the same variable.
+    if name.contains('_') {
+        let plain = name.replace('_', "-");
+        return is_claim(&plain) || is_said(&plain);
+    }
+    let said_of_it = [
+        "forwarded",
+        "x-real-ip",
+        "x-original-url",
+        "x-original-uri",
+        "x-original-host",
+        "x-original-forwarded-for",
+        "x-rewrite-url",
+        "x-url-scheme",
+        "front-end-https",
+    ];
+    (name.starts_with("x-forwarded") && !is_said(name)) || said_of_it.contains(&name)
+}
+
+/// What the edge says itself of every request.
+fn is_said(name: &str) -> bool {
+    let said = [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID];
+    said.iter().any(|own| own.as_str() == name)
+}
 
 /// Whether a request asks for another protocol: the same rule as that of `http1::request`, by which what follows is held back.
 pub(crate) fn wants_upgrade(version: http::Version, headers: &HeaderMap) -> bool {
@@ -114,9 +137,9 @@ impl Marks {
             "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => Self::HOP,
             "te" => Self::TE,
             "expect" => Self::EXPECT,
-            "forwarded" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-prefix" => Self::CLAIM,
             "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-request-id" => Self::SAID,
             "traceparent" | "tracestate" => Self::SAID,
+            other if is_claim(other) => Self::CLAIM,
             _ => 0,
         };
         Self(headers.keys().fold(0, |marks, name| marks | mark(name)))
@@ -232,7 +255,12 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 
 fn forwarded(headers: &mut HeaderMap, client: &Client<'_>, claims: bool) {
     if claims && !client.trusted {
-        for name in CLAIMS {
+        let claims: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_claim(name.as_str()))
+            .cloned()
+            .collect();
+        for name in claims {
             headers.remove(name);
         }
     }
@@ -363,6 +391,30 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "a");
         assert!(!headers.contains_key("x-real-ip") && !headers.contains_key("forwarded"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_claim_is_one_in_any_spelling(
+            name in proptest::sample::select(&[
+                "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-ssl", "x-forwarded", "x-real-ip",
+                "x-request-id", "x-original-url", "front-end-https", "forwarded",
+            ][..]),
+            lines in proptest::collection::vec(proptest::bool::ANY, 4),
+        ) {
+            let mut lines = lines.into_iter();
+            let spelled: String = name
+                .chars()
+                .map(|c| if c == '-' && lines.next() == Some(true) { '_' } else { c })
+                .collect();
+            let is_own = spelled == name && is_said(name);
+            proptest::prop_assert_eq!(is_claim(&spelled), !is_own, "{}", spelled);
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("a"));
+            headers.insert(HeaderName::try_from(spelled).unwrap(), HeaderValue::from_static("evil"));
+            passed(&mut headers, false, false);
+            proptest::prop_assert!(headers.values().all(|value| value != "evil"));
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, DATE, SET_COOKIE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, COOKIE, DATE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::directive;
+use crate::directive::{self, members};
 use crate::freshness::{self, Source};
 use crate::head::{Answered, Asked, Extent, Head, Staleness, Times, forget_part, storable};
 use crate::policy::{Policy, Precedence, Profile, SetCookie};
@@ -36,6 +36,9 @@ fn head(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times)
         Vary::Any => return Err(Why::VaryAny),
         Vary::Fields(fields) => fields,
     };
+    if !is_told_apart(answered.headers, &fields, &policy.codings) {
+        return Err(Why::Coding);
+    }
     let (lifetime, source) = freshness::lifetime(answered, &directives, policy, times);
     let mut headers = storable(answered.headers, &directives);
     if policy.set_cookie == SetCookie::Strip {
@@ -65,6 +68,12 @@ fn head(asked: Asked<'_>, answered: Answered<'_>, policy: &Policy, times: Times)
         headers,
     };
     worth_it(&head)?;
+    if policy.profile == Profile::Safe
+        && asked.headers.contains_key(COOKIE)
+        && !is_for_all(&head, &directives)
+    {
+        return Err(Why::Cookie);
+    }
     if answered.status == StatusCode::PARTIAL_CONTENT {
         become_part(&mut head)?;
     }
@@ -81,7 +90,10 @@ fn allowed(
     if *asked.method != Method::GET {
         return Err(Why::Method);
     }
-    if answered.status.is_informational() || answered.status == StatusCode::NOT_MODIFIED {
+    if answered.status.is_informational()
+        || answered.status == StatusCode::NOT_MODIFIED
+        || is_about_one_request(answered.status)
+    {
         return Err(Why::Status);
     }
     if directive::Request::of(asked.headers).no_store {
@@ -104,12 +116,43 @@ fn allowed(
     let stated = directives.lifetime().is_some()
         || directives.public
         || (!directives.targeted && answered.headers.contains_key(http::header::EXPIRES));
-    let ruled = policy.ttl.is_some()
+    let ruled = freshness::ruled(answered.status, policy).is_some()
         && (stated || policy.precedence == Precedence::Rule || answered.status.is_success());
     if !(stated || ruled || freshness::heuristically_cacheable(answered.status)) {
         return Err(Why::Status);
     }
     Ok(())
+}
+
+/// What they say is of the way one request was made, or of who made it: its range, its conditions, its size, how often it came
+/// (RFC 6585 §§3-6 forbids to store four of them). The next one for the same address may be without fault.
+fn is_about_one_request(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        407 | 408 | 411..=413 | 416 | 417 | 425 | 426 | 428 | 429 | 431 | 511
+    )
+}
+
+/// Requests are told apart by the codings that this cache knows: with another one, who did not ask for it could get it.
+fn is_told_apart(headers: &HeaderMap, fields: &[HeaderName], codings: &[String]) -> bool {
+    let known = |coding: &[u8]| {
+        let coding = coding.to_ascii_lowercase();
+        let coding = coding.strip_prefix(b"x-").unwrap_or(&coding);
+        coding == b"identity" || codings.iter().any(|known| coding == known.as_bytes())
+    };
+    let mut lines = headers.get_all(CONTENT_ENCODING).iter();
+    codings.is_empty()
+        || !fields.contains(&ACCEPT_ENCODING)
+        || lines.all(|line| members(line.as_bytes()).into_iter().all(known))
+}
+
+/// An app that lets users in by a cookie, and says nothing of caches, does not mean that others may have it: not by a guess,
+/// not in its place while it is down, not by a tag that is the same for all.
+fn is_for_all(head: &Head, directives: &directive::Response) -> bool {
+    let said = !matches!(head.source, Source::None | Source::Heuristic | Source::Negative);
+    let window = directives.stale_while_revalidate.is_some() || directives.stale_if_error.is_some();
+    let lasts = head.lifetime > Duration::ZERO || window || head.staleness == Staleness::Forbidden;
+    directives.public || head.always_validate || (said && lasts)
 }
 
 /// Statuses whose caching rules this crate knows (RFC 9111 §5.2.2.3).

@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::conditional::{Verdict, judge};
+use crate::freshness::is_found;
 use crate::head::{Asked, Head};
 use crate::lookup::requested;
 use crate::policy::Policy;
@@ -103,7 +104,7 @@ impl Answer {
             Self::Whole | Self::Part(_) | Self::Parts(_) | Self::NotSatisfiable => head.headers.clone(),
         };
         let age = head.age_at(now);
-        for_receiver(&mut headers, (policy, receiver), age);
+        for_receiver(head.status, &mut headers, (policy, receiver), age);
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
         match self {
             Self::Whole | Self::NotModified => {}
@@ -130,14 +131,19 @@ impl Answer {
 
 /// Takes out what is meant for this cache, and says how long browsers keep it; nothing of that for another edge. For stored
 /// responses, and those that are being stored.
-pub fn for_receiver(headers: &mut HeaderMap, (policy, receiver): (&Policy, Receiver), age: Duration) {
+pub fn for_receiver(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    (policy, receiver): (&Policy, Receiver),
+    age: Duration,
+) {
     if receiver == Receiver::Edge {
         return;
     }
     for name in &OURS {
         headers.remove(name);
     }
-    if let Some(ttl) = policy.browser_ttl {
+    if let Some(ttl) = policy.browser_ttl.filter(|_| is_found(status)) {
         headers.remove(EXPIRES);
         // Browsers count the time in this cache as age: the bare value would reach them used up.
         let immutable = if policy.immutable { ", immutable" } else { "" };

@@ -97,9 +97,12 @@ fn renew(
         status: head.status,
         headers: &headers,
     };
+    // Whoever asks now, it was stored as something for all.
+    let mut fields = asked.headers.clone();
+    fields.remove(http::header::COOKIE);
     let asked = Asked {
         method: &Method::GET,
-        headers: asked.headers,
+        headers: &fields,
     };
     match admit(asked, answered, policy, times) {
         Admit::Yes(new) => {

@@ -39,12 +39,22 @@ pub(crate) fn lifetime(
     policy: &Policy,
     times: Times,
 ) -> (Duration, Source) {
+    let ruled = ruled(answered.status, policy);
     let (span, source) = stated(answered.headers, directives, times)
-        .filter(|_| policy.ttl.is_none() || policy.precedence == Precedence::Origin)
-        .or_else(|| policy.ttl.map(|ttl| (ttl, Source::Rule)))
+        .filter(|_| ruled.is_none() || policy.precedence == Precedence::Origin)
+        .or_else(|| ruled.map(|ttl| (ttl, Source::Rule)))
         .or_else(|| unstated(answered, directives, policy, times))
         .unwrap_or((Duration::ZERO, Source::None));
     (span.min(policy.ceiling), source)
+}
+
+/// What the rule says. It is about what lies at an address, not about that there was nothing, or an error, when somebody asked.
+pub(crate) fn ruled(status: StatusCode, policy: &Policy) -> Option<Duration> {
+    policy.ttl.filter(|_| is_found(status))
+}
+
+pub(crate) fn is_found(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
 }
 
 /// What the origin says itself.

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, ETAG, LAST_MODIFIED,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::directive::{self, members};
+use crate::freshness::Source;
+use crate::policy::{Policy, Profile};
 use crate::range::Span;
 use crate::time::Time;
 use crate::vary::Selection;
@@ -73,7 +75,7 @@ pub struct Head {
     pub age: Duration,
     pub lifetime: Duration,
     /// Why it has this lifetime.
-    pub source: crate::freshness::Source,
+    pub source: Source,
     pub staleness: Staleness,
     /// `no-cache`: validated before every use.
     pub always_validate: bool,
@@ -108,6 +110,13 @@ impl Head {
     pub fn ttl_at(&self, now: Time) -> i64 {
         let left = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         left(self.lifetime) - left(self.age_at(now))
+    }
+
+    /// What strangers are told is not there may be there for who says who it is.
+    pub fn suits(&self, asked: Asked<'_>, policy: &Policy) -> bool {
+        let is_guess = policy.profile == Profile::Safe && self.source == Source::Negative;
+        let named = [COOKIE, AUTHORIZATION];
+        !(is_guess && named.iter().any(|name| asked.headers.contains_key(name)))
     }
 
     pub fn etag(&self) -> Option<Etag<'_>> {

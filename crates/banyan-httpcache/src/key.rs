@@ -68,16 +68,40 @@ impl fmt::Display for Key {
     }
 }
 
+/// By any of the names that an app may read in it: it decodes them, may take `;` for `&`, and `page[]` for `page`. What counts
+/// too much only has a place of its own; what counts too little decides what others get.
+fn counts(pair: &str, names: &[String]) -> bool {
+    pair.split(';').any(|part| {
+        let name = part.split('=').next().unwrap_or_default();
+        let name = decoded(name);
+        let name = name.split(|byte| *byte == b'[').next().unwrap_or_default();
+        names.iter().any(|known| known.as_bytes() == name)
+    })
+}
+
+fn decoded(name: &str) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut rest = name.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        match (first, digit(behind.first()), digit(behind.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                rest = &behind[2..];
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    bytes
+}
+
 fn counted(query: &str, rule: &Query) -> Option<String> {
     match rule {
         Query::All => Some(query.to_owned()),
         Query::None => None,
         Query::Only(names) => {
-            let counts = |pair: &&str| {
-                let name = pair.split('=').next().unwrap_or_default();
-                names.iter().any(|known| known == name)
-            };
-            let kept: Vec<&str> = query.split('&').filter(counts).collect();
+            let kept: Vec<&str> = query.split('&').filter(|pair| counts(pair, names)).collect();
             (!kept.is_empty()).then(|| kept.join("&"))
         }
     }

@@ -114,6 +114,10 @@ fn select(asked: Asked<'_>, stored: &[Stored<'_>], policy: &Policy) -> Result<us
             Why::Purged
         });
     }
+    let usable = || usable().filter(|(_, one)| one.head.suits(asked, policy));
+    if usable().next().is_none() {
+        return Err(Why::Cookie);
+    }
     // An app that forgets Vary on its default answer means it all the same: the newest that has it decides.
     let some_vary = usable().any(|(_, one)| !one.head.selection.is_empty());
     usable()

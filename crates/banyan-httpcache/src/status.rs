@@ -35,6 +35,8 @@ impl Forward {
             | Why::Private
             | Why::Authorization
             | Why::SetCookie
+            | Why::Cookie
+            | Why::Coding
             | Why::Status
             | Why::TooLarge
             | Why::NotUnderstood => Self::Miss,

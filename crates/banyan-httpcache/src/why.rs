@@ -25,6 +25,10 @@ pub enum Why {
     Authorization,
     VaryAny,
     SetCookie,
+    /// The request has a cookie, and nobody says that others may have what it opened.
+    Cookie,
+    /// In a content coding that requests are not told apart by.
+    Coding,
     /// The status says nothing about storing, and nothing else does.
     Status,
     /// `must-understand` with a status that is not understood.
@@ -48,7 +52,7 @@ pub enum Why {
 }
 
 impl Why {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Absent,
         Self::Vary,
         Self::Method,
@@ -64,6 +68,8 @@ impl Why {
         Self::Authorization,
         Self::VaryAny,
         Self::SetCookie,
+        Self::Cookie,
+        Self::Coding,
         Self::Status,
         Self::NotUnderstood,
         Self::NoLifetime,
@@ -95,6 +101,8 @@ impl Why {
             Self::Authorization => "authorization",
             Self::VaryAny => "vary-any",
             Self::SetCookie => "set-cookie",
+            Self::Cookie => "cookie",
+            Self::Coding => "coding",
             Self::Status => "status",
             Self::NotUnderstood => "not-understood",
             Self::NoLifetime => "no-lifetime",
@@ -112,6 +120,11 @@ impl Why {
 }
 
 impl Why {
+    /// It is about who asks, not about what is asked for: the next one may get something to share.
+    pub const fn is_of_the_request(self) -> bool {
+        matches!(self, Self::Cookie | Self::Authorization | Self::RequestNoStore)
+    }
+
     /// What the app or a rule would have to say so that the next one is a hit; `None`: it is as it should be.
     pub const fn remedy(self) -> Option<&'static str> {
         Some(match self {
@@ -134,6 +147,10 @@ impl Why {
             Self::SetCookie => {
                 "the answer sets a cookie; leave it out there, or write a rule with strip_cookies = true"
             }
+            Self::Cookie => {
+                "requests carry cookies and nothing says how long it is good; if everybody gets the same: Cache-Control: max-age=60, public, or a rule with ttl"
+            }
+            Self::Coding => "the answer is in a coding other than br, gzip and zstd",
             Self::Status => "nothing says that this status may be kept: Cache-Control: max-age=60",
             Self::NotUnderstood => "must-understand forbids keeping this status",
             Self::NoLifetime => {

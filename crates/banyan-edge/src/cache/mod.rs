@@ -34,6 +34,7 @@ mod rules;
 mod serve;
 mod steady;
 mod store;
+mod told;
 mod tops;
 mod weigh;
 
@@ -218,7 +219,8 @@ struct Name {
     uri: String,
     /// Scheme and host: groups of responses are one origin's.
     origin: String,
-    /// The route, and whose instances answer: what a client's cookie or header decides beside the URI.
+    /// The route, and whose instances answer: what a client's cookie or header decides beside the URI. Behind it what a trusted
+    /// proxy says of the address.
     side: String,
     /// As the client asked; there where edges ask each other.
     asked: Option<Uri>,
@@ -238,12 +240,16 @@ impl Name {
             Some(process) => format!("{route}\n{process}"),
             None => route.to_owned(),
         });
+        let mut side = side.unwrap_or_default();
+        if exchange.relayed.is_some() || exchange.core.settings().trusts(exchange.peer.address) {
+            side.push_str(&told::elsewhere(&head.headers));
+        }
         Some(Self {
             cache: Rc::clone(&asked.cache),
             rule: Rc::clone(rule),
             uri: key.as_str().to_owned(),
             origin,
-            side: side.unwrap_or_default(),
+            side,
             asked: asked.cache.hop.is_some().then(|| asked.uri.clone()),
         })
     }

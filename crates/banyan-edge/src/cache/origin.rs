@@ -269,11 +269,14 @@ impl Question {
         let (head, file) = match admitted {
             Ok(admitted) => admitted,
             Err(why) => {
-                self.forget(status);
+                // What one user gets says nothing of what others do.
+                if why != Why::Cookie {
+                    self.forget(status);
+                }
                 return (Heard::Passes(answer, why), None);
             }
         };
-        for_receiver(answer.headers_mut(), (policy, self.receiver), head.age);
+        for_receiver(status, answer.headers_mut(), (policy, self.receiver), head.age);
         if policy.set_cookie == SetCookie::Strip {
             answer.headers_mut().remove(SET_COOKIE);
         }

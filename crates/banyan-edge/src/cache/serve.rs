@@ -261,11 +261,13 @@ impl Request<'_> {
     /// The newest that this request selects, fresh or not.
     fn candidate(&self, found: &Found) -> Option<Arc<Object>> {
         let codings = &self.name.rule.policy().codings;
+        let asks = presented(&self.head.method, &self.head.headers);
         let usable = found.objects.iter().filter(|(object, standing)| {
             let selected = object.head.selection.selects(&self.head.headers, codings);
+            let suits = object.head.suits(asks, self.name.rule.policy());
             // A stored error is no better than a new one.
             let stands = !object.head.status.is_server_error() && object.head.extent == Extent::Whole;
-            *standing != Standing::Purged && selected && stands
+            *standing != Standing::Purged && selected && stands && suits
         });
         let newest = usable.max_by_key(|(object, _)| object.head.date);
         newest.map(|(object, _)| Arc::clone(object))

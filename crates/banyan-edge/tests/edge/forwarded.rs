@@ -92,3 +92,40 @@ async fn a_browser_gets_a_page_and_a_program_json() {
         (&413.into(), &"the request body is larger than allowed".into())
     );
 }
+
+/// What an app may take for the word of a proxy, under whatever spelling, or for another path than the edge has judged.
+#[tokio::test]
+async fn nothing_that_only_a_proxy_says_comes_from_a_stranger() {
+    let claims = "X-Forwarded-Scheme: http\r\nX-Forwarded-Ssl: on\r\nX-Forwarded-Server: evil\r\nX-Forwarded-Uri: /evil\r\n\
+        X-Forwarded-Method: DELETE\r\nX_Forwarded_For: 1.2.3.4\r\nX_Forwarded-Host: evil\r\nX_Real_IP: 1.2.3.4\r\n\
+        X-Original-URL: /evil\r\nX-Rewrite-URL: /evil\r\nX-Original-Host: evil\r\nX_Request_Id: 7\r\nFront-End-Https: on\r\n";
+    let upstream = Upstream::answering(|r| {
+        let names = r.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+        names.collect::<Vec<_>>().join(" ")
+    })
+    .await;
+    let world = World::start(&[upstream.address]).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{claims}X_Custom: 1\r\nX-Forwarded: 1\r\n\r\n");
+    let heard = world.ask(&request).await.text();
+    let mut heard: Vec<_> = heard.split(' ').collect();
+    heard.sort_unstable();
+    let own = [
+        "host",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+        "x_custom",
+    ];
+    let heard: Vec<_> = heard.into_iter().filter(|name| *name != "traceparent").collect();
+    assert_eq!(heard, own);
+    let world = World::with(&[upstream.address], |s| {
+        s.settings.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let heard = world.ask(&request).await.text();
+    assert!(
+        heard.contains("x-forwarded-scheme") && heard.contains("x-original-url"),
+        "{heard}"
+    );
+}

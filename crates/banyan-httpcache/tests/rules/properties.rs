@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use banyan_httpcache::{Admit, Freshened, Head, Key, Lookup, Policy, Profile, Time, freshen};
+use banyan_httpcache::{
+    Admit, Failure, Freshened, Head, Key, Lookup, OnError, Policy, Profile, Standing, Stored, Time, freshen,
+    on_error,
+};
 use http::Method;
 use proptest::prelude::*;
 
@@ -155,6 +158,23 @@ proptest! {
         prop_assert!(shared || matches!(admit, Admit::No(_)));
     }
 
+    /// By no guess, and not in place of an app that is down: somebody has said that it may be shared.
+    #[test]
+    fn what_a_cookie_opens_is_for_others_only_where_somebody_says_so(
+        list in directives(), kind in prop::sample::select(vec!["text/html", "image/png", "application/pdf"]),
+        status in prop::sample::select(vec![200, 203, 301, 404, 410]), tag in any::<bool>(), seconds in 0..200_u64,
+    ) {
+        let policy = Policy::default();
+        let old = format!("Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT\nContent-Type: {kind}\n");
+        let admit = answer_to(&policy, "Cookie: session=1", status, &(old + &response(&list, tag)));
+        let Admit::Yes(head) = admit else { return Ok(()) };
+        let stored = Stored { head: &head, standing: Standing::Sound, length: 9 };
+        let given = matches!(get(&policy, &[(*head).clone()], "", seconds), Lookup::Hit { .. } | Lookup::Stale { .. })
+            || on_error(stored, Failure::Unreachable, at(seconds)) == OnError::ServeStale;
+        let said = list.iter().any(|one| one == "public" || one.contains("max-age=") || one.contains("maxage=") || one.starts_with("stale-"));
+        prop_assert!(!given || said, "{list:?}");
+    }
+
     /// RFC 9111 §3.5, §4.1: of any store, whatever was asked before.
     #[test]
     fn a_stored_response_never_reaches_a_request_that_its_vary_or_authorization_forbids(
@@ -195,6 +215,23 @@ proptest! {
                 let _ = get(&rfc(), std::slice::from_ref(&*head), &format!("{field}: {request}"), 5);
             }
         }
+    }
+
+    /// What an app reads as one name is one name here.
+    #[test]
+    fn a_parameter_that_counts_does_so_in_any_spelling(
+        name in "[a-z]{1,4}", escaped in prop::collection::vec(any::<bool>(), 4), upper in any::<bool>(),
+        behind in prop::sample::select(vec!["", "[]", "%5B%5D", "[x]"]), before in prop::sample::select(vec!["", "z9=1&", "z9=1;", "z9;"]),
+    ) {
+        let letters = name.bytes().zip(&escaped);
+        let spelled: String = letters.map(|(byte, escaped)| match (escaped, upper) {
+            (false, _) => char::from(byte).to_string(),
+            (true, true) => format!("%{byte:02X}"),
+            (true, false) => format!("%{byte:02x}"),
+        }).collect();
+        let rule = banyan_httpcache::Query::Only(vec![name]);
+        let key = |query: &str| Key::new("https", "a.test", "/", Some(query), &rule, &[]);
+        prop_assert_ne!(key(&format!("{before}{spelled}{behind}=2")), key("z9=1"));
     }
 
     #[test]

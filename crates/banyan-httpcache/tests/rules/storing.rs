@@ -67,6 +67,66 @@ fn section_3_any_final_status_with_explicit_freshness_is_stored() {
 }
 
 #[test]
+fn what_is_wrong_with_one_request_is_never_stored() {
+    for status in [407, 408, 411, 412, 413, 416, 417, 425, 426, 428, 429, 431, 511] {
+        let admit = stored_as(&rfc(), status, "Cache-Control: public, max-age=60");
+        assert_eq!(verdict(&admit), "status", "{status}");
+    }
+}
+
+#[test]
+fn codings_that_requests_are_not_told_apart_by_are_not_stored_where_they_vary() {
+    let varies = "Cache-Control: max-age=60\nVary: Accept-Encoding\nContent-Encoding: ";
+    for (coding, wanted) in [
+        ("gzip", "stored"),
+        ("X-GZIP", "stored"),
+        ("br, zstd", "stored"),
+        ("identity", "stored"),
+        ("deflate", "coding"),
+        ("gzip, aes128gcm", "coding"),
+    ] {
+        let admit = stored_as(&rfc(), 200, &format!("{varies}{coding}"));
+        assert_eq!(verdict(&admit), wanted, "{coding}");
+    }
+    let alone = stored_as(
+        &rfc(),
+        200,
+        "Cache-Control: max-age=60\nContent-Encoding: deflate",
+    );
+    assert_eq!(verdict(&alone), "stored");
+}
+
+#[test]
+fn with_a_cookie_silence_is_no_permission() {
+    let old = "Content-Type: image/png\nLast-Modified: Sat, 01 Jan 2022 00:00:00 GMT\nETag: \"a\"\n";
+    for (lines, wanted) in [
+        ("", "cookie"),
+        ("Cache-Control: max-age=0", "cookie"),
+        ("Expires: 0", "cookie"),
+        ("Cache-Control: must-revalidate", "cookie"),
+        ("Cache-Control: max-age=0, must-revalidate", "stored"),
+        ("Cache-Control: max-age=0, stale-while-revalidate=9", "stored"),
+        ("Cache-Control: no-cache", "stored"),
+        ("Cache-Control: public", "stored"),
+        ("Cache-Control: max-age=60", "stored"),
+        ("CDN-Cache-Control: max-age=60", "stored"),
+    ] {
+        let response = format!("{old}{lines}");
+        for (policy, wanted) in [(Policy::default(), wanted), (rfc(), "stored")] {
+            let admit = answer_to(&policy, "Cookie: a=1", 200, &response);
+            assert_eq!(verdict(&admit), wanted, "{lines}");
+            assert_eq!(verdict(&stored_as(&policy, 200, &response)), "stored");
+        }
+    }
+    let ruled = Policy {
+        ttl: Some(std::time::Duration::from_secs(60)),
+        ..Policy::default()
+    };
+    assert_eq!(verdict(&answer_to(&ruled, "Cookie: a=1", 200, "")), "stored");
+    assert_eq!(verdict(&answer_to(&ruled, "Cookie: a=1", 404, "")), "cookie");
+}
+
+#[test]
 fn rfc_9110_section_15_1_some_statuses_need_no_explicit_freshness() {
     let changed = "Last-Modified: Sat, 21 Nov 2026 02:00:00 GMT";
     let heuristic = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];

@@ -18,6 +18,7 @@ mod settings;
 mod shield;
 mod sight;
 mod stale;
+mod strangers;
 mod streams;
 mod validate;
 
