@@ -30,7 +30,7 @@ use crate::pool::account::{Account, address};
 use crate::respond::Refusal;
 use crate::route::{Plan, Planner};
 use crate::session::intern::Interner;
-use crate::session::prepared::{Statement, Statements};
+use crate::session::prepared::{Statement, Statements, meaning_apart};
 use crate::session::settings::{Parameters, Settings};
 use crate::workload::Workload;
 
@@ -164,6 +164,12 @@ impl Worker {
         let definitions = self.fresh.marks.definitions();
         let mut statements = self.shop.statements.borrow_mut();
         statements.intern(text, types, meaning, definitions)
+    }
+
+    /// One that nobody else gets.
+    pub(crate) fn statement_apart(&self, text: &[u8], types: &[u8], meaning: &Settings) -> Rc<Statement> {
+        let meaning = self.shop.intern_settings(meaning_apart(meaning, rand::random()));
+        self.statement(text, types, &meaning)
     }
 
     /// Seconds of the monotonic clock, for histograms.

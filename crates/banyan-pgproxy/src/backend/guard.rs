@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::Backend;
 use super::expected::{Kind, Ours};
+use crate::route::Control;
 use crate::session::prepared::Statement;
 use crate::wire::message;
 use crate::workload::Run;
@@ -68,6 +69,16 @@ impl Backend {
             ..Guard::default()
         }));
         true
+    }
+
+    /// The client's own BEGIN, COMMIT or ROLLBACK in a unit whose BEGIN was ours: from here on the transaction is the client's.
+    pub(crate) fn guard_meets(&mut self, control: Control) {
+        let Some(guard) = &mut self.guard else { return };
+        if guard.ours && control != Control::None {
+            self.guard = None;
+        } else {
+            guard.commits |= !guard.ours && control == Control::Commit;
+        }
     }
 
     pub(crate) fn ask_number(&mut self) {

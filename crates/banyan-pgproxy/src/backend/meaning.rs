@@ -142,7 +142,7 @@ fn take_all(set: &[(String, String)], startup: &Settings, theirs: &mut Settings,
             theirs.set(name, first);
         }
     }
-    for (name, value) in set {
+    for (name, value) in set.iter().filter(|(name, _)| !Settings::is_momentary(name)) {
         real.set(name, value);
         theirs.set(name, value);
     }

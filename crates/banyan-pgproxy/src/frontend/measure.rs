@@ -28,7 +28,7 @@ impl Client {
         if !workload.is_on() {
             return Run::default();
         }
-        let query = match self.session.lexable() {
+        let query = match self.session.can_lex(text) {
             true => workload.query(text),
             false => Query::OTHER,
         };
@@ -42,7 +42,7 @@ impl Client {
             self.executes = Query::NONE;
             return;
         }
-        let statement = statement.filter(|_| self.session.lexable());
+        let statement = statement.filter(|statement| self.session.can_lex(&statement.text));
         self.executes = statement.map_or(Query::OTHER, |statement| workload.prepared(statement));
     }
 

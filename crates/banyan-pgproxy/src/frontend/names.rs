@@ -66,6 +66,7 @@ impl Client {
             let Some(statement) = self.session.prepared.get(&reference.name).cloned() else {
                 continue;
             };
+            let statement = self.fitting(statement)?;
             let lease = self.lease()?;
             if lease.known.has(&statement.name) == Has::No {
                 lease.parse(&statement.name.clone(), &statement, None, true);
@@ -117,9 +118,12 @@ impl Client {
 
     pub(super) fn parse(&mut self, head: Head, body: &[u8]) -> Result<Taken, Ending> {
         let (name, text, types) = message::read_parse(body).ok_or(MALFORMED)?;
-        let shop_statement = |client: &Self, text: &[u8]| {
-            let meaning = Rc::clone(&client.session.meaning);
-            client.worker.statement(text, types, &meaning)
+        let shop_statement = |client: &Self, text: &[u8]| match client.session.is_apart() && !name.is_empty()
+        {
+            true => client
+                .worker
+                .statement_apart(text, types, &client.session.meaning),
+            false => client.worker.statement(text, types, &client.session.meaning),
         };
         let mut statement = shop_statement(self, text);
         let left = self.left_by(&statement.text);
@@ -164,6 +168,18 @@ impl Client {
             }
         }
         Ok(Taken::Bytes(head.total()))
+    }
+
+    /// What the server is to parse now, where names may stand for something else than elsewhere, is for now, and not for others.
+    fn fitting(&mut self, statement: Rc<Statement>) -> Result<Rc<Statement>, Ending> {
+        let shared = self.session.is_apart() && !statement.is_apart();
+        if !shared || self.lease()?.known.has(&statement.name) != Has::No {
+            return Ok(statement);
+        }
+        let meaning = &self.session.meaning;
+        Ok(self
+            .worker
+            .statement_apart(&statement.text, &statement.types, meaning))
     }
 
     /// The client's name for a statement: parsed on this server, or known there already.
@@ -235,6 +251,7 @@ impl Client {
             Named::Later => Ok(None),
             Named::Nothing => Ok(Some(Resolved::Strange(strange(name).into()))),
             Named::Is(statement) => {
+                let statement = self.fitting(statement)?;
                 let provided = self.lease()?.provide(&statement);
                 Ok(provided.then_some(Resolved::Known(statement)))
             }

@@ -122,10 +122,9 @@ impl Client {
         else {
             return None;
         };
-        if !self.session.lexable()
-            || defines
-                .iter()
-                .any(|name| self.session.prepared.get(name).is_some())
+        if defines
+            .iter()
+            .any(|name| self.session.prepared.get(name).is_some())
         {
             return None;
         }
@@ -162,7 +161,10 @@ impl Client {
     fn plan_of(&self, text: Text<'_>) -> Option<Arc<Plan>> {
         let harmless = |scan: &Scan| scan.is_plain() && scan.marks.is_none();
         match text {
-            Text::Sql(text) => harmless(&Scan::of(text)).then(|| self.worker.plan(text)),
+            Text::Sql(text) => {
+                let plain = self.session.can_lex(text) && harmless(&Scan::of(text));
+                plain.then(|| self.worker.plan(text))
+            }
             Text::Named(name) => {
                 let statement = if name.is_empty() {
                     self.session.unnamed.as_ref()
@@ -170,6 +172,9 @@ impl Client {
                     self.session.prepared.get(name)
                 };
                 let statement = statement.filter(|statement| harmless(&statement.scan))?;
+                if !self.session.can_lex(&statement.text) {
+                    return None;
+                }
                 Some(self.worker.plan(&statement.text))
             }
         }
@@ -187,7 +192,7 @@ impl Client {
             self.flight.runs_blindly(text);
             return false;
         }
-        if !self.session.lexable() {
+        if !self.session.can_lex(text) {
             self.track_unknown();
             return false;
         }
@@ -199,10 +204,8 @@ impl Client {
         let commits = !open || matches!(plan.control, Control::Commit | Control::Mixed);
         self.tracking.send(fresh, &plan, commits);
         self.flight.runs(&plan, commits);
-        if let Some(lease) = &mut self.lease
-            && let Some(guard) = &mut lease.guard
-        {
-            guard.commits |= !guard.ours && plan.control == Control::Commit;
+        if let Some(lease) = &mut self.lease {
+            lease.guard_meets(plan.control);
         }
         self.is_to_be_guarded(&plan, open)
     }

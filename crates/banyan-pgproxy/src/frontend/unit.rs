@@ -223,7 +223,7 @@ impl Client {
 
     /// What a text means; nothing is known of one that cannot be taken apart.
     fn scan(&self, text: &[u8]) -> Scan {
-        if self.session.lexable() {
+        if self.session.can_lex(text) {
             return Scan::of(text);
         }
         Scan {
@@ -353,7 +353,7 @@ impl Client {
         if self.track(&statement.text) {
             self.guard_begins(true);
         }
-        if self.session.lexable() {
+        if self.session.can_lex(&statement.text) {
             self.note(&statement.scan);
             if let Some(left) = self.left_by(&statement.text) {
                 self.session.note_left(&left, &statement.text);

@@ -35,8 +35,11 @@ impl Marks {
     pub(crate) const DEFINITIONS: Self = Self(1 << 13);
     /// Of a statement: definitions had not been read when it was looked at, so all that is known is its text.
     pub(crate) const UNREAD: Self = Self(1 << 14);
+    /// To the end of the transaction, names may stand for something else (`SET LOCAL search_path`).
+    pub(crate) const LOCAL: Self = Self(1 << 15);
     /// Needs no question to the server.
-    pub(crate) const FREE: Self = Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0 | Self::DEFINITIONS.0);
+    pub(crate) const FREE: Self =
+        Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0 | Self::DEFINITIONS.0 | Self::LOCAL.0);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -23,8 +23,16 @@ use crate::worker::Shop;
 const UNREAD: usize = 8;
 const UNREAD_TEXT: usize = 16 * 1024;
 
-/// Whether texts can be taken apart under these.
-type Lexable = (Rc<Settings>, Rc<Parameters>, bool);
+/// Which texts can be taken apart under these.
+type Lexed = (Rc<Settings>, Rc<Parameters>, Lexable);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lexable {
+    All,
+    /// A backslash in a plain string escapes what follows it (`standard_conforming_strings` is off).
+    WithoutBackslash,
+    None,
+}
 
 /// Of one client. Small: most clients are idle.
 pub(crate) struct Session {
@@ -51,7 +59,7 @@ pub(crate) struct Session {
     /// Why the backend stays: empty when it need not.
     pub(crate) pins: Marks,
     /// What was found out last, and of what.
-    lexable: RefCell<Option<Lexable>>,
+    lexable: RefCell<Option<Lexed>>,
     /// The backend of the last unit that may have advanced a sequence, and its tenure.
     pub(crate) sequence: Option<(u64, u64)>,
 }
@@ -79,6 +87,9 @@ impl Session {
     /// A statement may have left this.
     pub(crate) fn note(&mut self, scan: &Scan) {
         self.marks = self.marks.with(scan.marks.without(Marks::UNREAD));
+        if scan.marks.has(Marks::DEFINITIONS) && self.settings.creates_temporary() {
+            self.marks = self.marks.with(Marks::TEMPORARY);
+        }
         self.told |= !scan.marks.without(Marks::FREE).is_none();
         self.touched.extend_from_slice(&scan.touched);
         if scan.effects.contains(&Effect::ResetAll) {
@@ -129,24 +140,45 @@ impl Session {
         }
     }
 
-    /// Can texts be taken apart under these settings? Asked for every statement, found out when they change.
-    pub(crate) fn lexable(&self) -> bool {
+    /// Can the text be taken apart under these settings? Asked for every statement, found out when they change.
+    pub(crate) fn can_lex(&self, text: &[u8]) -> bool {
+        match self.lexable() {
+            Lexable::All => true,
+            Lexable::WithoutBackslash => memchr::memchr(b'\\', text).is_none(),
+            Lexable::None => false,
+        }
+    }
+
+    fn lexable(&self) -> Lexable {
         if let Some((meaning, parameters, lexable)) = &*self.lexable.borrow()
             && Rc::ptr_eq(meaning, &self.meaning)
             && Rc::ptr_eq(parameters, &self.parameters)
         {
             return *lexable;
         }
-        let lexable = self.is_lexable();
+        let lexable = self.find_lexable();
         let found = (Rc::clone(&self.meaning), Rc::clone(&self.parameters), lexable);
         *self.lexable.borrow_mut() = Some(found);
         lexable
     }
 
-    fn is_lexable(&self) -> bool {
-        let strings = self.meaning.get("standard_conforming_strings");
+    /// The server reports both, also what it has by default and what a transaction has set.
+    fn find_lexable(&self) -> Lexable {
+        const STRINGS: &str = "standard_conforming_strings";
         let encoding = self.parameters.get("client_encoding").unwrap_or("UTF8");
         let trailing_ascii = ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
-        strings.is_none_or(|value| value == "on") && !trailing_ascii.contains(&encoding)
+        let strings = [self.meaning.get(STRINGS), self.parameters.get(STRINGS)];
+        match strings.into_iter().flatten().all(|value| value == "on") {
+            _ if trailing_ascii.contains(&encoding) => Lexable::None,
+            true => Lexable::All,
+            false => Lexable::WithoutBackslash,
+        }
+    }
+
+    /// May a text mean something else here than `meaning` says, until the transaction ends or for as long as there are temporary objects?
+    pub(crate) fn is_apart(&self) -> bool {
+        let unknown = Marks::TEMPORARY.with(Marks::UNKNOWN).with(Marks::HIDDEN);
+        let marks = self.marks.with(self.pins);
+        marks.has(unknown.with(Marks::LOCAL)) || self.touched.iter().any(|one| prepared::decides(&one.name))
     }
 }

@@ -27,7 +27,14 @@ pub(crate) struct Statement {
     pub(crate) query: Cell<Query>,
 }
 
+const APART: &str = "banyan.apart";
+
 impl Statement {
+    /// Of one client, see [`meaning_apart`].
+    pub(crate) fn is_apart(&self) -> bool {
+        self.meaning.get(APART).is_some()
+    }
+
     pub(crate) fn meaning(&self) -> &Settings {
         &self.meaning
     }
@@ -42,24 +49,37 @@ struct Era {
     found: u64,
 }
 
-/// What a text's meaning depends on, of all settings. The same statement under another `search_path` is another one.
+/// What a text's meaning depends on, of all settings.
+const DECIDES: [&str; 7] = [
+    "search_path",
+    "role",
+    "session_authorization",
+    "standard_conforming_strings",
+    "backslash_quote",
+    "transform_null_equals",
+    "client_encoding",
+];
+
+pub(crate) fn decides(name: &str) -> bool {
+    DECIDES.contains(&name)
+}
+
+/// The same statement under another `search_path` is another one.
 pub(crate) fn meaning(settings: &Settings) -> Settings {
-    const NAMES: [&str; 7] = [
-        "search_path",
-        "role",
-        "session_authorization",
-        "standard_conforming_strings",
-        "backslash_quote",
-        "transform_null_equals",
-        "client_encoding",
-    ];
     let mut found = Settings::default();
-    for name in NAMES {
+    for name in DECIDES {
         if let Some(value) = settings.get(name) {
             found.set(name, value);
         }
     }
     found
+}
+
+/// Of a text that may mean what it means nowhere else: `number` is nobody else's.
+pub(crate) fn meaning_apart(meaning: &Settings, number: u64) -> Settings {
+    let mut meaning = meaning.clone();
+    meaning.set(APART, &number.to_string());
+    meaning
 }
 
 /// All statements of a worker.

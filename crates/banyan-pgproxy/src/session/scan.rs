@@ -6,6 +6,8 @@
 
 use super::code;
 use super::marks::{Effect, Marks, Reference, Touched};
+use super::prepared::decides;
+use super::settings::Settings;
 use super::words;
 use crate::parse::lex::{self, Token, TokenKind};
 
@@ -185,6 +187,10 @@ impl Words<'_> {
             return;
         }
         let mut mark = |marks: Marks| scan.marks = scan.marks.with(marks);
+        if self.names_temporary_schema() {
+            // What is created next may be temporary without saying so.
+            mark(Marks::TEMPORARY);
+        }
         let first = String::from_utf8_lossy(self.bytes(self.first())).to_ascii_lowercase();
         match first.as_str() {
             "set" => return self.set(scan),
@@ -229,6 +235,14 @@ impl Words<'_> {
         (1..3).any(|at| self.is(at, "temp") || self.is(at, "temporary"))
     }
 
+    /// `SET search_path = pg_temp`, `set_config('search_path', 'pg_temp', true)`
+    fn names_temporary_schema(&self) -> bool {
+        (0..self.tokens.len()).any(|at| {
+            let parts = &mut self.bytes(at).windows(7);
+            parts.any(|part| part.eq_ignore_ascii_case(b"pg_temp"))
+        })
+    }
+
     /// Behind opening parentheses.
     fn first(&self) -> usize {
         let open = |at: &usize| self.bytes(*at) == b"(";
@@ -250,13 +264,7 @@ impl Words<'_> {
                 "temp" | "temporary" => scan.tie(Marks::TEMPORARY),
                 "lastval" | "currval" => mark(Marks::SEQUENCE_READ),
                 "nextval" | "setval" => mark(Marks::SEQUENCE_WRITE),
-                "set_config" if self.is_local(at + 1) => {}
-                "set_config" => match self.constant(at + 2) {
-                    Some(name) if self.bytes(at + 1) == b"(" && self.bytes(at + 3) == b"," => {
-                        touch(scan, &name, false);
-                    }
-                    _ => scan.tie(Marks::UNKNOWN),
-                },
+                "set_config" => self.set_config(at, scan),
                 // They run a text that may be anything.
                 word if word.starts_with("query_to_xml") || word == "ts_stat" => mark(Marks::HIDDEN),
                 word if word.starts_with("pg_temp") => scan.tie(Marks::TEMPORARY),
@@ -269,11 +277,21 @@ impl Words<'_> {
         }
     }
 
+    fn set_config(&self, at: usize, scan: &mut Scan) {
+        let name = self.constant(at + 2).map(|name| name.to_ascii_lowercase());
+        let name = name.filter(|_| self.bytes(at + 1) == b"(" && self.bytes(at + 3) == b",");
+        match name {
+            Some(name) if !self.is_local(at + 1) => touch(scan, &name, false),
+            Some(name) if !decides(&name) => {}
+            _ if self.is_local(at + 1) => scan.marks = scan.marks.with(Marks::LOCAL),
+            _ => scan.tie(Marks::UNKNOWN),
+        }
+    }
+
     fn set(&self, scan: &mut Scan) {
-        let mut at = 1;
         if self.is(1, "local") || self.is(1, "transaction") || self.is(1, "constraints") {
             // Ends with the transaction, and so before the backend goes to another client.
-            return;
+            return self.set_local(scan);
         }
         if self.is(1, "session") && self.is(2, "characteristics") {
             for mode in ["isolation", "read_only", "deferrable"] {
@@ -281,14 +299,20 @@ impl Words<'_> {
             }
             return;
         }
-        if self.is(1, "session") && !self.is(2, "authorization") {
-            at = 2;
-        }
+        let long = self.is(1, "session") && !self.is(2, "authorization");
+        self.set_at(if long { 2 } else { 1 }, scan);
+    }
+
+    fn set_at(&self, at: usize, scan: &mut Scan) {
         if self.is(at, "session") && self.is(at + 1, "authorization") {
             touch(scan, "session_authorization", false);
             touch(scan, "role", false);
         } else if self.is(at, "time") && self.is(at + 1, "zone") {
             touch(scan, "timezone", false);
+        } else if self.is(at, "schema")
+            && self.tokens.get(at + 1).map(|token| token.kind) == Some(TokenKind::Text)
+        {
+            touch(scan, "search_path", false);
         } else if self.is(at, "names") {
             touch(scan, "client_encoding", false);
         } else if self.is(at, "xml") {
@@ -297,6 +321,16 @@ impl Words<'_> {
             scan.marks = scan.marks.with(Marks::NONE);
         } else {
             self.touch_at(at, false, scan);
+        }
+    }
+
+    fn set_local(&self, scan: &mut Scan) {
+        let mut set = Scan::default();
+        if self.is(1, "local") {
+            self.set_at(2, &mut set);
+        }
+        if set.marks.has(Marks::UNKNOWN) || set.touched.iter().any(|one| decides(&one.name)) {
+            scan.marks = scan.marks.with(Marks::LOCAL);
         }
     }
 
@@ -421,8 +455,11 @@ impl Words<'_> {
 }
 
 fn touch(scan: &mut Scan, name: &str, reset: bool) {
-    scan.marks = scan.marks.with(Marks::SETTINGS);
     let name: Box<str> = name.to_ascii_lowercase().into();
+    if Settings::is_momentary(&name) {
+        return;
+    }
+    scan.marks = scan.marks.with(Marks::SETTINGS);
     scan.touched.retain(|touched| touched.name != name);
     scan.touched.push(Touched { name, reset });
 }

@@ -37,6 +37,23 @@ impl Settings {
         IDENTITY.contains(&name)
     }
 
+    /// Is it the transaction's, or nothing that can be read back?
+    pub(crate) fn is_momentary(name: &str) -> bool {
+        const NAMES: [&str; 4] = [
+            "transaction_isolation",
+            "transaction_read_only",
+            "transaction_deferrable",
+            "seed",
+        ];
+        NAMES.contains(&name)
+    }
+
+    /// Is what is created without a schema temporary, perhaps?
+    pub(crate) fn creates_temporary(&self) -> bool {
+        self.get("search_path")
+            .is_some_and(|path| path.contains("pg_temp"))
+    }
+
     fn identity(&self) -> bool {
         IDENTITY.iter().any(|name| self.0.contains_key(*name))
     }

@@ -8,6 +8,7 @@ mod hidden;
 mod hold;
 mod hunter;
 mod lost;
+mod meaning;
 mod moved;
 mod names;
 mod queries;

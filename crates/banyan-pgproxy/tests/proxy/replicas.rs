@@ -6,6 +6,7 @@ use banyan_testkit::Postgres;
 use banyan_testkit::postgres::connect;
 use banyan_topology::snapshot::pgproxy::Reads;
 
+use crate::raw::{Message, Raw, parse, query, run, sync};
 use crate::replicated::{REGISTERS, Replicated, load, node, place, simple};
 use crate::world::{code, eventually};
 
@@ -391,5 +392,44 @@ async fn drill_of_a_million_reads_none_is_stale() {
     let mut reads = 0;
     while reads < 1_000_000 {
         reads += loaded_with_pauses(&replicated, "drill", 32, 4_000).await;
+    }
+}
+
+/// What a unit has begun with becomes part of the transaction that it begins (psycopg's pipelines), though its BEGIN was ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_begins_behind_a_write_of_its_unit_is_the_clients() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    for (controls, end, left) in [
+        (&["BEGIN"][..], "ROLLBACK", "0"),
+        (&["BEGIN"], "COMMIT", "2"),
+        (&["COMMIT", "BEGIN"], "ROLLBACK", "1"),
+        (&["ROLLBACK", "BEGIN"], "COMMIT", "1"),
+    ] {
+        client.batch_execute("TRUNCATE cold").await.unwrap();
+        let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+        let mut out = Vec::new();
+        for sql in [&["INSERT INTO cold VALUES (1)"][..], controls].concat() {
+            parse(&mut out, "", sql);
+            run(&mut out, "", &[]);
+        }
+        sync(&mut out);
+        query(&mut out, "INSERT INTO cold VALUES (2)");
+        query(&mut out, end);
+        raw.send(&out).await.unwrap();
+        for _ in 0..3 {
+            let found = raw.unit().await.unwrap();
+            let failed: Vec<_> = found
+                .iter()
+                .filter(|m| m.tag == b'E')
+                .map(Message::code)
+                .collect();
+            assert!(failed.is_empty(), "{controls:?}: {failed:?}");
+        }
+        assert_eq!(
+            simple(&client, "SELECT count(*) FROM cold").await,
+            [left],
+            "{controls:?}, {end}"
+        );
     }
 }
