@@ -74,7 +74,7 @@ impl Backend {
     /// The client's own BEGIN, COMMIT or ROLLBACK in a unit whose BEGIN was ours: from here on the transaction is the client's.
     pub(crate) fn guard_meets(&mut self, control: Control) {
         let Some(guard) = &mut self.guard else { return };
-        if guard.ours && control != Control::None {
+        if guard.ours && matches!(control, Control::Begin | Control::Commit | Control::Rollback) {
             self.guard = None;
         } else {
             guard.commits |= !guard.ours && control == Control::Commit;
@@ -133,6 +133,13 @@ impl Backend {
     /// BEGIN and COMMIT around what runs are ours.
     pub(super) fn is_guarded(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.ours)
+    }
+
+    /// COMMIT of ours is on its way.
+    pub(crate) fn commits_ours(&self) -> bool {
+        self.guard
+            .as_ref()
+            .is_some_and(|guard| guard.ours && guard.commits)
     }
 
     /// A commit of ours that failed: the success of a simple query was none.

@@ -8,6 +8,7 @@
 //! await, and not touched by anything when there are no replicas.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::catalog::Tables;
 
@@ -23,22 +24,33 @@ pub struct Commits {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    under_way: Vec<(Ticket, Tables)>,
+    under_way: Vec<Commit>,
+}
+
+#[derive(Debug)]
+struct Commit {
+    ticket: Ticket,
+    tables: Tables,
+    since: Instant,
 }
 
 impl Commits {
     /// Before what may commit is sent.
-    pub fn begin(&self, tables: Tables) -> Ticket {
+    pub fn begin(&self, tables: Tables, since: Instant) -> Ticket {
         let mut state = self.lock();
         let ticket = Ticket(state.next);
         state.next += 1;
-        state.under_way.push((ticket, tables));
+        state.under_way.push(Commit {
+            ticket,
+            tables,
+            since,
+        });
         ticket
     }
 
     /// After its tables were marked: when the acknowledgement is forwarded, or the outcome will never be known here.
     pub fn end(&self, ticket: Ticket) {
-        self.lock().under_way.retain(|(other, _)| *other != ticket);
+        self.lock().under_way.retain(|commit| commit.ticket != ticket);
     }
 
     /// What a reader of `tables` must wait for, as seen at its first byte.
@@ -47,8 +59,15 @@ impl Commits {
         let blocking = state
             .under_way
             .iter()
-            .filter(|(_, changed)| changed.intersects(tables));
-        blocking.map(|(ticket, _)| *ticket).collect()
+            .filter(|commit| commit.tables.intersects(tables));
+        blocking.map(|commit| commit.ticket).collect()
+    }
+
+    /// Is one of those under way since then, or longer? It is not to be waited for.
+    pub fn any_since(&self, then: Instant, tables: &Tables) -> bool {
+        let state = self.lock();
+        let mut long = state.under_way.iter().filter(|commit| commit.since <= then);
+        long.any(|commit| commit.tables.intersects(tables))
     }
 
     pub fn any_of(&self, tickets: &[Ticket]) -> bool {
@@ -57,7 +76,7 @@ impl Commits {
                 .lock()
                 .under_way
                 .iter()
-                .any(|(ticket, _)| tickets.contains(ticket))
+                .any(|commit| tickets.contains(&commit.ticket))
     }
 
     pub fn is_idle(&self) -> bool {

@@ -143,7 +143,7 @@ impl Fresh {
 
     /// Before what may commit is sent to the primary.
     pub fn begin(&self, effect: &Effect) -> Option<Ticket> {
-        (!effect.tables.is_none()).then(|| self.commits.begin(effect.tables.clone()))
+        (!effect.tables.is_none()).then(|| self.commits.begin(effect.tables.clone(), Clock.now()))
     }
 
     /// Before an acknowledgement is forwarded, or when the outcome is unknown. `generation` is the plan's: if definitions have changed
@@ -174,6 +174,12 @@ impl Fresh {
             }
         };
         tokio::time::timeout(limit, waiting).await.is_ok()
+    }
+
+    /// Is something under way for as long already that may change one of them?
+    pub fn is_long_changed(&self, tables: &Tables, limit: Duration) -> bool {
+        let then = Clock.now().checked_sub(limit);
+        then.is_some_and(|then| self.commits.any_since(then, tables))
     }
 
     /// A statement named what the catalog does not have.

@@ -217,7 +217,7 @@ impl World {
                 let table = self.below(TABLES);
                 let commit = self.log.len();
                 let tables: Tables = [TableId::new(table)].into_iter().collect();
-                let ticket = self.commits.begin(tables);
+                let ticket = self.commits.begin(tables, self.time());
                 // The record is in the log from now on: replicas may show it at once.
                 self.inserted += 10;
                 self.log.push(Commit {

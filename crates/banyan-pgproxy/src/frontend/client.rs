@@ -406,6 +406,10 @@ impl Client {
                 });
             }
             Ok(received) => {
+                if lease.commits_ours() {
+                    // Not sent yet.
+                    self.tracking.commits(&self.worker.fresh);
+                }
                 if !self.on_replica {
                     self.tracking.replied(&self.worker.fresh);
                 }

@@ -181,11 +181,15 @@ impl Client {
     pub(super) fn guard_begins(&mut self, extended: bool) {
         let meaning = Rc::clone(&self.session.meaning);
         let Some(lease) = &mut self.lease else { return };
-        if extended {
+        let begun = if extended {
             let begin = self.worker.statement(b"BEGIN", &[0, 0], &meaning);
-            lease.begin_ours_within(&begin);
+            lease.begin_ours_within(&begin)
         } else {
             lease.begin_ours();
+            true
+        };
+        if !begun {
+            self.tracking.commits(&self.worker.fresh);
         }
     }
 

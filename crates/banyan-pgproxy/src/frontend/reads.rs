@@ -29,7 +29,7 @@ use crate::wire::message;
 /// For a backend on a replica; then the primary is asked.
 const POOL_WAIT: Duration = Duration::from_millis(100);
 /// For commits that the answer may show; then the primary is asked.
-const GATE: Duration = Duration::from_secs(1);
+const GATE: Duration = Duration::from_millis(200);
 /// Bytes of an answer that are kept back; a longer one is forwarded as it comes, once its gate is open.
 const KEPT: usize = 128 * 1024;
 
@@ -40,6 +40,13 @@ struct Read {
     freshness: Freshness,
     /// Names that it prepares and that the client did not have.
     defines: Vec<Box<[u8]>>,
+}
+
+impl Read {
+    /// Does its answer wait for commits that it may show?
+    fn is_gated(&self) -> bool {
+        !matches!(self.freshness, Freshness::Off | Freshness::Bounded(_))
+    }
 }
 
 /// What the session was before the unit; a unit that is run again finds it so.
@@ -81,6 +88,10 @@ impl Client {
         let Some(read) = self.routed() else {
             return Ok(false);
         };
+        if read.is_gated() && self.worker.fresh.is_long_changed(&read.tables, GATE) {
+            self.worker.metrics.reads_behind.increment();
+            return Ok(false);
+        }
         // What is kept back must not mix with what the client has not read yet.
         if !self.outbox.is_empty() {
             return Ok(false);
@@ -202,12 +213,15 @@ impl Client {
             lease.status != b'I' && !lease.expected.iter().any(|expected| expected.kind.ends_unit())
         });
         let commits = !open || matches!(plan.control, Control::Commit | Control::Mixed);
-        self.tracking.send(fresh, &plan, commits);
+        let guarded = self.is_to_be_guarded(&plan, open);
+        let ours = |lease: &Lease| lease.guard.as_ref().is_some_and(|guard| guard.ours);
+        let within = guarded || plan.control == Control::None && self.lease.as_ref().is_some_and(ours);
+        self.tracking.send(fresh, &plan, commits && !within);
         self.flight.runs(&plan, commits);
         if let Some(lease) = &mut self.lease {
             lease.guard_meets(plan.control);
         }
-        self.is_to_be_guarded(&plan, open)
+        guarded
     }
 
     pub(super) fn track_unknown(&mut self) {
@@ -322,7 +336,7 @@ impl Client {
 
     /// What may show in the answer must be acknowledged before the answer is.
     async fn gate_opens(&self, fresh: &Fresh, read: &Read) -> bool {
-        if matches!(read.freshness, Freshness::Off | Freshness::Bounded(_)) {
+        if !read.is_gated() {
             return true;
         }
         let tickets = fresh.commits.before(&read.tables);

@@ -54,7 +54,14 @@ impl Tracking {
                 self.ticket = fresh.begin(&self.effect);
             }
         }
-        if commits && self.ticket.is_none() {
+        if commits {
+            self.commits(fresh);
+        }
+    }
+
+    /// What was sent may commit from now on.
+    pub(crate) fn commits(&mut self, fresh: &Fresh) {
+        if self.ticket.is_none() {
             self.ticket = fresh.begin(&self.effect);
         }
     }

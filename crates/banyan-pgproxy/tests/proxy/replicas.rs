@@ -433,3 +433,58 @@ async fn a_transaction_that_begins_behind_a_write_of_its_unit_is_the_clients() {
         );
     }
 }
+
+/// What is no BEGIN and no end of one leaves the transaction ours, to be committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_behind_a_write_of_its_unit_is_committed_with_it() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+    let mut out = Vec::new();
+    for sql in [
+        "INSERT INTO cold VALUES (1)",
+        "DO $$ BEGIN INSERT INTO cold VALUES (2); END $$",
+    ] {
+        parse(&mut out, "", sql);
+        run(&mut out, "", &[]);
+    }
+    sync(&mut out);
+    raw.send(&out).await.unwrap();
+    let found = raw.unit().await.unwrap();
+    assert!(found.iter().all(|m| m.tag != b'E'), "{found:?}");
+    assert_eq!(simple(&client, "SELECT count(*) FROM cold").await, ["2"]);
+}
+
+/// A write that runs for long holds no read up: before its COMMIT there is nothing that a replica could show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_write_holds_no_read_up() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    for (sql, on_replica) in [
+        (
+            "UPDATE register SET v = v WHERE k = 3 AND pg_sleep(60) IS NOT NULL",
+            true,
+        ),
+        ("DO $$ BEGIN PERFORM pg_sleep(60); END $$", false),
+    ] {
+        let writer = replicated.world.client().await;
+        let cancel = writer.cancel_token();
+        let slow = replicated.world.spawn(async move {
+            writer.batch_execute(sql).await.unwrap_err();
+        });
+        let admin = replicated.world.admin().await;
+        let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()";
+        eventually("the write runs", || async {
+            simple(&admin, running).await == ["1"]
+        })
+        .await;
+        let read = "SELECT v, which() FROM register WHERE k = 1";
+        let mut elsewhere = 0;
+        for _ in 0..50 {
+            elsewhere += u32::from(simple(&client, read).await[1] == "replica");
+        }
+        assert_eq!(elsewhere > 25, on_replica, "{elsewhere}");
+        cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+        slow.await.unwrap();
+    }
+}
