@@ -102,6 +102,11 @@ impl Fill {
         (self.state, self.failed) = (State::Uncacheable(now.plus(UNCACHEABLE)), 0);
     }
 
+    /// Whether nobody waits for its like.
+    pub fn is_alone(&self, now: Time) -> bool {
+        matches!(self.state, State::Uncacheable(until) if now < until)
+    }
+
     /// It is stored, or was to be and broke off: those who wait look again.
     pub fn done(&mut self) {
         (self.state, self.failed) = (State::Idle, 0);

@@ -42,6 +42,16 @@ struct Cell {
     refusal: Refusal,
 }
 
+impl Cell {
+    fn new() -> Self {
+        Self {
+            fill: Fill::default(),
+            progress: None,
+            refusal: Refusal::NoEndpoint,
+        }
+    }
+}
+
 /// What those who wait hear.
 #[derive(Clone)]
 pub(crate) enum Progress {
@@ -52,6 +62,8 @@ pub(crate) enum Progress {
     /// The store has changed: look once more.
     Changed,
     Uncacheable,
+    /// What came is for who asked in that way: those who ask otherwise may try.
+    ForOne,
     Failed(Refusal),
 }
 
@@ -90,11 +102,7 @@ impl Fills {
         if !shard.cells.contains_key(&key) {
             shard.make_room(now);
         }
-        let cell = shard.cells.entry(key).or_insert_with(|| Cell {
-            fill: Fill::default(),
-            progress: None,
-            refusal: Refusal::NoEndpoint,
-        });
+        let cell = shard.cells.entry(key).or_insert_with(Cell::new);
         match cell.fill.enter(now) {
             Enter::Lead => {
                 cell.progress = Some(watch::Sender::new(Progress::Asking));
@@ -121,6 +129,19 @@ impl Fills {
             Enter::Shed => Entered::Shed,
             Enter::Failed => Entered::Failed(cell.refusal),
         }
+    }
+
+    /// Requests of this key are for one each: what came for the last one was.
+    pub(crate) fn is_for_one(&self, key: u128, now: Time) -> bool {
+        let shard = self.shard(key);
+        shard.cells.get(&key).is_some_and(|cell| cell.fill.is_alone(now))
+    }
+
+    fn note_for_one(&self, key: u128, now: Time) {
+        let mut shard = self.shard(key);
+        shard.make_room(now);
+        let cell = shard.cells.entry(key).or_insert_with(Cell::new);
+        cell.fill.uncacheable(now);
     }
 
     fn tell(&self, key: u128, change: impl FnOnce(&mut Cell) -> Progress) {
@@ -172,6 +193,15 @@ impl Lead {
         self.end(|cell| {
             cell.fill.uncacheable(now);
             Progress::Uncacheable
+        });
+    }
+
+    /// The answer is for nobody else because of how it was asked for: that is remembered of `key`, those who ask in the same way.
+    pub(crate) fn for_one(mut self, key: u128, now: Time) {
+        self.fills.note_for_one(key, now);
+        self.end(|cell| {
+            cell.fill.done();
+            Progress::ForOne
         });
     }
 

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{AUTHORIZATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use tokio::sync::mpsc;
 
-use banyan_httpcache::{Conditions, Time, Why};
+use banyan_httpcache::{Conditions, Time, Why, directive};
 use banyan_upstream::retry::Effect;
 
 use super::collapse::{Entered, Lead};
@@ -45,6 +45,15 @@ pub(super) fn since_start(core: &Core) -> Time {
     Time::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
+/// How a request is made that an answer may be for alone, whatever is asked for.
+pub(super) fn ways(headers: &HeaderMap) -> [bool; 3] {
+    [
+        headers.contains_key(AUTHORIZATION),
+        headers.contains_key(COOKIE),
+        directive::Request::of(headers).no_store,
+    ]
+}
+
 /// Asks for all who wait. A client that leaves meanwhile ends this, not the asking.
 pub(super) async fn lead(exchange: &mut Exchange, lead: Lead, question: Question) -> Result<Heard, Refusal> {
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -76,7 +85,8 @@ pub(super) fn refresh(exchange: &Exchange, name: Rc<Name>, head: &Parts, found: 
     let selection = Some(&chosen.head.selection).filter(|selection| !selection.is_empty());
     let selection = selection.map(|selection| selection.in_another(&head.headers, codings));
     let nothing: Vec<(usize, &[u8])> = Vec::new();
-    let key = name.alike(&(selection, nothing));
+    let key = name.alike(&(&selection, &nothing));
+    let like_it = name.alike(&(&selection, &nothing, ways(&head.headers)));
     let Entered::Lead(lead) = name.cache.fills.enter(key, since_start(&exchange.core)) else {
         return;
     };
@@ -102,6 +112,7 @@ pub(super) fn refresh(exchange: &Exchange, name: Rc<Name>, head: &Parts, found: 
                 why,
             }
         },
+        like_it,
         candidate: Some(chosen),
         limits: exchange.answer_limits(),
         receiver: exchange.receiver(),
@@ -129,6 +140,9 @@ async fn asking(
     });
     match &heard {
         Ok(Heard::Streams(streams)) => lead.streams(&streams.coming),
+        Ok(Heard::Passes(_, why)) if why.is_of_the_request() => {
+            return finish(exchange, heard, tell, || lead.for_one(question.like_it, now));
+        }
         Ok(Heard::Passes(..)) => return finish(exchange, heard, tell, || lead.uncacheable(now)),
         Ok(Heard::Good(..)) => return finish(exchange, heard, tell, || lead.done()),
         Ok(Heard::Failing(_)) => {

@@ -57,6 +57,8 @@ pub(super) struct Question {
     /// As the client's, prepared for instances.
     pub head: Parts,
     pub plan: Plan,
+    /// The key of those who ask in the same way as this client: with credentials, or for nobody else.
+    pub like_it: u128,
     /// What may stand in for an origin that fails.
     pub candidate: Option<Arc<Object>>,
     pub limits: AnswerLimits,

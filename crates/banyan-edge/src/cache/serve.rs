@@ -162,7 +162,16 @@ impl Request<'_> {
                 exchange.for_itself = is_for_one;
                 return self.alone(exchange, need).await;
             }
-            let key = self.key(&need.plan, &found);
+            let (key, like_it) = self.keys(&need.plan, &found);
+            if self
+                .name
+                .cache
+                .fills
+                .is_for_one(like_it, fetch::since_start(&exchange.core))
+            {
+                exchange.for_itself = true;
+                return self.alone(exchange, need).await;
+            }
             let mut coming = None;
             match self
                 .name
@@ -176,7 +185,7 @@ impl Request<'_> {
                         lead.needless();
                         continue;
                     }
-                    let heard = fetch::lead(exchange, lead, self.question(exchange, &need)).await;
+                    let heard = fetch::lead(exchange, lead, self.question(exchange, &need, like_it)).await;
                     return self.told(exchange, &need, heard);
                 }
                 Entered::Alone => {
@@ -188,8 +197,8 @@ impl Request<'_> {
                 Entered::Join(joined) => coming = Some(joined),
                 Entered::Wait(waiter) => match waiter.news().await {
                     Some(Progress::Streams(joined)) => coming = Some(joined),
-                    // Another one may try.
-                    Some(Progress::Again | Progress::Asking) => {}
+                    // Another one may try; it is not the one who asks as the last did.
+                    Some(Progress::Again | Progress::ForOne | Progress::Asking) => {}
                     Some(Progress::Changed) => looked_again = true,
                     Some(Progress::Uncacheable) => return self.alone(exchange, need).await,
                     Some(Progress::Failed(refusal)) => return self.instead(exchange, &need, refusal),
@@ -273,8 +282,8 @@ impl Request<'_> {
         newest.map(|(object, _)| Arc::clone(object))
     }
 
-    /// What makes requests alike enough to share one answer.
-    fn key(&self, plan: &Plan, found: &Found) -> u128 {
+    /// What makes requests alike enough to share one answer, and beside it how they are made.
+    fn keys(&self, plan: &Plan, found: &Found) -> (u128, u128) {
         let headers = &self.head.headers;
         let codings = &self.name.rule.policy().codings;
         let mut known = found.objects.iter().map(|(object, _)| &object.head.selection);
@@ -293,7 +302,11 @@ impl Request<'_> {
             .enumerate()
             .filter_map(|(n, name)| Some((n, headers.get(name).map(HeaderValue::as_bytes)?)))
             .collect();
-        self.name.alike(&(selection, conditions))
+        let like_it = (&selection, &conditions, fetch::ways(headers));
+        (
+            self.name.alike(&(&selection, &conditions)),
+            self.name.alike(&like_it),
+        )
     }
 
     /// Notes by what it differs, so that those like it share an answer of their own.
@@ -351,8 +364,9 @@ impl Request<'_> {
         Some(response)
     }
 
-    fn question(&self, exchange: &Exchange, need: &Need) -> Question {
+    fn question(&self, exchange: &Exchange, need: &Need, like_it: u128) -> Question {
         Question {
+            like_it,
             name: Rc::clone(&self.name),
             head: origin::parts(self.head, self.head.method.clone(), self.head.headers.clone()),
             plan: need.plan.clone(),
@@ -363,7 +377,8 @@ impl Request<'_> {
     }
 
     async fn alone(&self, exchange: &mut Exchange, need: Need) -> Result<Reply, Refusal> {
-        let question = self.question(exchange, &need);
+        // Nobody waits for it.
+        let question = self.question(exchange, &need, 0);
         exchange.shares = true;
         let heard = ask(exchange, &question).await.map(|(heard, pump)| {
             if let Some(pump) = pump {

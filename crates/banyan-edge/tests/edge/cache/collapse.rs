@@ -115,6 +115,70 @@ async fn what_is_for_one_alone_is_asked_for_by_all_at_once_and_nobody_waits_agai
     clients.join_all().await;
 }
 
+/// Else whoever asks in such a way once a minute has all others ask for themselves.
+#[tokio::test]
+async fn who_asks_for_itself_does_not_have_others_ask_for_themselves() {
+    for way in [
+        "Authorization: x\r\n",
+        "Cache-Control: no-store\r\n",
+        "Cookie: a=1\r\n",
+    ] {
+        let mut origin = Held::with(|request| match request.header("x-who").as_str() {
+            "" => ok("ETag: \"a\"\r\n", "mine"),
+            _ => ok("Cache-Control: max-age=60\r\n", "all"),
+        })
+        .await;
+        let world = world(&origin.upstream, safe()).await;
+        for (path, waits) in [("/a", true), ("/b", false)] {
+            let before = *origin.asked.borrow();
+            let mut one = world.client().await;
+            one.send(get(path, way)).await;
+            origin.asked(before + 1).await;
+            if !waits {
+                origin.let_go(1);
+                assert_eq!(one.message().await.unwrap().text(), "mine");
+            }
+            let clients = many(&world, 50, path).await;
+            if waits {
+                origin.let_go(1);
+                assert_eq!(one.message().await.unwrap().text(), "mine");
+            }
+            origin.asked(before + 2).await;
+            origin.let_go(MANY);
+            let answers = clients.join_all().await;
+            assert!(answers.iter().all(|answer| answer.text() == "all"));
+            assert_eq!(*origin.asked.borrow(), before + 2, "{way} {path}");
+            origin.go.forget_permits(usize::MAX);
+        }
+    }
+}
+
+#[tokio::test]
+async fn those_who_ask_for_themselves_do_not_wait_for_each_other_again() {
+    let mut origin =
+        Held::with(|request| ok("Cache-Control: max-age=60\r\n", &request.header("x-who"))).await;
+    let world = world(&origin.upstream, safe()).await;
+    for (clients, before) in [(20, 0), (5, 20)] {
+        let mut asking = JoinSet::new();
+        for n in 0..clients {
+            let mut client = world.client().await;
+            asking.spawn(async move {
+                client
+                    .send(get("/", &format!("Authorization: x\r\nX-Who: {n}\r\n")))
+                    .await;
+                client.message().await.unwrap().text() == n.to_string()
+            });
+        }
+        if before == 0 {
+            origin.asked(1).await;
+            origin.let_go(1);
+        }
+        origin.asked(before + clients).await;
+        origin.let_go(clients);
+        assert!(asking.join_all().await.into_iter().all(|own| own));
+    }
+}
+
 #[tokio::test]
 async fn those_who_want_another_variant_share_one_of_their_own() {
     let mut origin = Held::with(|request| {
