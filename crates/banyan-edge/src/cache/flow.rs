@@ -1,7 +1,7 @@
 //! A body on its way from the origin, into the store and to whoever reads it meanwhile, on any core.
 //!
 //! One task pushes, any number read, each at its own place. A body that turns out too large to be stored spills: from then
-//! on only what the slowest reader still needs is held, and whoever pushes waits for it. One that is written to a file is read
+//! on only what the slowest reader still needs is held, and whoever pushes waits for it, unless it holds up others for too long. One that is written to a file is read
 //! from there, by those who come late, too; nobody waits for a slow reader then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,12 +29,22 @@ struct State {
     next: u64,
     end: Option<End>,
     /// Where each one is.
-    readers: Vec<Option<u64>>,
+    readers: Vec<Standing>,
     /// Of readers that wait for more.
     wakers: Vec<Waker>,
     spills: bool,
     /// Of whoever pushes.
     pusher: Option<Waker>,
+}
+
+/// Where somebody is who reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nobody.
+    Free,
+    At(u64),
+    /// It held up others: it gets no more.
+    LeftBehind,
 }
 
 /// How a body ended.
@@ -120,7 +130,7 @@ impl Flow {
     }
 
     pub(crate) fn is_read(&self) -> bool {
-        self.state().readers.iter().any(Option::is_some)
+        self.state().places().next().is_some()
     }
 
     /// Ready when more may be pushed; `false`: nobody wants it.
@@ -129,7 +139,7 @@ impl Flow {
         if !state.spills {
             return Poll::Ready(true);
         }
-        let Some(slowest) = state.readers.iter().flatten().min().copied() else {
+        let Some(slowest) = state.places().min() else {
             return Poll::Ready(false);
         };
         state
@@ -142,18 +152,33 @@ impl Flow {
         Poll::Pending
     }
 
+    /// Gives up those who hold up others: who is waited for while somebody has read all that came. `false`: nobody waits.
+    pub(crate) fn leave_behind(&self) -> bool {
+        let mut state = self.state();
+        let next = state.next;
+        if !state.places().any(|at| at == next) {
+            return false;
+        }
+        for reader in &mut state.readers {
+            if matches!(reader, Standing::At(at) if next - *at >= WINDOW) {
+                *reader = Standing::LeftBehind;
+            }
+        }
+        true
+    }
+
     /// Somebody who reads from the first byte on; `None`: it is gone.
     pub(crate) fn reader(self: &Arc<Self>, at: u64) -> Option<Place> {
         let mut state = self.state();
         if state.spills {
             return None;
         }
-        let free = state.readers.iter().position(Option::is_none);
+        let free = state.readers.iter().position(|reader| *reader == Standing::Free);
         let index = free.unwrap_or_else(|| {
-            state.readers.push(None);
+            state.readers.push(Standing::Free);
             state.readers.len() - 1
         });
-        state.readers[index] = Some(at);
+        state.readers[index] = Standing::At(at);
         drop(state);
         Some(Place {
             flow: Arc::clone(self),
@@ -164,6 +189,13 @@ impl Flow {
 }
 
 impl State {
+    fn places(&self) -> impl Iterator<Item = u64> {
+        self.readers.iter().filter_map(|reader| match reader {
+            Standing::At(at) => Some(*at),
+            Standing::Free | Standing::LeftBehind => None,
+        })
+    }
+
     fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
@@ -184,7 +216,10 @@ impl Place {
             return reading.poll(cx, at);
         }
         let mut state = self.flow.state();
-        state.readers[self.index] = Some(at);
+        if state.readers[self.index] == Standing::LeftBehind {
+            return Poll::Ready(Read::End(End::Broken));
+        }
+        state.readers[self.index] = Standing::At(at);
         let behind = state.pieces.partition_point(|(first, _)| *first <= at);
         let piece = behind.checked_sub(1).and_then(|index| {
             let (first, bytes) = &state.pieces[index];
@@ -210,7 +245,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.flow.state();
-        state.readers[self.index] = None;
+        state.readers[self.index] = Standing::Free;
         if let Some(pusher) = state.pusher.take() {
             pusher.wake();
         }
@@ -260,5 +295,31 @@ mod tests {
         drop(reader);
         assert_eq!(flow.poll_room(&cx), Poll::Ready(false));
         assert!(flow.finish(End::Whole(None)).is_none());
+    }
+
+    #[test]
+    fn who_holds_up_others_is_left_behind_and_nobody_else() {
+        let cx = Context::from_waker(Waker::noop());
+        let flow = Flow::new(0);
+        let (mut slow, mut near, mut fast) = (
+            flow.reader(0).unwrap(),
+            flow.reader(0).unwrap(),
+            flow.reader(0).unwrap(),
+        );
+        flow.push(Bytes::from(vec![0; 1 << 20]));
+        flow.push(Bytes::from(vec![1; 1 << 20]));
+        flow.spill();
+        assert!(flow.poll_room(&cx).is_pending());
+        assert!(!flow.leave_behind(), "nobody waits yet");
+        assert!(slow.poll(&cx, 0).is_ready() && near.poll(&cx, (1 << 20) + 1).is_ready());
+        assert!(fast.poll(&cx, 2 << 20).is_pending());
+        assert!(flow.leave_behind());
+        assert_eq!(flow.poll_room(&cx), Poll::Ready(true));
+        assert_eq!(text(slow.poll(&cx, 0)), "Broken");
+        assert!(near.poll(&cx, (1 << 20) + 2).is_ready());
+        flow.push(Bytes::from("z"));
+        assert_eq!(text(fast.poll(&cx, 2 << 20)), "z");
+        drop((slow, near, fast));
+        assert!(!flow.is_read());
     }
 }

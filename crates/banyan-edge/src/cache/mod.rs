@@ -339,14 +339,14 @@ fn origin_of(uri: &str) -> &str {
 fn is_plain(exchange: &Exchange, head: &Parts, body: bool) -> bool {
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     // The app is told who asks, by fields that no response names in Vary.
-    let known = exchange
-        .filtered
-        .as_ref()
-        .is_some_and(|filtered| filtered.who().is_some());
+    let filtered = exchange.filtered.as_ref();
+    let known = filtered.is_some_and(|filtered| filtered.who().is_some());
+    let otherwise = filtered.is_some_and(|filtered| filtered.is_known_otherwise());
     reads
         && !body
         && !exchange.is_grpc()
         && !head.headers.contains_key(http::header::UPGRADE)
+        && !otherwise
         && (!known || head.headers.contains_key(AUTHORIZATION))
 }
 

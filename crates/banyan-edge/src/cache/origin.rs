@@ -172,7 +172,9 @@ impl Question {
         times: Times,
     ) -> Option<Arc<Object>> {
         let (store, uri) = (&self.name.cache.store, &self.name.uri);
-        let stored = store.find(uri, &self.name.side).objects;
+        let mut stored = store.find(uri, &self.name.side).objects;
+        // It stays purged, whatever the origin says of another with its tag.
+        stored.retain(|(_, standing)| *standing != Standing::Purged);
         let heads: Vec<_> = stored.iter().map(|(object, _)| &object.head).collect();
         let policy = self.name.rule.policy_after(&chosen.head.headers, not_modified);
         let verdicts = freshen(self.asked(), &heads, not_modified, policy, times);
@@ -376,9 +378,9 @@ pub(super) fn after(name: &Name, head: &Parts, answer: &Answer, born: u64, times
         headers: answer.headers(),
     };
     let store = &name.cache.store;
-    for (old, _) in store.find(&name.uri, &name.side).objects {
+    for (old, standing) in store.find(&name.uri, &name.side).objects {
         let policy = name.rule.policy_after(&old.head.headers, answer.headers());
-        if !old.head.selection.selects(&head.headers, &policy.codings) {
+        if standing == Standing::Purged || !old.head.selection.selects(&head.headers, &policy.codings) {
             continue;
         }
         let new = match after_head(asked, &old.head, old.body.length(), answered, policy, times) {

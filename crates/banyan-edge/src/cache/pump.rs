@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body as _, Frame};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use banyan_httpcache::range::{Span, joined};
 use banyan_httpcache::{Extent, Head, Standing};
@@ -26,6 +26,8 @@ use crate::exchange::Exchange;
 use crate::forward::answer::InstanceBody;
 use crate::forward::http1::Broke;
 
+/// So long in all those who read all of it wait for one who does not.
+const HELD_UP: Duration = Duration::from_secs(3);
 /// With no more than this to come, a body is fetched to its end though nobody reads it any more.
 const WORTH_IT: u64 = 8 << 20;
 
@@ -89,8 +91,11 @@ impl Pump {
     }
 
     async fn pump(&mut self, pause: Duration) -> End {
-        let mut trailers = None;
+        let (mut trailers, mut held_up) = (None, Duration::ZERO);
         loop {
+            if !self.room(&mut held_up, pause).await {
+                return End::Broken;
+            }
             let frame = match timeout(pause, self.next()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(None) => return End::Whole(trailers),
@@ -107,7 +112,33 @@ impl Pump {
         }
     }
 
-    /// The next frame, once there is room for it. Nobody wants more: as if it had broken off.
+    /// Waits for those who read it. `false`: nobody wants more, or takes anything for longer than `pause`.
+    async fn room(&self, held_up: &mut Duration, pause: Duration) -> bool {
+        let flow = &self.coming.flow;
+        if self.writing.is_some() {
+            return true;
+        }
+        if let Poll::Ready(room) = poll_fn(|cx| Poll::Ready(flow.poll_room(cx))).await {
+            return room;
+        }
+        let since = Instant::now();
+        let mut last = since;
+        let mut patience = HELD_UP.saturating_sub(*held_up);
+        loop {
+            if let Ok(room) = timeout(patience, poll_fn(|cx| flow.poll_room(cx))).await {
+                *held_up += last.elapsed();
+                return room;
+            }
+            if since.elapsed() >= pause {
+                return false;
+            }
+            (*held_up, last) = (Duration::ZERO, Instant::now());
+            flow.leave_behind();
+            patience = HELD_UP.min(pause);
+        }
+    }
+
+    /// The next frame, once there is room for it in its file.
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, Broke>> {
         poll_fn(|cx| {
             if let Some(writing) = &mut self.writing {
@@ -115,8 +146,6 @@ impl Pump {
                     writing.fails(&error);
                     return Poll::Ready(Some(Err(Broke::Closed)));
                 }
-            } else if !ready!(self.coming.flow.poll_room(cx)) {
-                return Poll::Ready(Some(Err(Broke::Closed)));
             }
             if self.body.is_end_stream() {
                 return Poll::Ready(None);

@@ -215,6 +215,13 @@ impl Filtered {
         identity.user.as_deref().or(identity.key.as_deref())
     }
 
+    /// It is not `Authorization` that says who asks.
+    pub(crate) fn is_known_otherwise(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(|identity| identity.key.is_some())
+    }
+
     /// By which rules the answer is compressed, and what the client said of it.
     pub(crate) fn compression(&self) -> Option<(&Compress, &compress::Asked)> {
         Some((self.filters.compress.as_ref()?, self.codings.as_ref()?))

@@ -5,6 +5,7 @@ use banyan_testkit::upstream::Message;
 
 use super::both::{Tier, both};
 use super::{answer, get, ok, origin, rfc, rule, safe};
+use crate::world::post;
 
 both!(
     files_of_a_session_are_not_given_to_strangers_by_a_guess,
@@ -13,6 +14,7 @@ both!(
     a_rule_for_files_is_not_about_that_there_was_none,
     a_parameter_counts_however_it_is_written,
     what_a_trusted_proxy_says_of_the_host_is_another_address,
+    what_was_purged_for_good_is_not_renewed_by_a_tag_that_another_has,
     a_coding_that_only_one_client_understands_is_not_given_to_others,
 );
 
@@ -182,6 +184,31 @@ async fn what_a_trusted_proxy_says_of_the_host_is_another_address(tier: Tier) {
             assert_eq!(world.ask(&get("/", said)).await.text(), body);
         }
     }
+}
+
+/// One body in two languages, and only one answer belongs to the group.
+async fn what_was_purged_for_good_is_not_renewed_by_a_tag_that_another_has(tier: Tier) {
+    let (upstream, _asked) = origin(|count, request| {
+        let language = request.header("accept-language");
+        let lines = "ETag: \"a\"\r\nVary: Accept-Language\r\nCache-Control: max-age=";
+        match (count, language.as_str()) {
+            _ if request.start.starts_with("POST") => ok("Cache-Group-Invalidation: \"news\"\r\n", ""),
+            (1 | 2, "de") => ok(&format!("{lines}60\r\nCache-Groups: \"news\"\r\n"), "old"),
+            (1 | 2, _) => ok(&format!("{lines}0\r\n"), "old"),
+            (_, "en") => answer("304 Not Modified", &format!("{lines}60\r\n"), ""),
+            _ => ok(&format!("{lines}60\r\n"), "new"),
+        }
+    })
+    .await;
+    let world = tier.world(&upstream, rfc()).await;
+    let speaks = |language: &str| get("/", &format!("Accept-Language: {language}\r\n"));
+    for language in ["de", "en"] {
+        assert_eq!(world.ask(&speaks(language)).await.text(), "old");
+    }
+    world.ask(&post("/write", "x")).await;
+    let english = world.ask(&speaks("en")).await.text();
+    assert_eq!(english, "old", "it is not of the group, and good again");
+    assert_eq!(world.ask(&speaks("de")).await.text(), "new");
 }
 
 /// RFC 9110 §12.5.3: `deflate` is none of those that all are compared by.

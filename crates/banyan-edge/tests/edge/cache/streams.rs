@@ -161,3 +161,39 @@ async fn interim_answers_go_out_as_they_come_and_are_not_kept() {
     let hit = client.head().await.unwrap();
     assert_eq!((hit.status(), hit.header("link").as_str()), (200, ""));
 }
+
+/// Of a body that is too long to be kept, and says nothing of its length.
+#[tokio::test]
+async fn who_reads_nothing_does_not_hold_up_others_who_read_the_same() {
+    const PIECES: usize = 48;
+    let begun = Arc::new(Semaphore::new(0));
+    let go = Arc::clone(&begun);
+    let upstream = Upstream::start(move |mut wire: Wire| {
+        let go = Arc::clone(&go);
+        async move {
+            while wire.message().await.is_some() {
+                wire.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+                    .await;
+                go.acquire().await.unwrap().forget();
+                let piece = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
+                for _ in 0..PIECES {
+                    wire.send(&piece).await;
+                }
+                wire.send("0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    let world = world(&upstream, safe()).await;
+    let mut idle = world.client().await;
+    idle.send(get("/", "")).await;
+    idle.head().await.expect("a head");
+    let mut reads = world.client().await;
+    reads.send(get("/", "")).await;
+    let mut answer = reads.head().await.expect("a head");
+    assert!(said(&answer).contains("collapsed"), "{answer:?}");
+    begun.add_permits(1);
+    let whole = reads.body_of(&mut answer).await;
+    assert!(whole.is_some(), "{} of {PIECES} MiB", answer.body.len() >> 20);
+    assert_eq!(answer.body.len(), 1 + (PIECES << 20));
+}

@@ -8,6 +8,7 @@ use banyan_testkit::upstream::{Message, Upstream};
 use tempfile::TempDir;
 
 use super::{asking, route};
+use crate::cache::{ok, origin, safe};
 use crate::world::{World, get};
 
 /// Of "foo" and "bar".
@@ -279,4 +280,29 @@ async fn limits_count_by_user_and_by_key() {
         }
     }
     assert_eq!(it.world.ask(&get("/")).await.status(), 200);
+}
+
+/// The edge tells the app whose key it is, by a field that no `Vary` names.
+#[tokio::test]
+async fn whom_a_key_lets_in_shares_nothing_whatever_else_it_sends() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("keys");
+    private(&file, &format!("{ACME}{ZETA}"));
+    let (upstream, _asked) = origin(|_, request| {
+        let lines = "Cache-Control: max-age=60, must-revalidate\r\n";
+        ok(lines, &request.header("x-auth-user"))
+    })
+    .await;
+    let world = World::with(&[upstream.address], |s| {
+        s.settings.cache = Some(Box::new(safe()));
+        s.settings.auth = [("partners".to_owned(), keys(file))].into();
+        s.routes = vec![route("api", only(&["partners"]))];
+    })
+    .await;
+    for more in ["", "Authorization: Other x\r\n"] {
+        for (key, user) in [("foo", "acme"), ("bar", "zeta")] {
+            let asked = asking("/api", &format!("X-Api-Key: {key}\r\n{more}"));
+            assert_eq!(world.ask(&asked).await.text(), user, "{more}");
+        }
+    }
 }
