@@ -141,11 +141,11 @@ impl Pump {
     /// The next frame, once there is room for it in its file.
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, Broke>> {
         poll_fn(|cx| {
-            if let Some(writing) = &mut self.writing {
-                if let Err(error) = ready!(writing.poll_room(cx)) {
-                    writing.fails(&error);
-                    return Poll::Ready(Some(Err(Broke::Closed)));
-                }
+            if let Some(writing) = &mut self.writing
+                && let Err(error) = ready!(writing.poll_room(cx))
+            {
+                writing.fails(&error);
+                return Poll::Ready(Some(Err(Broke::Closed)));
             }
             if self.body.is_end_stream() {
                 return Poll::Ready(None);
