@@ -119,7 +119,15 @@ impl Backend {
     pub(crate) fn keeps_back(&self, bytes: usize) -> bool {
         const KEPT: usize = 64 * 1024;
         let ours = self.guard.as_ref().filter(|guard| guard.ours && !guard.flushed);
-        ours.is_some_and(|guard| guard.success_at.is_some() || bytes < KEPT)
+        // Of a simple query little comes behind its success.
+        ours.is_some_and(|guard| guard.success_at.is_some() && !guard.extended || bytes < KEPT)
+    }
+
+    /// So many of the bytes for the client have gone to it.
+    pub(crate) fn goes_out(&mut self, bytes: usize) {
+        if let Some(guard) = &mut self.guard {
+            guard.success_at = guard.success_at.and_then(|at| at.checked_sub(bytes));
+        }
     }
 
     /// A CommandComplete has come and is not in `out` yet.

@@ -329,7 +329,11 @@ impl Client {
         if !self.outbox.is_empty() && !self.keeps_back() {
             let before = self.outbox.len();
             let drained = self.stream.poll_drain(cx, &mut self.outbox);
-            self.flight.goes_out(before - self.outbox.len());
+            let gone = before - self.outbox.len();
+            self.flight.goes_out(gone);
+            if let Some(lease) = self.lease.as_mut().filter(|_| gone > 0) {
+                lease.goes_out(gone);
+            }
             match drained {
                 Poll::Ready(Err(_)) => return Err(Ending::Left),
                 Poll::Ready(Ok(())) => self.worker.give_buffer(std::mem::take(&mut self.outbox)),

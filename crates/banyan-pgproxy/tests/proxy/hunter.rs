@@ -3,6 +3,7 @@
 
 mod flushed;
 mod statements;
+mod written;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +13,11 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use self::flushed::Ledger;
 use crate::raw::{Message, Raw, close, parse, query, run, sync};
+use crate::replicated::Replicated;
 use crate::world::{World, pool};
+use banyan_topology::snapshot::pgproxy::Reads;
 
-/// Per test; together 100,000.
+/// Per test; together 125,000.
 const REPLIES: u64 = 25_000;
 const CLIENTS: u64 = 24;
 const WHO: &str = "coalesce(current_setting('my.owner', true), ''), current_user";
@@ -334,7 +337,8 @@ impl Hunter {
                 1 => self.cancelled().await,
                 2 | 3 => self.transaction().await,
                 4 | 5 => self.session().await,
-                6..16 => self.flushed().await,
+                6..14 => self.flushed().await,
+                14..18 => self.written().await,
                 _ => self.pipeline().await,
             }
         }
@@ -361,7 +365,8 @@ const CODE: &str = r"
     CREATE TRIGGER own BEFORE INSERT ON owned FOR EACH ROW EXECUTE FUNCTION own();
     GRANT INSERT ON owned TO team;
     CREATE TABLE flushed (nonce text);
-    GRANT INSERT ON flushed TO team;
+    CREATE INDEX ON flushed (nonce);
+    GRANT INSERT, SELECT ON flushed TO team;
 ";
 
 /// What all hunters of a world share.
@@ -373,7 +378,10 @@ struct Hunt {
 }
 
 async fn hunt(seed: u64, wanted: u64) {
-    let world = World::start(pool(5)).await;
+    hunt_in(&World::start(pool(5)).await, seed, wanted).await;
+}
+
+async fn hunt_in(world: &World, seed: u64, wanted: u64) {
     world.client().await.batch_execute(CODE).await.unwrap();
     world.charted().await;
     let hunt = Hunt {
@@ -386,7 +394,7 @@ async fn hunt(seed: u64, wanted: u64) {
     let hunters =
         (0..CLIENTS).map(|number| async move { Hunter::start(port, hunt, number).await.hunt().await });
     futures_util::future::join_all(hunters).await;
-    hunt.ledger.is_true(&world).await;
+    hunt.ledger.is_true(world).await;
     let admin = world.admin().await;
     crate::world::eventually("no lock is left", || async {
         let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
@@ -413,6 +421,13 @@ async fn none_of_25_000_replies_is_foreign_and_nothing_leaks_third() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn none_of_25_000_replies_is_foreign_and_nothing_leaks_fourth() {
     hunt(3, REPLIES).await;
+}
+
+/// Reads run on a replica, what commits by itself between a BEGIN and a COMMIT of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn none_of_25_000_replies_is_foreign_or_stale_with_a_replica() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    hunt_in(&replicated.world, 4, REPLIES).await;
 }
 
 /// In twenty worlds, so that a world that goes wrong shows early and its seed runs it again.

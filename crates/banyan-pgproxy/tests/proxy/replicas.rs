@@ -488,3 +488,27 @@ async fn a_long_write_holds_no_read_up() {
         slow.await.unwrap();
     }
 }
+
+/// A write's answer is kept back until it is committed; what else its unit reads would fill the memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_answer_behind_a_write_of_its_unit_is_not_kept_back() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+    let mut out = Vec::new();
+    for sql in [
+        "INSERT INTO cold VALUES (1)",
+        "SELECT repeat('x', 1000), CASE WHEN n = 500 THEN pg_sleep(600) END FROM generate_series(1, 1000) n",
+    ] {
+        parse(&mut out, "", sql);
+        run(&mut out, "", &[]);
+    }
+    sync(&mut out);
+    raw.send(&out).await.unwrap();
+    // The rows before the pause come before it ends.
+    while raw.next().await.unwrap().tag != b'D' {}
+    Raw::cancel(raw.port, raw.key).await.unwrap();
+    let found = raw.unit().await.unwrap();
+    assert_eq!(found.last().map(Message::code).as_deref(), Some("57014"));
+    let client = replicated.world.client().await;
+    assert_eq!(simple(&client, "SELECT count(*) FROM cold").await, ["0"]);
+}

@@ -13,13 +13,21 @@ use crate::world::World;
 #[derive(Default)]
 pub(super) struct Ledger {
     kept: Mutex<BTreeSet<String>>,
+    last: Mutex<Option<String>>,
     gone: Mutex<BTreeSet<String>>,
 }
 
 impl Ledger {
-    fn note(&self, is_kept: bool, nonce: String) {
+    pub(super) fn note(&self, is_kept: bool, nonce: String) {
+        if is_kept {
+            *self.last.lock().unwrap() = Some(nonce.clone());
+        }
         let list = if is_kept { &self.kept } else { &self.gone };
         list.lock().unwrap().insert(nonce);
+    }
+
+    pub(super) fn last_kept(&self) -> Option<String> {
+        self.last.lock().unwrap().clone()
     }
 
     /// What the table has is what was acknowledged, nothing else.
