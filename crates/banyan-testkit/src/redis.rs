@@ -71,16 +71,48 @@ impl Redis {
         Self::start_of(&[&lines, settings].concat(), password)
     }
 
-    /// A Sentinel that watches `server` as `service`, and asks for no password.
+    /// A Sentinel that watches `server` as `service`, and asks for no password. It takes a second of silence for its end, and
+    /// tries again after a failover that took longer than five.
     pub fn sentinel(service: &str, server: &Self) -> Result<Self, RedisError> {
         let (port, password) = (server.port(), server.password());
         let watched = [
             "bind 127.0.0.1".to_owned(),
             format!("sentinel monitor {service} 127.0.0.1 {port} 1"),
             format!("sentinel auth-pass {service} {password}"),
+            format!("sentinel down-after-milliseconds {service} 1000"),
+            format!("sentinel failover-timeout {service} 5000"),
         ];
         let watched: Vec<&str> = watched.iter().map(String::as_str).collect();
         Self::start_of(&watched, String::new())
+    }
+
+    /// A server that copies `primary`, with its password; returns when it has all.
+    pub fn replica(primary: &Self) -> Result<Self, RedisError> {
+        let (port, password) = (primary.port(), primary.password());
+        let own = [
+            format!("requirepass {password}"),
+            format!("masterauth {password}"),
+            format!("replicaof 127.0.0.1 {port}"),
+            // At once, and not when others may have come.
+            "repl-diskless-sync-delay 0".to_owned(),
+        ];
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        let lines = [&SETTINGS[..], &own].concat();
+        let replica = Self::start_of(&lines, password.to_owned())?;
+        let copied = wait::blocking("the replica to have all", START_LIMIT, || {
+            match replica.command(&["INFO", "replication"]) {
+                Ok(told) if told.contains("master_link_status:up") => Ok(()),
+                Ok(told) => Err(told),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        match copied {
+            Ok(()) => Ok(replica),
+            Err(timed_out) => {
+                let log = replica.log();
+                Err(RedisError::NotReady { timed_out, log })
+            }
+        }
     }
 
     fn start_of(lines: &[&str], password: String) -> Result<Self, RedisError> {

@@ -64,7 +64,9 @@ pub enum EnvError {
     // The value holds a password: it is not shown.
     #[error("DATABASE_URL is not a PostgreSQL address: {0}")]
     DatabaseUrl(sqlx::Error),
-    #[error("{0} is not redis:// or rediss:// (the SDK speaks to one server, not to Sentinel or Cluster)")]
+    #[error(
+        "{0} is not redis://, rediss:// or redis+sentinel:// (the SDK does not speak to a Cluster, nor to Sentinels by TLS)"
+    )]
     RedisUrl(&'static str),
 }
 
@@ -126,10 +128,12 @@ fn database(text: &impl Fn(&'static str) -> Text) -> Result<PgConnectOptions, En
     PgConnectOptions::from_str(&url).map_err(EnvError::DatabaseUrl)
 }
 
+const SCHEMES: [&str; 3] = ["redis://", "rediss://", "redis+sentinel://"];
+
 fn redis(text: &impl Fn(&'static str) -> Text, name: &'static str) -> Result<Option<Address>, EnvError> {
     match text(name)? {
         None => Ok(None),
-        Some(url) if url.starts_with("redis://") || url.starts_with("rediss://") => Ok(Some(Address(url))),
+        Some(url) if SCHEMES.iter().any(|scheme| url.starts_with(scheme)) => Ok(Some(Address(url))),
         Some(_) => Err(EnvError::RedisUrl(name)),
     }
 }
@@ -193,7 +197,12 @@ mod tests {
         );
         let cluster = wrong("REDIS_URL", "redis+cluster://u:secret@host");
         assert!(cluster.starts_with("REDIS_URL is not redis://") && !cluster.contains("secret"));
-        let settings = read(&[DATABASE, ("REDIS_URL", "redis://u:secret@host")]).unwrap();
-        assert!(!format!("{:?}", settings.redis).contains("secret"));
+        for url in [
+            "redis://u:secret@host",
+            "redis+sentinel://u:secret@host,other/main",
+        ] {
+            let settings = read(&[DATABASE, ("REDIS_URL", url)]).unwrap();
+            assert!(!format!("{:?}", settings.redis).contains("secret"));
+        }
     }
 }

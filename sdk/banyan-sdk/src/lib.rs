@@ -23,6 +23,7 @@ mod db;
 mod env;
 mod init;
 pub mod limit;
+mod link;
 mod point;
 mod serve;
 pub mod session;

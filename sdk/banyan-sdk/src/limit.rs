@@ -151,6 +151,7 @@ impl Limiter {
     /// Connects and loads the script, so that the first requests do not.
     pub async fn warm_up(&self) -> Result<(), RedisError> {
         if let Some(state) = &self.state {
+            state.settle().await;
             self.script.load_async(&mut state.manager()).await?;
         }
         Ok(())

@@ -4,11 +4,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::RedisResult;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisResult};
 use tokio::time::{Instant, timeout};
 
 use crate::breaker::{Breaker, Verdict};
+use crate::link::Link;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -19,7 +20,7 @@ pub(crate) struct State {
 }
 
 struct Inner {
-    manager: ConnectionManager,
+    link: Link,
     slow: Duration,
     breaker: Breaker,
 }
@@ -40,7 +41,7 @@ impl State {
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None);
         let inner = Inner {
-            manager: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
+            link: Link::open(url, config)?,
             slow,
             breaker: Breaker::new(Instant::now()),
         };
@@ -104,8 +105,13 @@ impl State {
         Err(missed)
     }
 
+    /// Before the first use that wants to succeed.
+    pub(crate) async fn settle(&self) {
+        self.inner.link.settle().await;
+    }
+
     /// For who has time and wants the reason.
     pub(crate) fn manager(&self) -> ConnectionManager {
-        self.inner.manager.clone()
+        self.inner.link.manager()
     }
 }

@@ -10,6 +10,12 @@ pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Running 
     Running(tokio::runtime::Handle::current().spawn(work))
 }
 
+/// `None`: there is no runtime.
+pub(crate) fn start_if_possible(work: impl Future<Output = ()> + Send + 'static) -> Option<Running> {
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(Running(runtime.spawn(work)))
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.abort();

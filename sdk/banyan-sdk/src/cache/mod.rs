@@ -102,9 +102,10 @@ struct Inner {
 impl Cache {
     /// Connects when first used: no error while Redis is away.
     pub fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
-        let client = redis::Client::open(url)?;
-        let store = Store::open(&client, settings.slow)?;
-        Ok(Self::over(store, Level::new(Some(client)), settings))
+        let store = Store::open(url, settings.slow)?;
+        // Words of changes come from one server: which that is, Sentinels tell anew. Without them reads go to Redis.
+        let client = redis::Client::open(url).ok();
+        Ok(Self::over(store, Level::new(client), settings))
     }
 
     /// For an app that has none (yet): each read is a load, at most `settings.direct_loads` at once. Writers insert their rows all

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, RedisError, RedisResult, Script};
+use redis::{Cmd, RedisError, RedisResult, Script};
 use tokio::time::{Instant, timeout};
 
 use super::stats::{Counters, Event};
 use crate::breaker::{Breaker, Verdict};
+use crate::link::Link;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// A writer waits longer than a reader: if it gives up, a read may be older than its write until the row is applied.
@@ -21,7 +22,7 @@ const REMEMBERED: usize = 65_536;
 
 pub(super) struct Store {
     /// `None`: the app has no Redis for its cache.
-    manager: Option<ConnectionManager>,
+    link: Option<Link>,
     slow: Duration,
     breaker: Breaker,
     /// Locked to add or take only.
@@ -64,15 +65,14 @@ pub(super) struct Lifetime {
 }
 
 impl Store {
-    pub(super) fn open(client: &Client, slow: Duration) -> RedisResult<Self> {
+    pub(super) fn open(url: &str, slow: Duration) -> RedisResult<Self> {
         let config = ConnectionManagerConfig::new()
             // Who asks next tries again; in between the breaker says no.
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(1024);
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        Ok(Self::over(Some(manager), slow))
+        Ok(Self::over(Some(Link::open(url, config)?), slow))
     }
 
     /// Never has anything.
@@ -80,9 +80,9 @@ impl Store {
         Self::over(None, Duration::ZERO)
     }
 
-    fn over(manager: Option<ConnectionManager>, slow: Duration) -> Self {
+    fn over(link: Option<Link>, slow: Duration) -> Self {
         Self {
-            manager,
+            link,
             slow,
             breaker: Breaker::new(Instant::now()),
             missed: Mutex::default(),
@@ -186,7 +186,7 @@ impl Store {
     /// What a commit tells of the entry. If it cannot be told it is remembered, to be deleted.
     pub(super) async fn invalidate(&self, key: &str, command: Cmd) {
         self.counters.note(Event::Invalidated);
-        let Some(mut connection) = self.manager.clone() else {
+        let Some(mut connection) = self.manager() else {
             return;
         };
         let limit = if self.breaker.is_open() {
@@ -212,12 +212,14 @@ impl Store {
 
     /// Fails with the reason; for whoever applies rows, and has time.
     pub(super) fn manager(&self) -> Option<ConnectionManager> {
-        self.manager.clone()
+        self.link.as_ref().map(Link::manager)
     }
 
     /// Loads the scripts, so that the first readers do not.
     pub(super) async fn warm_up(&self) -> Result<(), RedisError> {
-        if let Some(mut connection) = self.manager.clone() {
+        if let Some(link) = &self.link {
+            link.settle().await;
+            let mut connection = link.manager();
             self.get.load_async(&mut connection).await?;
             self.fill.load_async(&mut connection).await?;
         }
@@ -225,17 +227,17 @@ impl Store {
     }
 
     pub(super) fn answers(&self) -> bool {
-        self.manager.is_some() && !self.breaker.is_open()
+        self.link.is_some() && !self.breaker.is_open()
     }
 
     async fn connection(&self) -> Option<ConnectionManager> {
-        let manager = self.manager.as_ref()?;
+        let manager = self.link.as_ref()?.manager();
         match self.breaker.verdict(Instant::now()) {
             Verdict::Ask => {}
             Verdict::Skip => return None,
             Verdict::Probe => self.catch_up(manager.clone()).await?,
         }
-        Some(manager.clone())
+        Some(manager)
     }
 
     /// What this process could not invalidate goes before it reads again.

@@ -7,14 +7,14 @@ use super::*;
 const ITEMS: usize = 200;
 
 /// Readers and writers until told to stop; each read is judged if `judged`.
-struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Load {
-    fn start(world: &Arc<World>, judged: bool) -> Self {
+    pub(super) fn start(world: &Arc<World>, judged: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let reads = Arc::new(AtomicUsize::new(0));
         let tasks = (0..20u64)
@@ -46,7 +46,7 @@ impl Load {
     }
 
     /// Until so many more were answered.
-    async fn more(&self, count: usize) {
+    pub(super) async fn more(&self, count: usize) {
         let goal = self.reads.load(Ordering::Relaxed) + count;
         let reached = async {
             while self.reads.load(Ordering::Relaxed) < goal {
@@ -62,7 +62,7 @@ impl Load {
             .expect("requests are answered");
     }
 
-    async fn end(self) -> usize {
+    pub(super) async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();

@@ -11,6 +11,7 @@ mod loader;
 mod local;
 mod many;
 mod moves;
+mod sentinels;
 mod tracking;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use banyan_testkit::postgres::Postgres;
 use banyan_testkit::redis::Redis;
+use banyan_testkit::wait;
 use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -69,8 +71,14 @@ impl World {
     }
 
     async fn start(items: usize, settings: Settings) -> Arc<Self> {
-        let postgres = Postgres::start().unwrap();
         let redis = Redis::start().unwrap();
+        let url = redis.url();
+        Self::over(items, redis, &url, settings).await
+    }
+
+    /// `redis`: what `url` leads to in the end.
+    async fn over(items: usize, redis: Redis, url: &str, settings: Settings) -> Arc<Self> {
+        let postgres = Postgres::start().unwrap();
         // A busy test machine is not an overloaded database.
         let pool = PgPoolOptions::new().max_connections(32).acquire_timeout(LIMIT);
         let database = Database::over(pool.connect_lazy(&postgres.url()).unwrap());
@@ -84,7 +92,8 @@ impl World {
             .execute(database.pool())
             .await
             .unwrap();
-        let cache = Cache::open(&redis.url(), settings).unwrap();
+        let cache = Cache::open(url, settings).unwrap();
+        cache.warm_up().await.unwrap();
         let world = Arc::new(Self {
             _postgres: postgres,
             redis,
