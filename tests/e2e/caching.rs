@@ -17,19 +17,19 @@ use crate::redis::{ask, kill, pid, set};
 use crate::sessions::{MEMBERS, Members};
 
 /// The drill has more.
-const RATE: u32 = 20;
+pub(crate) const RATE: u32 = 20;
 /// Of one process, without Redis: what the SDK leaves itself of a pool of ten.
 const DIRECT_AT_ONCE: u64 = 8;
 const PROCESSES: u32 = 2;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Members who follow each other, read feeds and profiles, and post now and then.
-struct Circle {
+pub(crate) struct Circle {
     members: Members,
 }
 
 impl Circle {
-    async fn of(it: &Installation) -> Arc<Self> {
+    pub(crate) async fn of(it: &Installation) -> Arc<Self> {
         let members = Members::log_in(it).await;
         for (number, member) in members.all.iter().enumerate() {
             for step in 1..4 {
@@ -67,7 +67,7 @@ impl Circle {
     }
 
     /// Not more at once than come in a sixth of a second: a machine that is too slow for the rate gets less of it.
-    fn load(self: &Arc<Self>, per_second: u32) -> Load {
+    pub(crate) fn load(self: &Arc<Self>, per_second: u32) -> Load {
         let circle = Arc::clone(self);
         Load::bounded(per_second, per_second.div_ceil(6) as usize, move |number| {
             let circle = Arc::clone(&circle);

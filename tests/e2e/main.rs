@@ -54,6 +54,7 @@ mod redis;
 mod resume;
 mod routes;
 mod scenario;
+mod sentinels;
 mod servers;
 mod sessions;
 mod soak;

@@ -17,6 +17,7 @@ pub mod process;
 pub mod redis;
 pub mod upstream;
 pub mod wait;
+pub mod watched;
 
 pub use ports::Port;
 pub use postgres::Postgres;

@@ -86,8 +86,8 @@ impl Redis {
         Self::start_of(&watched, String::new())
     }
 
-    /// A server that copies `primary`, with its password; returns when it has all.
-    pub fn replica(primary: &Self) -> Result<Self, RedisError> {
+    /// A server that copies `primary`, with its password; returns when it has all. `settings` as in [`Self::start_with`].
+    pub fn replica(primary: &Self, settings: &[&str]) -> Result<Self, RedisError> {
         let (port, password) = (primary.port(), primary.password());
         let own = [
             format!("requirepass {password}"),
@@ -97,7 +97,7 @@ impl Redis {
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
-        let lines = [&SETTINGS[..], &own].concat();
+        let lines = [&SETTINGS[..], &own, settings].concat();
         let replica = Self::start_of(&lines, password.to_owned())?;
         let copied = wait::blocking("the replica to have all", START_LIMIT, || {
             match replica.command(&["INFO", "replication"]) {

@@ -1,52 +1,12 @@
 //! Servers that Sentinels name: a failover under load, and Sentinels that are away.
 
+use banyan_testkit::watched::{SERVICE, Watched};
+
 use super::faults::Load;
 use super::*;
 use crate::state::State;
 
 const ITEMS: usize = 200;
-const SERVICE: &str = "shop";
-
-/// Three of them, for a server with a replica.
-struct Watched {
-    primary: Redis,
-    sentinels: Vec<Redis>,
-}
-
-impl Watched {
-    fn start() -> (Self, Redis) {
-        let primary = Redis::start().unwrap();
-        let replica = Redis::replica(&primary).unwrap();
-        let sentinels = (0..3).map(|_| Redis::sentinel(SERVICE, &primary).unwrap());
-        let sentinels: Vec<_> = sentinels.collect();
-        for sentinel in &sentinels {
-            wait::blocking("Sentinels to know all", LIMIT, || {
-                let told = sentinel.command(&["SENTINEL", "MASTER", SERVICE]).unwrap();
-                let words: Vec<&str> = told.split_whitespace().collect();
-                let told_of = |name| words.iter().skip_while(|word| **word != name).nth(1).copied();
-                match (told_of("num-slaves"), told_of("num-other-sentinels")) {
-                    (Some("1"), Some("2")) => Ok(()),
-                    _ => Err(told),
-                }
-            })
-            .unwrap();
-        }
-        (Self { primary, sentinels }, replica)
-    }
-
-    fn url(&self) -> String {
-        let hosts = self
-            .sentinels
-            .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()));
-        let hosts: Vec<_> = hosts.collect();
-        let password = self.primary.password();
-        format!(
-            "redis+sentinel://default:{password}@{}/{SERVICE}/0",
-            hosts.join(",")
-        )
-    }
-}
 
 async fn has_role(redis: &Redis, role: &str) {
     wait::until(role, LIMIT, async || {
@@ -84,17 +44,23 @@ async fn leads_to(state: &State, port: Option<u16>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_by_sentinels_fails_no_read_and_leaves_no_entry_stale() {
-    let (mut watched, replica) = Watched::start();
-    let world = World::over(ITEMS, replica, &watched.url(), Settings::default()).await;
+    let watched = Watched::start_with(&[]).unwrap();
+    let url = watched.url(watched.primary.password());
+    let Watched {
+        mut primary,
+        replica,
+        sentinels: _sentinels,
+    } = watched;
+    let world = World::over(ITEMS, replica, &url, Settings::default()).await;
     let load = Load::start(&world, false);
     load.more(2000).await;
-    watched.primary.kill();
+    primary.kill();
     has_role(&world.redis, "master").await;
     load.more(2000).await;
     // The old one comes back as a server that nobody copies, until Sentinels tell it.
-    watched.primary.restart().unwrap();
+    primary.restart().unwrap();
     load.more(2000).await;
-    has_role(&watched.primary, "slave").await;
+    has_role(&primary, "slave").await;
     wait::until("reads from the new server", LIMIT, async || {
         world.read(0).await.map_err(|error| error.to_string())?;
         match world.redis.command(&["EXISTS", "item:0"]).as_deref() {
@@ -110,8 +76,9 @@ async fn a_failover_by_sentinels_fails_no_read_and_leaves_no_entry_stale() {
 
 #[tokio::test]
 async fn it_counts_as_away_while_more_than_half_of_the_sentinels_do_and_follows_them_again() {
-    let (mut watched, replica) = Watched::start();
-    let state = State::open(&watched.url(), LIMIT).unwrap();
+    let mut watched = Watched::start_with(&[]).unwrap();
+    let url = watched.url(watched.primary.password());
+    let state = State::open(&url, LIMIT).unwrap();
     state.settle().await;
     assert_eq!(port_of(&state).await, Some(watched.primary.port()));
     watched.sentinels[0].kill();
@@ -130,5 +97,5 @@ async fn it_counts_as_away_while_more_than_half_of_the_sentinels_do_and_follows_
     watched.sentinels[2]
         .command(&["SENTINEL", "FAILOVER", SERVICE])
         .unwrap();
-    leads_to(&state, Some(replica.port())).await;
+    leads_to(&state, Some(watched.replica.port())).await;
 }
