@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_WAITERS: u32 = 5_000;
 /// A key whose response was not for the cache: nobody waits for it.
 const UNCACHEABLE: Duration = Duration::from_secs(60);
-/// A key that failed twice in a row: nobody asks.
+/// A key that failed twice in a row: nobody asks. One with an error of the origin: nobody waits.
 const REST: Duration = Duration::from_secs(1);
 /// Leaders that may fail before all who wait hear of it.
 const LEADERS: u32 = 2;
@@ -100,6 +100,11 @@ impl Fill {
     /// The answer is for nobody else: those who wait ask for themselves, at once.
     pub fn uncacheable(&mut self, now: Time) {
         (self.state, self.failed) = (State::Uncacheable(now.plus(UNCACHEABLE)), 0);
+    }
+
+    /// The answer was an error: nobody waits for its like, but only for a moment. The next may be for all.
+    pub fn erred(&mut self, now: Time) {
+        (self.state, self.failed) = (State::Uncacheable(now.plus(REST)), 0);
     }
 
     /// Whether nobody waits for its like.

@@ -79,7 +79,8 @@ fn counts(pair: &str, names: &[String]) -> bool {
     })
 }
 
-fn decoded(name: &str) -> Vec<u8> {
+/// Escapes as what they stand for; what is none stays.
+pub(crate) fn decoded(name: &str) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut rest = name.as_bytes();
     let mut bytes = Vec::with_capacity(rest.len());

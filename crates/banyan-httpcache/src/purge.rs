@@ -5,9 +5,11 @@
 //! hash; a response is purged if one of its hashes has a later tick. So a purge costs the same for one object and for
 //! a million, holds from the moment it is written, and hash collisions only purge too much.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::key::decoded;
 use crate::lookup::Standing;
 use crate::time::Time;
 
@@ -183,10 +185,11 @@ impl<S: BuildHasher> Table<S> {
         match target {
             Target::All => Reach::All,
             Target::Glob(pattern) => Reach::Glob(pattern.clone()),
-            Target::Url(uri) => Reach::Name(self.hash(Kind::Url, uri)),
+            Target::Url(uri) => Reach::Name(self.hash(Kind::Url, &plain(uri))),
             Target::Tag(tag) => Reach::Name(self.hash(Kind::Tag, tag)),
             Target::Prefix(prefix) => {
-                let prefix = prefixes(prefix).last().unwrap_or(prefix);
+                let prefix = plain(prefix);
+                let prefix = prefixes(&prefix).last().unwrap_or(&prefix);
                 Reach::Name(self.hash(Kind::Prefix, prefix))
             }
         }
@@ -268,16 +271,25 @@ impl<S: BuildHasher> Table<S> {
 
     /// The names of a response under this URI with these tags. `born` is the tick before its request was sent.
     pub fn marks(&self, uri: &str, tags: &[String], born: u64) -> Marks {
-        let path = uri.split(['?', '#']).next().unwrap_or(uri);
-        let url = std::iter::once(self.hash(Kind::Url, uri));
-        let below = prefixes(path).map(|prefix| self.hash(Kind::Prefix, prefix));
-        let tags = tags.iter().map(|tag| self.hash(Kind::Tag, tag));
+        let mut hashes = self.names(uri, str::to_owned);
+        if uri.contains('%') {
+            hashes.extend(self.names(uri, |part| plain(part).into_owned()));
+        }
+        hashes.extend(tags.iter().map(|tag| self.hash(Kind::Tag, tag)));
         Marks {
             born,
             uri: uri.into(),
-            hashes: url.chain(below).chain(tags).collect(),
+            hashes: hashes.into(),
             passed: born,
         }
+    }
+
+    /// The URI and what it lies below, as they are `spelled`.
+    fn names(&self, uri: &str, spelled: impl Fn(&str) -> String) -> Vec<u64> {
+        let path = spelled(uri.split(['?', '#']).next().unwrap_or(uri));
+        let below = prefixes(&path).map(|prefix| self.hash(Kind::Prefix, prefix));
+        let url = std::iter::once(self.hash(Kind::Url, &spelled(uri)));
+        url.chain(below).collect()
     }
 
     /// The tick of the last hard purge that names this URI, by whatever but a tag; 0: none.
@@ -316,7 +328,10 @@ impl<S: BuildHasher> Table<S> {
     fn rows_of<'a>(&'a self, marks: &'a Marks) -> impl Iterator<Item = &'a Row> {
         let named = marks.hashes.iter().filter_map(|hash| self.rows.get(hash));
         let globs = self.globs.iter();
-        let matching = globs.filter(|(pattern, _)| matches(pattern, &marks.uri));
+        let spelled_otherwise =
+            |pattern: &str| marks.uri.contains('%') && matches(pattern, &plain(&marks.uri));
+        let matching =
+            globs.filter(move |(pattern, _)| matches(pattern, &marks.uri) || spelled_otherwise(pattern));
         named.chain(matching.map(|(_, row)| row)).chain([&self.all])
     }
 
@@ -330,6 +345,15 @@ enum Kind {
     Url,
     Prefix,
     Tag,
+}
+
+/// What most apps read: escapes as what they stand for. A purge is of what lies at an address, however that was spelled by who
+/// asked first; only purges may know, for an app that does tell spellings apart must not have them mixed up in the store.
+fn plain(uri: &str) -> Cow<'_, str> {
+    if !uri.contains('%') {
+        return Cow::Borrowed(uri);
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded(uri)).into_owned())
 }
 
 /// `https://host/a/b.css` → `https://host/`, `https://host/a/`: what ends in a slash, the shallowest first.

@@ -196,6 +196,14 @@ impl Lead {
         });
     }
 
+    /// It is an error, which says nothing of the next answer.
+    pub(crate) fn erred(mut self, now: Time) {
+        self.end(|cell| {
+            cell.fill.erred(now);
+            Progress::Uncacheable
+        });
+    }
+
     /// The answer is for nobody else because of how it was asked for: that is remembered of `key`, those who ask in the same way.
     pub(crate) fn for_one(mut self, key: u128, now: Time) {
         self.fills.note_for_one(key, now);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::mpsc;
 
 use banyan_httpcache::{Conditions, Time, Why, directive};
@@ -143,6 +143,9 @@ async fn asking(
         Ok(Heard::Passes(_, why)) if why.is_of_the_request() => {
             return finish(exchange, heard, tell, || lead.for_one(question.like_it, now));
         }
+        Ok(Heard::Passes(answer, _)) if is_error(answer.status()) => {
+            return finish(exchange, heard, tell, || lead.erred(now));
+        }
         Ok(Heard::Passes(..)) => return finish(exchange, heard, tell, || lead.uncacheable(now)),
         Ok(Heard::Good(..)) => return finish(exchange, heard, tell, || lead.done()),
         Ok(Heard::Failing(_)) => {
@@ -159,6 +162,10 @@ async fn asking(
     if let Some(pump) = pump {
         pump.run(Some(lead), pause).await;
     }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 fn finish(

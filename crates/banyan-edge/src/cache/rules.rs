@@ -77,11 +77,8 @@ impl Rules {
         self.rules.iter().position(|(pattern, _)| pattern.matches(&path))
     }
 
-    /// `None`: the path can be read in two ways, so nobody can tell which rule is meant.
+    /// `None`: the path can be read in two ways, so nobody can tell which rule, or later which purge, is meant.
     pub(crate) fn of(&self, raw: &str) -> Option<&Rc<Rule>> {
-        if self.rules.is_empty() {
-            return Some(&self.default);
-        }
         let path = path::decode(raw)?;
         let found = self.rules.iter().find(|(pattern, _)| pattern.matches(&path));
         Some(found.map_or(&self.default, |(_, rule)| rule))

@@ -117,6 +117,28 @@ fn reaches(target: &Target, n: usize) -> bool {
 }
 
 proptest! {
+    #[test]
+    fn a_name_is_reached_in_any_spelling(
+        path in "/[a-c.]{1,3}/[a-c]{1,3}", stored in prop::collection::vec(any::<bool>(), 8), named in prop::collection::vec(any::<bool>(), 8),
+    ) {
+        let spelled = |escaped: &[bool]| -> String {
+            let bytes = path.bytes().zip(escaped);
+            let path = bytes.map(|(byte, escaped)| match *escaped && byte != b'/' {
+                true => format!("%{byte:02x}"),
+                false => char::from(byte).to_string(),
+            });
+            format!("https://a.test{}", path.collect::<String>())
+        };
+        let named = spelled(&named);
+        let folder = named[..=named.rfind('/').unwrap_or(0)].to_owned();
+        for target in [Target::Url(named), Target::Prefix(folder), Target::Glob(format!("*{path}"))] {
+            let mut table = Table::new();
+            let mut marks = table.marks(&spelled(&stored), &[], table.tick());
+            table.apply(&target, Mode::Hard, START);
+            prop_assert_eq!(table.standing(&mut marks), Standing::Purged, "{:?}", target);
+        }
+    }
+
     /// The model keeps, per stored response, the worst purge since it was stored.
     #[test]
     fn the_table_says_what_a_list_of_all_purges_says(steps in prop::collection::vec(step(), 1..60)) {

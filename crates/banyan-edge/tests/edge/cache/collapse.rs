@@ -153,6 +153,29 @@ async fn who_asks_for_itself_does_not_have_others_ask_for_themselves() {
     }
 }
 
+/// An app that was out of breath once gets one request for many again, and not a minute later.
+#[tokio::test]
+async fn an_error_is_not_remembered_as_what_is_for_one_alone() {
+    let failed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut origin = Held::with(
+        move |_| match failed.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            false => super::answer("503 Busy", "", "later"),
+            true => ok("Cache-Control: max-age=60\r\n", "now"),
+        },
+    )
+    .await;
+    let world = world(&origin.upstream, safe()).await;
+    origin.let_go(1);
+    assert_eq!(world.get("/").await.status(), 503);
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let clients = many(&world, 100, "/").await;
+    origin.asked(2).await;
+    origin.let_go(MANY);
+    let answers = clients.join_all().await;
+    assert!(answers.iter().all(|answer| answer.text() == "now"));
+    assert_eq!(*origin.asked.borrow(), 2);
+}
+
 #[tokio::test]
 async fn those_who_ask_for_themselves_do_not_wait_for_each_other_again() {
     let mut origin =

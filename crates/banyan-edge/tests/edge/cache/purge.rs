@@ -69,6 +69,56 @@ async fn a_change_invalidates_groups_of_its_own_origin() {
     assert_eq!(asked.count(), 4);
 }
 
+/// What an app reads as one address is purged as one, though each spelling is kept by itself.
+#[tokio::test]
+async fn a_purge_reaches_every_spelling_of_what_it_names() {
+    let (upstream, _asked) = origin(|n, _| ok("Cache-Control: max-age=60\r\n", &n.to_string())).await;
+    let mut world = world(&upstream, safe()).await;
+    let mut log = Log::new(&world);
+    let spellings = [
+        "/img/a.jpg",
+        "/img/%61.jpg",
+        "/%69mg/%61.jpg",
+        "/img/a%2ejpg",
+        "/img/a%2Ejpg",
+    ];
+    let at = |path: &str| format!("http://app.example{path}");
+    let scopes = [
+        Scope::Url(at("/img/a.jpg")),
+        Scope::Url(at("/img/%61.jpg")),
+        Scope::Prefix(at("/img/")),
+        Scope::Prefix(at("/%69mg/")),
+        Scope::Glob(at("/img/*.jpg")),
+    ];
+    for (round, scope) in (1..).zip(scopes) {
+        for path in spellings {
+            assert_eq!(world.get(path).await.text(), round.to_string(), "{path}");
+        }
+        log.purge(&mut world, scope, Mode::Hard).await;
+    }
+    for path in spellings {
+        assert_eq!(world.get(path).await.text(), "6");
+    }
+}
+
+/// Some apps read them as another: a purge of that, or a rule for it, would not reach them.
+#[tokio::test]
+async fn a_path_that_can_be_read_in_two_ways_is_not_kept() {
+    let (upstream, _asked) = origin(|n, _| ok("Cache-Control: max-age=60\r\n", &n.to_string())).await;
+    let world = world(&upstream, safe()).await;
+    for path in [
+        "//img/a.jpg",
+        "/x/../img/a.jpg",
+        "/img%2fa.jpg",
+        "/./img/a.jpg",
+        "/img/%2e/a.jpg",
+    ] {
+        for count in ["1", "2"] {
+            assert_eq!(world.get(path).await.text(), count, "{path}");
+        }
+    }
+}
+
 /// Writes the log as a controller does, and waits until it is in force.
 pub(super) struct Log {
     path: std::path::PathBuf,
