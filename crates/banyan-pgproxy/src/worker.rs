@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use banyan_config::PoolMode;
 use banyan_runtime::parcels::Parcel;
@@ -21,6 +21,7 @@ use crate::backend::connect::{ConnectError, Credentials};
 use crate::control::Request;
 use crate::fresh::Fresh;
 use crate::frontend::Shared;
+use crate::frontend::console::Action;
 use crate::frontend::hidden::Definitions;
 use crate::hold::Gate;
 use crate::metrics::WorkerMetrics;
@@ -164,6 +165,15 @@ impl Worker {
         let definitions = self.fresh.marks.definitions();
         let mut statements = self.shop.statements.borrow_mut();
         statements.intern(text, types, meaning, definitions)
+    }
+
+    /// Every server connection of every worker began with what sessions began with before.
+    pub(crate) fn defaults_changed(&self) {
+        for account in self.accounts.borrow().values() {
+            account.renew();
+        }
+        let (done, _) = oneshot::channel();
+        let _ended = self.control.send(Request::Act(Action::Reconnect, done));
     }
 
     /// One that nobody else gets.

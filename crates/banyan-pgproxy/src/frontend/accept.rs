@@ -198,8 +198,8 @@ fn act(worker: &Rc<Worker>, action: Action) {
         Action::Pause(limit) => worker.gate.pause(worker, limit),
         Action::Resume => worker.gate.resume(worker),
         Action::Reconnect => {
-            for pool in worker.pools() {
-                pool.reconnect();
+            for account in worker.accounts.borrow().values() {
+                account.renew();
             }
         }
         Action::Kill(number) => {

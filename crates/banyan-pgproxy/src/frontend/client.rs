@@ -422,6 +422,9 @@ impl Client {
                     if self.session.marks.has(Marks::DEFINITIONS) && lease.status == b'I' {
                         self.worker.fresh.definitions_changed();
                     }
+                    if self.session.marks.has(Marks::DEFAULTS) && lease.status == b'I' {
+                        self.worker.defaults_changed();
+                    }
                     self.session.ask_again();
                     lease.info.units.set(lease.info.units.get() + 1);
                     self.worker.metrics.units.increment();

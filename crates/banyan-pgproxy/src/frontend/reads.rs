@@ -253,6 +253,9 @@ impl Client {
         let Some(pool) = candidates.and_then(|candidates| self.choose(&candidates)) else {
             return Ok(None);
         };
+        if pool.is_renewed() {
+            return Ok(None);
+        }
         let lease = match pool.try_take() {
             Some(lease) => lease,
             None => {

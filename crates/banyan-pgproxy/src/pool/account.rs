@@ -93,6 +93,14 @@ impl Account {
         });
     }
 
+    /// What new sessions begin with may be other, or everybody is to connect anew.
+    pub(crate) fn renew(&self) {
+        self.greetings.borrow_mut().clear();
+        for pool in self.pools() {
+            pool.renew();
+        }
+    }
+
     pub(crate) fn greeting(&self, settings: &Rc<Settings>) -> Option<Rc<Parameters>> {
         self.greetings.borrow().get(settings).cloned()
     }

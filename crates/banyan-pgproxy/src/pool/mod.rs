@@ -55,6 +55,8 @@ pub(crate) struct Pool {
     pub(crate) retired: Cell<bool>,
     /// Backends older than this are not used again.
     renewed: Cell<Option<Instant>>,
+    /// Once more when the server, a replica, has come as far as the primary was then.
+    renews: Cell<bool>,
     /// When those in line are looked through for ones that are late; no timer of their own.
     looks_at_line: Cell<Option<Instant>>,
 }
@@ -108,6 +110,7 @@ impl Pool {
             watcher: RefCell::default(),
             retired: Cell::new(false),
             renewed: Cell::new(None),
+            renews: Cell::new(false),
             looks_at_line: Cell::new(None),
         });
         watch::start(&pool, worker);
@@ -372,6 +375,21 @@ impl Pool {
     pub(crate) fn reconnect(self: &Rc<Self>) {
         self.renewed.set(Some(Clock.now()));
         self.close_idle();
+    }
+
+    /// As [`Pool::reconnect`], because what sessions begin with is other now. On a replica it is when that has replayed it.
+    pub(crate) fn renew(self: &Rc<Self>) {
+        self.reconnect();
+        self.renews.set(true);
+    }
+
+    /// This replica has replayed all that was changed. `true`: what it has connected before is closed.
+    pub(crate) fn is_renewed(self: &Rc<Self>) -> bool {
+        let renews = self.renews.take();
+        if renews {
+            self.reconnect();
+        }
+        renews
     }
 
     /// Those that a client has, and those that are being connected.

@@ -2,7 +2,7 @@
 
 /// What may have changed, or why a backend stays with its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks(pub(super) u16);
+pub(crate) struct Marks(pub(super) u32);
 
 impl Marks {
     pub(crate) const NONE: Self = Self(0);
@@ -37,9 +37,16 @@ impl Marks {
     pub(crate) const UNREAD: Self = Self(1 << 14);
     /// To the end of the transaction, names may stand for something else (`SET LOCAL search_path`).
     pub(crate) const LOCAL: Self = Self(1 << 15);
+    /// What sessions begin with may be other (`ALTER ROLE ... SET`).
+    pub(crate) const DEFAULTS: Self = Self(1 << 16);
     /// Needs no question to the server.
-    pub(crate) const FREE: Self =
-        Self(Self::SEQUENCE_READ.0 | Self::SEQUENCE_WRITE.0 | Self::DEFINITIONS.0 | Self::LOCAL.0);
+    pub(crate) const FREE: Self = Self(
+        Self::SEQUENCE_READ.0
+            | Self::SEQUENCE_WRITE.0
+            | Self::DEFINITIONS.0
+            | Self::LOCAL.0
+            | Self::DEFAULTS.0,
+    );
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

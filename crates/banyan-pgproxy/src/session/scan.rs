@@ -217,6 +217,11 @@ impl Words<'_> {
     /// What it defines may be called before it can be read: the settings that it names are looked at.
     fn define(&self, scan: &mut Scan) {
         scan.marks = scan.marks.with(Marks::DEFINITIONS);
+        if ["role", "user", "database"].iter().any(|word| self.is(1, word))
+            && (self.any("set") || self.any("reset"))
+        {
+            scan.marks = scan.marks.with(Marks::DEFAULTS);
+        }
         if !self.any("function") && !self.any("procedure") {
             return;
         }
@@ -281,7 +286,7 @@ impl Words<'_> {
         let name = self.constant(at + 2).map(|name| name.to_ascii_lowercase());
         let name = name.filter(|_| self.bytes(at + 1) == b"(" && self.bytes(at + 3) == b",");
         match name {
-            Some(name) if !self.is_local(at + 1) => touch(scan, &name, false),
+            Some(name) if !self.is_local(at + 1) => touch(scan, &name, self.is(at + 4, "null")),
             Some(name) if !decides(&name) => {}
             _ if self.is_local(at + 1) => scan.marks = scan.marks.with(Marks::LOCAL),
             _ => scan.tie(Marks::UNKNOWN),
@@ -308,7 +313,11 @@ impl Words<'_> {
             touch(scan, "session_authorization", false);
             touch(scan, "role", false);
         } else if self.is(at, "time") && self.is(at + 1, "zone") {
-            touch(scan, "timezone", false);
+            touch(
+                scan,
+                "timezone",
+                self.is(at + 2, "default") || self.is(at + 2, "local"),
+            );
         } else if self.is(at, "schema")
             && self.tokens.get(at + 1).map(|token| token.kind) == Some(TokenKind::Text)
         {

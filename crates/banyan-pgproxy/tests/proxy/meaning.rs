@@ -200,3 +200,55 @@ async fn what_is_the_transactions_is_not_restored() {
         one(&b, "SELECT 1").await;
     }
 }
+
+/// Who logs in after it begins with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_default_of_a_role_or_database_is_what_new_clients_begin_with() {
+    let (world, a, _b) = world(2).await;
+    for (sql, name, expected) in [
+        ("ALTER ROLE app SET work_mem = '7MB'", "work_mem", "7MB"),
+        (
+            "ALTER ROLE app IN DATABASE app SET work_mem = '8MB'",
+            "work_mem",
+            "8MB",
+        ),
+        (
+            "BEGIN; ALTER DATABASE app SET timezone = 'Asia/Tokyo'; COMMIT",
+            "timezone",
+            "Asia/Tokyo",
+        ),
+        ("ALTER ROLE app IN DATABASE app RESET ALL", "work_mem", "7MB"),
+    ] {
+        a.batch_execute(sql).await.unwrap();
+        let new = world.client().await;
+        for _ in 0..3 {
+            assert_eq!(one(&new, &format!("SHOW {name}")).await, expected, "{sql}");
+        }
+    }
+}
+
+/// RESET leads back to what the client asked for when it connected, however it is spelled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_is_what_the_client_began_with() {
+    let world = World::start(pool(1)).await;
+    let mut config = world.config();
+    config.options("-c timezone=Asia/Tokyo -c work_mem=7MB");
+    let (a, b) = (world.connect(&config).await.unwrap(), world.client().await);
+    for (name, first, set, sql) in [
+        ("timezone", "Asia/Tokyo", "UTC", "SET TIME ZONE DEFAULT"),
+        ("timezone", "Asia/Tokyo", "UTC", "SET TIME ZONE LOCAL"),
+        ("work_mem", "7MB", "5MB", "SET work_mem TO DEFAULT"),
+        (
+            "work_mem",
+            "7MB",
+            "5MB",
+            "SELECT set_config('work_mem', NULL, false)",
+        ),
+    ] {
+        a.batch_execute(&format!("SET {name} = '{set}'")).await.unwrap();
+        one(&b, "SELECT 1").await;
+        a.batch_execute(sql).await.unwrap();
+        one(&b, "SELECT 1").await;
+        assert_eq!(one(&a, &format!("SHOW {name}")).await, first, "{sql}");
+    }
+}

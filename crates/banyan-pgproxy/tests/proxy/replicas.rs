@@ -512,3 +512,25 @@ async fn a_long_answer_behind_a_write_of_its_unit_is_not_kept_back() {
     let client = replicated.world.client().await;
     assert_eq!(simple(&client, "SELECT count(*) FROM cold").await, ["0"]);
 }
+
+/// A replica has the new default later: what it has connected before is not used for reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_default_counts_on_a_replica_that_is_late() {
+    let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    for value in ["7MB", "8MB"] {
+        let sql = format!("ALTER ROLE app SET work_mem = '{value}'");
+        client.batch_execute(&sql).await.unwrap();
+        let new = replicated.world.client().await;
+        // It is connected while it is late, too.
+        new.simple_query("/* banyan: fresh=off */ SELECT which()")
+            .await
+            .unwrap();
+        eventually("a read on the replica", || async {
+            let found = simple(&new, "SELECT current_setting('work_mem'), which()").await;
+            assert_eq!(found[0], value, "{found:?}");
+            found[1] == "replica"
+        })
+        .await;
+    }
+}
