@@ -101,6 +101,21 @@ async fn a_purge_reaches_every_spelling_of_what_it_names() {
     }
 }
 
+#[tokio::test]
+async fn what_was_purged_for_good_is_not_renewed_by_a_head() {
+    let (upstream, _asked) =
+        origin(|n, _| ok("ETag: \"a\"\r\nCache-Control: max-age=60\r\n", &n.to_string())).await;
+    let mut world = world(&upstream, safe()).await;
+    let mut log = Log::new(&world);
+    assert_eq!(world.get("/").await.text(), "1");
+    let all = Scope::Prefix("http://app.example/".to_owned());
+    log.purge(&mut world, all, Mode::Hard).await;
+    let mut client = world.client().await;
+    client.send(get("/", "").replace("GET", "HEAD")).await;
+    assert_eq!(client.head().await.expect("a head").status(), 200);
+    assert_ne!(world.get("/").await.text(), "1");
+}
+
 /// Some apps read them as another: a purge of that, or a rule for it, would not reach them.
 #[tokio::test]
 async fn a_path_that_can_be_read_in_two_ways_is_not_kept() {
