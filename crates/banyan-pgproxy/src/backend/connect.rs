@@ -142,6 +142,7 @@ pub(crate) async fn connect(login: Login<'_>, id: u64, shop: &Shop) -> Result<Ba
         skipping: false,
         copying: Copying::No,
         failed: false,
+        told: false,
         failure: None,
         row: None,
         inbox: Vec::new(),

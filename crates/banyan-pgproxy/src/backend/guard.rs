@@ -139,7 +139,7 @@ impl Backend {
     }
 
     /// BEGIN and COMMIT around what runs are ours.
-    pub(super) fn is_guarded(&self) -> bool {
+    pub(crate) fn is_guarded(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.ours)
     }
 

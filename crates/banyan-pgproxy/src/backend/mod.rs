@@ -98,6 +98,8 @@ pub(crate) struct Backend {
     pub(crate) copying: Copying,
     /// The simple query at the head has failed.
     failed: bool,
+    /// Why the simple query that is next fails has been told: a statement that it names could not be prepared anew.
+    told: bool,
     /// Why something of our own failed.
     pub(crate) failure: Option<Failure>,
     /// The row of a question of our own.

@@ -303,12 +303,21 @@ impl Backend {
             return Show::Hide;
         }
         match self.head() {
+            Some(Kind::Query(_)) if self.told => {
+                self.failed = true;
+                return Show::Hide;
+            }
             Some(Kind::Query(_) | Kind::Function) => self.failed = true,
             Some(Kind::Sync) => {}
             _ => {
                 let failed = self.expected.front().map(|head| head.run);
                 self.measured(failed.unwrap_or_default(), true, sink);
+                let ours = self.expected.get(1);
+                let before_query = ours.is_some_and(|one| one.hidden && matches!(one.kind, Kind::Sync));
                 self.drop_unit(sink);
+                if before_query && std::mem::replace(&mut self.told, true) {
+                    return Show::Hide;
+                }
             }
         }
         // A failed unit's error is the client's, even if the message was ours.
@@ -368,7 +377,10 @@ impl Backend {
         self.copying = Copying::No;
         let failed = std::mem::take(&mut self.failed);
         match head.kind {
-            Kind::Query(_) => self.measured(head.run, failed, sink),
+            Kind::Query(_) => {
+                self.told = false;
+                self.measured(head.run, failed, sink);
+            }
             Kind::Function | Kind::Sync => {}
             Kind::Ours(ours) => {
                 self.ours_done(ours, sink);

@@ -173,7 +173,8 @@ impl Client {
         let harmless = |scan: &Scan| scan.is_plain() && scan.marks.is_none();
         match text {
             Text::Sql(text) => {
-                let plain = self.session.can_lex(text) && harmless(&Scan::of(text));
+                let plain =
+                    self.session.can_lex(text) && harmless(&Scan::of(text)) && !asks_for_standby(text);
                 plain.then(|| self.worker.plan(text))
             }
             Text::Named(name) => {
@@ -183,7 +184,7 @@ impl Client {
                     self.session.prepared.get(name)
                 };
                 let statement = statement.filter(|statement| harmless(&statement.scan))?;
-                if !self.session.can_lex(&statement.text) {
+                if !self.session.can_lex(&statement.text) || asks_for_standby(&statement.text) {
                     return None;
                 }
                 Some(self.worker.plan(&statement.text))
@@ -402,6 +403,14 @@ impl Client {
         self.inbox = before.unit;
         self.inbox.extend(before.rest);
     }
+}
+
+/// `current_setting('transaction_read_only')`: a client of the proxy can always write.
+fn asks_for_standby(text: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"transaction_read_only", b"in_hot_standby"];
+    names
+        .iter()
+        .any(|name| memchr::memmem::find(text, name).is_some())
 }
 
 /// The first error of an answer is one that the primary would not give: read only, not on a standby, a conflict with replay, an object

@@ -16,6 +16,8 @@ pub(crate) struct Tracking {
     generation: u64,
     /// The transaction may be committing.
     ticket: Option<Ticket>,
+    /// A COMMIT was sent, and its transaction is open: it may have been bound only.
+    commit_bound: bool,
     /// Something was sent while nobody looked.
     blind: bool,
 }
@@ -27,6 +29,7 @@ impl Default for Tracking {
             effect: Effect::none(),
             generation: 0,
             ticket: None,
+            commit_bound: false,
             blind: false,
         }
     }
@@ -66,6 +69,14 @@ impl Tracking {
         }
     }
 
+    /// A portal is about to be executed. `true`: it may be that of a COMMIT that was bound in an earlier unit.
+    pub(crate) fn executes(&mut self, fresh: &Fresh) -> bool {
+        if self.commit_bound {
+            self.commits(fresh);
+        }
+        self.commit_bound
+    }
+
     /// What is about to be sent cannot be looked into.
     pub(crate) fn send_unknown(&mut self, fresh: &Fresh) {
         self.generation = 0;
@@ -90,8 +101,10 @@ impl Tracking {
     pub(crate) fn ended(&mut self, fresh: &Fresh, idle: bool, owed: bool) {
         if !owed && let Some(ticket) = self.ticket.take() {
             fresh.end(ticket);
+            self.commit_bound = true;
         }
         if idle {
+            self.commit_bound = false;
             self.effect = Effect::none();
             self.blind = false;
         }

@@ -93,7 +93,7 @@ impl Client {
         match head.tag {
             b'd' | b'c' | b'f' => Ok(self.early_copy_data(head, rest)),
             b'B' => self.bind(head, rest),
-            b'F' => self.function(head),
+            b'F' => self.function(head, rest),
             b'p' => Err(Refusal::Protocol("unexpected password response").into()),
             _ => {
                 let Some(body) = rest.get(HEADER..head.total()) else {
@@ -427,6 +427,9 @@ impl Client {
                 effects: statement.scan.effects.clone(),
             })
         });
+        if self.tracking.executes(&self.worker.fresh) {
+            self.flight.runs_unknown();
+        }
         let run = self.measure_execute();
         let lease = self.lease()?;
         lease.outbox.extend_from_slice(whole);
@@ -447,7 +450,12 @@ impl Client {
         Taken::Bytes(whole.len())
     }
 
-    fn function(&mut self, head: Head) -> Result<Taken, Ending> {
+    fn function(&mut self, head: Head, rest: &[u8]) -> Result<Taken, Ending> {
+        // It ends its unit: our COMMIT is put behind it.
+        let ends_ours = self.lease.as_ref().is_some_and(|lease| lease.is_guarded());
+        if ends_ours && rest.len() < head.total() {
+            return Ok(Taken::More);
+        }
         if !self.ready_for(b'F', None, None)? {
             return Ok(self.not_ready());
         }
@@ -457,7 +465,13 @@ impl Client {
         self.note(&call);
         self.note_anything();
         self.track_unknown();
-        self.lease()?.expect(Kind::Function, false);
-        Ok(self.pass_message(head))
+        let lease = self.lease()?;
+        lease.expect(Kind::Function, false);
+        if !ends_ours {
+            return Ok(self.pass_message(head));
+        }
+        lease.outbox.extend_from_slice(&rest[..head.total()]);
+        self.guard_ends();
+        Ok(Taken::Bytes(head.total()))
     }
 }

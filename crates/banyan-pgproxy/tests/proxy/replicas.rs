@@ -6,7 +6,7 @@ use banyan_testkit::Postgres;
 use banyan_testkit::postgres::connect;
 use banyan_topology::snapshot::pgproxy::Reads;
 
-use crate::raw::{Message, Raw, parse, query, run, sync};
+use crate::raw::{Message, Raw, message, parse, query, run, sync};
 use crate::replicated::{REGISTERS, Replicated, load, node, place, simple};
 use crate::world::{code, eventually};
 
@@ -532,5 +532,73 @@ async fn a_new_default_counts_on_a_replica_that_is_late() {
             found[1] == "replica"
         })
         .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_behind_a_write_of_its_unit_is_answered_and_committed_with_it() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+    let mut out = Vec::new();
+    parse(&mut out, "", "INSERT INTO cold VALUES (1)");
+    run(&mut out, "", &[]);
+    // reverse('x')
+    let mut body = 3062_u32.to_be_bytes().to_vec();
+    body.extend([0, 0, 0, 1, 0, 0, 0, 1, b'x', 0, 0]);
+    message(&mut out, b'F', &body);
+    raw.send(&out).await.unwrap();
+    let found = raw.unit().await.unwrap();
+    assert_eq!(found.last().map(|m| m.tag), Some(b'V'), "{found:?}");
+    let client = replicated.world.client().await;
+    assert_eq!(simple(&client, "SELECT count(*) FROM cold").await, ["1"]);
+}
+
+/// It commits when it is executed, in a unit of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_was_bound_in_an_earlier_unit_is_read_by_all() {
+    let replicated = Replicated::start(&[&["recovery_min_apply_delay=300ms"]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    let mut raw = Raw::connect(replicated.world.port()).await.unwrap();
+    let read = "SELECT v, which() FROM register WHERE k = 0";
+    for round in 1..=2 {
+        let mut out = Vec::new();
+        query(&mut out, "BEGIN");
+        query(&mut out, &format!("UPDATE register SET v = {round} WHERE k = 0"));
+        parse(&mut out, "", "COMMIT");
+        message(&mut out, b'B', b"c\0\0\0\0\0\0\0\0");
+        sync(&mut out);
+        raw.send(&out).await.unwrap();
+        for _ in 0..3 {
+            raw.unit().await.unwrap();
+        }
+        eventually("a read on the replica", || async {
+            simple(&client, read).await[1] == "replica"
+        })
+        .await;
+        let mut out = Vec::new();
+        message(&mut out, b'E', b"c\0\0\0\0\0");
+        sync(&mut out);
+        raw.send(&out).await.unwrap();
+        raw.unit().await.unwrap();
+        assert_eq!(simple(&client, read).await[0], round.to_string());
+    }
+}
+
+/// A client of the proxy can always write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_is_told_that_it_cannot_write() {
+    let replicated = Replicated::start(&[&[]], Reads::Fresh).await;
+    let client = replicated.world.client().await;
+    for sql in [
+        "SELECT current_setting('transaction_read_only')",
+        "SELECT current_setting('in_hot_standby')",
+        "SELECT setting FROM pg_settings WHERE name = 'transaction_read_only'",
+    ] {
+        let prepared = client.prepare(sql).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(simple(&client, sql).await, ["off"], "{sql}");
+            let row = client.query_one(&prepared, &[]).await.unwrap();
+            assert_eq!(row.get::<_, String>(0), "off", "{sql}");
+        }
     }
 }

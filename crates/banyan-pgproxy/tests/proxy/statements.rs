@@ -173,3 +173,27 @@ async fn two_portals_that_deallocate_are_both_known() {
         other.query_one(theirs, &[]).await.unwrap();
     }
 }
+
+/// As PostgreSQL answers: the one error that counts, also where several are prepared anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_no_longer_be_prepared_is_told_once() {
+    let world = World::start(pool(1)).await;
+    let client = world.client().await;
+    client.batch_execute("CREATE TABLE t (a int)").await.unwrap();
+    let mut raw = Raw::connect(world.port()).await.unwrap();
+    let prepared = errors(&mut raw, |out| {
+        parse(out, "a", "SELECT a FROM t");
+        parse(out, "b", "SELECT a + 1 FROM t");
+        sync(out);
+    });
+    assert_eq!(prepared.await, NONE);
+    client.batch_execute("DROP TABLE t").await.unwrap();
+    let console = world.connect(&world.console()).await.unwrap();
+    console.simple_query("RECONNECT").await.unwrap();
+    for _ in 0..2 {
+        let found = errors(&mut raw, |out| query(out, "EXECUTE a; EXECUTE b"));
+        assert_eq!(found.await, ["42P01"]);
+        let found = errors(&mut raw, |out| query(out, "SELECT 1/0"));
+        assert_eq!(found.await, ["22012"]);
+    }
+}
