@@ -5,6 +5,8 @@
 //! asked for next goes to the server that they name; while they name none for three seconds, all fails as if Redis were away,
 //! because what answers may be a server that was replaced.
 //!
+//! The redis crate's own client of Sentinels believes the first that answers, and its connections do not come back by themselves.
+//!
 //! Tasks: one that asks them. Limits: no TLS (a certificate tells a name, Sentinels tell addresses), Sentinels without passwords.
 
 use std::time::Duration;
