@@ -8,12 +8,12 @@ use std::time::Duration;
 use banyan_e2e::{Installation, Manifest};
 use banyan_testkit::ledger::Outcome;
 use banyan_testkit::load::{Answer, Load};
-use banyan_testkit::process::Run;
 use banyan_testkit::wait;
 use bytes::Bytes;
 use serde_json::Value;
 
 use crate::edge_restarts::{assert_nothing_failed, carry_on};
+use crate::small_disk;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PICTURES: usize = 12;
@@ -69,29 +69,13 @@ async fn cache(installation: &Installation, what: &str, is: impl Fn(&Value) -> b
     .unwrap_or_else(|late| panic!("{late}\n{}", installation.logs()))
 }
 
-/// A tmpfs of this size in place of the cache's folder. False, with the reason printed, where that cannot be done.
-async fn mounted(installation: &Installation, options: &str) -> bool {
-    let folder = installation.state().join("cache");
-    fs::create_dir_all(&folder).unwrap();
-    let mount = Run::new("mount")
-        .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-        .args([&folder]);
-    let mounted = mount
-        .finish(LIMIT)
-        .await
-        .is_ok_and(|finished| finished.code() == 0);
-    if !mounted {
-        println!("SKIPPED: mounting a small tmpfs needs root");
-    }
-    mounted
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_up_under_load_costs_no_answer_is_named_and_serves_again_with_space() {
     let mut installation = Installation::new(Manifest::photos(1));
     installation.up().await;
     let originals = originals(&installation).await;
-    if !mounted(&installation, "size=1M,mode=0755").await {
+    let folder = installation.state().join("cache");
+    if !small_disk::mounted(&folder, "size=1M,mode=0755").await {
         return;
     }
     installation
@@ -114,12 +98,7 @@ async fn a_disk_that_fills_up_under_load_costs_no_answer_is_named_and_serves_aga
     assert!(told.output().contains("No space left"), "{}", told.output());
     carry_on(&load, 400).await;
 
-    let grow = Run::new("mount").args(["-o", "remount,size=64M"]);
-    let grown = grow
-        .args([&installation.state().join("cache")])
-        .finish(LIMIT)
-        .await;
-    assert_eq!(grown.unwrap().code(), 0);
+    small_disk::grow(&folder, "64M").await;
     let before = full["disk_objects"].as_u64().unwrap();
     cache(&installation, "the disk to be used again", |cache| {
         cache["problem"].is_null() && cache["disk_objects"].as_u64() > Some(before + 20)
@@ -128,12 +107,7 @@ async fn a_disk_that_fills_up_under_load_costs_no_answer_is_named_and_serves_aga
     carry_on(&load, 400).await;
     assert_nothing_failed(&load.stop().await, &installation);
     installation.down().await;
-    let umount = Run::new("umount").args(["--lazy"]);
-    let umounted = umount
-        .args([installation.state().join("cache")])
-        .finish(LIMIT)
-        .await;
-    assert_eq!(umounted.unwrap().code(), 0);
+    small_disk::unmount(&folder).await;
 }
 
 fn files(installation: &Installation) -> Vec<PathBuf> {

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use banyan_e2e::{Installation, Manifest, binaries};
-use banyan_testkit::process::Run;
+
+use crate::small_disk;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
@@ -14,25 +15,9 @@ const MIB: u64 = 1 << 20;
 /// False, with the reason printed, where that cannot be done.
 async fn on_small_disk(installation: &Installation, copies: u64, room: u64) -> bool {
     let state = installation.state();
-    fs::create_dir(&state).unwrap();
     let program = fs::metadata(installation.app().join("photos")).unwrap().len();
     let options = format!("size={},mode=0711", program * copies + room);
-    let mount = Run::new("mount")
-        .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-        .args([&state]);
-    let mounted = mount
-        .finish(LIMIT)
-        .await
-        .is_ok_and(|finished| finished.code() == 0);
-    if !mounted {
-        println!("SKIPPED: mounting a small tmpfs needs root");
-    }
-    mounted
-}
-
-async fn unmount(installation: &Installation) {
-    let umount = Run::new("umount").args(["--lazy"]).args([installation.state()]);
-    assert_eq!(umount.finish(LIMIT).await.unwrap().code(), 0);
+    small_disk::mounted(&state, &options).await
 }
 
 #[tokio::test]
@@ -44,7 +29,7 @@ async fn a_start_on_a_full_disk_is_refused_and_works_with_space() {
     let finished = installation.command(&["up"]).finish(LIMIT).await.unwrap();
     println!("{}", finished.stderr);
     installation.assert_nothing_runs();
-    unmount(&installation).await;
+    small_disk::unmount(&installation.state()).await;
     assert_eq!(finished.code(), 1, "{}", finished.output());
     assert!(
         finished.stderr.contains("no space is left on the disk of"),
@@ -89,5 +74,5 @@ async fn a_deploy_on_a_full_disk_fails_alone() {
     fs::remove_file(ballast).unwrap();
     installation.verb(&["deploy"]).await;
     installation.down().await;
-    unmount(&installation).await;
+    small_disk::unmount(&installation.state()).await;
 }

@@ -57,6 +57,7 @@ mod scenario;
 mod sentinels;
 mod servers;
 mod sessions;
+mod small_disk;
 mod soak;
 mod traces;
 mod warmed;

@@ -167,11 +167,16 @@ impl Worker {
         statements.intern(text, types, meaning, definitions)
     }
 
-    /// Every server connection of every worker began with what sessions began with before.
-    pub(crate) fn defaults_changed(&self) {
+    /// What sessions of this worker begin with may be other: their server connections are made anew.
+    pub(crate) fn renew(&self) {
         for account in self.accounts.borrow().values() {
             account.renew();
         }
+    }
+
+    /// Every server connection of every worker began with what sessions began with before.
+    pub(crate) fn defaults_changed(&self) {
+        self.renew();
         let (done, _) = oneshot::channel();
         let _ended = self.control.send(Request::Act(Action::Reconnect, done));
     }

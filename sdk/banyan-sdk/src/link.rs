@@ -34,7 +34,10 @@ const NOWHERE: &str = "/dev/null/the-sentinels-name-no-server";
 
 /// Connects when first used.
 pub(crate) enum Link {
-    One(ConnectionManager),
+    One {
+        client: Box<Client>,
+        manager: ConnectionManager,
+    },
     Named {
         current: watch::Receiver<Current>,
         _asks: Running,
@@ -55,8 +58,9 @@ impl Link {
     /// Of Sentinels it must be called in a runtime.
     pub(crate) fn open(url: &str, config: ConnectionManagerConfig) -> RedisResult<Self> {
         let Some(wanted) = Wanted::parse(url)? else {
-            let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-            return Ok(Self::One(manager));
+            let client = Box::new(Client::open(url)?);
+            let manager = ConnectionManager::new_lazy_with_config((*client).clone(), config)?;
+            return Ok(Self::One { client, manager });
         };
         let Wanted { sentinels, door } = wanted;
         let to = move |place: Option<&Place>| door.manager(place, config.clone());
@@ -74,8 +78,16 @@ impl Link {
     /// Each use fails while Sentinels name no server.
     pub(crate) fn manager(&self) -> ConnectionManager {
         match self {
-            Self::One(manager) => manager.clone(),
+            Self::One { manager, .. } => manager.clone(),
             Self::Named { current, .. } => current.borrow().manager.clone(),
+        }
+    }
+
+    /// For connections of one's own. `None`: the server moves.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match self {
+            Self::One { client, .. } => Some(client),
+            Self::Named { .. } => None,
         }
     }
 

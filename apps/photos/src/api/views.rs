@@ -101,17 +101,18 @@ impl ArticleView {
 
     /// In a list: without the body.
     pub(super) fn listed(article: Article) -> Self {
+        let post = article.post;
         Self {
-            slug: article.slug,
-            title: article.title,
-            description: article.description,
+            slug: post.slug,
+            title: post.title,
+            description: post.description,
             body: None,
-            photo: article.photo.as_deref().map(url_of),
-            tag_list: article.tags,
-            created_at: iso(article.created_at),
-            updated_at: iso(article.updated_at),
+            photo: post.photo.as_deref().map(url_of),
+            tag_list: post.tags,
+            created_at: iso(post.created_at),
+            updated_at: iso(post.updated_at),
             favorited: article.liked,
-            favorites_count: article.likes,
+            favorites_count: post.likes,
             author: article.author.into(),
         }
     }

@@ -76,16 +76,9 @@ fn assemble(
 /// Without its body, as in every list.
 fn article(post: Post, author: Account, liked: bool) -> Article {
     Article {
-        slug: post.slug,
-        title: post.title,
-        description: post.description,
+        post,
         body: String::new(),
-        photo: post.photo,
-        tags: post.tags,
-        likes: post.likes,
         liked,
-        created_at: post.created_at,
-        updated_at: post.updated_at,
         author: Profile {
             id: author.id,
             username: author.username,

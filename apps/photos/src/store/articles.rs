@@ -3,29 +3,23 @@
 use sqlx::{FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 
+use super::posts::{OF_POST, Post};
 use super::users::Profile;
 use crate::slug::PostKey;
 
 #[derive(Debug, FromRow)]
 pub(crate) struct Article {
-    pub(crate) slug: String,
-    pub(crate) title: String,
-    pub(crate) description: String,
+    #[sqlx(flatten)]
+    pub(crate) post: Post,
+    /// Empty in lists.
     pub(crate) body: String,
-    pub(crate) photo: Option<String>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) likes: i64,
     pub(crate) liked: bool,
-    pub(crate) created_at: OffsetDateTime,
-    pub(crate) updated_at: OffsetDateTime,
     #[sqlx(flatten)]
     pub(crate) author: Profile,
 }
 
-/// All but the body, for `posts p join users u`; $1 is the viewer or null.
+/// Beside those of the post and its body, for `posts p join users u`; $1 is the viewer or null.
 pub(super) const COLUMNS: &str = "
-    p.slug, p.title, p.description, p.photo, p.likes, p.created_at, p.updated_at,
-    array(select tag from post_tags t where t.author_id = p.author_id and t.post_id = p.id order by position) as tags,
     exists (select from likes l where l.post_author_id = p.author_id and l.post_id = p.id and l.user_id = $1) as liked,
     u.id, u.username, u.bio, u.image,
     exists (select from follows f where f.follower_id = $1 and f.followee_id = u.id) as following";
@@ -56,7 +50,7 @@ pub(crate) async fn by_key(
     viewer: Option<i64>,
 ) -> Result<Option<Article>, sqlx::Error> {
     let sql = format!(
-        "select {COLUMNS}, p.body from posts p join users u on u.id = p.author_id where p.author_id = $2 and p.id = $3"
+        "select {OF_POST}, {COLUMNS}, p.body from posts p join users u on u.id = p.author_id where p.author_id = $2 and p.id = $3"
     );
     sqlx::query_as(&sql)
         .bind(viewer)

@@ -6,6 +6,7 @@
 use sqlx::PgPool;
 
 use super::articles::{Article, COLUMNS};
+use super::posts::OF_POST;
 
 #[derive(Debug)]
 pub(crate) enum Wanted<'a> {
@@ -163,7 +164,7 @@ pub(crate) async fn list(
     let offset = if page.offset == 0 { "" } else { "offset $3" };
     let text = format!(
         "with page as ({keys} limit {limit} {offset})
-         select {COLUMNS}, '' as body
+         select {OF_POST}, {COLUMNS}, '' as body
          from page join posts p using (author_id, id) join users u on u.id = p.author_id
          order by p.created_at desc, p.id desc"
     );

@@ -1,4 +1,4 @@
-//! Posts as lists show them, by key, without who wrote them and who likes them: what the cache keeps of them.
+//! What all see of a post in a list: without who wrote it and who likes it. The cache keeps that.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,11 @@ pub(crate) struct Post {
     pub(crate) updated_at: OffsetDateTime,
 }
 
+/// For `posts p`.
+pub(super) const OF_POST: &str = "
+    p.slug, p.title, p.description, p.photo, p.likes, p.created_at, p.updated_at,
+    array(select tag from post_tags t where t.author_id = p.author_id and t.post_id = p.id order by position) as tags";
+
 /// Those that there are. Loaded into the cache, so the primary answers.
 pub(crate) async fn by_keys(
     pool: &PgPool,
@@ -36,17 +41,16 @@ pub(crate) async fn by_keys(
         post: Post,
     }
     let (authors, ids) = PostKey::columns(&keys);
-    let rows: Vec<Row> = sqlx::query_as(
+    let text = format!(
         "/* banyan: fresh=primary */
-         select p.author_id, p.id, p.slug, p.title, p.description, p.photo, p.likes, p.created_at, p.updated_at,
-                array(select tag from post_tags t
-                      where t.author_id = p.author_id and t.post_id = p.id order by position) as tags
-         from unnest($1::bigint[], $2::bigint[]) as wanted (author_id, id) join posts p using (author_id, id)",
-    )
-    .bind(authors)
-    .bind(ids)
-    .fetch_all(pool)
-    .await?;
+         select p.author_id, p.id, {OF_POST}
+         from unnest($1::bigint[], $2::bigint[]) as wanted (author_id, id) join posts p using (author_id, id)"
+    );
+    let rows: Vec<Row> = sqlx::query_as(&text)
+        .bind(authors)
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
     let keyed = |Row { author_id, id, post }| (PostKey { author_id, id }, post);
     Ok(rows.into_iter().map(keyed).collect())
 }

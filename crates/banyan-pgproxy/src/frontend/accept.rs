@@ -197,11 +197,7 @@ fn act(worker: &Rc<Worker>, action: Action) {
     match action {
         Action::Pause(limit) => worker.gate.pause(worker, limit),
         Action::Resume => worker.gate.resume(worker),
-        Action::Reconnect => {
-            for account in worker.accounts.borrow().values() {
-                account.renew();
-            }
-        }
+        Action::Reconnect => worker.renew(),
         Action::Kill(number) => {
             if let Some(client) = worker.clients.borrow().get(&number) {
                 client.kill.set(true);

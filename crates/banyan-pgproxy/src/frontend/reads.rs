@@ -20,7 +20,7 @@ use crate::respond::Refusal;
 use crate::route::balance::{self, Candidate};
 use crate::route::unit::{self, Shape, Text};
 use crate::route::{Control, Freshness, Plan, SessionView, Target, Why, decide};
-use crate::session::prepared::Statement;
+use crate::session::prepared::{Statement, asks_for_standby};
 use crate::session::scan::Scan;
 use crate::session::settings::Parameters;
 use crate::wire::frame::{self, HEADER};
@@ -184,7 +184,7 @@ impl Client {
                     self.session.prepared.get(name)
                 };
                 let statement = statement.filter(|statement| harmless(&statement.scan))?;
-                if !self.session.can_lex(&statement.text) || asks_for_standby(&statement.text) {
+                if !self.session.can_lex(&statement.text) || statement.asks_for_standby {
                     return None;
                 }
                 Some(self.worker.plan(&statement.text))
@@ -403,14 +403,6 @@ impl Client {
         self.inbox = before.unit;
         self.inbox.extend(before.rest);
     }
-}
-
-/// `current_setting('transaction_read_only')`: a client of the proxy can always write.
-fn asks_for_standby(text: &[u8]) -> bool {
-    let names: [&[u8]; 2] = [b"transaction_read_only", b"in_hot_standby"];
-    names
-        .iter()
-        .any(|name| memchr::memmem::find(text, name).is_some())
 }
 
 /// The first error of an answer is one that the primary would not give: read only, not on a standby, a conflict with replay, an object

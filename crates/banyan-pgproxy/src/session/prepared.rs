@@ -23,6 +23,8 @@ pub(crate) struct Statement {
     meaning: Rc<Settings>,
     era: Era,
     pub(crate) scan: Scan,
+    /// See [`asks_for_standby`].
+    pub(crate) asks_for_standby: bool,
     /// What it is measured as.
     pub(crate) query: Cell<Query>,
 }
@@ -73,6 +75,14 @@ pub(crate) fn meaning(settings: &Settings) -> Settings {
         }
     }
     found
+}
+
+/// `current_setting('transaction_read_only')`, which the primary is to answer: a client of the proxy can always write.
+pub(crate) fn asks_for_standby(text: &[u8]) -> bool {
+    let names: [&[u8]; 2] = [b"transaction_read_only", b"in_hot_standby"];
+    names
+        .iter()
+        .any(|name| memchr::memmem::find(text, name).is_some())
 }
 
 /// Of a text that may mean what it means nowhere else: `number` is nobody else's.
@@ -129,6 +139,7 @@ impl Statements {
             meaning: Rc::clone(meaning),
             era,
             scan: Scan::of(text),
+            asks_for_standby: asks_for_standby(text),
             query: Cell::default(),
         });
         self.known.entry(hash).or_default().push(Rc::clone(&statement));

@@ -1,6 +1,7 @@
 //! The role against a real PostgreSQL 15: drivers and raw sockets.
 #![expect(clippy::unwrap_used, reason = "helpers of tests end the test")]
 
+mod behind;
 mod console;
 mod crash;
 mod flush;

@@ -6,16 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
-use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::direct::Overloaded;
 use super::l1::Stamp;
-use super::read::{CacheError, decode, early, encode};
+use super::read::{CacheError, decode, early, encode, in_time};
 use super::stats::Event;
 use super::store::{Found, Token};
 use super::{Cache, Cached};
@@ -33,7 +31,10 @@ struct Entry<K> {
 }
 
 impl<T: Serialize + DeserializeOwned> Cached<T> {
-    pub(super) async fn read_many<K, Fut, E>(
+    /// As [`Self::get_or_load`] of each key, with what that promises; keys without a value are not in the answer. Redis is asked once for
+    /// up to 256 of them, and `load` gets all that this reader is to load at once. It runs again for keys that another reader loads
+    /// and does not bring. What it finds under other keys is not kept.
+    pub async fn get_or_load_many<K, Fut, E>(
         &self,
         keys: impl IntoIterator<Item = K>,
         load: impl Fn(Vec<K>) -> Fut,
@@ -167,14 +168,10 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         (1..ours.len()).for_each(|_| inner.store.counters.note(Event::Load));
         point(Point::Leased).await;
         let begin = Instant::now();
-        let mut loaded = match timeout(self.lifetimes.loader, load(keys(ours))).await {
-            Ok(Ok(loaded)) => loaded,
-            failed => {
+        let mut loaded = match in_time(self.lifetimes.loader, load(keys(ours))).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
                 leases.release().await;
-                let error = match failed {
-                    Ok(Err(error)) => CacheError::Load(error),
-                    _ => CacheError::TimedOut(self.lifetimes.loader),
-                };
                 return self.or_all_stale(ours, error, values).await;
             }
         };
@@ -228,29 +225,15 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         K: Clone + Eq + Hash,
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
-        let inner = &self.cache.inner;
-        let limit = self.lifetimes.loader;
         let entries: Vec<&Entry<K>> = entries.iter().collect();
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        let together = names.join("\n");
-        let loaded = inner.direct.load(&together, limit, || async {
-            let _under_way = inner.store.counters.loading(Event::DirectLoad);
-            let mut loaded = match timeout(limit, load(keys(&entries))).await {
-                Ok(loaded) => loaded.map_err(CacheError::Load)?,
-                Err(_) => return Err(CacheError::TimedOut(limit)),
-            };
+        let load_all = || async {
+            let mut loaded = load(keys(&entries)).await?;
             let all: Vec<Option<T>> = entries.iter().map(|entry| loaded.remove(&entry.key)).collect();
-            Ok(Arc::from(encode(Some(&all))?))
-        });
-        let bytes: Arc<[u8]> = match loaded.await {
-            Ok(loaded) => loaded?,
-            Err(Overloaded) => {
-                inner.store.counters.note(Event::Refused);
-                return Err(CacheError::Overloaded);
-            }
+            Ok(Some(all))
         };
-        let all: Vec<Option<T>> = serde_json::from_slice(&bytes).map_err(CacheError::Decode)?;
-        let found = entries.iter().zip(all);
+        let all = self.read_directly(&names.join("\n"), load_all).await?;
+        let found = entries.iter().zip(all.into_iter().flatten());
         values.extend(found.filter_map(|(entry, value)| Some((entry.key.clone(), value?))));
         Ok(())
     }

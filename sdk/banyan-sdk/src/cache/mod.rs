@@ -20,9 +20,7 @@ mod stats;
 mod store;
 mod told;
 
-use std::collections::HashMap;
 use std::fmt::{self, Display};
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -103,9 +101,9 @@ impl Cache {
     /// Connects when first used: no error while Redis is away.
     pub fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let store = Store::open(url, settings.slow)?;
-        // Words of changes come from one server: which that is, Sentinels tell anew. Without them reads go to Redis.
-        let client = redis::Client::open(url).ok();
-        Ok(Self::over(store, Level::new(client), settings))
+        // Words of changes come from one server. Where that moves, reads go to Redis.
+        let level = Level::new(store.client().cloned());
+        Ok(Self::over(store, level, settings))
     }
 
     /// For an app that has none (yet): each read is a load, at most `settings.direct_loads` at once. Writers insert their rows all
@@ -384,21 +382,6 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Fut: Future<Output = Result<Option<T>, E>>,
     {
         self.read(&self.key(&key), load).await
-    }
-
-    /// As [`Self::get_or_load`] of each key, with what that promises; keys without a value are not in the answer. Redis is asked once for
-    /// up to 256 of them, and `load` gets all that this reader is to load at once. It runs again for keys that another reader loads
-    /// and does not bring. What it finds under other keys is not kept.
-    pub async fn get_or_load_many<K, Fut, E>(
-        &self,
-        keys: impl IntoIterator<Item = K>,
-        load: impl Fn(Vec<K>) -> Fut,
-    ) -> Result<HashMap<K, T>, CacheError<E>>
-    where
-        K: Clone + Display + Eq + Hash,
-        Fut: Future<Output = Result<HashMap<K, T>, E>>,
-    {
-        self.read_many(keys, load).await
     }
 
     /// As [`Self::get_or_load`], for values that go when their tag does ([`Cache::invalidate_tag`]); they cannot be invalidated by

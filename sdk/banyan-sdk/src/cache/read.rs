@@ -53,6 +53,17 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ser
     serde_json::from_slice(bytes).map(Some)
 }
 
+/// A load that may take so long.
+pub(super) async fn in_time<V, E>(
+    limit: Duration,
+    load: impl Future<Output = Result<V, E>>,
+) -> Result<V, CacheError<E>> {
+    match timeout(limit, load).await {
+        Ok(loaded) => loaded.map_err(CacheError::Load),
+        Err(_) => Err(CacheError::TimedOut(limit)),
+    }
+}
+
 /// How many times the last load's duration before the soft time a reader loads anew: mostly little, so that not all do it at once.
 pub(super) fn early() -> f64 {
     -rand::random_range(f64::MIN_POSITIVE..1.0).ln()
@@ -136,7 +147,7 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Fut: Future<Output = Result<Option<T>, E>>,
     {
         // A load that fails tells nothing of the cache.
-        let Ok(Ok(loaded)) = timeout(self.lifetimes.loader, load()).await else {
+        let Ok(loaded) = in_time(self.lifetimes.loader, load()).await else {
             return;
         };
         if let Ok(loaded) = encode::<T, E>(loaded.as_ref()) {
@@ -184,14 +195,10 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         let under_way = inner.store.counters.loading(Event::Load);
         point(Point::Leased).await;
         let begin = Instant::now();
-        let value = match timeout(self.lifetimes.loader, load()).await {
-            Ok(Ok(value)) => value,
-            failed => {
+        let value = match in_time(self.lifetimes.loader, load()).await {
+            Ok(value) => value,
+            Err(error) => {
                 lease.release().await;
-                let error = match failed {
-                    Ok(Err(error)) => CacheError::Load(error),
-                    _ => CacheError::TimedOut(self.lifetimes.loader),
-                };
                 return self.or_stale(key, error).await;
             }
         };
@@ -235,22 +242,21 @@ impl<T: Serialize + DeserializeOwned> Cached<T> {
         Some(value)
     }
 
-    pub(super) async fn read_directly<Fut, E>(
+    /// Without Redis. `key`: who asks for the same meanwhile gets the same; `V`: of an entry or of several.
+    pub(super) async fn read_directly<V, Fut, E>(
         &self,
         key: &str,
         load: impl FnOnce() -> Fut,
-    ) -> Result<Option<T>, CacheError<E>>
+    ) -> Result<Option<V>, CacheError<E>>
     where
-        Fut: Future<Output = Result<Option<T>, E>>,
+        V: Serialize + DeserializeOwned,
+        Fut: Future<Output = Result<Option<V>, E>>,
     {
         let inner = &self.cache.inner;
         let limit = self.lifetimes.loader;
         let loaded = inner.direct.load(key, limit, || async {
             let _under_way = inner.store.counters.loading(Event::DirectLoad);
-            let value = match timeout(limit, load()).await {
-                Ok(loaded) => loaded.map_err(CacheError::Load)?,
-                Err(_) => return Err(CacheError::TimedOut(limit)),
-            };
+            let value = in_time(limit, load()).await?;
             Ok(Arc::from(encode(value.as_ref())?))
         });
         let bytes: Arc<[u8]> = match loaded.await {

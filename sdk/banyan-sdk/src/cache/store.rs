@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, RedisError, RedisResult, Script};
+use redis::{Client, Cmd, RedisError, RedisResult, Script};
 use tokio::time::{Instant, timeout};
 
 use super::stats::{Counters, Event};
@@ -213,6 +213,11 @@ impl Store {
     /// Fails with the reason; for whoever applies rows, and has time.
     pub(super) fn manager(&self) -> Option<ConnectionManager> {
         self.link.as_ref().map(Link::manager)
+    }
+
+    /// `None`: it is not one server for ever.
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.link.as_ref().and_then(Link::client)
     }
 
     /// Loads the scripts, so that the first readers do not.
